@@ -1,0 +1,1 @@
+"""Who plans: one port, and the planners behind it."""

@@ -1,0 +1,32 @@
+"""The planner port: a prompt goes in, a structured answer comes out."""
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from sisu_pipeline.contracts.intent import Intent
+from sisu_pipeline.contracts.steps import PlannerOutput
+
+Agent = Literal["plan", "build"]
+
+
+class PlannerUnavailable(Exception):
+    """The planner cannot be used; the message tells the operator what to do."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a step asks: the agent's role, the exact prompt, and the intent it is about."""
+
+    agent: Agent
+    prompt: str
+    intent: Intent
+
+
+class Planner(Protocol):
+    """Answers questions. The same question gets the same answer: a step may ask again after a crash."""
+
+    name: str
+
+    def answer(self, question: Question) -> PlannerOutput:
+        """The structured answer. Raises PlannerUnavailable when no answer can be had."""
+        ...

@@ -1,0 +1,121 @@
+"""Canonical JSON and sha256: the only place that hashes (seed §1 "Determinism").
+
+Canonical JSON follows RFC 8785 (ECMAScript number and string text, no white space) with object keys in
+Unicode code-point order. Keys of the astral planes therefore sort after U+FFFF, where RFC 8785's UTF-16
+order would put them before U+E000; every other key sorts the same.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+MAX_SAFE_INTEGER = 2**53 - 1
+
+_LITERALS = {None: "null", True: "true", False: "false"}
+
+JsonValue = Any
+"""Anything `json.loads` can return: None, bool, int, float, str, list, dict with str keys."""
+
+
+class CanonicalError(ValueError):
+    """The value has no canonical JSON form (NaN, an unsafe integer, a lone surrogate, a foreign type)."""
+
+
+def canonical_json(value: JsonValue) -> str:
+    """The one JSON text of `value`. Raises CanonicalError for what JSON cannot say exactly."""
+    return "".join(_emit(value))
+
+
+def sha256_hex(content: str | bytes) -> str:
+    """Lowercase hex sha256 of raw bytes; text is hashed as its UTF-8 bytes, without quotes."""
+    return hashlib.sha256(content.encode("utf-8") if isinstance(content, str) else content).hexdigest()
+
+
+def sha256_json(value: JsonValue) -> str:
+    """Lowercase hex sha256 of the canonical JSON of `value`."""
+    return sha256_hex(canonical_json(value))
+
+
+def same_json(left: JsonValue, right: JsonValue) -> bool:
+    """True when both values have the same canonical JSON."""
+    return canonical_json(left) == canonical_json(right)
+
+
+def load_stored_json(text: str | bytes) -> JsonValue:
+    """Parse JSON written by the database, which spells the double 1e21 as a long integer."""
+    return json.loads(text, parse_int=_stored_integer)
+
+
+def _stored_integer(digits: str) -> int | float:
+    number = int(digits)
+    return number if abs(number) <= MAX_SAFE_INTEGER else float(digits)
+
+
+def _emit(value: JsonValue) -> Iterator[str]:
+    if value is None or isinstance(value, bool):
+        yield _LITERALS[value]
+    elif isinstance(value, str):
+        yield _string(value)
+    elif isinstance(value, int):
+        if abs(value) > MAX_SAFE_INTEGER:
+            raise CanonicalError(f"integer {value} is outside ±(2^53-1) and has no exact JSON form")
+        yield str(value)
+    elif isinstance(value, float):
+        yield _number(value)
+    elif isinstance(value, Mapping):
+        yield from _object(value)
+    elif isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
+        yield "["
+        for index, item in enumerate(value):
+            yield "," if index else ""
+            yield from _emit(item)
+        yield "]"
+    else:
+        raise CanonicalError(f"{type(value).__name__} is not a JSON value")
+
+
+def _object(members: Mapping[Any, JsonValue]) -> Iterator[str]:
+    if not all(isinstance(key, str) for key in members):
+        raise CanonicalError("object keys must be strings")
+    yield "{"
+    for index, key in enumerate(sorted(members)):
+        yield ("," if index else "") + _string(key) + ":"
+        yield from _emit(members[key])
+    yield "}"
+
+
+def _string(text: str) -> str:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise CanonicalError("string holds a lone surrogate") from error
+    # json.dumps escapes exactly what ECMAScript escapes once ASCII escaping is off: ", \, U+0000–U+001F.
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _number(value: float) -> str:
+    """ECMAScript Number::toString (ECMA-262 §6.1.6.1.20), from Python's equally short digits."""
+    if value != value or value in (float("inf"), float("-inf")):
+        raise CanonicalError(f"{value} is not a JSON number")
+    if value == 0:
+        return "0"
+    sign, digit_tuple, exponent = Decimal(repr(value)).as_tuple()
+    assert isinstance(exponent, int)
+    digits = "".join(map(str, digit_tuple)).rstrip("0")
+    point = len(digit_tuple) + exponent  # the decimal point stands after this many digits
+    return ("-" if sign else "") + _decimal_text(digits, point)
+
+
+def _decimal_text(digits: str, point: int) -> str:
+    count = len(digits)
+    if count <= point <= 21:
+        return digits + "0" * (point - count)
+    if 0 < point <= 21:
+        return f"{digits[:point]}.{digits[point:]}"
+    if -6 < point <= 0:
+        return f"0.{'0' * -point}{digits}"
+    mantissa = digits[0] + (f".{digits[1:]}" if count > 1 else "")
+    exponent = point - 1
+    return f"{mantissa}e{'+' if exponent >= 0 else '-'}{abs(exponent)}"

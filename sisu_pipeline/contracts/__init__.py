@@ -1,0 +1,1 @@
+"""What crosses a boundary, as closed models: requests, step outputs, sandbox calls."""

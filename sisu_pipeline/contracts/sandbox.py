@@ -1,0 +1,97 @@
+"""The sandbox request and result (reference §B6, §B7)."""
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from sisu_pipeline.contracts.base import Contract
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class ErrorCode(StrEnum):
+    """How a task ended. Infrastructure codes are retried; the task's own failures never are."""
+
+    NONE = "NONE"
+    BOOT_FAIL = "BOOT_FAIL"
+    CMD_NONZERO = "CMD_NONZERO"
+    TIMEOUT = "TIMEOUT"
+    OOM = "OOM"
+    NET_FAIL = "NET_FAIL"
+    UPLOAD_FAIL = "UPLOAD_FAIL"
+    DOWNLOAD_FAIL = "DOWNLOAD_FAIL"
+
+    @property
+    def is_retryable(self) -> bool:
+        """Reference §C6: only the infrastructure's own failures are worth another try."""
+        return self in _INFRASTRUCTURE
+
+
+_INFRASTRUCTURE = frozenset(
+    {ErrorCode.BOOT_FAIL, ErrorCode.NET_FAIL, ErrorCode.UPLOAD_FAIL, ErrorCode.DOWNLOAD_FAIL}
+)
+
+
+class FileIn(Contract):
+    """A file to place under the working directory before the command runs; `path` is relative to it."""
+
+    path: str
+    inline: str | None = None
+    uri: str | None = None
+
+
+class FileOut(Contract):
+    """A file the command left behind; `sha256` is of its bytes, `inline` its UTF-8 text when it has one."""
+
+    path: str
+    sha256: Sha256
+    inline: str | None = None
+    uri: str | None = None
+
+
+class Limits(Contract):
+    """What one task may use: `cpu` cores, `mem_mb` MiB."""
+
+    cpu: float = 1
+    mem_mb: int = Field(default=512, alias="memMB")
+
+
+class Metrics(Contract):
+    """What one task used: wall and CPU time in milliseconds, peak memory in MiB."""
+
+    wall_ms: int
+    cpu_ms: int
+    mem_peak_mb: int = Field(alias="memPeakMB")
+
+
+class SandboxRequest(Contract):
+    """One command to run in one sandbox (reference §B6 `SBXReq`). `timeout_ms` bounds the command."""
+
+    env_ref: str
+    cmd: str
+    files_in: tuple[FileIn, ...] = ()
+    env: dict[str, str] = Field(default_factory=dict)
+    timeout_ms: int = Field(gt=0)
+    limits: Limits = Limits()
+    net: bool = False
+    task_key: str
+    template_id: str | None = None
+    template_key: str | None = None
+    deps_hash: str | None = None
+    workdir: str | None = None
+
+
+class SandboxResult(Contract):
+    """How one command ended (reference §B7 `SBXRes`); `raw` is the provider's own evidence."""
+
+    exit: int
+    stdout: str
+    stderr: str
+    files_out: tuple[FileOut, ...] = ()
+    metrics: Metrics
+    sandbox_ref: str
+    err_code: ErrorCode
+    task_key: str
+    artifact_index_ref: str | None = None
+    raw: dict[str, Any] | None = None

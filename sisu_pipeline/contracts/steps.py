@@ -1,0 +1,96 @@
+"""What each step hands on (reference §B12). Limits on `tests` agree between steps (quirk N7 fixed)."""
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from sisu_pipeline.contracts.base import Contract
+
+MAX_TESTS = 10_000
+
+TestNames = Annotated[list[str], Field(max_length=MAX_TESTS)]
+
+
+class StepId(StrEnum):
+    """The four stable steps, in order (seed §1). There is no fifth."""
+
+    COMPILE = "CompileST"
+    APPLY_PATCH = "ApplyPatchST"
+    DECIDE = "DecideST"
+    EXECUTE = "ExecuteST"
+
+    @property
+    def phase(self) -> str:
+        """The name of the phase the step's row carries."""
+        return _PHASES[self]
+
+
+_PHASES = {
+    StepId.COMPILE: "compilation",
+    StepId.APPLY_PATCH: "patching",
+    StepId.DECIDE: "planning",
+    StepId.EXECUTE: "execution",
+}
+
+
+class PlanPatch(Contract):
+    """A file the plan wants to change: its new content, and a diff for people to read."""
+
+    target_path: str = Field(min_length=1, max_length=1024)
+    postimage_content: str = Field(max_length=200_000)
+    diff_text: str = Field(max_length=200_000)
+
+
+class Plan(Contract):
+    """CompileST's output: what the agent proposes to do."""
+
+    goal: str
+    design: list[str] = Field(max_length=25)
+    files: list[str] = Field(max_length=30)
+    risks: list[str] = Field(max_length=15)
+    tests: TestNames
+    patch_plan: list[PlanPatch] | None = Field(default=None, max_length=20)
+
+
+class PatchedPlan(Contract):
+    """ApplyPatchST's output: the plan a person reads, its patches applied."""
+
+    goal: str
+    design: list[str] = Field(max_length=25)
+    files: list[str] = Field(max_length=30)
+    risks: list[str] = Field(max_length=15)
+    tests: TestNames
+
+
+class BuildPatch(Contract):
+    """A diff the build step proposes; recorded, never applied."""
+
+    path: str
+    diff: str = Field(max_length=20_000)
+
+
+class Build(Contract):
+    """The structured part of DecideST's output: what to execute."""
+
+    patch: list[BuildPatch] = Field(max_length=30)
+    tests: TestNames
+    test_command: str = Field(alias="test_command")
+
+
+class ToolCall(Contract):
+    """A tool the agent used while answering."""
+
+    name: str
+    args: Any
+
+
+class PlannerOutput(Contract):
+    """One answer of the planner (reference §B12 `OC output`)."""
+
+    prompt: str
+    toolcalls: list[ToolCall]
+    responses: list[Any]
+    diffs: list[Any]
+    structured: dict[str, Any] | None = None
+    usage: dict[str, Any] | None = None

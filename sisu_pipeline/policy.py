@@ -1,0 +1,114 @@
+"""Whether a run may start, decided before anything is written (reference §F1). Pure."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sisu_pipeline.contracts.intent import Budget, Lane, QueueName, RunRequest
+
+DEFAULT_RECIPE = "compile-default"
+LANE_PRIORITY = {Lane.INTERACTIVE: 1, Lane.BATCH: 1000}
+
+
+class PolicyViolation(Exception):
+    """The request breaks a rule of its recipe or queue; nothing was written."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A recipe's caps (table `app.recipes`); `hash` identifies its content."""
+
+    id: str
+    name: str
+    version: int
+    queue_name: str
+    max_concurrency: int
+    max_steps: int
+    max_sandbox_minutes: int
+    hash: str
+
+
+@dataclass(frozen=True)
+class Admission:
+    """A run request that policy let through: what the run's row will say."""
+
+    recipe: Recipe
+    queue_partition_key: str
+    lane: Lane
+    priority: int
+    tenant_id: str | None
+    trace_id: str | None
+    timeout_ms: int | None
+    budget: dict[str, Any] | None
+
+
+def admit(request: RunRequest, recipes: list[Recipe]) -> Admission:
+    """The admission of a request, given every known recipe. Raises PolicyViolation with the first broken rule."""
+    recipe = _choose_recipe(request, recipes)
+    queue = request.queue_name or QueueName(recipe.queue_name)
+    if queue is not QueueName.INTENT:
+        raise PolicyViolation(f"parent intent workflow must use intentQ (got {queue})")
+    if request.budget is not None:
+        _check_budget(request, request.budget)
+    _check_caps(request, recipe)
+    for name, value in (("tenantId", request.tenant_id), ("taskKey", request.task_key)):
+        if value is not None and not value.strip():
+            raise PolicyViolation(f"{name} must not be blank")
+    partition_key = request.queue_partition_key
+    if partition_key is None or not partition_key.strip():
+        raise PolicyViolation(
+            "queuePartitionKey is required for partitioned operations (queue: intentQ, isParent: true)"
+        )
+    lane = request.lane or Lane.INTERACTIVE
+    return Admission(
+        recipe=recipe,
+        queue_partition_key=partition_key,
+        lane=lane,
+        priority=LANE_PRIORITY[lane] if request.priority is None else request.priority,
+        tenant_id=request.tenant_id,
+        trace_id=request.trace_id,
+        timeout_ms=request.timeout_ms,
+        budget=request.budget.to_json() if request.budget else None,
+    )
+
+
+def budget_violation(metric: str, observed: int, limit: int, scope: str) -> str:
+    """The one wording of a broken budget (reference §B5)."""
+    return f"budget:{metric}: observed {observed} > limit {limit} ({scope})"
+
+
+def _choose_recipe(request: RunRequest, recipes: list[Recipe]) -> Recipe:
+    name = request.recipe_name or DEFAULT_RECIPE
+    versions = [recipe for recipe in recipes if recipe.name == name]
+    if request.recipe_version is not None:
+        versions = [recipe for recipe in versions if recipe.version == request.recipe_version]
+        name = f"{name}@{request.recipe_version}"
+    if not versions:
+        raise PolicyViolation(f"recipe not found: {name}")
+    return max(versions, key=lambda recipe: recipe.version)
+
+
+def _check_budget(request: RunRequest, budget: Budget) -> None:
+    observed = {
+        "maxFanout": (request.workload.steps if request.workload else None, budget.max_fanout),
+        "maxSBXMinutes": (
+            request.workload.sandbox_minutes if request.workload else None,
+            budget.max_sbx_minutes,
+        ),
+        "maxWallClockMS": (request.timeout_ms, budget.max_wall_clock_ms),
+    }
+    for metric, (value, limit) in observed.items():
+        if value is not None and value > limit:
+            raise PolicyViolation(budget_violation(metric, value, limit, "ingress"))
+
+
+def _check_caps(request: RunRequest, recipe: Recipe) -> None:
+    if request.workload is None:
+        return
+    caps = (
+        ("concurrency", request.workload.concurrency, recipe.max_concurrency),
+        ("steps", request.workload.steps, recipe.max_steps),
+        ("sandboxMinutes", request.workload.sandbox_minutes, recipe.max_sandbox_minutes),
+    )
+    for name, value, cap in caps:
+        if value > cap:
+            raise PolicyViolation(f"recipe cap exceeded: {name} {value} > {cap}")

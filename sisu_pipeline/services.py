@@ -1,0 +1,42 @@
+"""What a step needs from outside: opened once per process from the settings."""
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from resources.database import Database, locate
+from resources.planner.factory import open_planner
+from resources.planner.port import Planner
+from sisu_pipeline.settings import PROJECT_ROOT, Settings, settings
+from sisu_pipeline.steps.execute import TaskDefaults
+from sisu_pipeline.store.artifacts import BlobStore
+
+
+@dataclass(frozen=True)
+class Services:
+    """The ports a step reaches the world through."""
+
+    database: Database
+    planner: Planner
+    blobs: BlobStore
+    workspaces: Path
+    task_defaults: TaskDefaults
+    app_version: str
+
+
+def open_services(configuration: Settings) -> Services:
+    """The services these settings name. Raises DatabaseError or PlannerUnavailable."""
+    return Services(
+        database=locate(configuration),
+        planner=open_planner(configuration.oc_mode, PROJECT_ROOT / "fixtures" / "oc"),
+        blobs=BlobStore(configuration.sisu_blob_store or str(configuration.home / "blobs")),
+        workspaces=configuration.workspaces,
+        task_defaults=TaskDefaults(configuration.sbx_default_timeout_ms, configuration.sbx_default_net),
+        app_version=configuration.dbos__appversion,
+    )
+
+
+@cache
+def services() -> Services:
+    """This process's services."""
+    return open_services(settings())

@@ -1,0 +1,110 @@
+"""The only reader of the environment (design §6). An unknown or malformed value refuses to start."""
+
+import os
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+
+_OURS = ("SISU_", "SBX_", "OC_", "INTENT_QUEUE_", "HITL_", "CHAOS_", "DBOS__")
+_READ_BY_OTHERS = frozenset({"DBOS__VMID", "DBOS__APPID", "DBOS__CLOUD"})
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+
+
+class SettingsError(Exception):
+    """The environment is not usable; the message names each variable and what it may be."""
+
+
+class Settings(BaseModel):
+    """Every knob, by its environment name in lower case."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    port: int = Field(default=3001, ge=1, le=65535)
+    admin_port: int = Field(default=3002, ge=1, le=65535)
+    sisu_host: str = "127.0.0.1"
+    sisu_home: Path = Path(".sisu")
+    database_url: SecretStr | None = None
+    dbos__appversion: str = Field(default="v1", min_length=1)
+
+    sisu_profile: Literal["warm", "stock"] = "warm"
+    sisu_step_threads: int = Field(default=32, ge=1, le=1024)
+    sisu_run_recycle: int = Field(default=1000, ge=1)
+    sisu_blob_store: str | None = None
+
+    oc_mode: Literal["replay", "record", "live"] = "replay"
+    sbx_mode: Literal["mock", "live"] = "mock"
+    sbx_provider: Literal["local", "e2b"] = "local"
+    sbx_default_timeout_ms: int = Field(default=300_000, ge=1)
+    sbx_default_net: bool = False
+    e2b_api_key: SecretStr | None = None
+    hitl_plan_approval_timeout_s: int = Field(default=3600, ge=1, le=86_400)
+    chaos_sleep_execute: int = Field(default=0, ge=0)
+
+    intent_queue_concurrency: int = Field(default=50, ge=0)
+    intent_queue_worker_concurrency: int = Field(default=5, ge=1)
+    intent_queue_rate_limit_per_period: int = Field(default=100, ge=0)
+    intent_queue_rate_limit_period_sec: float = Field(default=60, gt=0)
+    sbx_queue_concurrency: int = Field(default=50, ge=0)
+    sbx_queue_worker_concurrency: int = Field(default=10, ge=1)
+    sbx_queue_rate_limit_per_period: int = Field(default=10_000, ge=0)
+    sbx_queue_rate_limit_period_sec: float = Field(default=60, gt=0)
+
+    @property
+    def home(self) -> Path:
+        """The data folder, absolute: embedded Postgres, workspaces, blobs, logs."""
+        return self.sisu_home.expanduser().resolve()
+
+    @property
+    def workspaces(self) -> Path:
+        """Where each run's workspace folder lies."""
+        return self.home / "workspaces"
+
+    @property
+    def logs(self) -> Path:
+        """Where the processes of `sisu start` write their logs."""
+        return self.home / "logs"
+
+    @property
+    def dagster_home(self) -> Path:
+        """The folder of the `dagster.yaml` this profile uses."""
+        root = PROJECT_ROOT / "dagster_home"
+        return root if self.sisu_profile == "warm" else root / "stock"
+
+    @property
+    def code_socket(self) -> Path:
+        """The Unix socket of the code server: one per data folder, so stacks never share one."""
+        return self.home / "code.sock"
+
+
+def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
+    """Settings from a given environment (the process's own by default). Raises SettingsError."""
+    values = dict(os.environ if environment is None else environment)
+    unknown = sorted(name for name in values if name.upper().startswith(_OURS) and not _is_known(name))
+    if unknown:
+        raise SettingsError(
+            f"unknown settings: {', '.join(unknown)}. See `sisu doctor --settings` for the names."
+        )
+    known = {name.lower(): value for name, value in values.items() if name.lower() in Settings.model_fields}
+    try:
+        return Settings.model_validate(known)
+    except ValidationError as error:
+        lines = [f"{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors()]
+        raise SettingsError("malformed settings: " + "; ".join(sorted(lines))) from None
+
+
+@cache
+def settings() -> Settings:
+    """This process's settings, read once."""
+    return load_settings()
+
+
+def child_environment(**changes: str) -> dict[str, str]:
+    """This process's environment with `changes`, for a process we start."""
+    return {**os.environ, **changes}
+
+
+def _is_known(name: str) -> bool:
+    return name.lower() in Settings.model_fields or name.upper() in _READ_BY_OTHERS

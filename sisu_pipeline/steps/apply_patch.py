@@ -1,0 +1,50 @@
+"""ApplyPatchST: the plan's patches, applied reversibly, and the gate that asks about the plan (reference §C2)."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sisu_pipeline.canonical import sha256_hex
+from sisu_pipeline.contracts.steps import PatchedPlan, Plan, StepId
+from sisu_pipeline.steps.result import StepResult, json_artifact, nothing_artifact, plan_gate
+
+
+@dataclass(frozen=True)
+class AppliedPatch:
+    """A patch as it was applied: hashes are sha256 of raw bytes; no preimage means the file was new."""
+
+    index: int
+    target_path: str
+    preimage_hash: str | None
+    postimage_hash: str
+    diff_hash: str
+
+
+def patched_plan(run_id: str, plan: Plan, applied: tuple[AppliedPatch, ...]) -> StepResult:
+    """The plan without its patches, one artifact per patch, and the plan gate."""
+    content = plan.to_json()
+    output = PatchedPlan.from_json(
+        {name: content[name] for name in ("goal", "design", "files", "risks", "tests")}
+    ).to_json()
+    artifacts = tuple(
+        json_artifact(
+            run_id, StepId.APPLY_PATCH, patch.index, "patch_apply", f"patch-{patch.index}.json", _card(patch)
+        )
+        for patch in applied
+    ) or (nothing_artifact(run_id, StepId.APPLY_PATCH),)
+    # What a person approves is the whole plan, patches included.
+    return StepResult(StepId.APPLY_PATCH, output, artifacts, gate=plan_gate(run_id, content))
+
+
+def diff_hash(diff_text: str) -> str:
+    """sha256 of the diff's text."""
+    return sha256_hex(diff_text)
+
+
+def _card(patch: AppliedPatch) -> dict[str, Any]:
+    return {
+        "patchIndex": patch.index,
+        "targetPath": patch.target_path,
+        "preimageHash": patch.preimage_hash,
+        "postimageHash": patch.postimage_hash,
+        "diffHash": patch.diff_hash,
+    }

@@ -1,0 +1,36 @@
+"""CompileST: an intent and the planner's answer become a plan (reference §C1)."""
+
+from typing import Any
+
+from sisu_pipeline.canonical import canonical_json
+from sisu_pipeline.contracts.intent import Intent
+from sisu_pipeline.contracts.steps import Plan, PlannerOutput, StepId
+from sisu_pipeline.steps.result import StepResult, json_artifact
+
+INSTRUCTION = "Answer with JSON of the given schema only: a plan, no code and no patches outside it."
+
+
+class PlannerAnswerInvalid(Exception):
+    """The planner's answer has no structured part."""
+
+
+def plan_prompt(intent: Intent) -> str:
+    """What the planner is asked, the same text for the same intent."""
+    return "\n".join(
+        [
+            f"Goal: {intent.goal}",
+            f"Inputs: {canonical_json(intent.inputs)}",
+            f"Constraints: {canonical_json(intent.constraints)}",
+            "",
+            INSTRUCTION,
+        ]
+    )
+
+
+def compile_intent(run_id: str, intent: Intent, answer: PlannerOutput) -> StepResult:
+    """The plan, validated. Raises PlannerAnswerInvalid, or pydantic.ValidationError for a plan out of contract."""
+    if answer.structured is None:
+        raise PlannerAnswerInvalid("the planner's answer has no structured plan")
+    plan: dict[str, Any] = Plan.from_json({"goal": intent.goal, **answer.structured}).to_json()
+    artifact = json_artifact(run_id, StepId.COMPILE, 0, "plan_card", "plan.json", plan)
+    return StepResult(StepId.COMPILE, plan, (artifact,))

@@ -1,0 +1,33 @@
+"""DecideST: an approved plan and the planner's second answer become what to execute (reference §C3)."""
+
+from sisu_pipeline.canonical import canonical_json
+from sisu_pipeline.contracts.steps import Build, PatchedPlan, PlannerOutput, StepId
+from sisu_pipeline.steps.compile import PlannerAnswerInvalid
+from sisu_pipeline.steps.result import StepResult, json_artifact, nothing_artifact
+
+INSTRUCTION = "Answer with JSON of the given schema only: patch, tests and test_command."
+
+
+def build_prompt(plan: PatchedPlan) -> str:
+    """What the planner is asked after approval, the same text for the same plan."""
+    approved = {
+        "design": plan.design,
+        "files": plan.files,
+        "risks": plan.risks,
+        "tests": plan.tests,
+    }
+    return "\n".join(
+        [f"Approved plan: {canonical_json(approved)}", "", f"Goal: {plan.goal}", "", INSTRUCTION]
+    )
+
+
+def decide(run_id: str, answer: PlannerOutput) -> StepResult:
+    """The decision, validated. Raises PlannerAnswerInvalid or pydantic.ValidationError."""
+    if answer.structured is None:
+        raise PlannerAnswerInvalid("the planner's answer has no structured build")
+    build = Build.from_json(answer.structured)
+    artifacts = tuple(
+        json_artifact(run_id, StepId.DECIDE, index, "patch", f"{patch.path}.patch", patch.to_json())
+        for index, patch in enumerate(build.patch)
+    ) or (nothing_artifact(run_id, StepId.DECIDE),)
+    return StepResult(StepId.DECIDE, answer.to_json(), artifacts)

@@ -1,0 +1,172 @@
+"""ExecuteST: a decision becomes tasks, and their results become one (reference §C4, §C5). Pure."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sisu_pipeline.canonical import sha256_json
+from sisu_pipeline.contracts.sandbox import ErrorCode, FileIn, Limits, SandboxRequest
+from sisu_pipeline.contracts.steps import Build, StepId
+from sisu_pipeline.identity import task_key
+from sisu_pipeline.steps.result import StepResult
+
+FALLBACK_ENVIRONMENT = "local-node-24"
+MAX_SHARDS = 128
+SEPARATOR = "\n---\n"
+
+
+class MissingTestCommand(Exception):
+    """The decision does not say what to run."""
+
+
+@dataclass(frozen=True)
+class Template:
+    """The sandbox template a run uses: hot when a prebuilt one is registered (reference §C5)."""
+
+    key: str
+    deps_hash: str
+    template_id: str | None = None
+
+    @property
+    def reference(self) -> str:
+        """What the task key names: the template when hot, the environment when cold."""
+        return self.template_id or FALLBACK_ENVIRONMENT
+
+
+@dataclass(frozen=True)
+class TaskDefaults:
+    """What every task of this deployment gets."""
+
+    timeout_ms: int
+    net: bool
+
+
+@dataclass(frozen=True)
+class Task:
+    """One sandbox task: its place in the fan-out and what to send to the provider."""
+
+    position: int
+    request: SandboxRequest
+
+    @property
+    def key(self) -> str:
+        """The task key; also the workflow id on `sbxQ`."""
+        return self.request.task_key
+
+
+@dataclass(frozen=True)
+class TaskResult:
+    """A stored task result, as ExecuteST merges it."""
+
+    key: str
+    attempt: int
+    err_code: ErrorCode
+    exit: int
+    stdout: str
+    stderr: str
+    metrics: Mapping[str, int]
+    sandbox_ref: str
+    artifact_index_ref: str
+    files_out: tuple[dict[str, Any], ...] = ()
+
+
+def cold_template(recipe_id: str, recipe_version: int, recipe_hash: str) -> Template:
+    """The template key of a recipe version before anything is prebuilt for it."""
+    return Template(f"{recipe_id}:{recipe_version}:{recipe_hash}", recipe_hash)
+
+
+def build_tasks(
+    intent_id: str,
+    run_id: str,
+    build: Build,
+    template: Template,
+    defaults: TaskDefaults,
+    files: Mapping[str, str],
+) -> tuple[Task, ...]:
+    """One task per test, or one for the command alone; repeated tests are one task (quirk N9 fixed).
+
+    `files` are the workspace's files, path to text, and go to every sandbox.
+    Raises MissingTestCommand.
+    """
+    if not build.test_command:
+        raise MissingTestCommand("the decision has no test_command")
+    files_in = tuple(FileIn(path=path, inline=files[path]) for path in sorted(files))
+    files_hash = sha256_json(dict(files)) if files else None
+    tests: list[str | None] = list(dict.fromkeys(build.tests)) or [None]
+    return tuple(
+        Task(
+            position,
+            SandboxRequest(
+                env_ref=FALLBACK_ENVIRONMENT,
+                cmd=build.test_command if test is None else f"{build.test_command} {test}",
+                files_in=files_in,
+                timeout_ms=defaults.timeout_ms,
+                limits=Limits(),
+                net=defaults.net,
+                task_key=task_key(intent_id, run_id, _normalized(build, test, template, files_hash)),
+                template_id=template.template_id,
+                template_key=template.key,
+                deps_hash=template.deps_hash,
+            ),
+        )
+        for position, test in enumerate(tests)
+    )
+
+
+def shards(count: int, most: int = MAX_SHARDS) -> tuple[range, ...]:
+    """Positions 0..count-1 in at most `most` ranges of nearly equal length, in order."""
+    size, longer = divmod(count, min(count, most))
+    bounds = [index * size + min(index, longer) for index in range(min(count, most) + 1)]
+    return tuple(range(start, end) for start, end in zip(bounds, bounds[1:], strict=False))
+
+
+def merge(results: Iterable[TaskResult]) -> StepResult:
+    """ExecuteST's output: the tasks' results as one (reference §C4 `mergeResults`).
+
+    It leaves no artifact of its own: its tasks' artifacts are the step's.
+    """
+    tasks = list(results)
+    failed = next((task for task in tasks if task.err_code is not ErrorCode.NONE), None)
+    attempt = max(task.attempt for task in tasks)
+    output = {
+        "exit": failed.exit if failed else 0,
+        "stdout": SEPARATOR.join(task.stdout for task in tasks),
+        "stderr": SEPARATOR.join(task.stderr for task in tasks),
+        "filesOut": [file for task in tasks for file in task.files_out],
+        "metrics": {
+            "wallMs": max(task.metrics["wallMs"] for task in tasks),
+            "cpuMs": sum(task.metrics["cpuMs"] for task in tasks),
+            "memPeakMB": max(task.metrics["memPeakMB"] for task in tasks),
+        },
+        "sandboxRef": ",".join(dict.fromkeys(task.sandbox_ref for task in tasks)),
+        "errCode": str(failed.err_code if failed else ErrorCode.NONE),
+        "taskKey": "aggregated",
+        "artifactIndexRef": ",".join(task.artifact_index_ref for task in tasks),
+        "raw": {"attempt": attempt, "tasks": [_task_line(task) for task in tasks]},
+    }
+    return StepResult(StepId.EXECUTE, output, attempt=attempt)
+
+
+def _normalized(build: Build, test: str | None, template: Template, files_hash: str | None) -> dict[str, Any]:
+    """What identifies a task beside its run: everything that changes what is executed."""
+    request: dict[str, Any] = {
+        "cmd": build.test_command,
+        "templateKey": template.key,
+        "templateRef": template.reference,
+    }
+    if test is not None:
+        request["test"] = test
+    if files_hash is not None:
+        request["filesHash"] = files_hash
+    return request
+
+
+def _task_line(task: TaskResult) -> dict[str, Any]:
+    return {
+        "taskKey": task.key,
+        "errCode": str(task.err_code),
+        "exit": task.exit,
+        "artifactIndexRef": task.artifact_index_ref,
+        "metrics": dict(task.metrics),
+        "attempt": task.attempt,
+    }

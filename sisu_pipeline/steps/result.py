@@ -1,0 +1,71 @@
+"""What a step hands to the store: its output, its artifacts, and the gate it opens."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sisu_pipeline.canonical import canonical_json, sha256_hex, sha256_json
+from sisu_pipeline.contracts.steps import StepId
+from sisu_pipeline.identity import artifact_uri, gate_key
+
+NONE_INDEX = 999
+PLAN_GATE = "approve-plan"
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A row of `app.artifacts` to be: `inline` is JSON; `sha256` is of what `kind` says (reference §C4)."""
+
+    step_id: str
+    idx: int
+    kind: str
+    uri: str
+    inline: Any
+    sha256: str
+    task_key: str = ""
+    attempt: int = 1
+
+    @property
+    def size_bytes(self) -> int:
+        """Length of the inline content's canonical JSON in UTF-8 bytes."""
+        return len(canonical_json(self.inline).encode())
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A gate a step opens: the person decides about the plan with this hash."""
+
+    key: str
+    step_id: str
+    purpose: str
+    plan_sha256: str
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """One step's output with everything that is committed in the same transaction."""
+
+    step: StepId
+    output: dict[str, Any]
+    artifacts: tuple[Artifact, ...] = ()
+    gate: Gate | None = None
+    attempt: int = 1
+    is_replay: bool = field(default=False, compare=False)
+    started_at: datetime | None = field(default=None, compare=False)
+
+
+def json_artifact(run_id: str, step: StepId, idx: int, kind: str, name: str, inline: Any) -> Artifact:
+    """A step's own artifact, hashed by its canonical JSON."""
+    return Artifact(step, idx, kind, artifact_uri(run_id, step, "", name), inline, sha256_json(inline))
+
+
+def nothing_artifact(run_id: str, step: StepId) -> Artifact:
+    """The sentinel of a step that left nothing else: every step leaves at least one artifact (reference §A2)."""
+    uri = artifact_uri(run_id, step, "", "none")
+    return Artifact(step, NONE_INDEX, "none", uri, {"text": "none"}, sha256_hex("none"))
+
+
+def plan_gate(run_id: str, plan: dict[str, Any]) -> Gate:
+    """The gate that asks a person about this plan."""
+    key = gate_key(run_id, StepId.APPLY_PATCH, PLAN_GATE)
+    return Gate(key, StepId.APPLY_PATCH, PLAN_GATE, sha256_json(plan))

@@ -1,0 +1,172 @@
+"""Task results: one final row per task, one row per try, all artifacts, many tasks in one transaction."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from psycopg.types.json import Jsonb
+
+from resources.database import Connection
+from sisu_pipeline.canonical import same_json
+from sisu_pipeline.contracts.sandbox import ErrorCode, SandboxResult
+from sisu_pipeline.contracts.steps import StepId
+from sisu_pipeline.steps.evidence import index_uri, request_record, task_artifacts
+from sisu_pipeline.steps.execute import Task, TaskResult, Template, cold_template
+from sisu_pipeline.store import artifacts
+from sisu_pipeline.store.artifacts import BlobStore
+from sisu_pipeline.store.errors import DeterminismBreach
+from sisu_pipeline.store.runs import Run
+from sql import query
+
+MAX_ATTEMPTS = 3
+
+
+@dataclass(frozen=True)
+class Try:
+    """One try of a task that did not become its result."""
+
+    run_id: str
+    task_key: str
+    attempt: int
+    err_code: ErrorCode
+    detail: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A task's final result, to be kept."""
+
+    run_id: str
+    task: Task
+    attempt: int
+    provider: str
+    result: SandboxResult
+
+
+def template(connection: Connection, run: Run) -> Template:
+    """The run's sandbox template: hot when one is registered for its recipe version (reference §C5)."""
+    cold = cold_template(run.recipe_id, run.recipe_version, run.recipe_hash)
+    row = connection.execute(
+        query("tasks.template"),
+        {"recipe_id": run.recipe_id, "recipe_version": run.recipe_version, "deps_hash": cold.deps_hash},
+    ).fetchone()
+    if row is None:
+        return cold
+    if row["template_key"] != cold.key:
+        raise DeterminismBreach(f"sbx template drift: {row['template_key']} is registered for {cold.key}")
+    return Template(cold.key, cold.deps_hash, row["template_id"])
+
+
+def keep_tries(connection: Connection, tries: Sequence[Try]) -> None:
+    """Keep failed tries."""
+    _insert_attempts(connection, tries)
+
+
+def keep_outcomes(connection: Connection, outcomes: Sequence[Outcome], blobs: BlobStore) -> None:
+    """Keep final results with their artifacts, once each; the first result of a task stands.
+
+    A task that ran on a real provider may be answered twice with other timings; what must be the same is
+    what was asked. Raises DeterminismBreach when a key was asked something else before.
+    """
+    if not outcomes:
+        return
+    inserted = {
+        row["task_key"]
+        for row in connection.execute(query("tasks.insert_results"), _result_columns(outcomes))
+    }
+    fresh = [outcome for outcome in outcomes if outcome.task.key in inserted]
+    _compare(connection, [outcome for outcome in outcomes if outcome.task.key not in inserted])
+    _insert_attempts(
+        connection,
+        [Try(o.run_id, o.task.key, o.attempt, o.result.err_code, o.result.stderr[:1000]) for o in fresh],
+    )
+    artifacts.insert_many(
+        connection,
+        (
+            (outcome.run_id, artifact)
+            for outcome in fresh
+            for artifact in task_artifacts(
+                outcome.run_id, outcome.task.request, outcome.result, outcome.attempt
+            )
+        ),
+        blobs,
+    )
+
+
+def tries(connection: Connection, run_id: str, task_key: str) -> int:
+    """How many tries of a task are on record."""
+    rows = connection.execute(query("tasks.attempts"), {"run_id": run_id, "task_key": task_key}).fetchall()
+    return len(rows)
+
+
+def finished_keys(connection: Connection, run_id: str) -> set[str]:
+    """The run's tasks that have their final result."""
+    return {row["task_key"] for row in connection.execute(query("tasks.finished_keys"), {"run_id": run_id})}
+
+
+def results(connection: Connection, run_id: str) -> list[TaskResult]:
+    """The run's task results in fan-out order."""
+    return [
+        TaskResult(
+            key=row["task_key"],
+            attempt=row["attempt"],
+            err_code=ErrorCode(row["err_code"]),
+            exit=row["response"]["exit"],
+            stdout=row["response"]["stdout"],
+            stderr=row["response"]["stderr"],
+            metrics=row["metrics"],
+            sandbox_ref=row["response"]["sandboxRef"],
+            artifact_index_ref=index_uri(run_id, row["task_key"]),
+            files_out=tuple(row["response"]["filesOut"]),
+        )
+        for row in connection.execute(query("tasks.results"), {"run_id": run_id})
+    ]
+
+
+def _compare(connection: Connection, replayed: Sequence[Outcome]) -> None:
+    for outcome in replayed:
+        key = outcome.task.key
+        rows = connection.execute(
+            query("tasks.stored_requests"), {"run_id": outcome.run_id, "task_keys": [key]}
+        ).fetchall()
+        if not rows or not same_json(rows[0]["request"], request_record(outcome.task.request)):
+            raise DeterminismBreach(
+                f"SBX run divergence in {outcome.run_id}:{key}: another request has this key"
+            )
+
+
+def _result_columns(outcomes: Sequence[Outcome]) -> dict[str, list[object]]:
+    return {
+        "run_id": [outcome.run_id for outcome in outcomes],
+        "step_id": [str(StepId.EXECUTE) for _ in outcomes],
+        "task_key": [outcome.task.key for outcome in outcomes],
+        "attempt": [outcome.attempt for outcome in outcomes],
+        "position": [outcome.task.position for outcome in outcomes],
+        "provider": [outcome.provider for outcome in outcomes],
+        "request": [Jsonb(request_record(outcome.task.request)) for outcome in outcomes],
+        "response": [Jsonb(_response(outcome)) for outcome in outcomes],
+        "err_code": [str(outcome.result.err_code) for outcome in outcomes],
+        "metrics": [Jsonb(outcome.result.metrics.to_json()) for outcome in outcomes],
+    }
+
+
+def _response(outcome: Outcome) -> dict[str, object]:
+    response = outcome.result.to_json()
+    response["artifactIndexRef"] = index_uri(outcome.run_id, outcome.task.key)
+    response["raw"] = {**response.get("raw", {}), "attempt": outcome.attempt}
+    return response
+
+
+def _insert_attempts(connection: Connection, attempts: Sequence[Try]) -> None:
+    if not attempts:
+        return
+    connection.execute(
+        query("tasks.insert_attempts"),
+        {
+            "run_id": [attempt.run_id for attempt in attempts],
+            "step_id": [str(StepId.EXECUTE) for _ in attempts],
+            "task_key": [attempt.task_key for attempt in attempts],
+            "attempt": [attempt.attempt for attempt in attempts],
+            "err_code": [str(attempt.err_code) for attempt in attempts],
+            "detail": [attempt.detail for attempt in attempts],
+        },
+    )

@@ -1,0 +1,42 @@
+"""One sandbox task from request to committed result: adopt, run, retry, commit (reference §C4, §C6)."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from resources.sandbox.port import ChunkSink, Sandbox, TaskContext
+from sisu_pipeline.contracts.sandbox import SandboxResult
+from sisu_pipeline.contracts.steps import StepId
+from sisu_pipeline.steps.execute import Task
+from sisu_pipeline.store.tasks import MAX_ATTEMPTS, Outcome, Try
+
+FIRST_DELAY_S = 1.0
+BACKOFF = 2.0
+
+
+@dataclass(frozen=True)
+class TaskStore:
+    """Where a task's tries and result go; the worker commits many tasks' rows in one transaction."""
+
+    count_tries: Callable[[str, str], Awaitable[int]]
+    keep_try: Callable[[Try], Awaitable[None]]
+    keep_outcome: Callable[[Outcome], Awaitable[None]]
+
+
+async def run_task(
+    sandbox: Sandbox, store: TaskStore, run_id: str, task: Task, on_chunk: ChunkSink
+) -> SandboxResult:
+    """Run a task to its final result and commit it. Infrastructure failures are tried again, up to three times.
+
+    The task key is the provider's idempotency key: asked again after a crash, it answers from what it runs.
+    """
+    attempt = await store.count_tries(run_id, task.key) + 1
+    while True:
+        context = TaskContext(run_id, StepId.EXECUTE, attempt, idempotency_key=task.key)
+        result = await sandbox.run(task.request, context, on_chunk)
+        if not result.err_code.is_retryable or attempt >= MAX_ATTEMPTS:
+            await store.keep_outcome(Outcome(run_id, task, attempt, sandbox.name, result))
+            return result
+        await store.keep_try(Try(run_id, task.key, attempt, result.err_code, result.stderr[:1000]))
+        await asyncio.sleep(FIRST_DELAY_S * BACKOFF ** (attempt - 1))
+        attempt += 1

@@ -1,0 +1,34 @@
+-- insert --
+-- Keep artifacts, many at once (arrays of one length), each once.
+INSERT INTO app.artifacts (run_id, step_id, task_key, idx, attempt, kind, uri, inline, size_bytes, sha256)
+SELECT * FROM unnest(
+    %(run_id)s::text[], %(step_id)s::text[], %(task_key)s::text[], %(idx)s::int[], %(attempt)s::int[],
+    %(kind)s::text[], %(uri)s::text[], %(inline)s::jsonb[], %(size_bytes)s::bigint[], %(sha256)s::text[])
+ON CONFLICT (run_id, step_id, task_key, idx) DO NOTHING
+
+-- diverging --
+-- Which of the offered artifacts (arrays of one length) are stored with another hash or address.
+SELECT stored.uri FROM unnest(
+    %(run_id)s::text[], %(step_id)s::text[], %(task_key)s::text[], %(idx)s::int[],
+    %(uri)s::text[], %(sha256)s::text[]) AS offered (run_id, step_id, task_key, idx, uri, sha256)
+JOIN app.artifacts stored USING (run_id, step_id, task_key, idx)
+WHERE stored.sha256 <> offered.sha256 OR stored.uri <> offered.uri
+ORDER BY stored.uri
+
+-- by_uri --
+-- One artifact.
+SELECT * FROM app.artifacts WHERE uri = %(uri)s ORDER BY idx LIMIT 1
+
+-- of_run --
+-- A run's artifacts without their content, in a fixed order.
+SELECT step_id, task_key, idx, attempt, kind, uri, size_bytes, sha256 FROM app.artifacts
+WHERE run_id = %(run_id)s ORDER BY step_id, task_key, idx LIMIT %(limit)s
+
+-- view_of_run --
+-- A run's artifacts with their inline content, in a fixed order.
+SELECT step_id, task_key, idx, kind, uri, inline, sha256 FROM app.artifacts
+WHERE run_id = %(run_id)s ORDER BY step_id, task_key, idx LIMIT %(limit)s
+
+-- count_of_run --
+-- How many artifacts a run has.
+SELECT count(*) AS count FROM app.artifacts WHERE run_id = %(run_id)s

@@ -1,0 +1,29 @@
+-- insert --
+-- Remember a patch before it touches the file; the first memory wins.
+INSERT INTO app.patch_history (
+    run_id, step_id, patch_index, target_path, preimage_hash, preimage_content, preimage_mode,
+    postimage_hash, postimage_content, diff_hash)
+VALUES (
+    %(run_id)s, %(step_id)s, %(patch_index)s, %(target_path)s, %(preimage_hash)s, %(preimage_content)s,
+    %(preimage_mode)s, %(postimage_hash)s, %(postimage_content)s, %(diff_hash)s)
+ON CONFLICT (run_id, step_id, patch_index) DO NOTHING
+
+-- get --
+-- One patch as it was remembered.
+SELECT * FROM app.patch_history
+WHERE run_id = %(run_id)s AND step_id = %(step_id)s AND patch_index = %(patch_index)s
+
+-- mark_applied --
+-- The file now holds the postimage; the first time counts.
+UPDATE app.patch_history SET applied_at = clock_timestamp(), rolled_back_at = NULL
+WHERE run_id = %(run_id)s AND step_id = %(step_id)s AND patch_index = %(patch_index)s AND applied_at IS NULL
+
+-- to_roll_back --
+-- Patches to take back, the last applied first. One remembered but not marked may have touched its file too.
+SELECT * FROM app.patch_history
+WHERE run_id = %(run_id)s AND rolled_back_at IS NULL ORDER BY patch_index DESC
+
+-- mark_rolled_back --
+-- The file holds the preimage again.
+UPDATE app.patch_history SET rolled_back_at = clock_timestamp()
+WHERE run_id = %(run_id)s AND step_id = %(step_id)s AND patch_index = %(patch_index)s AND rolled_back_at IS NULL

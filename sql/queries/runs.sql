@@ -1,0 +1,74 @@
+-- insert --
+-- Start a run of an intent; one intent has one run, so a repeat inserts nothing.
+INSERT INTO app.runs (
+    id, intent_id, workflow_id, recipe_id, recipe_version, recipe_hash, queue_partition_key,
+    priority, lane, tenant_id, trace_id, budget, timeout_ms, app_version)
+VALUES (
+    %(id)s, %(workflow_id)s, %(workflow_id)s, %(recipe_id)s, %(recipe_version)s, %(recipe_hash)s,
+    %(queue_partition_key)s, %(priority)s, %(lane)s, %(tenant_id)s, %(trace_id)s, %(budget)s,
+    %(timeout_ms)s, %(app_version)s)
+ON CONFLICT (workflow_id) DO NOTHING
+RETURNING id
+
+-- get --
+-- One run, by its run id or its workflow id.
+SELECT * FROM app.runs WHERE id = %(id)s OR workflow_id = %(id)s
+
+-- get_locked --
+-- One run, its row locked until the transaction ends: a decision and a suspension see each other.
+SELECT * FROM app.runs WHERE id = %(id)s OR workflow_id = %(id)s FOR UPDATE
+
+-- page --
+-- The newest runs, `limit` at most, older than the run `before` when it is given.
+SELECT r.* FROM app.runs r
+WHERE (%(status)s::text IS NULL OR r.status = %(status)s)
+  AND (%(before)s::text IS NULL
+       OR (r.created_at, r.id) < (SELECT b.created_at, b.id FROM app.runs b WHERE b.id = %(before)s))
+ORDER BY r.created_at DESC, r.id DESC
+LIMIT %(limit)s
+
+-- move --
+-- Change a run's status. The trigger refuses what the state machine does not know.
+UPDATE app.runs
+SET status = %(status)s, error = %(error)s, next_action = %(next_action)s,
+    segment = segment + %(segments)s, retry_count = retry_count + %(retries)s,
+    dagster_run_id = CASE WHEN %(retries)s > 0 THEN NULL ELSE dagster_run_id END
+WHERE id = %(id)s AND status = %(current)s
+RETURNING *
+
+-- set_last_step --
+-- Remember the last step that was committed.
+UPDATE app.runs SET last_step = %(step_id)s WHERE id = %(id)s
+
+-- claim --
+-- Make a Dagster run the owner of this intent; no row when another one already is.
+UPDATE app.runs SET dagster_run_id = %(dagster_run_id)s
+WHERE workflow_id = %(workflow_id)s AND (dagster_run_id IS NULL OR dagster_run_id = %(dagster_run_id)s)
+RETURNING *
+
+-- hand_over --
+-- Portable profile: the run that follows a decision takes the intent over from the run that planned it.
+UPDATE app.runs SET dagster_run_id = %(dagster_run_id)s
+WHERE workflow_id = %(workflow_id)s AND status = 'waiting_input'
+RETURNING *
+
+-- unrequested --
+-- Runs nobody has asked Dagster for yet (the outbox), the most urgent first.
+SELECT workflow_id, lane, priority, queue_partition_key, app_version, retry_count, recipe_id, id
+FROM app.runs
+WHERE status IN ('queued', 'repairing') AND dagster_run_id IS NULL
+ORDER BY priority, created_at, id
+LIMIT %(limit)s
+
+-- decided --
+-- Waiting runs whose plan has been decided, oldest decision first.
+SELECT r.workflow_id, r.id, r.segment, r.dagster_run_id, r.queue_partition_key, r.priority, r.app_version,
+       a.decision, a.decided_by, a.decided_at, a.notes, a.plan_sha256
+FROM app.runs r JOIN app.plan_approvals a ON a.run_id = r.id
+WHERE r.status = 'waiting_input'
+ORDER BY a.decided_at, r.id
+LIMIT %(limit)s
+
+-- depth --
+-- How many runs are in each state; for people, beside the queues' own depth.
+SELECT status, count(*) AS runs, min(created_at) AS oldest_created_at FROM app.runs GROUP BY status ORDER BY status
