@@ -3,10 +3,11 @@
 Without `DATABASE_URL` it is PostgreSQL 18 from a wheel, under the data folder, on a Unix socket only.
 """
 
+import fcntl
 import subprocess
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,8 @@ Connection = psycopg.Connection[Row]
 # Everything we store as JSON is canonical on the way in and safe for big doubles on the way out.
 set_json_dumps(canonical_json)
 set_json_loads(load_stored_json)
+
+_CREATED_MEANWHILE = (psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation)
 
 _EMBEDDED_CONFIGURATION = """
 # Written by sisu: room for a stack of pooled processes, and nothing on the network.
@@ -92,9 +95,10 @@ def up(settings: Settings) -> Database:
     """Start the embedded server when it is not running, create the database, apply the migrations."""
     if settings.database_url is None:
         server = _embedded(settings)
-        if _running_socket(server) is None:
-            _initialise(server)
-            server.start()
+        with _one_at_a_time(settings.home):
+            if _running_socket(server) is None:
+                _initialise(server)
+                server.start()
     database = locate(settings)
     create_database(database)
     migrate(database)
@@ -124,7 +128,7 @@ def create_database(database: Database) -> None:
     except psycopg.OperationalError as error:
         if "does not exist" not in str(error):
             raise DatabaseError(f"cannot reach the database: {error}".strip()) from error
-    with psycopg.connect(maintenance, autocommit=True) as connection:
+    with psycopg.connect(maintenance, autocommit=True) as connection, suppress(*_CREATED_MEANWHILE):
         connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
 
 
@@ -137,9 +141,7 @@ def migrate(database: Database) -> list[str]:
         connection.execute(statements.query("schema.lock"))
         for statement in ("schema.create_schemas", "schema.create_ledger"):
             connection.execute(statements.query(statement))
-        applied = {
-            row["name"]: row["sha256"] for row in connection.execute(statements.query("schema.applied"))
-        }
+        applied = {row["name"]: row["sha256"] for row in connection.execute(statements.query("schema.applied"))}
         done = []
         for script in statements.migrations():
             digest = sha256_hex(script.text)
@@ -185,6 +187,14 @@ def _drop(database: Database, schemas: tuple[str, ...]) -> None:
 def _embedded(settings: Settings) -> PostgresServer:
     settings.home.mkdir(parents=True, exist_ok=True)
     return get_server(embedded_folder(settings), cleanup_mode=None, start=False)
+
+
+@contextmanager
+def _one_at_a_time(folder: Path) -> Iterator[None]:
+    """Two processes that start the embedded server at once must not both make its data folder."""
+    with (folder / "postgres.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # released when the file is closed
+        yield
 
 
 def _initialise(server: PostgresServer) -> None:

@@ -1,0 +1,1 @@
+"""The sensors: what turns rows into Dagster runs and segments."""

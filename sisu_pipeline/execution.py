@@ -183,7 +183,7 @@ def end_run(services: Services, run_id: str, status: RunStatus, error: str) -> N
     workspace = patching.workspace_of(services.workspaces, run_id)
     try:
         patching.roll_back(services.database, workspace, run_id)
-    except patching.PatchMismatch as failure:
+    except (patching.PatchMismatch, patching.PathNotAllowed, OSError) as failure:
         error = f"APPLY_PATCH_ROLLBACK_FAILED:{failure};source={error}"
     with services.database.connect() as connection:
         run = runs.lock(connection, run_id)
@@ -210,6 +210,12 @@ def _step(
             intent = intents.verified(connection, run.intent_id)
             started_at = steps.now(connection)
         return replace(work(run, intent), started_at=started_at)
+
+
+def stored_output(services: Services, workflow_id: str, step: StepId) -> dict[str, object]:
+    """A step's committed output. Raises LookupError before it is there."""
+    with services.database.connect() as connection:
+        return _output(services, runs.get(connection, workflow_id), step)
 
 
 def _output(services: Services, run: Run, step: StepId) -> dict[str, object]:

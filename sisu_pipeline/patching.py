@@ -64,7 +64,8 @@ def roll_back(database: Database, workspace: Workspace, run_id: str) -> int:
     """
     with database.connect() as connection:
         rows = connection.execute(query("patches.to_roll_back"), {"run_id": run_id}).fetchall()
-    workspace.create()
+    if rows:
+        workspace.create()
     for row in rows:
         _restore(workspace, row)
         with database.connect() as connection:
@@ -72,9 +73,7 @@ def roll_back(database: Database, workspace: Workspace, run_id: str) -> int:
     return len(rows)
 
 
-def _apply_one(
-    database: Database, workspace: Workspace, run_id: str, index: int, patch: PlanPatch
-) -> AppliedPatch:
+def _apply_one(database: Database, workspace: Workspace, run_id: str, index: int, patch: PlanPatch) -> AppliedPatch:
     key = {"run_id": run_id, "step_id": StepId.APPLY_PATCH, "patch_index": index}
     before = workspace.read(patch.target_path)
     after = patch.postimage_content.encode()
@@ -101,9 +100,7 @@ def _apply_one(
         workspace.write(row["target_path"], row["postimage_content"], row["preimage_mode"] or 0o644)
     with database.connect() as connection:
         connection.execute(query("patches.mark_applied"), key)
-    return AppliedPatch(
-        index, row["target_path"], row["preimage_hash"], row["postimage_hash"], row["diff_hash"]
-    )
+    return AppliedPatch(index, row["target_path"], row["preimage_hash"], row["postimage_hash"], row["diff_hash"])
 
 
 def _restore(workspace: Workspace, row: Row) -> None:

@@ -77,7 +77,7 @@ def budget_violation(metric: str, observed: int, limit: int, scope: str) -> str:
 
 
 def _choose_recipe(request: RunRequest, recipes: list[Recipe]) -> Recipe:
-    name = request.recipe_name or DEFAULT_RECIPE
+    name = DEFAULT_RECIPE if request.recipe_name is None else request.recipe_name
     versions = [recipe for recipe in recipes if recipe.name == name]
     if request.recipe_version is not None:
         versions = [recipe for recipe in versions if recipe.version == request.recipe_version]

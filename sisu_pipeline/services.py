@@ -22,6 +22,8 @@ class Services:
     workspaces: Path
     task_defaults: TaskDefaults
     app_version: str
+    queues_tasks: bool
+    """True when tasks go to `sbxQ`; False in the portable profile, where a step runs its own tasks."""
 
 
 def open_services(configuration: Settings) -> Services:
@@ -33,6 +35,7 @@ def open_services(configuration: Settings) -> Services:
         workspaces=configuration.workspaces,
         task_defaults=TaskDefaults(configuration.sbx_default_timeout_ms, configuration.sbx_default_net),
         app_version=configuration.dbos__appversion,
+        queues_tasks=configuration.sisu_profile == "warm",
     )
 
 

@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 _OURS = ("SISU_", "SBX_", "OC_", "INTENT_QUEUE_", "HITL_", "CHAOS_", "DBOS__")
 _READ_BY_OTHERS = frozenset({"DBOS__VMID", "DBOS__APPID", "DBOS__CLOUD"})
@@ -20,7 +20,7 @@ class SettingsError(Exception):
 class Settings(BaseModel):
     """Every knob, by its environment name in lower case."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     port: int = Field(default=3001, ge=1, le=65535)
     admin_port: int = Field(default=3002, ge=1, le=65535)
@@ -51,6 +51,21 @@ class Settings(BaseModel):
     sbx_queue_worker_concurrency: int = Field(default=10, ge=1)
     sbx_queue_rate_limit_per_period: int = Field(default=10_000, ge=0)
     sbx_queue_rate_limit_period_sec: float = Field(default=60, gt=0)
+
+    @field_validator("sisu_home", "database_url", "sisu_blob_store", mode="before")
+    @classmethod
+    def _is_given(cls, value: object) -> object:
+        """An empty place would mean the working directory, or libpq's own default server."""
+        if value == "":
+            raise ValueError("it is empty: give a value or unset it")
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_a_url(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith(("postgresql://", "postgres://")):
+            raise ValueError("it must begin with postgresql://")
+        return value
 
     @property
     def home(self) -> Path:
@@ -84,9 +99,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     values = dict(os.environ if environment is None else environment)
     unknown = sorted(name for name in values if name.upper().startswith(_OURS) and not _is_known(name))
     if unknown:
-        raise SettingsError(
-            f"unknown settings: {', '.join(unknown)}. See `sisu doctor --settings` for the names."
-        )
+        raise SettingsError(f"unknown settings: {', '.join(unknown)}. See `sisu doctor --settings` for the names.")
     known = {name.lower(): value for name, value in values.items() if name.lower() in Settings.model_fields}
     try:
         return Settings.model_validate(known)

@@ -8,11 +8,12 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_PARTIAL = ".sisu-partial"
 
 
 class PathNotAllowed(Exception):
@@ -31,9 +32,12 @@ class FileContent:
 
 
 def relative_parts(path: str) -> tuple[str, ...]:
-    """The components of a workspace path. Raises PathNotAllowed for absolute, empty or climbing paths."""
-    parts = PurePosixPath(path).parts
-    if not parts or path.startswith("/") or "\0" in path or any(part == ".." for part in parts):
+    """The components of a workspace path. Raises PathNotAllowed unless it is plain: `a/b`, never `./a`, `/a`, `a/..`.
+
+    One file has one name, so that a patch and a file the intent ships cannot mean the same file twice.
+    """
+    parts = tuple(path.split("/"))
+    if "\0" in path or any(part in ("", ".", "..") for part in parts) or parts[-1].endswith(_PARTIAL):
         raise PathNotAllowed(path)
     return parts
 
@@ -51,9 +55,8 @@ class Workspace:
     def read(self, path: str) -> FileContent | None:
         """The file's content; None when it does not exist. Raises PathNotAllowed."""
         try:
-            with self._open(path, os.O_RDONLY) as descriptor:
-                with os.fdopen(os.dup(descriptor), "rb") as file:
-                    return FileContent(file.read(), stat.S_IMODE(os.fstat(descriptor).st_mode))
+            with self._open(path, os.O_RDONLY) as descriptor, os.fdopen(os.dup(descriptor), "rb") as file:
+                return FileContent(file.read(), stat.S_IMODE(os.fstat(descriptor).st_mode))
         except FileNotFoundError:
             return None
 
@@ -62,10 +65,10 @@ class Workspace:
         *folders, name = relative_parts(path)
         with self._folder(path, folders, create=True) as folder:
             _refuse_special(path, folder, name)
-            partial = f".{name}.sisu-partial"
-            descriptor = os.open(
-                partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600, dir_fd=folder
-            )
+            partial = f".{name}{_PARTIAL}"
+            with suppress(FileNotFoundError):
+                os.unlink(partial, dir_fd=folder)  # left by a crash, or planted: a link to elsewhere, a pipe
+            descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=folder)
             try:
                 with os.fdopen(descriptor, "wb") as file:
                     file.write(content)
@@ -117,10 +120,8 @@ class Workspace:
 def _descend(path: str, folder: int, name: str, *, create: bool) -> int:
     """Open a sub-folder and close its parent's descriptor."""
     if create:
-        try:
+        with suppress(FileExistsError):
             os.mkdir(name, 0o755, dir_fd=folder)
-        except FileExistsError:
-            pass
     try:
         inner = os.open(name, _DIRECTORY, dir_fd=folder)
     except OSError as error:

@@ -67,9 +67,7 @@ def ended(
     )
 
 
-def refused(
-    provider: str, request: SandboxRequest, context: TaskContext, reason: RequestRefused
-) -> SandboxResult:
+def refused(provider: str, request: SandboxRequest, context: TaskContext, reason: RequestRefused) -> SandboxResult:
     """The result of a request that was not run because it never could be.
 
     Its errCode is CMD_NONZERO because that code ends a task for good: to try again what fails for a fixed

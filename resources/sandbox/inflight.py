@@ -40,6 +40,10 @@ class InFlight:
                 return await asyncio.shield(running.outcome)
         return None
 
+    def is_running(self, task_key: str, idempotency_key: str) -> bool:
+        """Whether an execution of `task_key` with that idempotency key is there to adopt."""
+        return any(one.idempotency_key == idempotency_key for one in self._running.get(task_key, []))
+
     def kill(self, task_key: str) -> bool:
         """Ask every execution of `task_key` to be killed; False when there is none."""
         running = self._running.get(task_key, [])

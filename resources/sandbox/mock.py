@@ -70,9 +70,7 @@ class MockSandbox:
         """Kill the pretended executions."""
         await self._in_flight.drain()
 
-    async def _execute(
-        self, request: SandboxRequest, context: TaskContext, running: Running
-    ) -> SandboxResult:
+    async def _execute(self, request: SandboxRequest, context: TaskContext, running: Running) -> SandboxResult:
         behaviour = _behaviour(request, context.attempt)
         if not behaviour.injected:
             try:
@@ -115,9 +113,7 @@ _INJECTED_FAILURE = _Behaviour(
     injected=True,
     marks={"injected": True},
 )
-_KILLED = _Behaviour(
-    ErrorCode.CMD_NONZERO, stderr="Killed on request", marks={"mock": True, "killedBy": "request"}
-)
+_KILLED = _Behaviour(ErrorCode.CMD_NONZERO, stderr="Killed on request", marks={"mock": True, "killedBy": "request"})
 
 
 def _behaviour(request: SandboxRequest, attempt: int) -> _Behaviour:

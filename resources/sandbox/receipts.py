@@ -1,8 +1,17 @@
 """Receipts: how the mock provider remembers what it executed, so that nothing runs twice unseen."""
 
 import asyncio
-from dataclasses import dataclass, replace
-from typing import Protocol
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from psycopg import AsyncConnection, DataError, IntegrityError
+from psycopg.rows import tuple_row
+from psycopg_pool import AsyncConnectionPool
+
+from sql import query
+
+_MOST_PER_STATEMENT = 500
 
 
 class ReceiptsUnavailable(Exception):
@@ -52,36 +61,94 @@ class Receipts(Protocol):
         """
 
 
-class MemoryReceipts:
-    """Receipts of one process, with the rules of `sql/queries/receipts.sql`. For tests and try-outs."""
+class PostgresReceipts:
+    """Receipts in `app.mock_receipts` (`sql/queries/receipts.sql`), thousands per second on one connection.
 
-    def __init__(self) -> None:
-        self._states: dict[str, tuple[Receipt, ReceiptState, float]] = {}
+    Requests that arrive while a statement runs wait together and share the next one: under load the batch
+    grows, at rest a request goes out at once, and no timer is involved. One instance, one event loop.
+    """
+
+    def __init__(self, pool: AsyncConnectionPool[AsyncConnection[Any]]) -> None:
+        self._pool = pool
+        self._waiting: list[_Waiting] = []
+        self._flusher: asyncio.Task[None] | None = None
 
     async def start(self, receipt: Receipt) -> ReceiptState:
         """See `Receipts.start`."""
-        now = asyncio.get_running_loop().time()
-        known = self._states.get(receipt.key)
-        if known is None:
-            state = ReceiptState(True, 1, 1, receipt.payload_hash, receipt.duration_ms, 0)
-            self._states[receipt.key] = (receipt, state, now)
-            return state
-        kept, state, started = known
-        executes = receipt.idempotency_key is None or receipt.idempotency_key != kept.idempotency_key
-        if executes:
-            kept, started = receipt, now
-        state = ReceiptState(
-            executes,
-            state.seen_count + executes,
-            state.request_count + 1,
-            kept.payload_hash,
-            kept.duration_ms,
-            int((now - started) * 1000),
-        )
-        self._states[receipt.key] = (kept, replace(state, executes=False, elapsed_ms=0), started)
-        return state
+        waiting = _Waiting(receipt)
+        self._waiting.append(waiting)
+        if self._flusher is None or self._flusher.done():
+            self._flusher = asyncio.create_task(self._flush())
+        return await waiting.answer
 
-    def seen_count(self, key: str) -> int:
-        """How often `key` was executed."""
-        known = self._states.get(key)
-        return known[1].seen_count if known else 0
+    async def _flush(self) -> None:
+        while self._waiting:
+            batch, self._waiting = _next_batch(self._waiting)
+            try:
+                await self._answer(batch)
+            except (DataError, IntegrityError):
+                # One bad receipt (of a run that does not exist) must not fail those that shared its statement.
+                for waiting in batch:
+                    await self._answer_alone(waiting)
+            except Exception as error:
+                for waiting in batch:
+                    waiting.fail(error)
+
+    async def _answer_alone(self, waiting: "_Waiting") -> None:
+        try:
+            await self._answer([waiting])
+        except Exception as error:
+            waiting.fail(error)
+
+    async def _answer(self, batch: list["_Waiting"]) -> None:
+        async with self._pool.connection() as connection:
+            cursor = connection.cursor(row_factory=tuple_row)
+            await cursor.execute(query("receipts.start"), _columns(batch))
+            rows = {row[0]: ReceiptState(*row[1:]) for row in await cursor.fetchall()}
+        for waiting in batch:
+            waiting.succeed(rows[waiting.receipt.key])
+
+
+class _Waiting:
+    """One caller of `start` and the answer it waits for; the caller may have gone (cancelled) by then."""
+
+    def __init__(self, receipt: Receipt) -> None:
+        self.receipt = receipt
+        self.answer: asyncio.Future[ReceiptState] = asyncio.get_running_loop().create_future()
+
+    def succeed(self, state: ReceiptState) -> None:
+        if not self.answer.done():
+            self.answer.set_result(state)
+
+    def fail(self, error: Exception) -> None:
+        if not self.answer.done():
+            self.answer.set_exception(ReceiptsUnavailable(f"the receipt could not be written: {error}"))
+
+
+def _next_batch(waiting: list[_Waiting]) -> tuple[list[_Waiting], list[_Waiting]]:
+    """What the next statement takes, in key order, and what stays.
+
+    A statement may touch a row once, so the second request for a key waits; the order keeps two processes
+    that share keys from locking rows against each other.
+    """
+    taken: dict[str, _Waiting] = {}
+    rest: list[_Waiting] = []
+    for one in waiting:
+        if len(taken) < _MOST_PER_STATEMENT and one.receipt.key not in taken:
+            taken[one.receipt.key] = one
+        else:
+            rest.append(one)
+    return [taken[key] for key in sorted(taken)], rest
+
+
+def _columns(batch: Iterable[_Waiting]) -> dict[str, list[Any]]:
+    receipts = [waiting.receipt for waiting in batch]
+    return {
+        "receipt_key": [receipt.key for receipt in receipts],
+        "run_id": [receipt.run_id for receipt in receipts],
+        "step_id": [receipt.step_id for receipt in receipts],
+        "payload_hash": [receipt.payload_hash for receipt in receipts],
+        "idempotency_key": [receipt.idempotency_key for receipt in receipts],
+        "attempt": [receipt.attempt for receipt in receipts],
+        "duration_ms": [receipt.duration_ms for receipt in receipts],
+    }

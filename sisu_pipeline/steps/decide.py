@@ -16,9 +16,7 @@ def build_prompt(plan: PatchedPlan) -> str:
         "risks": plan.risks,
         "tests": plan.tests,
     }
-    return "\n".join(
-        [f"Approved plan: {canonical_json(approved)}", "", f"Goal: {plan.goal}", "", INSTRUCTION]
-    )
+    return "\n".join([f"Approved plan: {canonical_json(approved)}", "", f"Goal: {plan.goal}", "", INSTRUCTION])
 
 
 def decide(run_id: str, answer: PlannerOutput) -> StepResult:

@@ -1,5 +1,6 @@
 """ExecuteST: a decision becomes tasks, and their results become one (reference §C4, §C5). Pure."""
 
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -117,7 +118,7 @@ def shards(count: int, most: int = MAX_SHARDS) -> tuple[range, ...]:
     """Positions 0..count-1 in at most `most` ranges of nearly equal length, in order."""
     size, longer = divmod(count, min(count, most))
     bounds = [index * size + min(index, longer) for index in range(min(count, most) + 1)]
-    return tuple(range(start, end) for start, end in zip(bounds, bounds[1:], strict=False))
+    return tuple(range(start, end) for start, end in itertools.pairwise(bounds))
 
 
 def merge(results: Iterable[TaskResult]) -> StepResult:

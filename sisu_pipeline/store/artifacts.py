@@ -1,5 +1,7 @@
 """Artifacts: many at once, each once; large content lies in the blob store under its sha256."""
 
+import os
+import threading
 from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any
@@ -28,8 +30,9 @@ class BlobStore:
         path = self._path(digest)
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            # A reader sees a whole object or none: write beside it, then rename.
-            partial = path.with_name(f"{digest}.partial")
+            # A reader sees a whole object or none: write beside it, then rename. Two writers of the same
+            # content must not share the file they write.
+            partial = path.with_name(f"{digest}.{os.getpid()}-{threading.get_ident()}.partial")
             partial.write_bytes(content)
             partial.rename(path)
         return digest

@@ -1,5 +1,9 @@
 """What can go wrong with durable rows."""
 
+from typing import Any, NamedTuple
+
+from pydantic.alias_generators import to_camel
+
 
 class DeterminismBreach(Exception):
     """A row that must be the same on every execution is not (design §3 "exactly once"). The run fails."""
@@ -9,12 +13,22 @@ class NotFound(Exception):
     """No row has this id."""
 
 
+class Drift(NamedTuple):
+    """One field of the identity tuple (a column's name) that is stored with another value."""
+
+    field: str
+    existing: Any
+    incoming: Any
+
+
 class IdentityDrift(Exception):
     """The same intent was started again with another identity tuple."""
 
-    def __init__(self, workflow_id: str, fields: list[str]) -> None:
-        super().__init__(f"Divergence in run {workflow_id}: identity drift on {', '.join(fields)}")
-        self.fields = fields
+    def __init__(self, workflow_id: str, drift: list[Drift]) -> None:
+        names = ", ".join(to_camel(each.field) for each in drift)
+        super().__init__(f"Divergence in run {workflow_id}: identity drift on {names}")
+        self.drift = drift
+        self.fields = [each.field for each in drift]
 
 
 class DecisionConflict(Exception):

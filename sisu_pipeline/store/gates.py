@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from resources.database import Connection
+from resources.database import Connection, Row
 from sisu_pipeline.contracts.gate import Decision
 from sisu_pipeline.steps.result import PLAN_GATE, Gate
 from sisu_pipeline.store import runs
@@ -53,7 +53,7 @@ def decision(connection: Connection, run_id: str) -> Decided | None:
     row = connection.execute(query("gates.decision"), {"run_id": run_id}).fetchone()
     if row is None:
         return None
-    return Decided(**row | {"decision": Decision(row["decision"])})
+    return _decided(row)
 
 
 def decide(
@@ -91,7 +91,18 @@ def decide(
         },
     ).fetchone()
     assert row is not None, "the run's row is locked: nobody else can have decided"
-    return Decided(**row | {"decision": Decision(row["decision"])})
+    return _decided(row)
+
+
+def _decided(row: Row) -> Decided:
+    return Decided(
+        row["run_id"],
+        Decision(row["decision"]),
+        row["decided_by"],
+        row["decided_at"],
+        row["notes"],
+        row["plan_sha256"],
+    )
 
 
 def _check_open(run: Run) -> None:

@@ -46,9 +46,7 @@ def verified(connection: Connection, identifier: str) -> Intent:
     """The stored intent, its id checked against its content: a row written by hand cannot lie about it."""
     intent = get(connection, identifier)
     if intent_id(intent) != identifier:
-        raise DeterminismBreach(
-            f"intent {identifier} does not hash to its id (its content is {intent_id(intent)})"
-        )
+        raise DeterminismBreach(f"intent {identifier} does not hash to its id (its content is {intent_id(intent)})")
     return intent
 
 

@@ -12,7 +12,7 @@ from sisu_pipeline.contracts.steps import StepId
 from sisu_pipeline.identity import run_id
 from sisu_pipeline.policy import Admission
 from sisu_pipeline.status import IllegalTransition, RunStatus, can_move
-from sisu_pipeline.store.errors import IdentityDrift, NotFound
+from sisu_pipeline.store.errors import Drift, IdentityDrift, NotFound
 from sisu_pipeline.store.intents import Kept
 from sql import query
 
@@ -96,7 +96,11 @@ def start(connection: Connection, workflow_id: str, admission: Admission, app_ve
     ).fetchone()
     if inserted is None:
         stored = get(connection, workflow_id)
-        drift = [name for name in IDENTITY if not same_json(getattr(stored, name), incoming[name])]
+        drift = [
+            Drift(name, getattr(stored, name), incoming[name])
+            for name in IDENTITY
+            if not same_json(getattr(stored, name), incoming[name])
+        ]
         if drift:
             raise IdentityDrift(workflow_id, drift)
     return Kept(identifier, inserted is None)
@@ -112,9 +116,7 @@ def lock(connection: Connection, identifier: str) -> Run:
     return _one(connection, "runs.get_locked", identifier)
 
 
-def page(
-    connection: Connection, *, limit: int, before: str | None = None, status: str | None = None
-) -> list[Run]:
+def page(connection: Connection, *, limit: int, before: str | None = None, status: str | None = None) -> list[Run]:
     """The newest runs first; `before` is the run id the page starts after."""
     rows = connection.execute(query("runs.page"), {"limit": limit, "before": before, "status": status})
     return [from_row(row) for row in rows]

@@ -70,11 +70,15 @@ def keep_outcomes(connection: Connection, outcomes: Sequence[Outcome], blobs: Bl
     if not outcomes:
         return
     inserted = {
-        row["task_key"]
-        for row in connection.execute(query("tasks.insert_results"), _result_columns(outcomes))
+        row["task_key"] for row in connection.execute(query("tasks.insert_results"), _result_columns(outcomes))
     }
-    fresh = [outcome for outcome in outcomes if outcome.task.key in inserted]
-    _compare(connection, [outcome for outcome in outcomes if outcome.task.key not in inserted])
+    fresh: list[Outcome] = []
+    for outcome in outcomes:
+        if outcome.task.key in inserted:
+            inserted.remove(outcome.task.key)  # the same task twice in one batch: the first was inserted
+            fresh.append(outcome)
+        else:
+            _compare(connection, outcome)
     _insert_attempts(
         connection,
         [Try(o.run_id, o.task.key, o.attempt, o.result.err_code, o.result.stderr[:1000]) for o in fresh],
@@ -84,23 +88,22 @@ def keep_outcomes(connection: Connection, outcomes: Sequence[Outcome], blobs: Bl
         (
             (outcome.run_id, artifact)
             for outcome in fresh
-            for artifact in task_artifacts(
-                outcome.run_id, outcome.task.request, outcome.result, outcome.attempt
-            )
+            for artifact in task_artifacts(outcome.run_id, outcome.task.request, outcome.result, outcome.attempt)
         ),
         blobs,
     )
 
 
-def tries(connection: Connection, run_id: str, task_key: str) -> int:
-    """How many tries of a task are on record."""
-    rows = connection.execute(query("tasks.attempts"), {"run_id": run_id, "task_key": task_key}).fetchall()
-    return len(rows)
+def tries_of(connection: Connection, asked: Sequence[tuple[str, str]]) -> dict[str, int]:
+    """How many tries of each task are on record; `asked` holds (run id, task key)."""
+    parameters = {"run_id": [run_id for run_id, _ in asked], "task_key": [key for _, key in asked]}
+    return {row["task_key"]: row["tries"] for row in connection.execute(query("tasks.tries_of"), parameters)}
 
 
-def finished_keys(connection: Connection, run_id: str) -> set[str]:
-    """The run's tasks that have their final result."""
-    return {row["task_key"] for row in connection.execute(query("tasks.finished_keys"), {"run_id": run_id})}
+def finished_positions(connection: Connection, run_id: str) -> set[int]:
+    """The places of the run's fan-out that have their final result."""
+    rows = connection.execute(query("tasks.finished_positions"), {"run_id": run_id})
+    return {row["position"] for row in rows}
 
 
 def results(connection: Connection, run_id: str) -> list[TaskResult]:
@@ -122,16 +125,13 @@ def results(connection: Connection, run_id: str) -> list[TaskResult]:
     ]
 
 
-def _compare(connection: Connection, replayed: Sequence[Outcome]) -> None:
-    for outcome in replayed:
-        key = outcome.task.key
-        rows = connection.execute(
-            query("tasks.stored_requests"), {"run_id": outcome.run_id, "task_keys": [key]}
-        ).fetchall()
-        if not rows or not same_json(rows[0]["request"], request_record(outcome.task.request)):
-            raise DeterminismBreach(
-                f"SBX run divergence in {outcome.run_id}:{key}: another request has this key"
-            )
+def _compare(connection: Connection, replayed: Outcome) -> None:
+    key = replayed.task.key
+    rows = connection.execute(
+        query("tasks.stored_requests"), {"run_id": replayed.run_id, "task_keys": [key]}
+    ).fetchall()
+    if not rows or not same_json(rows[0]["request"], request_record(replayed.task.request)):
+        raise DeterminismBreach(f"SBX run divergence in {replayed.run_id}:{key}: another request has this key")
 
 
 def _result_columns(outcomes: Sequence[Outcome]) -> dict[str, list[object]]:

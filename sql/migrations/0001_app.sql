@@ -70,6 +70,7 @@ CREATE TABLE app.runs (
     app_version text NOT NULL DEFAULT 'v1',
     segment int NOT NULL DEFAULT 1 CHECK (segment > 0),
     dagster_run_id text,
+    requested_at timestamptz,
     last_step text,
     error text,
     next_action text CHECK (next_action IN ('APPROVE_PLAN', 'REPAIR', 'NONE')),
@@ -78,9 +79,11 @@ CREATE TABLE app.runs (
     updated_at timestamptz NOT NULL DEFAULT now()
 );
 COMMENT ON COLUMN app.runs.segment IS 'number of the segment that runs now, or will run next (design §2)';
+COMMENT ON COLUMN app.runs.requested_at IS 'when the current segment was last asked for; null when nobody has yet';
 COMMENT ON COLUMN app.runs.dagster_run_id IS 'the one Dagster run that owns this intent';
 CREATE INDEX runs_unfinished ON app.runs (status, created_at)
     WHERE status IN ('queued', 'running', 'waiting_input', 'repairing');
+CREATE INDEX runs_by_status ON app.runs (status);
 CREATE INDEX runs_by_age ON app.runs (created_at DESC, id);
 
 CREATE FUNCTION app.guard_run_status() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -142,7 +145,7 @@ CREATE TABLE app.artifacts (
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (run_id, step_id, task_key, idx)
 );
-COMMENT ON COLUMN app.artifacts.inline IS 'the content; null when it lies in the blob store under its sha256';
+COMMENT ON COLUMN app.artifacts.inline IS 'the content, or {"blob": sha256} of its canonical JSON in the blob store';
 CREATE INDEX artifacts_uri ON app.artifacts (uri);
 
 CREATE TABLE app.sbx_runs (
@@ -192,8 +195,13 @@ CREATE TABLE app.plan_approvals (
     decided_by text NOT NULL CHECK (decided_by <> ''),
     decided_at timestamptz NOT NULL DEFAULT now(),
     notes text,
+    reported_at timestamptz,
     plan_sha256 text CHECK (plan_sha256 ~ '^[0-9a-f]{64}$')
 );
+
+COMMENT ON COLUMN app.plan_approvals.reported_at IS 'when lineage was told (asset plan_approval)';
+
+CREATE INDEX plan_approvals_unreported ON app.plan_approvals (decided_at) WHERE reported_at IS NULL;
 
 CREATE FUNCTION app.announce_decision() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

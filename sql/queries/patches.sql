@@ -1,12 +1,13 @@
 -- insert --
--- Remember a patch before it touches the file; the first memory wins.
+-- Remember a patch before it touches the file; the first memory wins. Applied again after a roll-back (a
+-- retry), it is to be rolled back again.
 INSERT INTO app.patch_history (
     run_id, step_id, patch_index, target_path, preimage_hash, preimage_content, preimage_mode,
     postimage_hash, postimage_content, diff_hash)
 VALUES (
     %(run_id)s, %(step_id)s, %(patch_index)s, %(target_path)s, %(preimage_hash)s, %(preimage_content)s,
     %(preimage_mode)s, %(postimage_hash)s, %(postimage_content)s, %(diff_hash)s)
-ON CONFLICT (run_id, step_id, patch_index) DO NOTHING
+ON CONFLICT (run_id, step_id, patch_index) DO UPDATE SET rolled_back_at = NULL
 
 -- get --
 -- One patch as it was remembered.
@@ -15,7 +16,7 @@ WHERE run_id = %(run_id)s AND step_id = %(step_id)s AND patch_index = %(patch_in
 
 -- mark_applied --
 -- The file now holds the postimage; the first time counts.
-UPDATE app.patch_history SET applied_at = clock_timestamp(), rolled_back_at = NULL
+UPDATE app.patch_history SET applied_at = clock_timestamp()
 WHERE run_id = %(run_id)s AND step_id = %(step_id)s AND patch_index = %(patch_index)s AND applied_at IS NULL
 
 -- to_roll_back --

@@ -32,7 +32,8 @@ LIMIT %(limit)s
 UPDATE app.runs
 SET status = %(status)s, error = %(error)s, next_action = %(next_action)s,
     segment = segment + %(segments)s, retry_count = retry_count + %(retries)s,
-    dagster_run_id = CASE WHEN %(retries)s > 0 THEN NULL ELSE dagster_run_id END
+    dagster_run_id = CASE WHEN %(retries)s > 0 THEN NULL ELSE dagster_run_id END,
+    requested_at = CASE WHEN %(retries)s + %(segments)s > 0 THEN NULL ELSE requested_at END
 WHERE id = %(id)s AND status = %(current)s
 RETURNING *
 
@@ -57,18 +58,29 @@ RETURNING *
 SELECT workflow_id, lane, priority, queue_partition_key, app_version, retry_count, recipe_id, id
 FROM app.runs
 WHERE status IN ('queued', 'repairing') AND dagster_run_id IS NULL
+  AND (requested_at IS NULL OR requested_at < clock_timestamp() - interval '60 seconds')
 ORDER BY priority, created_at, id
 LIMIT %(limit)s
 
 -- decided --
--- Waiting runs whose plan has been decided, oldest decision first.
-SELECT r.workflow_id, r.id, r.segment, r.dagster_run_id, r.queue_partition_key, r.priority, r.app_version,
+-- Decisions to act on, oldest first: the run waits and was not asked to go on, or lineage was not told.
+SELECT r.workflow_id, r.id, r.segment, r.status = 'waiting_input' AS waits, a.reported_at, r.dagster_run_id, r.queue_partition_key, r.priority, r.app_version,
        a.decision, a.decided_by, a.decided_at, a.notes, a.plan_sha256
 FROM app.runs r JOIN app.plan_approvals a ON a.run_id = r.id
-WHERE r.status = 'waiting_input'
+WHERE a.reported_at IS NULL
+   OR (r.status = 'waiting_input'
+       AND (r.requested_at IS NULL OR r.requested_at < clock_timestamp() - interval '60 seconds'))
 ORDER BY a.decided_at, r.id
 LIMIT %(limit)s
+
+-- mark_reported --
+-- Lineage has been told of these decisions.
+UPDATE app.plan_approvals SET reported_at = clock_timestamp() WHERE run_id = ANY(%(run_ids)s)
 
 -- depth --
 -- How many runs are in each state; for people, beside the queues' own depth.
 SELECT status, count(*) AS runs, min(created_at) AS oldest_created_at FROM app.runs GROUP BY status ORDER BY status
+
+-- mark_requested --
+-- The next segment of these runs has been asked for; asked again only when nothing comes of it.
+UPDATE app.runs SET requested_at = clock_timestamp() WHERE workflow_id = ANY(%(workflow_ids)s)

@@ -1,0 +1,37 @@
+"""The one place that chooses a provider. What cannot be had is refused; nothing stands in for anything."""
+
+from pathlib import Path
+
+from resources.sandbox.local.host import LocalSettings
+from resources.sandbox.local.selftest import open_local
+from resources.sandbox.mock import MockSandbox
+from resources.sandbox.port import Sandbox, SandboxUnavailable, UriResolver
+from resources.sandbox.receipts import Receipts
+
+
+def open_sandbox(
+    mode: str,
+    provider: str,
+    *,
+    home: Path,
+    receipts: Receipts,
+    e2b_api_key: str | None = None,
+    resolve_uri: UriResolver | None = None,
+    local: LocalSettings | None = None,
+) -> Sandbox:
+    """The sandbox of `mode` (mock, live) and, when live, `provider` (local, e2b).
+
+    `home` is the data folder; the local provider uses `<home>/sandbox` unless `local` says otherwise, and runs
+    its self-test here. Reads no environment. Raises SandboxUnavailable.
+    """
+    if mode not in ("mock", "live"):
+        raise SandboxUnavailable(f"SBX_MODE must be mock or live, not {mode!r}")
+    if provider not in ("local", "e2b"):
+        raise SandboxUnavailable(f"SBX_PROVIDER must be local or e2b, not {provider!r}")
+    if mode == "mock":
+        return MockSandbox(receipts)
+    if provider == "local":
+        return open_local(local or LocalSettings(home=home / "sandbox"), resolve_uri)
+    if not e2b_api_key:
+        raise SandboxUnavailable("SBX_PROVIDER=e2b needs E2B_API_KEY; set it, or use SBX_PROVIDER=local")
+    raise SandboxUnavailable("SBX_PROVIDER=e2b is not part of this version; use SBX_PROVIDER=local")

@@ -1,0 +1,220 @@
+"""One started sandbox, from its pipes to the moment nothing of it is left."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from resources.sandbox.local.memory import used_mb
+from resources.sandbox.local.output import Kind, Output
+from resources.sandbox.local.processes import Process
+from resources.sandbox.local.reading import Lines, read_pipe
+from resources.sandbox.local.spawning import Pipes
+from resources.sandbox.local.tree import TreeTooLarge, used_bytes
+
+Reason = Literal["boot", "timeout", "memory", "disk", "request"]
+"""Why a sandbox was killed: it did not start, or what it exceeded, or somebody asked."""
+
+_BOOT_SECONDS = 30
+_ROUND_SECONDS = 0.1
+_GENTLE_ROUNDS = 20
+_KILL_ROUNDS = 100
+_MEMORY_SECONDS = 0.05
+_DISK_SECONDS = 0.25
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What the command may use: wall time from its start, MiB of memory, bytes of disk in `work`."""
+
+    timeout_ms: int
+    memory_mb: int
+    disk_bytes: int
+    work: Path
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How it ended. `exit_code` None: the command never ran, or was killed; `problem` is then the spawner's."""
+
+    exit_code: int | None
+    reason: Reason | None
+    boot_ms: int
+    wall_ms: int
+    cpu_ms: int
+    peak_mb: int
+    problem: str
+
+
+class Execution:
+    """Reads the pipes of one sandbox and kills it when a bound is passed. Belongs to one event loop."""
+
+    def __init__(self, pipes: Pipes, output: Output, spawner: int) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._pipes = pipes
+        self._output = output
+        self._spawner = spawner
+        self._outer: Process | None = None
+        self._init: Process | None = None
+        self._init_gone = self._loop.create_future()
+        self._started = self._loop.create_future()
+        self._exit_code: int | None = None
+        self._reaped: dict[str, int] = {}
+        self._problem = ""
+        self._peak_mb = 0
+
+    async def supervise(self, bounds: Bounds, kill_asked: asyncio.Event) -> Ending:
+        """Wait for its end, or bring it about. When cancelled, kills it first and waits until it is gone."""
+        began = time.monotonic()
+        over = asyncio.create_task(self._over())
+        try:
+            reason = await self._until_started(over, kill_asked)
+            started = time.monotonic()
+            if reason is None:
+                reason = await self._until_over(over, bounds, kill_asked)
+        finally:
+            await _uninterrupted(self._end(over))
+        ended = time.monotonic()
+        return Ending(
+            exit_code=self._exit_code,
+            reason=reason,
+            boot_ms=round((started - began) * 1000),
+            wall_ms=round((ended - started) * 1000),
+            cpu_ms=self._reaped.get("cpuMs", 0),
+            peak_mb=max(self._peak_mb, -(-self._reaped.get("peakKb", 0) // 1024)),
+            problem=self._problem,
+        )
+
+    async def _until_started(self, over: asyncio.Task[None], kill_asked: asyncio.Event) -> Reason | None:
+        asked = asyncio.create_task(kill_asked.wait())
+        try:
+            await asyncio.wait(
+                {over, asked, self._started},
+                timeout=_BOOT_SECONDS,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+        finally:
+            asked.cancel()
+        if kill_asked.is_set():
+            return "request"
+        return None if over.done() or self._started.done() else "boot"
+
+    async def _until_over(
+        self, over: asyncio.Task[None], bounds: Bounds, kill_asked: asyncio.Event
+    ) -> Reason | None:
+        watchers = {
+            asyncio.create_task(_after(kill_asked.wait(), "request")),
+            asyncio.create_task(self._watch_memory(bounds.memory_mb)),
+            asyncio.create_task(_watch_disk(bounds.work, bounds.disk_bytes)),
+        }
+        try:
+            done, _ = await asyncio.wait(
+                {over, *watchers},
+                timeout=bounds.timeout_ms / 1000,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+        finally:
+            for watcher in watchers:
+                watcher.cancel()
+        if over.done():
+            return None
+        return next((watcher.result() for watcher in watchers & done), "timeout")
+
+    async def _watch_memory(self, limit_mb: int) -> Reason:
+        while self._peak_mb <= limit_mb:
+            await asyncio.sleep(_MEMORY_SECONDS)
+            if self._init is not None:
+                self._peak_mb = max(self._peak_mb, used_mb(self._init.pid, limit_mb))
+        return "memory"
+
+    async def _over(self) -> None:
+        """Until all pipes are closed and the first process of the sandbox, so every process of it, is gone."""
+        await asyncio.gather(
+            read_pipe(self._pipes.stdout, self._feeder("stdout")),
+            read_pipe(self._pipes.stderr, self._feeder("stderr")),
+            read_pipe(self._pipes.status, Lines(self._on_status).feed),
+        )
+        self._output.finish("stdout")
+        self._output.finish("stderr")
+        if self._init is not None:
+            await self._init_gone
+
+    async def _end(self, over: asyncio.Task[None]) -> None:
+        """Kill what is still there, wait until it is gone, close everything."""
+        for round_number in range(_KILL_ROUNDS):
+            if over.done():
+                break
+            self._kill(round_number >= _GENTLE_ROUNDS)
+            await asyncio.wait({over}, timeout=_ROUND_SECONDS)
+        else:
+            self._problem = "its processes could not be killed"
+            over.cancel()
+        for process in (self._init, self._outer):
+            if process is not None:
+                self._loop.remove_reader(process.descriptor)
+                process.close()
+        await asyncio.wait({over})
+        if not over.cancelled():
+            over.result()
+
+    def _kill(self, everything: bool) -> None:
+        """Kill the first process inside, and all others with it; bwrap then still reports what they used."""
+        known = [process for process in (self._init, self._outer) if process is not None]
+        for process in known if everything else known[:1]:
+            process.kill()
+
+    def _feeder(self, kind: Kind) -> Callable[[bytes], None]:
+        return lambda data: self._output.feed(kind, data)
+
+    def _on_status(self, line: dict[str, Any]) -> None:
+        if "outer-pid" in line:
+            self._outer = Process.open(line["outer-pid"], parent=self._spawner)
+        elif "child-pid" in line and self._outer is not None:
+            self._init = Process.open(line["child-pid"], parent=self._outer.pid)
+            if self._init is not None:
+                self._loop.add_reader(self._init.descriptor, self._on_init_gone)
+            self._started.set_result(None)
+        elif "exit-code" in line:
+            self._exit_code = line["exit-code"]
+        elif "reaped" in line:
+            self._reaped = line["reaped"]
+        elif "spawn-error" in line:
+            self._problem = line["spawn-error"]
+
+    def _on_init_gone(self) -> None:
+        assert self._init is not None
+        self._loop.remove_reader(self._init.descriptor)
+        if not self._init_gone.done():
+            self._init_gone.set_result(None)
+
+
+async def _after(event: Awaitable[Any], reason: Reason) -> Reason:
+    await event
+    return reason
+
+
+async def _watch_disk(work: Path, limit_bytes: int) -> Reason:
+    used = 0
+    pause = _DISK_SECONDS
+    while used <= limit_bytes:
+        await asyncio.sleep(pause)
+        began = time.monotonic()
+        try:
+            used = await asyncio.to_thread(used_bytes, work)
+        except TreeTooLarge:
+            return "disk"
+        # A large folder takes long to look through: never spend more than a tenth of the time on it.
+        pause = max(_DISK_SECONDS, 9 * (time.monotonic() - began))
+    return "disk"
+
+
+async def _uninterrupted(work: Coroutine[Any, Any, None]) -> None:
+    """Finish `work` even when cancelled meanwhile; the cancellation follows then."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        raise

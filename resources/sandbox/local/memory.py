@@ -1,0 +1,68 @@
+"""How much memory a sandbox uses, seen from outside."""
+
+import contextlib
+import resource
+from functools import cache
+from pathlib import Path
+
+import psutil
+
+_PAGE = resource.getpagesize()
+_MIB = 1024 * 1024
+
+
+def used_mb(init: int, limit_mb: int) -> int:
+    """Memory of the pid namespace whose first process is `init` on the host, in MiB.
+
+    The sum of resident sizes, which counts shared pages once per process; only when that exceeds `limit_mb`
+    the exact but slower sum of proportional sizes.
+    """
+    processes = _members(init)
+    resident = sum(map(_resident, processes))
+    if resident > limit_mb * _MIB:
+        resident = sum(map(_proportional, processes))
+    return -(-resident // _MIB)
+
+
+def _members(init: int) -> list[int]:
+    """Every process of the namespace: whatever detaches itself becomes a child of its first process."""
+    found = [init]
+    for pid in found:
+        found.extend(_children(pid))
+    return found
+
+
+def _children(pid: int) -> list[int]:
+    if not _kernel_lists_children():
+        with contextlib.suppress(psutil.Error):
+            return [child.pid for child in psutil.Process(pid).children()]
+        return []
+    children: list[int] = []
+    with contextlib.suppress(OSError):  # it ended meanwhile
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            children += map(int, (thread / "children").read_text().split())
+    return children
+
+
+@cache
+def _kernel_lists_children() -> bool:
+    return Path("/proc/thread-self/children").exists()
+
+
+def _resident(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE
+    except (OSError, IndexError):
+        return 0
+
+
+def _proportional(pid: int) -> int:
+    try:
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) * 1024
+    except PermissionError:
+        return _resident(pid)
+    except OSError:
+        return 0
+    return 0

@@ -1,0 +1,44 @@
+"""Processes of others, held by descriptor: a pid can be reused, a pidfd cannot."""
+
+import contextlib
+import os
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process; `descriptor` becomes readable when it has ended."""
+
+    pid: int
+    descriptor: int
+
+    @classmethod
+    def open(cls, pid: int, parent: int) -> "Process | None":
+        """None when it is gone already: a process of that pid with another parent is not the one meant."""
+        try:
+            descriptor = os.pidfd_open(pid)
+        except ProcessLookupError:
+            return None
+        if _parent_of(pid) != parent:
+            os.close(descriptor)
+            return None
+        return cls(pid, descriptor)
+
+    def kill(self) -> None:
+        """SIGKILL, if it still is there."""
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self.descriptor, signal.SIGKILL)
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+        os.close(self.descriptor)
+
+
+def _parent_of(pid: int) -> int:
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return 0
+    return int(text.rpartition(")")[2].split()[1])

@@ -1,0 +1,140 @@
+"""Folders a command has filled: walked and removed without following a link, whatever it built there."""
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+MOST_ENTRIES = 50_000
+MOST_DEPTH = 64
+
+_OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class TreeTooLarge(Exception):
+    """More entries, or deeper folders, than anybody will look through."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Something that is not a folder: its path below the root (undecodable bytes as surrogates), its lstat."""
+
+    path: str
+    stat: os.stat_result
+
+
+def open_folder(path: Path) -> int:
+    """A descriptor of the folder `path`, which must not be a link. Raises OSError."""
+    return os.open(path, _OPEN_FOLDER)
+
+
+def open_beneath(root: int, parts: tuple[str, ...], flags: int) -> int:
+    """Open `parts` below the folder `root`, no part of it through a link. Raises OSError."""
+    folder = os.dup(root)
+    try:
+        for part in parts[:-1]:
+            inner = os.open(part, _OPEN_FOLDER, dir_fd=folder)
+            os.close(folder)
+            folder = inner
+        return os.open(parts[-1], flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+    finally:
+        os.close(folder)
+
+
+def walk(root: int) -> Iterator[Entry]:
+    """Every entry below the folder `root` that is not a folder; what vanishes meanwhile is left out.
+
+    Raises TreeTooLarge beyond MOST_ENTRIES (folders count) or MOST_DEPTH.
+    """
+    seen = 0
+    stack = [(os.dup(root), "")]
+    iterators = [os.scandir(stack[0][0])]
+    try:
+        while iterators:
+            entry = next(iterators[-1], None)
+            folder, prefix = stack[-1]
+            if entry is None:
+                iterators.pop().close()
+                os.close(stack.pop()[0])
+                continue
+            seen += 1
+            if seen > MOST_ENTRIES or len(stack) > MOST_DEPTH:
+                raise TreeTooLarge
+            found = _describe(entry, folder)
+            if isinstance(found, os.stat_result):
+                yield Entry(prefix + entry.name, found)
+            elif found is not None:
+                stack.append((found, f"{prefix}{entry.name}/"))
+                iterators.append(os.scandir(found))
+    finally:
+        for iterator in iterators:
+            iterator.close()
+        for descriptor, _ in stack:
+            os.close(descriptor)
+
+
+def used_bytes(path: Path) -> int:
+    """Disk space of everything below `path`, in bytes. Raises TreeTooLarge, OSError."""
+    root = open_folder(path)
+    try:
+        return sum(entry.stat.st_blocks * 512 for entry in walk(root))
+    finally:
+        os.close(root)
+
+
+def remove_tree(path: Path) -> None:
+    """Remove `path` and everything below, however deep or closed; nothing may run in it any more.
+
+    Every folder is moved up to the root before it is emptied, so depth costs neither stack nor descriptors.
+    """
+    root = open_folder(path)
+    serial = 0
+    try:
+        while names := os.listdir(root):  # noqa: PTH208 - of a descriptor
+            for name in names:
+                if stat.S_ISDIR(os.lstat(name, dir_fd=root).st_mode):
+                    serial = _empty_folder(root, name, serial)
+                    os.rmdir(name, dir_fd=root)
+                else:
+                    os.unlink(name, dir_fd=root)
+    finally:
+        os.close(root)
+    path.rmdir()
+
+
+def _describe(entry: "os.DirEntry[str]", folder: int) -> os.stat_result | int | None:
+    """The lstat of an entry, an open descriptor of a folder, None when it vanished or is closed to us."""
+    try:
+        if entry.is_dir(follow_symlinks=False):
+            return os.open(entry.name, _OPEN_FOLDER, dir_fd=folder)
+        return entry.stat(follow_symlinks=False)
+    except OSError:
+        return None
+
+
+def _empty_folder(root: int, name: str, serial: int) -> int:
+    os.chmod(name, 0o700, dir_fd=root)
+    folder = os.open(name, _OPEN_FOLDER, dir_fd=root)
+    try:
+        for inner in os.listdir(folder):  # noqa: PTH208 - of a descriptor
+            if stat.S_ISDIR(os.lstat(inner, dir_fd=folder).st_mode):
+                os.chmod(inner, 0o700, dir_fd=folder)  # moving a folder takes the right to write to it
+                serial = _move_up(folder, inner, root, serial)
+            else:
+                os.unlink(inner, dir_fd=folder)
+    finally:
+        os.close(folder)
+    return serial
+
+
+def _move_up(folder: int, inner: str, root: int, serial: int) -> int:
+    while True:
+        serial += 1
+        try:
+            os.rename(inner, f"removed-{serial}", src_dir_fd=folder, dst_dir_fd=root)
+            return serial
+        except OSError as error:
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+                raise

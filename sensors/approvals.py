@@ -1,0 +1,103 @@
+"""approval_sensor: a decision in `app.plan_approvals` lets the run it was made for go on."""
+
+import time
+
+import dagster as dg
+
+from resources.database import Row
+from resources.listening import wait_for_rows
+from sisu_pipeline import metadata, segments
+from sisu_pipeline.assets import DECISION, EXECUTION, PLAN_APPROVAL
+from sisu_pipeline.contracts.gate import Decision
+from sisu_pipeline.services import services
+from sisu_pipeline.settings import settings
+from sisu_pipeline.store import outbox
+from sisu_pipeline.store.gates import Decided
+
+LISTEN_SECONDS = 20.0
+BATCH = 50
+
+
+@dg.sensor(
+    job_name="intent_workflow",
+    minimum_interval_seconds=1,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Waits for decisions, asks for the next segment of each run, and reports plan_approval.",
+)
+def approval_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+    """Holds its tick on LISTEN; in the portable profile it requests the second run instead of a segment."""
+    if settings().sisu_profile == "stock":
+        return _request_second_runs()
+    return _resume_until(context.instance, time.monotonic() + LISTEN_SECONDS)
+
+
+def _resume_until(instance: dg.DagsterInstance, deadline: float) -> dg.SkipReason:
+    """Serve decisions as they come for the length of a tick: none waits for the next one."""
+    resumed = 0
+    while (left := deadline - time.monotonic()) > 0:
+        rows = _decided(left)
+        waiting = [row for row in rows if row["waits"]]
+        for row in waiting:
+            segments.enqueue(services().database, segments.of_decided(row))
+        _mark_requested(waiting)
+        unreported = [row for row in rows if row["reported_at"] is None]
+        for row in unreported:
+            instance.report_runless_asset_event(_approval(row))
+        _mark_reported(unreported)
+        resumed += len(waiting)
+    return dg.SkipReason(f"{resumed} run(s) went on after a decision." if resumed else "No decision came.")
+
+
+def _request_second_runs() -> dg.SensorResult | dg.SkipReason:
+    rows = _decided(LISTEN_SECONDS)
+    if not rows:
+        return dg.SkipReason("No decision came.")
+    waiting = [row for row in rows if row["waits"]]
+    unreported = [row for row in rows if row["reported_at"] is None]
+    _mark_requested(waiting)
+    _mark_reported(unreported)
+    return dg.SensorResult(
+        run_requests=[
+            dg.RunRequest(
+                partition_key=row["workflow_id"],
+                run_key=f"{row['workflow_id']}/{row['segment']}",
+                asset_selection=[DECISION, EXECUTION],
+                tags={"sisu/run_id": row["id"]},
+            )
+            for row in waiting
+        ],
+        asset_events=[_approval(row) for row in unreported],
+    )
+
+
+def _decided(seconds: float) -> list[Row]:
+    return wait_for_rows(
+        services().database,
+        "sisu_decided",
+        lambda connection: outbox.decided(connection, BATCH),
+        seconds,
+    )
+
+
+def _mark_requested(rows: list[Row]) -> None:
+    with services().database.connect() as connection:
+        outbox.mark_requested(connection, [row["workflow_id"] for row in rows])
+
+
+def _mark_reported(rows: list[Row]) -> None:
+    with services().database.connect() as connection:
+        outbox.mark_reported(connection, [row["id"] for row in rows])
+
+
+def _approval(row: Row) -> dg.AssetMaterialization:
+    decided = Decided(
+        row["id"],
+        Decision(row["decision"]),
+        row["decided_by"],
+        row["decided_at"],
+        row["notes"],
+        row["plan_sha256"],
+    )
+    return dg.AssetMaterialization(
+        PLAN_APPROVAL, partition=row["workflow_id"], metadata=metadata.of_decision(decided)
+    )

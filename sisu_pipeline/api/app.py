@@ -1,0 +1,81 @@
+"""The FastAPI application."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI, Request, Response
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
+
+from sisu_pipeline.api import artifacts, errors, events, gates, intents, ops, runs
+from sisu_pipeline.api.feed import RunFeed
+from sisu_pipeline.api.openapi import DocumentedApp
+from sisu_pipeline.api.pool import Pool
+from sisu_pipeline.api.rooms import Rooms
+from sisu_pipeline.services import Services
+from sisu_pipeline.settings import Settings
+
+HEARTBEAT_S = 15.0
+_ASSETS = "/docs/assets"
+
+
+def create_app(services: Services, *, settings: Settings, heartbeat_s: float = HEARTBEAT_S) -> FastAPI:
+    """The API over these services; it connects when it starts, not when it is created."""
+    rooms = Rooms(
+        pool=Pool(services.database),
+        feed=RunFeed(services.database),
+        blobs=services.blobs,
+        app_version=services.app_version,
+        heartbeat_s=heartbeat_s,
+    )
+    app = DocumentedApp(
+        title="Sisu pipeline",
+        version=settings.dbos__appversion,
+        description="Durable agent intents: submit, start, decide, watch.",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=_lifespan,
+        generate_unique_id_function=lambda route: route.name,
+    )
+    app.state.rooms = rooms
+    # Only what no route raises reaches these: no route, no method, a failure of the framework itself.
+    app.add_exception_handler(HTTPException, _answer)
+    app.add_exception_handler(Exception, _answer)
+    for module in (intents, gates, events, runs, artifacts, ops):
+        app.include_router(module.router)
+    _serve_docs(app)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    rooms: Rooms = app.state.rooms
+    rooms.pool.open()
+    rooms.feed.open()
+    try:
+        yield
+    finally:
+        await rooms.feed.stop()
+        rooms.pool.close()
+
+
+async def _answer(request: Request, failure: Exception) -> Response:
+    return errors.answer(request, failure)
+
+
+def _serve_docs(app: FastAPI) -> None:
+    """Swagger UI from a package's files: FastAPI's own page would load it from the Internet."""
+    app.mount(_ASSETS, StaticFiles(packages=[("fastapi_offline", "static")]), name="docs-assets")
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        return get_swagger_ui_html(
+            openapi_url="/openapi.json",
+            title=app.title,
+            swagger_js_url=f"{_ASSETS}/swagger-ui-bundle.js",
+            swagger_css_url=f"{_ASSETS}/swagger-ui.css",
+            swagger_favicon_url=f"{_ASSETS}/favicon.png",
+            swagger_ui_parameters={"validatorUrl": None},
+        )

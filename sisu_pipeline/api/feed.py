@@ -1,0 +1,79 @@
+"""Who watches which run: one LISTEN connection for the whole process, one asyncio event per watcher."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import psycopg
+
+from resources.database import Database
+from sql import query
+
+_RECONNECT_S = 0.5
+
+
+class RunFeed:
+    """Wakes watchers when Postgres announces a change of their run. All methods belong to the event loop."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._watchers: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
+        self._listener: asyncio.Task[None] | None = None
+        self.is_closed = False
+
+    @property
+    def watcher_count(self) -> int:
+        """How many streams are open."""
+        return sum(map(len, self._watchers.values()))
+
+    def open(self) -> None:
+        """Start listening."""
+        self._listener = asyncio.create_task(self._listen())
+
+    def close(self) -> None:
+        """Tell every watcher to end: the process is stopping."""
+        self.is_closed = True
+        self._wake_all()
+
+    async def stop(self) -> None:
+        """Close, and give the connection back."""
+        self.close()
+        if self._listener is not None:
+            self._listener.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._listener
+
+    @contextmanager
+    def watch(self, run_id: str) -> Iterator[asyncio.Event]:
+        """An event that is set at every change of the run, as long as the context lasts."""
+        changed = asyncio.Event()
+        self._watchers[run_id].add(changed)
+        try:
+            yield changed
+        finally:
+            self._watchers[run_id].discard(changed)
+            if not self._watchers[run_id]:
+                del self._watchers[run_id]
+
+    async def _listen(self) -> None:
+        while True:
+            with suppress(psycopg.Error, OSError):
+                await self._listen_once()
+            await asyncio.sleep(_RECONNECT_S)
+
+    async def _listen_once(self) -> None:
+        async with await psycopg.AsyncConnection.connect(
+            self._database.url, autocommit=True, application_name="sisu-api-feed"
+        ) as connection:
+            await connection.execute(query("views.listen"))
+            # Whatever changed while nobody listened was announced to nobody.
+            self._wake_all()
+            async for notice in connection.notifies():
+                for changed in self._watchers.get(notice.payload, ()):
+                    changed.set()
+
+    def _wake_all(self) -> None:
+        for watchers in self._watchers.values():
+            for changed in watchers:
+                changed.set()

@@ -1,0 +1,62 @@
+"""The API's connections: kept open, checked when taken, replaced when Postgres restarts."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from psycopg.rows import dict_row
+from psycopg_pool import ConnectionPool
+
+from resources.database import Connection, Database
+from sql import query
+
+_SIZE = 20
+# How long a request waits for a connection, and about how long after a restart the pool notices Postgres.
+_PATIENCE_S = 3.0
+
+
+class Pool:
+    """Connections to one database, shared by the request threads."""
+
+    def __init__(self, database: Database) -> None:
+        options: dict[str, Any] = {
+            "row_factory": dict_row,
+            "application_name": "sisu-api",
+            "connect_timeout": int(_PATIENCE_S),
+        }
+        self._pool: ConnectionPool[Connection] = ConnectionPool(
+            database.url,
+            kwargs=options,
+            min_size=1,
+            max_size=_SIZE,
+            open=False,
+            check=ConnectionPool.check_connection,
+            timeout=_PATIENCE_S,
+            reconnect_timeout=_PATIENCE_S,
+            max_idle=60,
+            name="sisu-api",
+        )
+
+    def open(self) -> None:
+        """Start connecting; returns at once, so that the API can say 503 while Postgres is down."""
+        self._pool.open(wait=False)
+
+    def close(self) -> None:
+        """Close every connection; whoever waits for one is refused."""
+        self._pool.close()
+
+    @contextmanager
+    def connect(self) -> Iterator[Connection]:
+        """A connection in a transaction: committed on success, rolled back on error, given back either way.
+
+        Raises psycopg_pool.PoolTimeout when Postgres cannot be reached or every connection stays busy.
+        """
+        with self._pool.connection() as connection:
+            yield connection
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """The same, read-only, and every statement sees the database at one moment."""
+        with self.connect() as connection:
+            connection.execute(query("views.snapshot"))
+            yield connection

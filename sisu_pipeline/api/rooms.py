@@ -1,0 +1,29 @@
+"""What the routes share: opened with the process, reached through the request."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from sisu_pipeline.api.feed import RunFeed
+from sisu_pipeline.api.pool import Pool
+from sisu_pipeline.store.artifacts import BlobStore
+
+
+@dataclass(frozen=True)
+class Rooms:
+    """The API's own ports: pooled connections, the feed of changes, the blobs."""
+
+    pool: Pool
+    feed: RunFeed
+    blobs: BlobStore
+    app_version: str
+    heartbeat_s: float
+
+
+def _rooms(request: Request) -> Rooms:
+    rooms: Rooms = request.app.state.rooms
+    return rooms
+
+
+RoomsOf = Annotated[Rooms, Depends(_rooms)]

@@ -1,0 +1,66 @@
+"""What people and jobs ask for: submit, start, decide. Shared by the API, the CLI and the Dagster jobs.
+
+Each works in the caller's transaction and writes nothing when it raises.
+"""
+
+import re
+from dataclasses import dataclass
+
+from resources.database import Connection
+from sisu_pipeline.contracts.gate import Decision, PlanApprovalRequest, PlanRejectionRequest
+from sisu_pipeline.contracts.intent import Intent, RunRequest
+from sisu_pipeline.policy import admit
+from sisu_pipeline.store import gates, intents, runs
+from sisu_pipeline.store.errors import NotFound
+from sisu_pipeline.store.gates import Decided
+from sisu_pipeline.store.intents import Kept
+
+_INTENT_ID = re.compile(r"ih_[0-9a-f]{64}")
+_RUN_ID = re.compile(r"run_[0-9a-f]{32}|" + _INTENT_ID.pattern)
+
+
+@dataclass(frozen=True)
+class Started:
+    """A started run; `is_replay` when it was started before."""
+
+    run_id: str
+    workflow_id: str
+    is_replay: bool
+
+
+def submit_intent(connection: Connection, intent: Intent) -> Kept:
+    """Keep an intent; the same content is the same intent."""
+    return intents.keep(connection, intent)
+
+
+def start_run(connection: Connection, intent_id: str, request: RunRequest, app_version: str) -> Started:
+    """Start the run of an intent: policy first, then the intent, then the row that is the outbox (design §2.2).
+
+    Raises PolicyViolation, NotFound, or IdentityDrift when the intent runs under another identity already.
+    """
+    admission = admit(request, intents.recipes(connection))
+    if not _INTENT_ID.fullmatch(intent_id):
+        raise NotFound("intent not found")
+    intents.get(connection, intent_id)
+    kept = runs.start(connection, intent_id, admission, app_version)
+    return Started(kept.id, intent_id, kept.is_replay)
+
+
+def decide(connection: Connection, identifier: str, request: PlanApprovalRequest | PlanRejectionRequest) -> Decided:
+    """Approve or reject a run's plan, by run id or workflow id; the first decision stands (design §6).
+
+    Raises NotFound, or DecisionConflict (another decision, another plan, a run that has ended).
+    """
+    identifier = run_identifier(identifier)
+    if isinstance(request, PlanApprovalRequest):
+        wanted, decided_by, notes = Decision.APPROVED, request.approved_by, request.notes
+    else:
+        wanted, decided_by, notes = Decision.REJECTED, request.rejected_by, request.reason
+    return gates.decide(connection, identifier, wanted, decided_by, notes, request.plan_sha256)
+
+
+def run_identifier(text: str) -> str:
+    """A text that can be a run id or a workflow id. Raises NotFound for any other: no row has it."""
+    if not _RUN_ID.fullmatch(text):
+        raise NotFound("run not found")
+    return text

@@ -1,0 +1,78 @@
+"""ExecuteST's fan-out: shards of tasks, each task a workflow on `sbxQ` whose id is its task key.
+
+The only place that enqueues on `sbxQ`. In the portable profile there are no queues: a shard's tasks run
+where the shard's step runs.
+"""
+
+import asyncio
+import re
+from collections.abc import Callable, Sequence
+
+from dbos._enqueue_options import build_enqueue_status
+from dbos._serialization import DefaultSerializer
+
+from resources.database import Database
+from sisu_pipeline import queues, task_board, task_service
+from sisu_pipeline.contracts.intent import QueueName
+from sisu_pipeline.execution import plan_tasks
+from sisu_pipeline.services import Services
+from sisu_pipeline.steps.execute import Task, shards
+from sisu_pipeline.store import runs
+from sisu_pipeline.store.runs import Run
+
+_SHARD = re.compile(r"^tasks_(\d+)_(\d+)$")
+
+Report = Callable[[str], None]
+
+
+def start(services: Services, workflow_id: str) -> list[str]:
+    """Put every task of the run on `sbxQ`, at once and once; returns the shards' names."""
+    tasks = plan_tasks(services, workflow_id)
+    if services.queues_tasks:
+        with services.database.connect() as connection:
+            run = runs.get(connection, workflow_id)
+        enqueue(services.database, run, tasks)
+    return [f"tasks_{shard.start}_{shard.stop - 1}" for shard in shards(len(tasks))]
+
+
+def run_shard(services: Services, workflow_id: str, shard: str, report: Report) -> None:
+    """Return when every task of the shard has its result. Raises execution.RunEnded when the run ends first."""
+    positions = positions_in(shard)
+    if services.queues_tasks:
+        task_board.wait(services.database, workflow_id, positions)
+    else:
+        tasks = plan_tasks(services, workflow_id)[positions.start : positions.stop]
+        asyncio.run(task_service.run_here(workflow_id, tasks))
+    report(f"{len(positions)} task(s) have their result")
+
+
+def positions_in(shard: str) -> range:
+    """The positions a shard's name stands for."""
+    match = _SHARD.match(shard)
+    if match is None:
+        raise ValueError(f"{shard} is not a shard's name")
+    return range(int(match[1]), int(match[2]) + 1)
+
+
+def enqueue(database: Database, run: Run, tasks: Sequence[Task]) -> None:
+    """Enqueue tasks in one transaction; a task that is there already is left as it is."""
+    client = queues.client(database)
+    serializer = DefaultSerializer()
+    statuses = []
+    for task in tasks:
+        _, status = build_enqueue_status(
+            {
+                "queue_name": QueueName.SANDBOX,
+                "workflow_name": queues.TASK_WORKFLOW,
+                "workflow_id": task.key,
+                "queue_partition_key": run.queue_partition_key,
+                "app_version": run.app_version,
+            },
+            serializer,
+            (run.workflow_id, task.position),
+            {},
+        )
+        status["application_name"] = queues.APPLICATION
+        statuses.append(status)
+    # DBOS' own batch insert (its Kafka consumer uses it): one statement per 500 tasks, not one per task.
+    client._sys_db.init_workflows(statuses)

@@ -1,0 +1,114 @@
+"""What a person wants to read on each materialization in the Dagster UI."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+from sisu_pipeline.canonical import sha256_json
+from sisu_pipeline.contracts.steps import StepId
+from sisu_pipeline.services import Services
+from sisu_pipeline.steps.result import StepResult
+from sisu_pipeline.store import gates, runs, tasks
+from sisu_pipeline.store.gates import Decided
+
+Metadata = dict[str, Any]
+
+MAX_ROWS = 200
+"""The longest table of tasks an event carries; the rest is in `app.sbx_runs`."""
+
+
+def of_step(services: Services, workflow_id: str, result: StepResult) -> Metadata:
+    """A step's metadata: what it produced, in words, and where its rows are."""
+    with services.database.connect() as connection:
+        run = runs.get(connection, workflow_id)
+        plan_hash = gates.plan_hash(connection, run.id)
+    common: Metadata = {
+        "run": run.id,
+        "status": str(run.status),
+        "replayed": result.is_replay,
+        "output_sha256": sha256_json(result.output),
+        "artifacts": dg.MetadataValue.md(_artifact_list(result)),
+    }
+    describe = {
+        StepId.COMPILE: _plan,
+        StepId.APPLY_PATCH: _plan,
+        StepId.DECIDE: _decision,
+        StepId.EXECUTE: _execution,
+    }[result.step]
+    gate = {"plan_sha256": plan_hash} if result.step is StepId.APPLY_PATCH and plan_hash else {}
+    return common | describe(result.output) | gate
+
+
+def of_decision(decided: Decided) -> Metadata:
+    """The approval's metadata: who said what, when, about which plan."""
+    return {
+        "decision": str(decided.decision),
+        "decided_by": decided.decided_by,
+        "decided_at": decided.decided_at.isoformat(),
+        "notes": decided.notes or "",
+        "plan_sha256": decided.plan_sha256 or "",
+    }
+
+
+def of_tasks(services: Services, workflow_id: str) -> Metadata:
+    """The execution's table of tasks."""
+    with services.database.connect() as connection:
+        run = runs.get(connection, workflow_id)
+        results = tasks.results(connection, run.id)
+    records = [
+        dg.TableRecord(
+            {
+                "task": result.key[:12],
+                "result": str(result.err_code),
+                "exit": result.exit,
+                "attempt": result.attempt,
+                "wall_ms": result.metrics["wallMs"],
+                "artifacts": result.artifact_index_ref,
+            }
+        )
+        for result in results[:MAX_ROWS]
+    ]
+    failed = sum(result.err_code != "NONE" for result in results)
+    table = {"task_table": dg.MetadataValue.table(records)} if records else {}
+    return {"tasks": len(results), "tasks_failed": failed, **table}
+
+
+def _plan(plan: Mapping[str, Any]) -> Metadata:
+    lines = [f"**{plan['goal']}**", "", *_bullets("Design", plan["design"]), *_bullets("Files", plan["files"])]
+    lines += [*_bullets("Risks", plan["risks"]), *_bullets("Tests", plan["tests"])]
+    return {
+        "goal": plan["goal"],
+        "plan": dg.MetadataValue.md("\n".join(lines)),
+        "tests": len(plan["tests"]),
+        "patches": len(plan.get("patchPlan", [])),
+    }
+
+
+def _decision(output: Mapping[str, Any]) -> Metadata:
+    build = output["structured"]
+    return {
+        "test_command": build["test_command"],
+        "tests": len(build["tests"]),
+        "patches_proposed": len(build["patch"]),
+    }
+
+
+def _execution(output: Mapping[str, Any]) -> Metadata:
+    return {
+        "result": output["errCode"],
+        "exit": output["exit"],
+        "wall_ms": output["metrics"]["wallMs"],
+        "stdout": dg.MetadataValue.md(f"```\n{output['stdout'][:2000]}\n```"),
+    }
+
+
+def _bullets(title: str, items: list[str], most: int = 20) -> list[str]:
+    if not items:
+        return []
+    more = [f"- … and {len(items) - most} more"] if len(items) > most else []
+    return [f"*{title}*", *(f"- {item}" for item in items[:most]), *more, ""]
+
+
+def _artifact_list(result: StepResult) -> str:
+    return "\n".join(f"- `{artifact.uri}` {artifact.sha256[:12]}" for artifact in result.artifacts[:50])

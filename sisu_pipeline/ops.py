@@ -1,0 +1,90 @@
+"""The four steps as Dagster ops: one-line doors onto `execution`. Op names are the step names (seed §1)."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+
+from sisu_pipeline import execution, fan_out, metadata, ownership
+from sisu_pipeline.contracts.steps import StepId
+from sisu_pipeline.services import services
+from sisu_pipeline.steps.result import StepResult
+
+GATE_TAG = "sisu/gate"
+ROWS = "rows"
+SHARDS = "shards"
+
+_ROW = dg.Out(io_manager_key=ROWS)
+
+
+def _enter(context: dg.OpExecutionContext) -> str:
+    """The workflow id this run works on, once it owns it."""
+    workflow_id = context.partition_key
+    ownership.enter(services().database, workflow_id, context.run_id)
+    return workflow_id
+
+
+@dg.op(name=StepId.COMPILE.value, out=_ROW, description="Plan the intent.")
+def compile_st(context: dg.OpExecutionContext) -> StepResult:
+    return execution.compile_intent(services(), _enter(context))
+
+
+@dg.op(
+    name=StepId.APPLY_PATCH.value,
+    ins={"compiled_intent": dg.In(dg.Nothing)},
+    out=_ROW,
+    description="Apply the plan's patches reversibly and open the plan gate.",
+)
+def apply_patch_st(context: dg.OpExecutionContext) -> StepResult:
+    return execution.apply_patches(services(), _enter(context))
+
+
+@dg.op(
+    name=StepId.DECIDE.value,
+    ins={"patched_plan": dg.In(dg.Nothing), "plan_approval": dg.In(dg.Nothing)},
+    out=dg.Out(io_manager_key=ROWS, is_required=False),
+    tags={GATE_TAG: "approve-plan"},
+    description="Turn the plan a person approved into what to execute. Waits at the gate; costs nothing there.",
+)
+def decide_st(context: dg.OpExecutionContext) -> Iterator[dg.Output[StepResult]]:
+    workflow_id = _enter(context)
+    result = execution.decide_plan(services(), workflow_id)
+    # Only where no executor holds this step at the gate (portable profile) is there nothing to decide yet.
+    while result is None and not ownership.suspend(services().database, workflow_id):
+        result = execution.decide_plan(services(), workflow_id)
+    if result is None:
+        context.log.info("Nobody has decided yet: skipped here; the run after the decision goes on.")
+        return
+    yield dg.Output(result)
+
+
+@dg.op(
+    ins={"decision": dg.In(dg.Nothing)},
+    out=dg.DynamicOut(io_manager_key=SHARDS),
+    description="One dynamic output per task; with more than 128 tasks, per shard of tasks.",
+)
+def fan_out_tasks(context: dg.OpExecutionContext) -> Iterator[dg.DynamicOutput[str]]:
+    for shard in fan_out.start(services(), _enter(context)):
+        yield dg.DynamicOutput(shard, mapping_key=shard)
+
+
+@dg.op(out=dg.Out(io_manager_key=SHARDS), description="The tasks of one shard, in sandboxes.")
+def sandbox_task(context: dg.OpExecutionContext, shard: str) -> str:
+    fan_out.run_shard(services(), _enter(context), shard, context.log.info)
+    return shard
+
+
+@dg.op(out=_ROW, description="Merge the results of every task.")
+def collect(context: dg.OpExecutionContext, shards: list[str]) -> Iterator[dg.Output[StepResult]]:
+    workflow_id = context.partition_key
+    result = execution.collect(services(), workflow_id)
+    yield dg.Output(result, metadata=metadata.of_tasks(services(), workflow_id))
+    # After the output is kept: a failed task fails the run, and every result is there to read.
+    execution.finish(services(), workflow_id, result)
+
+
+@dg.graph(
+    name=StepId.EXECUTE.value, ins={"decision": dg.GraphIn()}, description="Run the tasks, keep every result once."
+)
+def execute_st(decision: Any) -> Any:
+    return collect(fan_out_tasks(decision).map(sandbox_task).collect())

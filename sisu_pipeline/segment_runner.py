@@ -1,0 +1,82 @@
+"""One segment, from its queue to its end: the lock, the status, the drive (design §2)."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+
+import dagster as dg
+import psycopg
+from dagster._core.storage.tags import PARTITION_NAME_TAG
+
+from resources.database import Database
+from sisu_pipeline import ownership, run_driver
+from sisu_pipeline.executor import Gatekeeper
+from sisu_pipeline.services import services
+from sisu_pipeline.store import gates, runs
+from sisu_pipeline.store.errors import NotFound
+from sql import query
+
+# Two Dagster runs in two threads of one process dead-lock (logging is configured at run start).
+_one_at_a_time = threading.Lock()
+
+
+@cache
+def instance() -> dg.DagsterInstance:
+    """The process's Dagster instance, from DAGSTER_HOME."""
+    return dg.DagsterInstance.get()
+
+
+@cache
+def repository() -> dg.RepositoryDefinition:
+    """The code location's definitions, loaded once."""
+    from sisu_pipeline.definitions import defs
+
+    return defs.get_repository_def()
+
+
+def run_segment(dagster_run_id: str) -> None:
+    """Execute the Dagster run's next segment; returns at its end, a gate, or when there is nothing to do."""
+    with _one_at_a_time:
+        run = instance().get_run_by_id(dagster_run_id)
+        if run is None:
+            return
+        workflow_id = run.tags.get(PARTITION_NAME_TAG)
+        if workflow_id is None:
+            run_driver.drive(instance(), repository(), dagster_run_id, None)
+            return
+        database = services().database
+        with holding(database, workflow_id):
+            _enter(database, workflow_id, dagster_run_id)
+            run_driver.drive(instance(), repository(), dagster_run_id, _gatekeeper(database, workflow_id))
+
+
+@contextmanager
+def holding(database: Database, workflow_id: str) -> Iterator[psycopg.Connection[dict[str, object]]]:
+    """Hold the intent's advisory lock; waits for the segment that holds it now.
+
+    The lock belongs to a session of its own: when this process dies, the database frees it.
+    """
+    with database.connect(autocommit=True) as session:
+        session.execute(query("segments.lock"), {"workflow_id": workflow_id})
+        yield session
+
+
+def _enter(database: Database, workflow_id: str, dagster_run_id: str) -> None:
+    try:
+        ownership.enter(database, workflow_id, dagster_run_id)
+    except NotFound:
+        # A partition without a row: the ops say so in the run's log.
+        return
+
+
+def _gatekeeper(database: Database, workflow_id: str) -> Gatekeeper:
+    def is_decided() -> bool:
+        with database.connect() as connection:
+            return gates.decision(connection, runs.get(connection, workflow_id).id) is not None
+
+    def is_ended() -> bool:
+        with database.connect() as connection:
+            return runs.get(connection, workflow_id).status.is_terminal
+
+    return Gatekeeper(is_decided, lambda: ownership.suspend(database, workflow_id), is_ended)

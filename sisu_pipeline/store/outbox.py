@@ -1,0 +1,26 @@
+"""The outbox: runs whose next segment nobody has asked for yet. The rows are the queue; sensors read them."""
+
+from collections.abc import Sequence
+
+from resources.database import Connection, Row
+from sql import query
+
+
+def unrequested(connection: Connection, limit: int) -> list[Row]:
+    """Runs that Dagster has not been asked for, the most urgent first."""
+    return connection.execute(query("runs.unrequested"), {"limit": limit}).fetchall()
+
+
+def decided(connection: Connection, limit: int) -> list[Row]:
+    """Decisions to act on, oldest first: with `waits`, the run is to go on; without `reported_at`, tell lineage."""
+    return connection.execute(query("runs.decided"), {"limit": limit}).fetchall()
+
+
+def mark_reported(connection: Connection, run_ids: Sequence[str]) -> None:
+    """Lineage has been told of the decisions on these runs."""
+    connection.execute(query("runs.mark_reported"), {"run_ids": list(run_ids)})
+
+
+def mark_requested(connection: Connection, workflow_ids: Sequence[str]) -> None:
+    """Remember that these have been asked for; after a minute without effect they are asked for again."""
+    connection.execute(query("runs.mark_requested"), {"workflow_ids": list(workflow_ids)})

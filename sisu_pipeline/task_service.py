@@ -1,0 +1,144 @@
+"""Running tasks in this process: the sandbox, the rows, and many tasks' rows in one transaction."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from psycopg.rows import dict_row
+from psycopg_pool import AsyncConnectionPool
+
+from resources.sandbox.factory import open_sandbox
+from resources.sandbox.port import Chunk, Sandbox
+from resources.sandbox.receipts import PostgresReceipts
+from sisu_pipeline.contracts.sandbox import SandboxResult
+from sisu_pipeline.services import services
+from sisu_pipeline.settings import Settings, settings
+from sisu_pipeline.steps.execute import Task
+from sisu_pipeline.store import runs, tasks
+from sisu_pipeline.task_runner import TaskStore, run_task
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+
+class Batcher(Generic[Item, Answer]):
+    """Group commit: what arrives while a batch is handled becomes the next batch. No timers."""
+
+    def __init__(self, handle: Callable[[list[Item]], Sequence[Answer]], limit: int = 500) -> None:
+        self._handle = handle
+        self._limit = limit
+        self._waiting: list[tuple[Item, asyncio.Future[Answer]]] = []
+        self._worker: asyncio.Task[None] | None = None
+
+    async def submit(self, item: Item) -> Answer:
+        """The handler's answer to this item. Raises what the handler raises for its batch."""
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, future))
+        if self._worker is None or self._worker.done():
+            self._worker = asyncio.create_task(self._drain())
+        return await future
+
+    async def _drain(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting[: self._limit], self._waiting[self._limit :]
+            try:
+                answers = await asyncio.to_thread(self._handle, [item for item, _ in batch])
+            except BaseException as error:
+                for _, future in batch:
+                    if not future.done():
+                        future.set_exception(error)
+                if not isinstance(error, Exception):
+                    raise
+            else:
+                for (_, future), answer in zip(batch, answers, strict=True):
+                    if not future.done():
+                        future.set_result(answer)
+
+
+@dataclass(frozen=True)
+class TaskService:
+    """A sandbox and the store its results go to."""
+
+    sandbox: Sandbox
+    store: TaskStore
+
+    async def run(self, run_id: str, task: Task) -> SandboxResult:
+        """One task to its committed result."""
+        return await run_task(self.sandbox, self.store, run_id, task, _ignore)
+
+
+@asynccontextmanager
+async def open_task_service(configuration: Settings) -> AsyncIterator[TaskService]:
+    """The service of these settings. Raises SandboxUnavailable when the provider refuses to start."""
+    async with AsyncConnectionPool(
+        services().database.url, min_size=1, max_size=4, kwargs={"row_factory": dict_row}, open=False
+    ) as pool:
+        key = configuration.e2b_api_key
+        sandbox = open_sandbox(
+            configuration.sbx_mode,
+            configuration.sbx_provider,
+            home=configuration.home,
+            receipts=PostgresReceipts(pool),
+            e2b_api_key=key.get_secret_value() if key else None,
+        )
+        try:
+            yield TaskService(sandbox, task_store())
+        finally:
+            await sandbox.close()
+
+
+async def run_here(workflow_id: str, wanted: Sequence[Task]) -> None:
+    """Run tasks in this process until each has its result (portable profile)."""
+    with services().database.connect() as connection:
+        run = runs.get(connection, workflow_id)
+        finished = tasks.finished_positions(connection, run.id)
+    async with open_task_service(settings()) as service:
+        limit = asyncio.Semaphore(settings().sbx_queue_worker_concurrency)
+
+        async def one(task: Task) -> None:
+            async with limit:
+                await service.run(run.id, task)
+
+        await asyncio.gather(*(one(task) for task in wanted if task.position not in finished))
+
+
+def task_store() -> TaskStore:
+    """Rows in Postgres, many tasks' in one transaction."""
+    outcomes = Batcher(_keep_outcomes)
+    failed = Batcher(_keep_tries)
+    counts = Batcher(_count_tries)
+
+    async def count(run_id: str, task_key: str) -> int:
+        return await counts.submit((run_id, task_key))
+
+    async def keep_try(attempt: tasks.Try) -> None:
+        await failed.submit(attempt)
+
+    async def keep_outcome(outcome: tasks.Outcome) -> None:
+        await outcomes.submit(outcome)
+
+    return TaskStore(count, keep_try, keep_outcome)
+
+
+def _keep_outcomes(outcomes: list[tasks.Outcome]) -> list[None]:
+    with services().database.connect() as connection:
+        tasks.keep_outcomes(connection, outcomes, services().blobs)
+    return [None] * len(outcomes)
+
+
+def _keep_tries(failed: list[tasks.Try]) -> list[None]:
+    with services().database.connect() as connection:
+        tasks.keep_tries(connection, failed)
+    return [None] * len(failed)
+
+
+def _count_tries(asked: list[tuple[str, str]]) -> list[int]:
+    with services().database.connect() as connection:
+        counts = tasks.tries_of(connection, asked)
+    return [counts[key] for _, key in asked]
+
+
+def _ignore(chunk: Chunk) -> None:
+    """Live output is for whoever watches; the result carries all of it."""

@@ -1,0 +1,205 @@
+"""Workers: `python -m sisu_pipeline.worker --queue intentQ|sbxQ --processes N`.
+
+An intent worker group preloads everything once and forks its processes, which share that memory; each
+executes one Dagster run at a time and is replaced after a set number of them. A sandbox worker is one
+asynchronous process that executes many tasks. SIGTERM: take nothing new, finish within the deadline, else
+leave the rest to recovery and go.
+"""
+
+import argparse
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from types import FrameType
+
+from dbos import DBOS
+from dbos._dbos import _get_dbos_instance
+
+from sisu_pipeline import queues
+from sisu_pipeline.contracts.intent import QueueName
+from sisu_pipeline.services import services
+from sisu_pipeline.settings import Settings, settings
+
+STOP_DEADLINE_S = 8.0
+
+
+def main() -> None:
+    """The command line of a worker group."""
+    parser = argparse.ArgumentParser(prog="sisu worker")
+    parser.add_argument("--queue", choices=[QueueName.INTENT, QueueName.SANDBOX], required=True)
+    parser.add_argument("--processes", type=int, default=None)
+    arguments = parser.parse_args()
+    run_group(QueueName(arguments.queue), arguments.processes)
+
+
+def run_group(queue: QueueName, processes: int | None) -> None:
+    """Run workers on a queue until SIGTERM or SIGINT; returns when all have stopped."""
+    intents = queue is QueueName.INTENT
+    count = processes or (settings().intent_queue_worker_concurrency if intents else 1)
+    if intents:
+        preload()
+    Group(queue, count).run()
+
+
+def preload() -> None:
+    """Import what every intent worker needs, before forking: no connection, no thread."""
+    from sisu_pipeline.segment_runner import repository
+
+    repository().get_all_jobs()
+
+
+class Group:
+    """Forked worker processes, started again when one dies."""
+
+    def __init__(self, queue: QueueName, count: int) -> None:
+        self.queue = queue
+        self.count = count
+        self.children: set[int] = set()
+        self.stopping = False
+
+    def run(self) -> None:
+        """Keep `count` children alive until asked to stop, then wait for them."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+        while not self.stopping:
+            while len(self.children) < self.count:
+                self.children.add(_fork(lambda: run_worker(self.queue, settings())))
+            self._reap(block=True)
+        deadline = time.monotonic() + STOP_DEADLINE_S + 1
+        while self.children and time.monotonic() < deadline:
+            self._reap(block=False)
+            time.sleep(0.02)
+        self._signal(signal.SIGKILL)
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        self.stopping = True
+        self._signal(signal.SIGTERM)
+
+    def _signal(self, number: signal.Signals) -> None:
+        for pid in list(self.children):
+            try:
+                os.kill(pid, number)
+            except ProcessLookupError:
+                self.children.discard(pid)
+
+    def _reap(self, *, block: bool) -> None:
+        try:
+            pid, _ = os.waitpid(-1, 0 if block else os.WNOHANG)
+        except (ChildProcessError, InterruptedError):
+            return
+        self.children.discard(pid)
+
+
+def run_worker(queue: QueueName, configuration: Settings) -> None:
+    """One worker process, until SIGTERM, its recycling, or the death of its parent."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    busy = _Busy()
+    # Workflows are registered before launch: a queue may hand one over at once.
+    if queue is QueueName.INTENT:
+        _register_segments(busy, configuration.sisu_run_recycle, stop)
+    else:
+        _register_tasks(busy, configuration)
+    DBOS(
+        config={
+            "name": queues.APPLICATION,
+            "system_database_url": services().database.sqlalchemy_url("psycopg"),
+            "dbos_system_schema": queues.SCHEMA,
+            "application_version": configuration.dbos__appversion,
+            # A fresh name per process: what a dead process held is recovered by us, not by a namesake.
+            "executor_id": f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}",
+            "log_level": "WARNING",
+            "run_migrations": False,
+        }
+    )
+    DBOS.listen_queues([queue])
+    DBOS.launch()
+    queues.register(queue, configuration)
+    _wait(stop)
+    _finish(busy)
+
+
+class _Busy:
+    """How many workflows this process executes now, and how many it has executed."""
+
+    def __init__(self) -> None:
+        self.now = 0
+        self.done = 0
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self.now += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self.now -= 1
+            self.done += 1
+
+
+def _register_segments(busy: _Busy, recycle_after: int, stop: threading.Event) -> None:
+    from sisu_pipeline.segment_runner import instance, run_segment
+
+    instance()  # opens the pooled storage before the first run asks for it
+
+    @DBOS.workflow(name=queues.SEGMENT_WORKFLOW, max_recovery_attempts=1000)
+    def segment(dagster_run_id: str) -> None:
+        with busy:
+            run_segment(dagster_run_id)
+        if busy.done >= recycle_after:
+            stop.set()
+
+
+def _register_tasks(busy: _Busy, configuration: Settings) -> None:
+    from sisu_pipeline.task_worker import TaskWorker
+
+    worker = TaskWorker(configuration)
+
+    @DBOS.workflow(name=queues.TASK_WORKFLOW, max_recovery_attempts=1000)
+    async def task(workflow_id: str, position: int) -> str:
+        with busy:
+            return await worker.run(workflow_id, position)
+
+
+def _wait(stop: threading.Event) -> None:
+    parent = os.getppid()
+    while not stop.wait(0.5):
+        if os.getppid() != parent:
+            return
+
+
+def _finish(busy: _Busy) -> None:
+    """Take nothing new; wait for what runs, but not for ever: its rows and locks let others go on."""
+    for event in _get_dbos_instance().background_thread_stop_events:
+        event.set()
+    deadline = time.monotonic() + STOP_DEADLINE_S
+    while busy.now and time.monotonic() < deadline:
+        time.sleep(0.02)
+    # Threads of DBOS and Dagster may be blocked on what they wait for; everything durable is committed.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+def _fork(work: Callable[[], None]) -> int:
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        work()
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+        os._exit(1)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,9 @@
+-- One intent has one run, and the run's workflow id is the intent's id.
+-- source: seed §1, design §3, reference §E4.12
+SELECT r.id AS run_id, r.intent_id,
+    CASE WHEN r.workflow_id <> r.intent_id THEN 'its workflow id is ' || r.workflow_id
+         ELSE 'the intent has ' || count(*) OVER (PARTITION BY r.intent_id) || ' runs' END AS detail
+FROM app.runs r
+WHERE r.workflow_id <> r.intent_id
+   OR EXISTS (SELECT FROM app.runs other WHERE other.workflow_id = r.workflow_id AND other.id <> r.id)
+ORDER BY r.intent_id, r.id

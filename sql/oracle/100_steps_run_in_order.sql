@@ -1,0 +1,11 @@
+-- A step has a row only when the step before it has one: CompileST, ApplyPatchST, DecideST, ExecuteST.
+-- source: seed §1 (four stable steps), reference §A2
+WITH follows (step_id, before_id) AS (
+    VALUES ('ApplyPatchST', 'CompileST'), ('DecideST', 'ApplyPatchST'), ('ExecuteST', 'DecideST')
+)
+SELECT s.run_id, s.step_id, 'there is no ' || f.before_id || ' before it' AS detail
+FROM app.run_steps s
+JOIN follows f USING (step_id)
+LEFT JOIN app.run_steps b ON b.run_id = s.run_id AND b.step_id = f.before_id
+WHERE b.run_id IS NULL
+ORDER BY s.run_id, s.step_id

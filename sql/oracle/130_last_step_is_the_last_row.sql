@@ -1,0 +1,16 @@
+-- A run's last_step is the furthest step it has a row of: both are written in one transaction.
+-- source: reference §C0, design §3
+WITH furthest AS (
+    SELECT run_id,
+        (ARRAY['CompileST', 'ApplyPatchST', 'DecideST', 'ExecuteST'])[max(
+            array_position(ARRAY['CompileST', 'ApplyPatchST', 'DecideST', 'ExecuteST'], step_id))] AS step_id
+    FROM app.run_steps
+    GROUP BY run_id
+)
+SELECT r.id AS run_id,
+    'last_step is ' || coalesce(r.last_step, 'empty') || ', the furthest row is ' || coalesce(f.step_id, 'none')
+        AS detail
+FROM app.runs r
+LEFT JOIN furthest f ON f.run_id = r.id
+WHERE r.last_step IS DISTINCT FROM f.step_id
+ORDER BY r.id

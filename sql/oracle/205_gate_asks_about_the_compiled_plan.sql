@@ -1,0 +1,7 @@
+-- A plan gate carries the hash of the plan that CompileST kept as its artifact.
+-- source: design §2.4, reference §C1
+SELECT g.run_id, g.gate_key, 'the gate asks about ' || g.plan_sha256 || ', CompileST kept ' || a.sha256 AS detail
+FROM app.human_gates g
+JOIN app.artifacts a ON a.run_id = g.run_id AND a.step_id = 'CompileST' AND a.task_key = '' AND a.idx = 0
+WHERE g.purpose = 'approve-plan' AND g.plan_sha256 <> a.sha256
+ORDER BY g.run_id

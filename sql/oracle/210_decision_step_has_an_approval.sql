@@ -1,0 +1,7 @@
+-- DecideST has a row only when a person approved the plan.
+-- source: seed §1 (human gate), design §2.4
+SELECT s.run_id, CASE WHEN p.run_id IS NULL THEN 'nobody decided' ELSE 'the plan was rejected' END AS detail
+FROM app.run_steps s
+LEFT JOIN app.plan_approvals p ON p.run_id = s.run_id
+WHERE s.step_id = 'DecideST' AND p.decision IS DISTINCT FROM 'approved'
+ORDER BY s.run_id

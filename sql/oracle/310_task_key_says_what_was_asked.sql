@@ -1,0 +1,50 @@
+-- Every task with a result is one the stored decision asks for, in its place, and its key is the hash of what was asked:
+-- intent, run, command, test, template and the workspace's files, all read back from their own rows.
+-- source: seed §1 (determinism), reference §C4
+WITH decided AS (
+    SELECT r.id AS run_id, r.intent_id, r.recipe_id || ':' || r.recipe_version || ':' || r.recipe_hash AS template_key,
+        d.output #>> '{structured,test_command}' AS cmd, d.output #> '{structured,tests}' AS tests,
+        coalesce(i.payload #> '{inputs,files}', '{}') || coalesce(patched.files, '{}') AS files
+    FROM app.run_steps d
+    JOIN app.runs r ON r.id = d.run_id
+    JOIN app.intents i ON i.id = r.intent_id
+    JOIN app.run_steps c ON c.run_id = d.run_id AND c.step_id = 'CompileST'
+    LEFT JOIN LATERAL (
+        SELECT jsonb_object_agg(patch ->> 'targetPath', patch ->> 'postimageContent' ORDER BY place) AS files
+        FROM jsonb_array_elements(c.output -> 'patchPlan') WITH ORDINALITY AS p (patch, place)
+    ) patched ON true
+    WHERE d.step_id = 'DecideST'
+), hashed AS (
+    SELECT run_id, intent_id, template_key, cmd, tests, (
+        SELECT encode(sha256(convert_to(
+            '{' || string_agg(to_json(path) || ':' || to_json(content), ',' ORDER BY path COLLATE "C") || '}',
+            'UTF8')), 'hex')
+        FROM jsonb_each_text(files) AS f (path, content)
+    ) AS files_hash
+    FROM decided
+), named AS (
+    SELECT run_id, test, row_number() OVER (PARTITION BY run_id ORDER BY min(place)) - 1 AS position
+    FROM decided, jsonb_array_elements_text(tests) WITH ORDINALITY AS t (test, place)
+    GROUP BY run_id, test
+), asked AS (
+    SELECT h.run_id, coalesce(n.position, 0) AS position, concat_ws(' ', h.cmd, n.test) AS cmd,
+        '{"intentId":' || to_json(h.intent_id) || ',"normalizedReq":{"cmd":' || to_json(h.cmd)
+            || coalesce(',"filesHash":"' || h.files_hash || '"', '')
+            || ',"templateKey":' || to_json(h.template_key) || ',"templateRef":' AS before_template,
+        coalesce(',"test":' || to_json(n.test), '') || '},"runId":' || to_json(h.run_id) || ',"stepId":"ExecuteST"}'
+            AS after_template
+    FROM hashed h
+    LEFT JOIN named n ON n.run_id = h.run_id
+)
+SELECT s.run_id, s.task_key, s.position,
+    CASE WHEN a.run_id IS NULL THEN 'the decision asks for nothing in this place'
+         ELSE 'asked was ' || (s.request ->> 'cmd') || ', decided was ' || a.cmd || ', or other content' END AS detail
+FROM app.sbx_runs s
+LEFT JOIN asked a ON a.run_id = s.run_id AND a.position = s.position
+WHERE s.step_id = 'ExecuteST' AND (
+    a.run_id IS NULL
+    OR (s.request ->> 'cmd', s.request ->> 'taskKey') IS DISTINCT FROM (a.cmd, s.task_key)
+    OR s.task_key <> encode(sha256(convert_to(
+        a.before_template || to_json(coalesce(s.request ->> 'templateId', s.request ->> 'envRef')) || a.after_template,
+        'UTF8')), 'hex'))
+ORDER BY s.run_id, s.position

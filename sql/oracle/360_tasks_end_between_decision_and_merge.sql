@@ -1,0 +1,17 @@
+-- A task's result is kept after DecideST was committed and before ExecuteST was.
+-- source: reference §E4.19
+WITH bounds AS (
+    SELECT run_id,
+        max(finished_at) FILTER (WHERE step_id = 'DecideST') AS decided_at,
+        max(finished_at) FILTER (WHERE step_id = 'ExecuteST') AS merged_at
+    FROM app.run_steps
+    WHERE step_id IN ('DecideST', 'ExecuteST')
+    GROUP BY run_id
+)
+SELECT s.run_id, s.task_key,
+    'kept ' || s.created_at || ', DecideST ' || b.decided_at || ', ExecuteST ' || coalesce(b.merged_at::text, 'open')
+        AS detail
+FROM app.sbx_runs s
+JOIN bounds b ON b.run_id = s.run_id
+WHERE s.step_id = 'ExecuteST' AND (s.created_at < b.decided_at OR s.created_at > b.merged_at)
+ORDER BY s.run_id, s.task_key

@@ -1,0 +1,21 @@
+-- Segments and tasks carry the application version their run was started with, so that only its workers take them.
+-- source: design §6, reference §F4
+-- needs: dbos.workflow_status
+WITH stamped AS (
+    SELECT workflow_uuid, split_part(workflow_uuid, '/', 1) AS id, application_version
+    FROM dbos.workflow_status
+), owned AS (
+    SELECT w.workflow_uuid, w.application_version, r.id AS run_id, r.app_version
+    FROM stamped w
+    JOIN app.runs r ON r.workflow_id = w.id
+    UNION ALL
+    SELECT w.workflow_uuid, w.application_version, r.id, r.app_version
+    FROM stamped w
+    JOIN app.sbx_runs s ON s.task_key = w.id AND s.step_id = 'ExecuteST'
+    JOIN app.runs r ON r.id = s.run_id
+)
+SELECT workflow_uuid, run_id,
+    'version ' || coalesce(application_version, 'none') || ', the run''s is ' || app_version AS detail
+FROM owned
+WHERE application_version IS DISTINCT FROM app_version
+ORDER BY workflow_uuid

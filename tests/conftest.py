@@ -1,0 +1,92 @@
+"""What every test stands on: one embedded Postgres per session, emptied before each test that asks for it."""
+
+import socket
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import hypothesis
+import pytest
+from psycopg import sql
+
+from resources import database as server
+from resources.database import Database
+from resources.planner.replay import ReplayPlanner
+from sisu_pipeline.services import Services
+from sisu_pipeline.settings import Settings, load_settings
+from sisu_pipeline.steps.execute import TaskDefaults
+from sisu_pipeline.store.artifacts import BlobStore
+
+# What a migration writes stays; everything else of schema app is a test's own.
+_SEEDED = ["recipes", "run_transitions", "schema_migrations"]
+
+_FASTER = ("ALTER SYSTEM SET fsync = off", "ALTER SYSTEM SET synchronous_commit = off", "SELECT pg_reload_conf()")
+
+# A busy machine is no failure: no example has a deadline.
+hypothesis.settings.register_profile("sisu", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("sisu")
+
+
+@pytest.fixture(scope="session")
+def database_settings() -> Iterator[Settings]:
+    """Settings whose data folder is new and has a short path: a Unix socket's may have 107 bytes."""
+    with tempfile.TemporaryDirectory(prefix="sisu-", ignore_cleanup_errors=True) as folder:
+        yield load_settings({"SISU_HOME": folder})
+
+
+@pytest.fixture(scope="session")
+def database(database_settings: Settings) -> Iterator[Database]:
+    """The session's embedded Postgres, migrated."""
+    try:
+        embedded = server.up(database_settings)
+        with embedded.connect(autocommit=True) as connection:
+            for statement in _FASTER:  # no test cuts the power
+                connection.execute(statement)
+        yield embedded
+    finally:
+        server.down(database_settings)
+
+
+@pytest.fixture
+def clean_database(database: Database) -> Database:
+    """The same database, every table of `app` empty except what the migrations seeded."""
+    with database.connect() as connection:
+        # A connection another test left open fails here by name instead of hanging.
+        connection.execute("SET lock_timeout = '20s'")
+        rows = connection.execute(
+            "SELECT tablename FROM pg_tables WHERE schemaname = 'app' AND tablename <> ALL(%s)", [_SEEDED]
+        ).fetchall()
+        tables = sql.SQL(", ").join(sql.Identifier("app", row["tablename"]) for row in rows)
+        connection.execute(sql.SQL("TRUNCATE {}").format(tables))
+    return database
+
+
+@pytest.fixture
+def services(clean_database: Database, tmp_path: Path) -> Services:
+    """The services of a step: an empty database, the built-in planner, blobs and workspaces of this test."""
+    return Services(
+        database=clean_database,
+        planner=ReplayPlanner(tmp_path / "oc"),
+        blobs=BlobStore(str(tmp_path / "blobs")),
+        workspaces=tmp_path / "workspaces",
+        task_defaults=TaskDefaults(timeout_ms=300_000, net=False),
+        app_version="v1",
+        queues_tasks=False,
+    )
+
+
+@pytest.fixture
+def free_port() -> Callable[[], int]:
+    """A function that names a loopback port nobody listens on; no two calls of one test name the same."""
+    given: set[int] = set()
+
+    def find() -> int:
+        while True:
+            with socket.socket() as listener:
+                listener.bind(("127.0.0.1", 0))
+                port: int = listener.getsockname()[1]
+            if port not in given:
+                given.add(port)
+                return port
+
+    return find

@@ -1,0 +1,98 @@
+"""GET /artifacts/{uri}."""
+
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import pytest
+
+from sisu_pipeline.canonical import sha256_hex
+from sisu_pipeline.steps.result import Artifact
+from sisu_pipeline.store import artifacts
+from tests.builders import a_run
+from tests.integration.api.conftest import Api
+
+HASH = "c" * 64
+
+
+def _kept(api: Api, kind: str, inline: Any, name: str = "x") -> str:
+    """Keep an artifact; returns its address as a path of the API."""
+    uri = f"artifact://run/r/step/ExecuteST/task/t/{name}"
+    with api.services.database.connect() as connection:
+        run = a_run(connection)
+        artifact = Artifact("ExecuteST", 0, kind, uri, inline, HASH, "t")
+        artifacts.insert(connection, run.id, [artifact], api.services.blobs)
+    return f"/artifacts/{quote(uri, safe='')}"
+
+
+def _media_type(answer: httpx.Response) -> str:
+    return answer.headers["content-type"].partition(";")[0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "inline", "media_type", "body"),
+    [
+        ("timings", {"json": {"wallMs": 1}}, "application/json", '{\n  "wallMs": 1\n}'),
+        ("artifact_index", {"json": {"é": []}}, "application/json", '{\n  "é": []\n}'),
+        ("plan_card", {"goal": "g"}, "application/json", '{\n  "goal": "g"\n}'),
+        ("json", {"text": "t"}, "application/json", '"t"'),
+        ("stdout", {"text": "line\nnext é"}, "text/plain", "line\nnext é"),
+        ("none", {"text": "none"}, "text/plain", "none"),
+        ("file", {"text": None}, "text/plain", '{\n  "text": null\n}'),
+        ("svg", {"text": "<svg/>"}, "image/svg+xml", "<svg/>"),
+        ("patch", {"path": "a", "diff": "d"}, "text/plain", '{"diff":"d","path":"a"}'),
+    ],
+)
+def test_each_kind_is_served_as_a_person_wants_to_read_it(
+    api: Api, kind: str, inline: Any, media_type: str, body: str
+) -> None:
+    answer = api.get(_kept(api, kind, inline))
+    assert answer.status_code == 200
+    assert (_media_type(answer), answer.text) == (media_type, body)
+
+
+def test_the_etag_is_the_sha256_and_spares_a_second_download(api: Api) -> None:
+    path = _kept(api, "stdout", {"text": "x"})
+    assert api.get(path).headers["etag"] == f'"{HASH}"'
+    again = api.client.get(path, headers={"if-none-match": f'"{HASH}"'})
+    assert (again.status_code, again.content) == (304, b"")
+
+
+def test_a_browser_neither_sniffs_nor_runs_what_a_task_left(api: Api) -> None:
+    headers = api.get(_kept(api, "svg", {"text": "<svg onload='x'/>"})).headers
+    assert headers["x-content-type-options"] == "nosniff"
+    assert "sandbox" in headers["content-security-policy"]
+
+
+def test_large_content_comes_from_the_blob_store(api: Api) -> None:
+    text = "x" * 100_000
+    assert api.get(_kept(api, "stdout", {"text": text})).text == text
+
+
+@pytest.mark.parametrize("name", ["files/a b.txt", "files/100%25.txt", "files/ä?#.txt", "files/a\nb", "files/a//b"])
+def test_a_file_is_served_whatever_it_is_called(api: Api, name: str) -> None:
+    assert api.get(_kept(api, "file", {"text": name}, name)).text == name
+
+
+@pytest.mark.parametrize("uri", ["artifact://run/r/none", "x", "%00", "artifact://run/%00", "%2e%2e%2fetc", "%0a"])
+def test_an_unknown_address_is_a_404(api: Api, uri: str) -> None:
+    answer = api.get(f"/artifacts/{quote(uri, safe='%')}")
+    assert (answer.status_code, answer.json()["error"]) == (404, "artifact not found")
+
+
+def test_a_lost_blob_is_our_fault_and_not_a_404(api: Api) -> None:
+    path = _kept(api, "stdout", {"text": "x" * 100_000})
+    for blob in api.services.blobs.root.glob("*/*"):
+        blob.unlink()
+    answer = api.get(path)
+    assert (answer.status_code, answer.content) == (500, b'{"error":"internal error"}')
+
+
+def test_the_hash_of_text_kinds_is_the_hash_of_what_is_served(api: Api) -> None:
+    uri = "artifact://run/r/step/ExecuteST/task/t/stdout.log"
+    with api.services.database.connect() as connection:
+        run = a_run(connection)
+        artifact = Artifact("ExecuteST", 0, "stdout", uri, {"text": "out"}, sha256_hex("out"), "t")
+        artifacts.insert(connection, run.id, [artifact], api.services.blobs)
+    answer = api.get(f"/artifacts/{quote(uri, safe='')}")
+    assert answer.headers["etag"].strip('"') == sha256_hex(answer.content)

@@ -1,0 +1,81 @@
+"""The lattice where no route decides: routing, the database away, our own faults."""
+
+import logging
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+import pytest
+
+from resources.database import Database
+from sisu_pipeline.api import views
+from tests.integration.api.conftest import Api, services_over, serving
+
+Until = Callable[[Callable[[], bool]], None]
+
+
+@pytest.mark.parametrize("path", ["/", "/nothing", "/intents/", "/runs/", "/runs/x/approve", "/INTENTS", "//healthz"])
+def test_no_route_is_a_404(api: Api, path: str) -> None:
+    answer = api.get(path)
+    assert answer.status_code == 404
+    assert answer.json() == {"error": "not found", "code": "not_found", "details": []}
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", "/intents"), ("DELETE", "/runs"), ("BREW", "/healthz")])
+def test_another_method_is_a_405_that_names_the_right_one(api: Api, method: str, path: str) -> None:
+    answer = api.client.request(method, path)
+    assert answer.status_code == 405
+    assert answer.json() == {"error": "method not allowed", "code": "method_not_allowed", "details": []}
+    assert answer.headers["allow"] in ("GET", "POST")
+
+
+def test_our_own_fault_is_logged_with_its_traceback_and_hidden_from_the_client(
+    api: Api, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("the secret cause")
+
+    monkeypatch.setattr(views, "run_page", broken)
+    with caplog.at_level(logging.ERROR):
+        answer = api.get("/runs")
+    assert (answer.status_code, answer.content) == (500, b'{"error":"internal error"}')
+    assert "the secret cause" in caplog.text
+    assert "Traceback" in caplog.text
+
+
+@pytest.fixture
+def switch(database: Database) -> Iterator[tuple[Database, Path, Path]]:
+    """The database behind a socket folder that is not there yet, that folder, and the real one."""
+    real = parse_qs(urlsplit(database.url).query)["host"][0]
+    with tempfile.TemporaryDirectory(prefix="sisu-") as folder:
+        link = Path(folder) / "s"
+        yield Database(f"postgresql://postgres@/app_local?host={link}"), link, Path(real)
+
+
+def test_without_a_database_it_says_so_and_serves_again_when_it_is_back(
+    switch: tuple[Database, Path, Path], clean_database: Database, tmp_path: Path, until: Until
+) -> None:
+    away, link, real = switch
+    with serving(services_over(away, tmp_path)) as live:
+        answer = httpx.get(f"{live.url}/runs", timeout=20)
+        assert answer.status_code == 503
+        assert answer.json() == {
+            "error": "the database cannot be reached",
+            "code": "database_unavailable",
+            "details": [],
+        }
+        assert httpx.get(f"{live.url}/healthz").status_code == 200
+        link.symlink_to(real)
+        until(lambda: httpx.get(f"{live.url}/runs", timeout=20).status_code == 200)
+
+
+def test_connections_killed_behind_its_back_are_replaced_before_a_client_notices(api: Api) -> None:
+    for _ in range(3):
+        assert api.get("/runs").status_code == 200
+        with api.services.database.connect(autocommit=True) as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'sisu-api'"
+            )
+    assert api.get("/runs").status_code == 200

@@ -1,0 +1,165 @@
+"""POST /intents and POST /intents/{id}/run."""
+
+import threading
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+
+from sisu_pipeline.identity import run_id
+from tests.integration.api.conftest import Api
+
+INTENT = {"goal": "demo", "inputs": {}, "constraints": {}}
+REQUEST = {"recipeName": "sandbox-default", "queuePartitionKey": "tenant-1"}
+UNKNOWN = "ih_" + "0" * 64
+
+Contents = Callable[[], dict[str, str]]
+
+
+def _submitted(api: Api) -> str:
+    intent: str = api.post("/intents", INTENT).json()["intentId"]
+    return intent
+
+
+def test_a_new_intent_is_201_and_its_repeat_is_200_and_a_replay(api: Api) -> None:
+    first, again = api.post("/intents", INTENT), api.post("/intents", {**INTENT, "goal": "demo"})
+    assert (first.status_code, first.json()["isReplay"]) == (201, False)
+    assert (again.status_code, again.json()["isReplay"]) == (200, True)
+    assert first.json()["intentId"] == again.json()["intentId"]
+
+
+def test_the_order_of_members_and_the_spelling_of_numbers_do_not_make_another_intent(api: Api) -> None:
+    bodies = (
+        b'{"goal":"n","inputs":{"a":1,"b":1e2},"constraints":{}}',
+        b'{"constraints":{},"inputs":{"b":100.0,"a":1.0},"goal":"n"}',
+    )
+    ids = {api.client.post("/intents", content=body).json()["intentId"] for body in bodies}
+    assert len(ids) == 1
+
+
+def test_the_content_type_does_not_matter(api: Api) -> None:
+    # As `curl -d` sends it.
+    header = {"content-type": "application/x-www-form-urlencoded"}
+    answer = api.client.post("/intents", content=b'{"goal":"x","inputs":{},"constraints":{}}', headers=header)
+    assert answer.status_code == 201
+
+
+def test_an_intent_out_of_contract_is_a_400_that_names_every_place(api: Api) -> None:
+    answer = api.post("/intents", {"goal": "", "inputs": [], "constraints": {}, "x": 1})
+    assert answer.status_code == 400
+    assert answer.json() == {
+        "error": "invalid Intent: /goal String should have at least 1 character (and 2 more)",
+        "code": "invalid_contract",
+        "details": [
+            {"pointer": "/goal", "message": "String should have at least 1 character"},
+            {"pointer": "/inputs", "message": "Input should be an object"},
+            {"pointer": "/x", "message": "Extra inputs are not permitted"},
+        ],
+    }
+
+
+def test_starting_is_202_with_the_ids_that_follow_from_the_intent(api: Api) -> None:
+    intent = _submitted(api)
+    answer = api.post(f"/intents/{intent}/run", REQUEST)
+    assert answer.status_code == 202
+    assert answer.json() == {"runId": run_id(intent), "workflowId": intent, "isReplay": False}
+
+
+def test_starting_again_with_the_same_identity_is_a_replay(api: Api, contents: Contents) -> None:
+    intent = _submitted(api)
+    api.post(f"/intents/{intent}/run", REQUEST)
+    before = contents()
+    again = api.post(f"/intents/{intent}/run", {**REQUEST, "priority": 7})
+    assert (again.status_code, again.json()["isReplay"]) == (202, True)
+    assert contents() == before
+
+
+def test_second_start_with_another_partition_key_is_a_409_and_writes_nothing(api: Api, contents: Contents) -> None:
+    intent = _submitted(api)
+    api.post(f"/intents/{intent}/run", REQUEST)
+    before = contents()
+    answer = api.post(f"/intents/{intent}/run", {**REQUEST, "queuePartitionKey": "tenant-2", "traceId": "t"})
+    assert answer.status_code == 409
+    assert answer.json() == {
+        "error": f"Divergence in run {intent}: identity drift on queuePartitionKey, traceId",
+        "code": "identity_drift",
+        "details": [
+            {"pointer": "/queuePartitionKey", "message": 'existing "tenant-1", incoming "tenant-2"'},
+            {"pointer": "/traceId", "message": 'existing null, incoming "t"'},
+        ],
+    }
+    assert contents() == before
+
+
+def test_every_field_of_the_identity_tuple_drifts(api: Api) -> None:
+    intent = _submitted(api)
+    budget = {"maxFanout": 1, "maxSBXMinutes": 1, "maxArtifactsMB": 1, "maxRetriesPerStep": 0, "maxWallClockMS": 1}
+    api.post(f"/intents/{intent}/run", REQUEST)
+    other = {"recipeName": "compile-default", "queuePartitionKey": "p", "tenantId": "t", "lane": "batch"}
+    answer = api.post(f"/intents/{intent}/run", {**other, "traceId": "x", "budget": budget})
+    assert [detail["pointer"] for detail in answer.json()["details"]] == [
+        "/budget",
+        "/lane",
+        "/queuePartitionKey",
+        "/recipeHash",
+        "/recipeId",
+        "/tenantId",
+        "/traceId",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("request_", "error"),
+    [
+        ({}, "queuePartitionKey is required for partitioned operations (queue: intentQ, isParent: true)"),
+        ({**REQUEST, "recipeName": "none"}, "recipe not found: none"),
+        ({**REQUEST, "queueName": "sbxQ"}, "parent intent workflow must use intentQ (got sbxQ)"),
+        (
+            {**REQUEST, "workload": {"concurrency": 21, "steps": 1, "sandboxMinutes": 1}},
+            "recipe cap exceeded: concurrency 21 > 20",
+        ),
+    ],
+)
+def test_policy_is_a_400_before_the_intent_is_looked_up(
+    api: Api, contents: Contents, request_: dict[str, object], error: str
+) -> None:
+    before = contents()
+    answer = api.post(f"/intents/{UNKNOWN}/run", request_)
+    assert answer.status_code == 400
+    assert answer.json() == {"error": error, "code": "queue_policy_violation", "details": []}
+    assert contents() == before
+
+
+def test_a_body_out_of_contract_is_a_400_before_policy(api: Api) -> None:
+    answer = api.post(f"/intents/{UNKNOWN}/run", {"recipeName": 1})
+    assert answer.json()["code"] == "invalid_contract"
+    assert answer.json()["error"].startswith("invalid RunRequest")
+
+
+def test_no_body_is_an_empty_request(api: Api) -> None:
+    assert api.client.post(f"/intents/{UNKNOWN}/run").json()["code"] == "queue_policy_violation"
+    assert api.client.post("/intents").json()["error"].startswith("invalid Intent: /constraints Field required")
+
+
+def test_an_unknown_intent_is_a_404(api: Api) -> None:
+    answer = api.post(f"/intents/{UNKNOWN}/run", REQUEST)
+    assert answer.status_code == 404
+    assert answer.json() == {"error": "intent not found", "code": "not_found", "details": []}
+
+
+def test_a_hundred_concurrent_starts_are_one_run_and_one_of_them_started_it(api: Api) -> None:
+    intent = _submitted(api)
+    barrier = threading.Barrier(100)
+
+    def start(_: int) -> httpx.Response:
+        barrier.wait()
+        return httpx.post(f"{api.url}/intents/{intent}/run", json=REQUEST, timeout=30)
+
+    with ThreadPoolExecutor(100) as threads:
+        answers = list(threads.map(start, range(100)))
+    assert Counter(answer.status_code for answer in answers) == {202: 100}
+    assert Counter(answer.json()["isReplay"] for answer in answers) == {True: 99, False: 1}
+    with api.services.database.connect() as connection:
+        assert len(connection.execute("SELECT id FROM app.runs").fetchall()) == 1

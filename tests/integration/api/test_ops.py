@@ -1,0 +1,96 @@
+"""GET /healthz, /ops/queue-depth, /docs, /openapi.json."""
+
+import re
+from pathlib import Path
+
+import httpx
+import psycopg
+
+from resources.database import Database, create_database, migrate
+from sisu_pipeline import queues
+from tests.builders import a_run
+from tests.integration.api.conftest import Api, services_over, serving
+
+
+def test_healthz(api: Api) -> None:
+    assert api.get("/healthz").json() == {"ok": True}
+
+
+def test_queue_depth_counts_dbos_work_by_queue_and_version_and_runs_by_status(api: Api) -> None:
+    queues.migrate(api.services.database)
+    with api.services.database.connect() as connection:
+        connection.execute("DELETE FROM dbos.workflow_status")
+        row = (
+            "INSERT INTO dbos.workflow_status"
+            " (workflow_uuid, status, queue_name, application_version, created_at, updated_at, priority)"
+            " VALUES (%s, %s, %s, %s, %s, %s, 0)"
+        )
+        connection.execute(row, ["a", "ENQUEUED", "intentQ", "v1", 1000, 1000])
+        connection.execute(row, ["b", "ENQUEUED", "intentQ", "v0", 3000, 3000])
+        connection.execute(row, ["c", "PENDING", "sbxQ", "v1", 2000, 2000])
+        connection.execute(row, ["d", "SUCCESS", "sbxQ", "v1", 500, 500])
+        run = a_run(connection)
+    depth = api.get("/ops/queue-depth").json()
+    assert depth["queues"] == [
+        {
+            "queueName": "intentQ",
+            "status": "ENQUEUED",
+            "workflowCount": 2,
+            "oldestCreatedAt": 1000,
+            "newestCreatedAt": 3000,
+        },
+        {
+            "queueName": "sbxQ",
+            "status": "PENDING",
+            "workflowCount": 1,
+            "oldestCreatedAt": 2000,
+            "newestCreatedAt": 2000,
+        },
+    ]
+    assert depth["versions"] == [
+        {"appVersion": "v0", "queueName": "intentQ", "enqueued": 1, "pending": 0},
+        {"appVersion": "v1", "queueName": "intentQ", "enqueued": 1, "pending": 0},
+        {"appVersion": "v1", "queueName": "sbxQ", "enqueued": 0, "pending": 1},
+    ]
+    created = int(run.created_at.timestamp() * 1000)
+    assert depth["runs"] == [{"status": "queued", "count": 1, "oldestCreatedAt": created}]
+    with api.services.database.connect() as connection:
+        connection.execute("DELETE FROM dbos.workflow_status")
+
+
+def test_queue_depth_is_empty_before_dbos_has_made_its_tables(database: Database, tmp_path: Path) -> None:
+    fresh = Database(database.url.replace("/app_local?", "/app_fresh?"))
+    create_database(fresh)
+    try:
+        migrate(fresh)
+        with serving(services_over(fresh, tmp_path)) as live:
+            answer = httpx.get(f"{live.url}/ops/queue-depth")
+        assert answer.json() == {"queues": [], "runs": [], "versions": []}
+    finally:
+        with psycopg.connect(database.url, autocommit=True) as connection:
+            connection.execute("DROP DATABASE app_fresh WITH (FORCE)")
+
+
+def test_the_docs_load_nothing_from_elsewhere(api: Api) -> None:
+    page = api.get("/docs").text
+    addresses = re.findall(r"""(?:src|href|url)\s*[=:]\s*["']([^"']+)""", page)
+    assert len(addresses) >= 4
+    for address in addresses:
+        assert address.startswith("/")
+        assert api.get(address).status_code == 200
+    assert "://" not in page
+
+
+def test_the_openapi_names_every_route(api: Api) -> None:
+    assert sorted(api.get("/openapi.json").json()["paths"]) == [
+        "/artifacts/{uri}",
+        "/healthz",
+        "/intents",
+        "/intents/{intent_id}/run",
+        "/ops/queue-depth",
+        "/runs",
+        "/runs/{run_id}",
+        "/runs/{run_id}/approve-plan",
+        "/runs/{run_id}/events",
+        "/runs/{run_id}/reject-plan",
+    ]

@@ -1,0 +1,45 @@
+"""The oracle's scratch database: its own, beside the session's, so that breaking it disturbs nobody."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from resources import database as server
+from resources.database import Connection, Database
+from resources.planner.replay import ReplayPlanner
+from sisu_pipeline import queues
+from sisu_pipeline.services import Services
+from sisu_pipeline.steps.execute import TaskDefaults
+from sisu_pipeline.store.artifacts import BlobStore
+from tests.integration.oracle import world as worlds
+from tests.integration.oracle.world import World
+
+
+@pytest.fixture(scope="package")
+def world(database: Database, tmp_path_factory: pytest.TempPathFactory) -> World:
+    """A correct world: runs in every state, and DBOS' tables as DBOS makes them."""
+    folder: Path = tmp_path_factory.mktemp("oracle")
+    scratch = Database(database.url.replace(f"/{server.DATABASE}?", "/oracle_scratch?", 1))
+    server.create_database(scratch)
+    server.migrate(scratch)
+    queues.migrate(scratch)
+    services = Services(
+        database=scratch,
+        planner=ReplayPlanner(folder / "oc"),
+        blobs=BlobStore(str(folder / "blobs")),
+        workspaces=folder / "workspaces",
+        task_defaults=TaskDefaults(timeout_ms=300_000, net=False),
+        app_version="v1",
+        queues_tasks=False,
+    )
+    return worlds.build(services)
+
+
+@pytest.fixture
+def scratch(world: World) -> Iterator[Connection]:
+    """A transaction on the world in which no trigger and no foreign key refuses anything; it is rolled back."""
+    with world.services.database.connect() as connection:
+        connection.execute("SET LOCAL session_replication_role = replica")
+        yield connection
+        connection.rollback()

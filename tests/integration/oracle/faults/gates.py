@@ -1,0 +1,58 @@
+"""How the laws about the human gate are broken."""
+
+from tests.integration.oracle.faults.change import ADD_RECEIPT, ZEROS, fault
+
+GATE = (
+    fault(
+        "200_gate_opens_with_patched_plan",
+        "no gate",
+        "DELETE FROM app.human_gates WHERE run_id = %(decided)s",
+    ),
+    fault(
+        "200_gate_opens_with_patched_plan",
+        "a made-up key",
+        "UPDATE app.human_gates SET gate_key = 'approve-plan-0', topic = 'human:approve-plan-0' "
+        "WHERE run_id = %(waiting)s",
+    ),
+    fault(
+        "200_gate_opens_with_patched_plan",
+        "a gate before its step",
+        "INSERT INTO app.human_gates (run_id, gate_key, step_id, purpose, topic, plan_sha256) "
+        f"VALUES (%(queued)s, 'approve-plan-0', 'ApplyPatchST', 'approve-plan', 'human:approve-plan-0', {ZEROS})",
+    ),
+    fault(
+        "205_gate_asks_about_the_compiled_plan",
+        "another plan at the gate",
+        f"UPDATE app.human_gates SET plan_sha256 = {ZEROS} WHERE run_id = %(waiting)s",
+    ),
+    fault(
+        "210_decision_step_has_an_approval",
+        "nobody approved",
+        "DELETE FROM app.plan_approvals WHERE run_id = %(decided)s",
+    ),
+    fault(
+        "210_decision_step_has_an_approval",
+        "the plan was rejected",
+        "UPDATE app.plan_approvals SET decision = 'rejected' WHERE run_id = %(decided)s",
+    ),
+    fault(
+        "212_decision_step_follows_the_decision",
+        "DecideST did not wait",
+        "UPDATE app.plan_approvals SET decided_at = decided_at + interval '1 hour' WHERE run_id = %(decided)s",
+    ),
+    fault(
+        "214_decision_is_about_this_plan",
+        "another plan was approved",
+        f"UPDATE app.plan_approvals SET plan_sha256 = {ZEROS} WHERE run_id = %(decided)s",
+    ),
+    fault(
+        "220_nothing_executes_before_approval",
+        "a task of a waiting run",
+        ADD_RECEIPT.format("waiting"),
+    ),
+    fault(
+        "220_nothing_executes_before_approval",
+        "a task executed before the decision",
+        "UPDATE app.mock_receipts SET started_at = started_at - interval '1 hour' WHERE run_id = %(alone)s",
+    ),
+)

@@ -1,0 +1,229 @@
+"""A small correct world for the oracle: one run per way a run can stand, made by the real steps and stores."""
+
+import asyncio
+import itertools
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from resources.database import Connection, Database
+from resources.sandbox.mock import MockSandbox
+from resources.sandbox.receipts import Receipt, ReceiptState
+from sisu_pipeline import execution, ownership, task_runner
+from sisu_pipeline.contracts.gate import Decision
+from sisu_pipeline.contracts.sandbox import SandboxResult
+from sisu_pipeline.identity import segment_workflow_id
+from sisu_pipeline.services import Services
+from sisu_pipeline.status import RunStatus
+from sisu_pipeline.steps.execute import Task
+from sisu_pipeline.store import gates, tasks
+from sisu_pipeline.store.artifacts import INLINE_LIMIT
+from sisu_pipeline.store.runs import Run
+from sql import query
+from tests.builders import a_run, an_intent
+
+FILES = {"app.py": "print('hi')\n", "tests/test_app.py": "def test(): pass\n"}
+PATCHES = [
+    {"targetPath": "app.py", "postimageContent": "print('hé \"you\"')\n", "diffText": "-hi\n+you\n"},
+    {"targetPath": "new.py", "postimageContent": "x = 1\n", "diffText": "+x = 1\n"},
+]
+# Text that is easy to hash wrongly: quotes, escapes, control characters, planes beyond the first, a repeat.
+TESTS = ["unit", 'say "hi" \\ \t\x01\x7f', "é \U0001f600", "unit"]
+BUDGET = {
+    "maxFanout": 2,
+    "maxSBXMinutes": 5,
+    "maxArtifactsMB": 5,
+    "maxRetriesPerStep": 0,
+    "maxWallClockMS": 60_000,
+}
+FINISHED, ENQUEUED, EXECUTING = "SUCCESS", "ENQUEUED", "PENDING"
+
+_ADD_WORKFLOW = """
+INSERT INTO dbos.workflow_status (
+    workflow_uuid, status, name, queue_name, queue_partition_key, application_version, priority, created_at, updated_at)
+VALUES (%(id)s, %(status)s, 'any', %(queue)s, %(partition)s, 'v1', 1, 0, 0)
+"""
+
+_REGISTER_TEMPLATE = """
+INSERT INTO app.sbx_templates (recipe_id, recipe_version, deps_hash, template_key, template_id)
+SELECT id, version, hash, id || ':' || version || ':' || hash, 'prebuilt' FROM app.recipes WHERE name = 'control-default'
+"""
+
+
+class RowReceipts:
+    """The mock provider's receipts, by the statement the real ones use."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def start(self, receipt: Receipt) -> ReceiptState:
+        """See `Receipts.start`."""
+        columns = {
+            "receipt_key": [receipt.key],
+            "run_id": [receipt.run_id],
+            "step_id": [receipt.step_id],
+            "payload_hash": [receipt.payload_hash],
+            "idempotency_key": [receipt.idempotency_key],
+            "attempt": [receipt.attempt],
+            "duration_ms": [receipt.duration_ms],
+        }
+        with self._database.connect() as connection:
+            row = connection.execute(query("receipts.start"), columns).fetchone()
+        assert row is not None
+        del row["receipt_key"]
+        return ReceiptState(**row)
+
+
+@dataclass
+class World:
+    """The runs by the name of how they stand: `ids` has each one's run id, and workflow id as `<name>_intent`."""
+
+    services: Services
+    ids: dict[str, str] = field(default_factory=dict)
+    _numbers: Any = field(default_factory=lambda: itertools.count(1))
+
+    def start(self, name: str, *, request: dict[str, Any] | None = None, **inputs: Any) -> Run:
+        """A queued run of an intent with these inputs."""
+        with self.services.database.connect() as connection:
+            run = a_run(connection, an_intent(name, inputs=inputs), **(request or {}))
+        self.ids |= {name: run.id, f"{name}_intent": run.workflow_id}
+        return run
+
+    def plan(self, run: Run) -> None:
+        """CompileST and ApplyPatchST, in a Dagster run of its own."""
+        ownership.enter(self.services.database, run.workflow_id, f"dagster-{next(self._numbers)}")
+        for step in (execution.compile_intent, execution.apply_patches):
+            execution.commit(self.services, run.workflow_id, step(self.services, run.workflow_id))
+
+    def suspend(self, run: Run) -> None:
+        """Let go at the gate: the first segment has ended."""
+        assert ownership.suspend(self.services.database, run.workflow_id)
+
+    def decide(self, run: Run, decision: Decision = Decision.APPROVED) -> None:
+        """A person decides about the plan the gate shows."""
+        with self.services.database.connect() as connection:
+            seen = gates.plan_hash(connection, run.id)
+            gates.decide(connection, run.id, decision, "ann", "as discussed", seen)
+
+    def go_on(self, run: Run) -> None:
+        """DecideST, in the segment after the gate."""
+        with self.services.database.connect() as connection:
+            owner = connection.execute("SELECT dagster_run_id FROM app.runs WHERE id = %s", [run.id]).fetchone()
+        assert owner is not None
+        ownership.enter(self.services.database, run.workflow_id, owner["dagster_run_id"])
+        result = execution.decide_plan(self.services, run.workflow_id)
+        assert result is not None
+        execution.commit(self.services, run.workflow_id, result)
+
+    def execute(self, run: Run) -> None:
+        """ExecuteST: every task on the mock provider, then the merge."""
+        for task in execution.plan_tasks(self.services, run.workflow_id):
+            asyncio.run(self._run(run, task))
+        result = execution.collect(self.services, run.workflow_id)
+        execution.commit(self.services, run.workflow_id, result)
+        execution.finish(self.services, run.workflow_id, result)
+
+    async def _run(self, run: Run, task: Task) -> SandboxResult:
+        async def count(run_id: str, task_key: str) -> int:
+            with self.services.database.connect() as connection:
+                return tasks.tries_of(connection, [(run_id, task_key)])[task_key]
+
+        async def keep_try(failed: tasks.Try) -> None:
+            with self.services.database.connect() as connection:
+                tasks.keep_tries(connection, [failed])
+
+        async def keep_outcome(outcome: tasks.Outcome) -> None:
+            with self.services.database.connect() as connection:
+                tasks.keep_outcomes(connection, [outcome], self.services.blobs)
+
+        store = task_runner.TaskStore(count, keep_try, keep_outcome)
+        sandbox = MockSandbox(RowReceipts(self.services.database))
+        return await task_runner.run_task(sandbox, store, run.id, task, lambda chunk: None)
+
+
+def build(services: Services) -> World:
+    """Runs that stand in every way a run can, and what DBOS would hold about them."""
+    world = World(services)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(task_runner, "FIRST_DELAY_S", 0)
+        _succeeded(world)
+        _failed(world)
+        _unfinished(world)
+    with services.database.connect() as connection:
+        _queue_rows(connection)
+    return world
+
+
+def add_workflow(connection: Connection, workflow_id: str, status: str, queue: str, partition: str) -> None:
+    """A row of DBOS' own table."""
+    connection.execute(_ADD_WORKFLOW, {"id": workflow_id, "status": status, "queue": queue, "partition": partition})
+
+
+def _succeeded(world: World) -> None:
+    inputs = {"tests": TESTS, "testCommand": "sh -c", "files": FILES, "patches": PATCHES}
+    with world.services.database.connect() as connection:
+        connection.execute(_REGISTER_TEMPLATE)
+    for name, request, more in (
+        ("succeeded", {"recipeName": "sandbox-default"}, inputs),
+        ("alone", {}, {}),
+        ("flaky", {}, {"testCommand": "FLAKY_INFRA_FAIL"}),
+        ("budgeted", {"budget": BUDGET}, {"tests": ["a", "b"]}),
+        ("large", {}, {"testCommand": "echo " + "x" * INLINE_LIMIT}),
+        ("hot", {"recipeName": "control-default"}, {"files": FILES}),
+    ):
+        run = world.start(name, request=request, **more)
+        world.plan(run)
+        world.suspend(run)
+        world.decide(run)
+        world.go_on(run)
+        world.execute(run)
+
+
+def _failed(world: World) -> None:
+    # The last one was approved early: nothing suspended.
+    for name, command in (("broken", "FAIL_ME"), ("gave_up", "INFRA_FAIL"), ("slow", "TIMEOUT_ME")):
+        run = world.start(name, testCommand=command, files=FILES, patches=PATCHES)
+        if name == "slow":
+            world.decide(run)
+        world.plan(run)
+        if name != "slow":
+            world.suspend(run)
+            world.decide(run)
+        world.go_on(run)
+        with pytest.raises(execution.SandboxExecutionFailed):
+            world.execute(run)
+    rejected = world.start("rejected", patches=PATCHES)
+    world.plan(rejected)
+    world.suspend(rejected)
+    world.decide(rejected, Decision.REJECTED)
+    with pytest.raises(execution.PlanRejected):
+        world.go_on(rejected)
+
+
+def _unfinished(world: World) -> None:
+    canceled = world.start("canceled", patches=PATCHES)
+    world.plan(canceled)
+    execution.end_run(world.services, canceled.id, RunStatus.CANCELED, "canceled by ann")
+    waiting = world.start("waiting")
+    world.plan(waiting)
+    world.suspend(waiting)
+    decided = world.start("decided", patches=PATCHES)
+    world.plan(decided)
+    world.suspend(decided)
+    world.decide(decided)
+    world.go_on(decided)
+    world.start("queued")
+
+
+def _queue_rows(connection: Connection) -> None:
+    for run in connection.execute("SELECT * FROM app.runs WHERE status <> 'queued'").fetchall():
+        segments = range(1, run["segment"] + (run["status"] != "waiting_input"))
+        for segment in segments:
+            is_now = run["status"] == "running" and segment == run["segment"]
+            identifier = segment_workflow_id(run["workflow_id"], segment)
+            status = EXECUTING if is_now else FINISHED
+            add_workflow(connection, identifier, status, "intentQ", run["queue_partition_key"])
+        for task in connection.execute("SELECT task_key FROM app.sbx_runs WHERE run_id = %s", [run["id"]]):
+            add_workflow(connection, task["task_key"], FINISHED, "sbxQ", run["queue_partition_key"])
+    add_workflow(connection, "job/0b5f", FINISHED, "intentQ", "control")

@@ -1,0 +1,81 @@
+"""The providers, opened once per session, and a way to wait for a condition."""
+
+import asyncio
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from resources.sandbox.local.host import LocalSettings
+from resources.sandbox.local.provider import LocalSandbox
+from resources.sandbox.local.selftest import open_local
+from resources.sandbox.port import ChunkSink, TaskContext
+from sisu_pipeline.contracts.sandbox import SandboxResult
+from tests.unit.sandbox.requests import a_context, a_request, ignore
+
+RunLocal = Callable[..., SandboxResult]
+
+
+def local_settings(home: Path, **others: Any) -> LocalSettings:
+    """Settings with their own home and uids apart from those of a running system."""
+    return LocalSettings(
+        **{
+            "home": home,
+            "runtime": Path("/run/sisu-sandbox-tests"),
+            "uid_first": 57_000,
+            "uid_count": 64,
+            "disk_mb": 32,
+            **others,
+        }
+    )
+
+
+@pytest.fixture(scope="session")
+def local() -> Iterator[LocalSandbox]:
+    """The local provider. Its home is closed to every other uid, as a home below /root would be."""
+    with tempfile.TemporaryDirectory(prefix="sisu-") as folder:
+        Path(folder).chmod(0o711)
+        home = Path(folder) / "private" / "sandbox"
+        home.parent.mkdir(mode=0o700)
+        sandbox = open_local(local_settings(home, runtime=Path(folder) / "run"))
+        yield sandbox
+        asyncio.run(sandbox.close())
+
+
+@pytest.fixture
+def run_local(local: LocalSandbox) -> RunLocal:
+    """Run a command to its end: `run_local("true", timeout_ms=1000)`."""
+
+    def run(
+        cmd: str, *, context: TaskContext | None = None, on_chunk: ChunkSink = ignore, **fields: Any
+    ) -> SandboxResult:
+        return asyncio.run(local.run(a_request(cmd, **fields), context or a_context(), on_chunk))
+
+    return run
+
+
+def eventually(holds: Callable[[], bool], seconds: float = 15) -> bool:
+    """Whether `holds` becomes true in time."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def processes_with(mark: str) -> list[int]:
+    """The pids whose command line holds `mark`."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                command = (entry / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if mark.encode() in command:
+                found.append(int(entry.name))
+    return found

@@ -1,0 +1,113 @@
+"""Artifacts: small ones inline, large ones in the blob store, each content once."""
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sisu_pipeline.canonical import canonical_json, sha256_hex
+from sisu_pipeline.contracts.steps import StepId
+from sisu_pipeline.services import Services
+from sisu_pipeline.steps.result import Artifact, json_artifact
+from sisu_pipeline.store import artifacts
+from sisu_pipeline.store.artifacts import INLINE_LIMIT, BlobStore
+from sisu_pipeline.store.errors import DeterminismBreach, NotFound
+from tests.builders import a_run
+
+
+def an_artifact(run_id: str, content: Any, idx: int = 0) -> Artifact:
+    return json_artifact(run_id, StepId.COMPILE, idx, "plan_card", f"plan-{idx}.json", content)
+
+
+def text_of_json_size(size: int) -> dict[str, str]:
+    """An object whose canonical JSON has this many bytes, most of them of two-byte characters."""
+    overhead = len(canonical_json({"text": ""}))
+    letters, odd = divmod(size - overhead, 2)
+    value = {"text": "é" * letters + "x" * odd}
+    assert len(canonical_json(value).encode()) == size
+    return value
+
+
+@pytest.mark.parametrize(("size", "blobs"), [(INLINE_LIMIT, 0), (INLINE_LIMIT + 1, 1)])
+def test_content_over_64_kib_goes_to_the_blob_store(
+    services: Services, tmp_path: Path, size: int, blobs: int
+) -> None:
+    content = text_of_json_size(size)
+    with services.database.connect() as connection:
+        run = a_run(connection)
+        artifact = an_artifact(run.id, content)
+        artifacts.insert(connection, run.id, [artifact], services.blobs)
+        row = artifacts.by_uri(connection, artifact.uri)
+    assert (row["size_bytes"], row["sha256"]) == (size, artifact.sha256)
+    assert artifacts.content(row, services.blobs) == content
+    stored = [path for path in (tmp_path / "blobs").rglob("*") if path.is_file()]
+    assert len(stored) == blobs
+    assert all(path.name == sha256_hex(path.read_bytes()) for path in stored)
+    assert (row["inline"] == content) == (blobs == 0)
+
+
+def test_a_blob_that_is_gone_is_not_found(services: Services) -> None:
+    with pytest.raises(NotFound):
+        services.blobs.get("0" * 64)
+
+
+def test_the_same_content_is_one_blob(tmp_path: Path) -> None:
+    store = BlobStore(str(tmp_path))
+    assert store.put(b"same") == store.put(b"same") == sha256_hex(b"same")
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [sha256_hex(b"same")]
+
+
+def test_many_writers_of_one_content_leave_one_whole_blob(tmp_path: Path) -> None:
+    store, content = BlobStore(str(tmp_path)), b"x" * 1_000_000
+    failures: list[BaseException] = []
+    together = threading.Barrier(8)
+
+    def write() -> None:
+        try:
+            together.wait()
+            assert store.get(store.put(content)) == content
+        except BaseException as failure:
+            failures.append(failure)
+
+    threads = [threading.Thread(target=write) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()] == [content]
+
+
+def test_keeping_artifacts_again_changes_nothing(services: Services) -> None:
+    with services.database.connect() as connection:
+        run = a_run(connection)
+        both = [an_artifact(run.id, {"n": idx}, idx) for idx in range(2)]
+        artifacts.insert(connection, run.id, both[:1], services.blobs)
+        artifacts.insert(connection, run.id, both, services.blobs)
+        artifacts.insert(connection, run.id, both, services.blobs)
+        artifacts.insert(connection, run.id, [], services.blobs)
+        rows = connection.execute("SELECT idx, inline FROM app.artifacts ORDER BY idx").fetchall()
+    assert rows == [{"idx": 0, "inline": {"n": 0}}, {"idx": 1, "inline": {"n": 1}}]
+
+
+def test_another_hash_at_the_same_place_is_a_breach_that_names_it(services: Services) -> None:
+    with services.database.connect() as connection:
+        run = a_run(connection)
+        artifacts.insert(connection, run.id, [an_artifact(run.id, {"n": 1})], services.blobs)
+        changed = [an_artifact(run.id, {"n": 2}), an_artifact(run.id, {"n": 3}, idx=1)]
+        with pytest.raises(DeterminismBreach, match=changed[0].uri):
+            artifacts.insert(connection, run.id, changed, services.blobs)
+
+
+def test_two_contents_for_one_place_in_one_call_are_a_breach(services: Services) -> None:
+    with services.database.connect() as connection:
+        run = a_run(connection)
+        both = [an_artifact(run.id, {"n": 1}), an_artifact(run.id, {"n": 2})]
+        with pytest.raises(DeterminismBreach):
+            artifacts.insert(connection, run.id, both, services.blobs)
+
+
+def test_an_unknown_address_is_not_found(services: Services) -> None:
+    with services.database.connect() as connection, pytest.raises(NotFound):
+        artifacts.by_uri(connection, "artifact://run/nowhere")

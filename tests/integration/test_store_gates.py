@@ -1,0 +1,166 @@
+"""The first decision wins; everyone later gets that one or a conflict (design §6)."""
+
+import threading
+from dataclasses import replace
+
+import pytest
+
+from resources.database import Connection, Database
+from sisu_pipeline.contracts.gate import Decision
+from sisu_pipeline.status import RunStatus
+from sisu_pipeline.steps.result import plan_gate
+from sisu_pipeline.store import gates, runs
+from sisu_pipeline.store.errors import DecisionConflict, DeterminismBreach, NotFound
+from sisu_pipeline.store.gates import Decided
+from sisu_pipeline.store.runs import Run
+from tests.builders import a_run
+
+APPROVED, REJECTED = Decision.APPROVED, Decision.REJECTED
+PLAN = {"goal": "g"}
+OTHER = "0" * 64
+
+
+def decide(
+    connection: Connection,
+    run: Run,
+    decision: Decision,
+    by: str = "po",
+    notes: str | None = None,
+    plan_sha256: str | None = None,
+) -> Decided:
+    return gates.decide(connection, run.id, decision, by, notes, plan_sha256)
+
+
+def plan_hash(run: Run) -> str:
+    return plan_gate(run.id, PLAN).plan_sha256
+
+
+def with_open_gate(connection: Connection) -> Run:
+    run = a_run(connection)
+    gates.open_gate(connection, run.id, plan_gate(run.id, PLAN))
+    return run
+
+
+def test_a_decision_is_kept_with_who_and_why(clean_database: Database) -> None:
+    with clean_database.connect() as connection:
+        run = with_open_gate(connection)
+        assert gates.decision(connection, run.id) is None
+        decided = decide(connection, run, REJECTED, "po", "too big", plan_hash(run))
+        assert (decided.decision, decided.decided_by, decided.notes) == (REJECTED, "po", "too big")
+        assert gates.decision(connection, run.id) == decided
+
+
+def test_the_same_decision_again_gets_the_first_answer_whoever_asks(clean_database: Database) -> None:
+    with clean_database.connect() as connection:
+        run = with_open_gate(connection)
+        first = decide(connection, run, APPROVED, "po", "fine", plan_hash(run))
+        assert decide(connection, run, APPROVED, "someone else", "also fine") == first
+        assert decide(connection, run, APPROVED, plan_sha256=plan_hash(run)) == first
+
+
+@pytest.mark.parametrize(("first", "second"), [(APPROVED, REJECTED), (REJECTED, APPROVED)])
+def test_the_other_decision_is_a_conflict_and_the_first_stands(
+    clean_database: Database, first: Decision, second: Decision
+) -> None:
+    with clean_database.connect() as connection:
+        run = with_open_gate(connection)
+        kept = decide(connection, run, first)
+        with pytest.raises(DecisionConflict, match=f"already {first} by po"):
+            decide(connection, run, second, "someone else")
+        assert gates.decision(connection, run.id) == kept
+
+
+def test_a_decision_about_another_plan_is_a_conflict_and_writes_nothing(clean_database: Database) -> None:
+    with clean_database.connect() as connection:
+        run = with_open_gate(connection)
+        with pytest.raises(DecisionConflict, match="the plan has changed"):
+            decide(connection, run, APPROVED, plan_sha256=OTHER)
+        assert gates.decision(connection, run.id) is None
+
+
+def test_deciding_again_about_another_plan_is_a_conflict(clean_database: Database) -> None:
+    with clean_database.connect() as connection:
+        run = with_open_gate(connection)
+        decide(connection, run, APPROVED, plan_sha256=plan_hash(run))
+        with pytest.raises(DecisionConflict, match="the plan has changed"):
+            decide(connection, run, APPROVED, plan_sha256=OTHER)
+
+
+def test_an_early_decision_is_kept_before_the_gate_opens(clean_database: Database) -> None:
+    with clean_database.connect() as connection:
+        run = a_run(connection)
+        early = decide(connection, run, APPROVED, plan_sha256=OTHER)
+        assert early.plan_sha256 == OTHER
+        assert gates.decision(connection, run.id) == early
+
+
+@pytest.mark.parametrize("end", [RunStatus.CANCELED, RunStatus.FAILED])
+def test_an_ended_run_takes_no_new_decision_but_repeats_an_old_one(
+    clean_database: Database, end: RunStatus
+) -> None:
+    with clean_database.connect() as connection:
+        run = with_open_gate(connection)
+        runs.move(connection, run, end)
+        with pytest.raises(DecisionConflict, match=f"run is {end}"):
+            decide(connection, run, APPROVED)
+        assert gates.decision(connection, run.id) is None
+
+
+def test_a_decision_stands_after_the_run_has_ended(clean_database: Database) -> None:
+    with clean_database.connect() as connection:
+        run = with_open_gate(connection)
+        first = decide(connection, run, APPROVED)
+        runs.move(connection, run, RunStatus.CANCELED)
+        assert decide(connection, run, APPROVED) == first
+
+
+def test_a_decision_on_an_unknown_run_is_not_found(clean_database: Database) -> None:
+    with clean_database.connect() as connection, pytest.raises(NotFound):
+        gates.decide(connection, "run_nowhere", APPROVED, "po", None, None)
+
+
+def test_of_many_people_deciding_at_once_one_decision_wins(clean_database: Database) -> None:
+    with clean_database.connect() as connection:
+        run = with_open_gate(connection)
+    answers: list[Decided | DecisionConflict] = []
+    together = threading.Barrier(8)
+
+    def person(number: int) -> None:
+        together.wait()
+        try:
+            with clean_database.connect() as connection:
+                answers.append(decide(connection, run, REJECTED if number % 2 else APPROVED, f"person {number}"))
+        except DecisionConflict as conflict:
+            answers.append(conflict)
+
+    people = [threading.Thread(target=person, args=[number]) for number in range(8)]
+    for one in people:
+        one.start()
+    for one in people:
+        one.join()
+    assert len(answers) == 8
+    decided = [answer for answer in answers if isinstance(answer, Decided)]
+    assert len(decided) == 4
+    assert len(set(decided)) == 1
+
+
+def test_a_gate_opens_once_and_only_for_its_plan(clean_database: Database) -> None:
+    with clean_database.connect() as connection:
+        run = a_run(connection)
+        assert gates.plan_hash(connection, run.id) is None
+        gate = plan_gate(run.id, PLAN)
+        gates.open_gate(connection, run.id, gate)
+        gates.open_gate(connection, run.id, gate)
+        assert gates.plan_hash(connection, run.id) == gate.plan_sha256
+        with pytest.raises(DeterminismBreach, match="another plan"):
+            gates.open_gate(connection, run.id, replace(gate, plan_sha256=OTHER))
+
+
+def test_whoever_waits_is_told_of_a_decision(clean_database: Database) -> None:
+    with clean_database.connect(autocommit=True) as listener:
+        listener.execute("LISTEN sisu_decided")
+        with clean_database.connect() as connection:
+            run = with_open_gate(connection)
+            decide(connection, run, APPROVED)
+        (told,) = listener.notifies(timeout=10, stop_after=1)
+        assert told.payload == run.id

@@ -1,0 +1,89 @@
+"""Walking and removing whatever a command may have built."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from resources.sandbox.local import tree
+
+
+def walked(folder: Path) -> list[str]:
+    descriptor = tree.open_folder(folder)
+    try:
+        return sorted(entry.path for entry in tree.walk(descriptor))
+    finally:
+        os.close(descriptor)
+
+
+def descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+
+
+def test_links_are_named_but_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "box" / "in").mkdir(parents=True)
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret" / "file").write_text("")
+    (tmp_path / "box" / "in" / "file").write_text("")
+    (tmp_path / "box" / "link").symlink_to(tmp_path / "secret")
+    os.mkfifo(tmp_path / "box" / "fifo")
+    assert walked(tmp_path / "box") == ["fifo", "in/file", "link"]
+    with pytest.raises(OSError, match=r"link|directory|levels"):
+        tree.open_folder(tmp_path / "box" / "link")
+
+
+def test_a_path_through_a_link_is_not_opened(tmp_path: Path) -> None:
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret" / "file").write_text("")
+    (tmp_path / "box").mkdir()
+    (tmp_path / "box" / "link").symlink_to(tmp_path / "secret")
+    root = tree.open_folder(tmp_path / "box")
+    before = descriptors()
+    for parts in (("link", "file"), ("link",), ("none",)):
+        with pytest.raises(OSError, match=r"link|directory|levels|file"):
+            tree.open_beneath(root, parts, os.O_RDONLY)
+    assert descriptors() == before
+    os.close(root)
+
+
+def test_depth_and_number_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    deep = tmp_path / "deep"
+    deep.joinpath(*["d"] * (tree.MOST_DEPTH + 1)).mkdir(parents=True)
+    before = descriptors()
+    with pytest.raises(tree.TreeTooLarge):
+        walked(deep)
+    monkeypatch.setattr(tree, "MOST_ENTRIES", 3)
+    wide = tmp_path / "wide"
+    wide.mkdir()
+    for number in range(3):
+        (wide / str(number)).write_text("")
+    assert len(walked(wide)) == 3
+    (wide / "more").write_text("")
+    with pytest.raises(tree.TreeTooLarge):
+        walked(wide)
+    assert descriptors() == before
+
+
+def test_used_bytes_counts_blocks_not_holes(tmp_path: Path) -> None:
+    (tmp_path / "data").write_bytes(b"x" * 100_000)
+    with (tmp_path / "hole").open("wb") as file:
+        file.truncate(1 << 30)
+    assert 100_000 <= tree.used_bytes(tmp_path) < 1 << 20
+
+
+def test_a_very_deep_and_closed_tree_is_removed(tmp_path: Path) -> None:
+    box = tmp_path / "box"
+    box.mkdir()
+    (box / "removed-1").write_text("a name the removal itself would use")
+    folder = os.open(box, os.O_RDONLY)
+    for _ in range(3000):
+        os.mkdir("d", dir_fd=folder)
+        (inner, outer) = (os.open("d", os.O_RDONLY, dir_fd=folder), folder)
+        os.close(outer)
+        folder = inner
+    os.symlink("/etc", "link", dir_fd=folder)
+    os.fchmod(folder, 0)
+    os.close(folder)
+    tree.remove_tree(box)
+    assert list(tmp_path.iterdir()) == []
+    assert Path("/etc").exists()
