@@ -1,8 +1,11 @@
 """The DBOS side of the queues: their names, limits and scopes, the client, and the schema (design §7)."""
 
+import time
 from functools import cache
+from typing import Any
 
-from dbos import DBOS, DBOSClient
+from dbos import DBOS, DBOSClient, Queue
+from dbos._dbos import _get_dbos_instance
 
 from resources.database import Database
 from sisu_pipeline.contracts.intent import QueueName
@@ -29,6 +32,25 @@ def client(database: Database) -> DBOSClient:
         application_name=APPLICATION,
         lazy=True,
     )
+
+
+def remember_limits(seconds: float = 1.0) -> None:
+    """Let a worker's queue thread re-read its queue's limits once a second instead of at every poll.
+
+    DBOS reads them twenty times a second at our polling interval, which was a seventh of an idle worker's
+    CPU; a change of limits is seen a second later.
+    """
+    system_database = _get_dbos_instance()._sys_db
+    read = system_database.get_queue
+    known: dict[str, tuple[float, Queue | None]] = {}
+
+    def get_queue(name: str, **options: Any) -> Queue | None:
+        now = time.monotonic()
+        if name not in known or now - known[name][0] > seconds:
+            known[name] = (now, read(name, **options))
+        return known[name][1]
+
+    system_database.get_queue = get_queue  # type: ignore[method-assign]
 
 
 def register(name: QueueName, settings: Settings) -> None:

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 
 import dagster as dg
@@ -11,6 +11,7 @@ from dagster._core.storage.tags import PARTITION_NAME_TAG
 
 from resources.database import Database
 from sisu_pipeline import ownership, run_driver
+from sisu_pipeline.event_buffer import BufferedEventLogStorage
 from sisu_pipeline.executor import Gatekeeper
 from sisu_pipeline.services import services
 from sisu_pipeline.store import gates, runs
@@ -46,7 +47,7 @@ def run_segment(dagster_run_id: str) -> None:
             run_driver.drive(instance(), repository(), dagster_run_id, None)
             return
         database = services().database
-        with holding(database, workflow_id):
+        with holding(database, workflow_id), _event_batches():
             _enter(database, workflow_id, dagster_run_id)
             run_driver.drive(instance(), repository(), dagster_run_id, _gatekeeper(database, workflow_id))
 
@@ -60,6 +61,11 @@ def holding(database: Database, workflow_id: str) -> Iterator[psycopg.Connection
     with database.connect(autocommit=True) as session:
         session.execute(query("segments.lock"), {"workflow_id": workflow_id})
         yield session
+
+
+def _event_batches() -> AbstractContextManager[None]:
+    events = instance().event_log_storage
+    return events.buffered() if isinstance(events, BufferedEventLogStorage) else nullcontext()
 
 
 def _enter(database: Database, workflow_id: str, dagster_run_id: str) -> None:

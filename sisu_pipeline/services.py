@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from resources.database import Database, locate
+from resources.database import Database, PooledDatabase, locate
 from resources.planner.factory import open_planner
 from resources.planner.port import Planner
 from sisu_pipeline.settings import PROJECT_ROOT, Settings, settings
@@ -29,7 +29,7 @@ class Services:
 def open_services(configuration: Settings) -> Services:
     """The services these settings name. Raises DatabaseError or PlannerUnavailable."""
     return Services(
-        database=locate(configuration),
+        database=PooledDatabase(locate(configuration).url),
         planner=open_planner(configuration.oc_mode, PROJECT_ROOT / "fixtures" / "oc"),
         blobs=BlobStore(configuration.sisu_blob_store or str(configuration.home / "blobs")),
         workspaces=configuration.workspaces,

@@ -106,14 +106,17 @@ def run_worker(queue: QueueName, configuration: Settings) -> None:
         _register_segments(busy, configuration.sisu_run_recycle, stop)
     else:
         _register_tasks(busy, configuration)
+    version = configuration.dbos__appversion
+    # A fresh name per process: what a dead process held is recovered by us, not by a namesake.
+    executor = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
     DBOS(
         config={
             "name": queues.APPLICATION,
             "system_database_url": services().database.sqlalchemy_url("psycopg"),
             "dbos_system_schema": queues.SCHEMA,
-            "application_version": configuration.dbos__appversion,
-            # A fresh name per process: what a dead process held is recovered by us, not by a namesake.
-            "executor_id": f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}",
+            "application_version": version,
+            "executor_id": executor,
+            "db_engine_kwargs": {"connect_args": {"application_name": _application_name(queue, executor, version)}},
             "log_level": "WARNING",
             "run_migrations": False,
         }
@@ -121,8 +124,14 @@ def run_worker(queue: QueueName, configuration: Settings) -> None:
     DBOS.listen_queues([queue])
     DBOS.launch()
     queues.register(queue, configuration)
+    queues.remember_limits()
     _wait(stop)
     _finish(busy)
+
+
+def _application_name(queue: QueueName, executor: str, version: str) -> str:
+    """What `pg_stat_activity` calls this process, for `sisu doctor`; of its end Postgres may cut off some."""
+    return f"sisu-worker {queue} {executor[-8:]} {version}"
 
 
 class _Busy:
