@@ -34,6 +34,11 @@ def client(database: Database) -> DBOSClient:
     )
 
 
+def give_back(database: Database, workflow_id: str, executor_id: str) -> bool:
+    """Put a workflow that a dead worker held back on its queue; False when a live one has it already."""
+    return client(database)._sys_db.reenqueue_for_recovery(workflow_id, [executor_id], QueueName.CONTROL)
+
+
 def remember_limits(seconds: float = 1.0) -> None:
     """Let a worker's queue thread re-read its queue's limits once a second instead of at every poll.
 

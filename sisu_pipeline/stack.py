@@ -1,23 +1,28 @@
 """`sisu start`: the whole system as processes of one parent; one that dies is started again (design §6)."""
 
 import ctypes
+import fcntl
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
 from resources import database
 from resources.database import Database
-from sisu_pipeline.settings import PROJECT_ROOT, Settings, child_environment
+from sisu_pipeline.preparation import check_sandbox, prepare, stack_environment
+from sisu_pipeline.probes import answers, listens
+from sisu_pipeline.settings import PROJECT_ROOT, Settings
 
 START_TIMEOUT_S = 90.0
-STOP_TIMEOUT_S = 9.0
+STOP_TIMEOUT_S = 7.0
+# A Unix socket's path may have 107 bytes.
+_LONGEST_SOCKET = 107
 _PAUSE_S = 0.05
 _RESTART_PAUSE_S = 0.5
 _PR_SET_PDEATHSIG = 1
@@ -48,10 +53,12 @@ class Stack:
     restarts: dict[str, int] = field(default_factory=dict)
     stopping: bool = False
     _database: Database | None = None
+    _stops_database: bool = False
+    _held: ExitStack = field(default_factory=ExitStack)
     _next_start: dict[str, float] = field(default_factory=dict)
 
     def run(self) -> None:
-        """Start everything, keep it running until SIGINT or SIGTERM, stop everything."""
+        """Start everything, keep it running until SIGINT or SIGTERM, stop everything; a second signal kills."""
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._ask_to_stop)
         try:
@@ -63,15 +70,25 @@ class Stack:
             self.stop()
 
     def start(self) -> None:
-        """Bring up the database and every program, in order; returns when all are ready."""
+        """Bring up the database and every program, in order; returns when all are ready.
+
+        Raises StackError, DatabaseError, or SandboxUnavailable when the provider refuses this machine.
+        """
         self._check_ports()
+        self._check_home()
+        check_sandbox(self.settings)
+        # A database that ran before (`sisu db up`) goes on running afterwards.
+        self._stops_database = self.settings.database_url is None and not database.is_running(self.settings)
         self._database = prepare(self.settings)
+        self.report(f"{'database':<16}ready")
         for program in self.programs():
-            self._spawn(program)
+            if not self.stopping:
+                self._spawn(program)
         for program in self.programs():
             self._await(program)
-        self.report(f"API        {self.api_url}   (inbox, OpenAPI at /docs)")
-        self.report(f"Dagster    http://127.0.0.1:{self.settings.admin_port}")
+        if not self.stopping:
+            self.report(f"API             {self.api_url}   (OpenAPI at /docs)")
+            self.report(f"Dagster         http://127.0.0.1:{self.settings.admin_port}")
 
     def stop(self) -> None:
         """Stop every program within ten seconds, the sources of work first, the database last."""
@@ -83,15 +100,16 @@ class Stack:
         # The code server waits for open calls (a listening tick): it is not worth waiting for.
         for name, process in self.running.items():
             patience = 1.0 if name == "code-server" else deadline - time.monotonic()
-            try:
+            with suppress(subprocess.TimeoutExpired):
                 process.wait(max(patience, 0.1))
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            # Whatever it left behind goes too: a code server leaves a child when it is killed.
+            _kill_group(process)
+            process.wait()
         self.running.clear()
-        if self.settings.database_url is None and self._database is not None:
+        if self._stops_database and database.is_running(self.settings):
             database.down(self.settings)
-            self._database = None
+        self._database = None
+        self._held.close()
 
     @property
     def api_url(self) -> str:
@@ -114,9 +132,9 @@ class Stack:
                     *(python, "-m", "dagster", "api", "grpc", "-m", "sisu_pipeline.definitions"),
                     *("--socket", str(self.settings.code_socket), "--location-name", "sisu_pipeline"),
                 ),
-                lambda: _answers(self.settings.code_socket),
+                lambda: answers(self.settings.code_socket),
             ),
-            Program("api", (python, "-m", "sisu_pipeline.api.server"), lambda: _listens(port)),
+            Program("api", (python, "-m", "sisu_pipeline.api.server"), lambda: listens(port)),
             Program("daemon", (python, "-m", "sisu_pipeline.daemon")),
             Program(
                 "webserver",
@@ -124,7 +142,7 @@ class Stack:
                     *(python, "-m", "dagster_webserver", "-h", "127.0.0.1", "-p", str(admin)),
                     *("-w", str(PROJECT_ROOT / "workspace.yaml")),
                 ),
-                lambda: _listens(admin),
+                lambda: listens(admin),
             ),
         ]
         if self.settings.sisu_profile == "warm":
@@ -162,6 +180,7 @@ class Stack:
             if time.monotonic() > deadline:
                 raise StackError(f"{program.name} is not ready after {START_TIMEOUT_S:.0f} s: read its log.")
             time.sleep(_PAUSE_S)
+        self.report(f"{program.name:<16}ready")
 
     def _revive(self) -> None:
         now = time.monotonic()
@@ -172,6 +191,7 @@ class Stack:
             self._next_start[program.name] = now + _RESTART_PAUSE_S
             self.restarts[program.name] = self.restarts.get(program.name, 0) + 1
             self.report(f"{program.name} ended (exit {process.returncode}): started again")
+            _kill_group(process)
             self._spawn(program)
 
     def _log(self, name: str) -> Path:
@@ -179,56 +199,38 @@ class Stack:
 
     def _check_ports(self) -> None:
         for name, port in (("PORT", self.settings.port), ("ADMIN_PORT", self.settings.admin_port)):
-            if _listens(port):
+            if listens(port):
                 raise StackError(f"{name}={port} is in use: stop what listens there, or set another {name}.")
 
+    def _check_home(self) -> None:
+        """One stack per data folder: a second one would take the code server's socket from the first."""
+        home, socket_path = self.settings.home, self.settings.code_socket
+        if len(os.fsencode(socket_path)) > _LONGEST_SOCKET:
+            raise StackError(f"{home} is too long a path for a Unix socket: set SISU_HOME to a shorter one.")
+        home.mkdir(parents=True, exist_ok=True)
+        lock = self._held.enter_context((home / "stack.lock").open("w"))
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # released when the file is closed
+        except BlockingIOError:
+            raise StackError(f"a stack runs on {home} already: stop it, or set another SISU_HOME.") from None
+
     def _ask_to_stop(self, number: int, frame: FrameType | None) -> None:
+        if self.stopping:
+            self.report("stopping at once")
+            for process in self.running.values():
+                _kill_group(process)
+        else:
+            self.report("stopping (once more to stop at once)")
         self.stopping = True
 
 
-def prepare(settings: Settings) -> Database:
-    """The database up, with every schema in it: ours, DBOS' and Dagster's."""
-    from sisu_pipeline import queues
-    from sisu_pipeline.storage import PooledPostgresStorage
-
-    found = database.up(settings)
-    queues.migrate(found)
-    PooledPostgresStorage(found.dagster_url, should_autocreate_tables=True)
-    return found
-
-
-def stack_environment(settings: Settings, found: Database) -> dict[str, str]:
-    """What a process of this stack needs to find it: the database, the instance, the code server."""
-    return child_environment(
-        SISU_HOME=str(settings.home),
-        PORT=str(settings.port),
-        ADMIN_PORT=str(settings.admin_port),
-        SISU_PROFILE=settings.sisu_profile,
-        DATABASE_URL=found.url,
-        DAGSTER_HOME=str(settings.dagster_home),
-        DAGSTER_POSTGRES_URL=found.dagster_url,
-        DAGSTER_LOCAL_STORAGE=str(settings.home / "dagster"),
-        DAGSTER_CODE_SOCKET=str(settings.code_socket),
-        PYTHONUNBUFFERED="1",
-    )
+def _kill_group(process: subprocess.Popen[bytes]) -> None:
+    """Kill what is left of a program's session, its children included; nothing when all have ended."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _die_with_parent() -> None:
     """In the child, before exec: end when the supervisor is killed, so that nothing is left behind."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     os.umask(0o077)
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.settimeout(0.2)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def _answers(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX) as probe:
-        probe.settimeout(0.2)
-        try:
-            return probe.connect_ex(str(path)) == 0
-        except OSError:
-            return False

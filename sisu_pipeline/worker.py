@@ -20,12 +20,12 @@ from types import FrameType
 from dbos import DBOS
 from dbos._dbos import _get_dbos_instance
 
-from sisu_pipeline import queues
+from sisu_pipeline import liveness, queues
 from sisu_pipeline.contracts.intent import QueueName
 from sisu_pipeline.services import services
 from sisu_pipeline.settings import Settings, settings
 
-STOP_DEADLINE_S = 8.0
+STOP_DEADLINE_S = 6.0
 
 
 def main() -> None:
@@ -107,8 +107,9 @@ def run_worker(queue: QueueName, configuration: Settings) -> None:
     else:
         _register_tasks(busy, configuration)
     version = configuration.dbos__appversion
-    # A fresh name per process: what a dead process held is recovered by us, not by a namesake.
+    # A fresh name per process: what a dead process held is given back, never resumed by a namesake.
     executor = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    liveness.announce(services().database, executor, liveness.stop_at_once)
     DBOS(
         config={
             "name": queues.APPLICATION,

@@ -32,7 +32,7 @@ class FileContent:
 
 
 def relative_parts(path: str) -> tuple[str, ...]:
-    """The components of a workspace path. Raises PathNotAllowed unless it is plain: `a/b`, never `./a`, `/a`, `a/..`.
+    """The components of a workspace path. Raises PathNotAllowed unless plain: `a/b`, never `./a`, `/a`, `a/..`.
 
     One file has one name, so that a patch and a file the intent ships cannot mean the same file twice.
     """

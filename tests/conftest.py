@@ -56,8 +56,10 @@ def clean_database(database: Database) -> Database:
         rows = connection.execute(
             "SELECT tablename FROM pg_tables WHERE schemaname = 'app' AND tablename <> ALL(%s)", [_SEEDED]
         ).fetchall()
-        tables = sql.SQL(", ").join(sql.Identifier("app", row["tablename"]) for row in rows)
-        connection.execute(sql.SQL("TRUNCATE {}").format(tables))
+        # Several times faster than TRUNCATE, which makes new files. A replica checks no foreign keys: any order.
+        connection.execute("SET LOCAL session_replication_role = replica")
+        for row in rows:
+            connection.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier("app", row["tablename"])))
     return database
 
 

@@ -37,14 +37,14 @@ def create_app(services: Services, *, settings: Settings, heartbeat_s: float = H
         redoc_url=None,
         redirect_slashes=False,
         lifespan=_lifespan,
-        generate_unique_id_function=lambda route: route.name,
     )
     app.state.rooms = rooms
     # Only what no route raises reaches these: no route, no method, a failure of the framework itself.
     app.add_exception_handler(HTTPException, _answer)
     app.add_exception_handler(Exception, _answer)
+    # Not `include_router`: it would wrap each Door and match paths by its own pattern.
     for module in (intents, gates, events, runs, artifacts, ops):
-        app.include_router(module.router)
+        app.router.routes.extend(module.router.routes)
     _serve_docs(app)
     return app
 

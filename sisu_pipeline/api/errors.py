@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
@@ -13,6 +14,7 @@ from pydantic.alias_generators import to_camel
 from starlette.exceptions import HTTPException
 
 from sisu_pipeline.api.contracts import Detail, InternalError, Problem
+from sisu_pipeline.api.guard import is_foreign
 from sisu_pipeline.api.reply import reply
 from sisu_pipeline.canonical import canonical_json
 from sisu_pipeline.policy import PolicyViolation
@@ -45,12 +47,19 @@ class Refusal(Exception):
 class Door(APIRoute):
     """A route: whatever its handler raises becomes an answer of the lattice."""
 
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        super().__init__(path, endpoint, **{**options, "operation_id": endpoint.__name__})
+        # Starlette ends its patterns with `$`, which also matches before a line break: `/healthz%0A`.
+        self.path_regex = re.compile(self.path_regex.pattern.removesuffix("$") + r"\Z")
+
     def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]
         """FastAPI's handler, guarded."""
         handler = super().get_route_handler()
 
         async def guarded(request: Request) -> Response:
             try:
+                if is_foreign(request):
+                    raise Refusal(403, "foreign_origin", "only this machine and its own pages may ask")
                 return await handler(request)
             except Exception as failure:
                 return answer(request, failure)
@@ -111,13 +120,14 @@ def quoted(value: Any) -> str:
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The `responses` of a route that can refuse so; every route can answer 500 and 503."""
-    models = dict.fromkeys((*statuses, 503), Problem) | {500: InternalError}
+    """The `responses` of a route that can refuse so; every route can answer 403, 500 and 503."""
+    models = dict.fromkeys((*statuses, 403, 503), Problem) | {500: InternalError}
     return {status: {"model": model, "description": _MEANINGS[status]} for status, model in sorted(models.items())}
 
 
 _MEANINGS = {
     400: "The request is malformed, breaks its contract or a policy; nothing was written.",
+    403: "A page of another site asks.",
     404: "No such thing.",
     409: "It contradicts what is stored.",
     413: "The body is larger than 8 MiB.",

@@ -11,6 +11,7 @@ from fastapi.responses import StreamingResponse
 from sisu_pipeline.api import views
 from sisu_pipeline.api.contracts import RunProgress
 from sisu_pipeline.api.errors import Door, documented, is_unreachable
+from sisu_pipeline.api.openapi import event_schema
 from sisu_pipeline.api.query import PlainRequest
 from sisu_pipeline.api.rooms import Rooms, RoomsOf
 from sisu_pipeline.status import RunStatus
@@ -29,7 +30,7 @@ router = APIRouter(route_class=Door, dependencies=[PlainRequest], tags=["runs"])
     responses={
         200: {
             "description": "Events `run`, each with the run's progress as its data; ends with a terminal status.",
-            "content": {EVENT_STREAM: {"schema": {"type": "string"}}},
+            "content": {EVENT_STREAM: {"schema": event_schema(RunProgress, "run")}},
         },
         **documented(400, 404),
     },

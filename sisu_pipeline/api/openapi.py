@@ -5,15 +5,27 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from pydantic.json_schema import models_json_schema
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
+from sisu_pipeline.api.contracts import RunProgress
 from sisu_pipeline.canonical import MAX_SAFE_INTEGER
 from sisu_pipeline.contracts.base import Contract
 from sisu_pipeline.contracts.gate import PlanApprovalRequest, PlanRejectionRequest
 from sisu_pipeline.contracts.intent import Intent, RunRequest
 
 _REQUESTS: tuple[type[Contract], ...] = (Intent, RunRequest, PlanApprovalRequest, PlanRejectionRequest)
+_EVENTS: tuple[type[Contract], ...] = (RunProgress,)
 _REFERENCE = "#/components/schemas/{model}"
+_ANY_JSON = {"$ref": _REFERENCE.format(model="Json")}
+_JSON: dict[str, Any] = {
+    "description": "Any JSON that means the same to every reader: no NUL in strings, numbers within ±(2^53-1).",
+    "anyOf": [
+        {"type": ["null", "boolean", "string"]},
+        {"type": "number", "minimum": -MAX_SAFE_INTEGER, "maximum": MAX_SAFE_INTEGER},
+        {"type": "array", "items": _ANY_JSON},
+        {"type": "object", "additionalProperties": _ANY_JSON},
+    ],
+}
 # FastAPI documents its own validation errors on every route with parameters; ours are 400s.
 _NOT_OURS = ("HTTPValidationError", "ValidationError")
 
@@ -37,21 +49,31 @@ def document(app: FastAPI) -> dict[str, Any]:
     schemas = published["components"]["schemas"]
     for name in _NOT_OURS:
         schemas.pop(name, None)
+    schemas.update(_definitions(_EVENTS, "serialization"))
     schemas.update(request_schemas())
     return published
 
 
 def request_schemas() -> dict[str, Any]:
     """The components of every request contract, with the limits that hold for all JSON we read."""
-    _, definitions = models_json_schema(
-        [(contract, "validation") for contract in _REQUESTS], by_alias=True, ref_template=_REFERENCE
-    )
-    schemas: dict[str, Any] = definitions["$defs"]
-    for schema in _nodes(schemas):
+    schemas = _definitions(_REQUESTS, "validation")
+    for schema in list(_nodes(schemas)):
         if schema.get("type") == "integer":
             schema.setdefault("minimum", -MAX_SAFE_INTEGER)
             schema.setdefault("maximum", MAX_SAFE_INTEGER)
-    return schemas
+        if schema.get("additionalProperties") is True:
+            schema["additionalProperties"] = _ANY_JSON
+    return {**schemas, "Json": _JSON}
+
+
+def event_schema(contract: type[Contract], name: str) -> dict[str, Any]:
+    """One server-sent event whose data is the contract's JSON."""
+    data = {
+        "type": "string",
+        "contentMediaType": "application/json",
+        "contentSchema": {"$ref": _REFERENCE.format(model=contract.__name__)},
+    }
+    return {"type": "object", "required": ["event", "data"], "properties": {"event": {"const": name}, "data": data}}
 
 
 def request_body(contract: type[Contract], *, required: bool = False) -> dict[str, Any]:
@@ -69,6 +91,14 @@ def query_parameters(contract: type[Contract]) -> dict[str, Any]:
         for name, member in schema["properties"].items()
     ]
     return {"parameters": parameters}
+
+
+def _definitions(contracts: tuple[type[Contract], ...], mode: JsonSchemaMode) -> dict[str, Any]:
+    _, definitions = models_json_schema(
+        [(contract, mode) for contract in contracts], by_alias=True, ref_template=_REFERENCE
+    )
+    schemas: dict[str, Any] = definitions["$defs"]
+    return schemas
 
 
 def _plain(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import psycopg
 from psycopg.rows import dict_row
 from psycopg_pool import ConnectionPool
 
@@ -30,7 +31,7 @@ class Pool:
             min_size=1,
             max_size=_SIZE,
             open=False,
-            check=ConnectionPool.check_connection,
+            check=self._check,
             timeout=_PATIENCE_S,
             reconnect_timeout=_PATIENCE_S,
             max_idle=60,
@@ -44,6 +45,15 @@ class Pool:
     def close(self) -> None:
         """Close every connection; whoever waits for one is refused."""
         self._pool.close()
+
+    def _check(self, connection: Connection) -> None:
+        """Called for each connection a request takes; the pool replaces the one that fails."""
+        try:
+            ConnectionPool.check_connection(connection)
+        except psycopg.OperationalError:
+            # Postgres restarted: the idle ones are all dead. Tried one by one, each would cost a growing pause.
+            self._pool.drain()
+            raise
 
     @contextmanager
     def connect(self) -> Iterator[Connection]:

@@ -1,6 +1,5 @@
 """The API process: `python -m sisu_pipeline.api.server`."""
 
-import ipaddress
 import socket
 import sys
 
@@ -9,6 +8,7 @@ from fastapi import FastAPI
 
 from resources.database import DatabaseError
 from sisu_pipeline.api.app import create_app
+from sisu_pipeline.api.guard import is_loopback
 from sisu_pipeline.api.rooms import Rooms
 from sisu_pipeline.services import services
 from sisu_pipeline.settings import SettingsError, settings
@@ -42,11 +42,7 @@ class Server(uvicorn.Server):
 
 def check_host(host: str) -> None:
     """Raises SettingsError unless the host is this machine alone: nobody is asked for a token yet."""
-    try:
-        is_loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        is_loopback = False
-    if not is_loopback:
+    if not is_loopback(host):
         raise SettingsError(
             f"SISU_HOST={host} would let others in, and the API knows no tokens yet: use 127.0.0.1 or ::1."
         )

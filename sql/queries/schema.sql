@@ -23,3 +23,7 @@ SELECT name, sha256 FROM app.schema_migrations
 -- record --
 -- Remember a migration that was just applied.
 INSERT INTO app.schema_migrations (name, sha256) VALUES (%(name)s, %(sha256)s)
+
+-- tables --
+-- The tables of some schemas.
+SELECT schemaname, tablename FROM pg_tables WHERE schemaname = ANY(%(schemas)s) ORDER BY schemaname, tablename

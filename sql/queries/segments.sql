@@ -7,3 +7,23 @@ SELECT pg_advisory_lock(hashtextextended('sisu:segment:' || %(workflow_id)s, 0))
 SELECT pid FROM pg_locks
 WHERE locktype = 'advisory' AND granted
   AND ((classid::bigint << 32) | objid::bigint) = hashtextextended('sisu:segment:' || %(workflow_id)s, 0)
+
+-- announce_worker --
+-- A worker is alive as long as its session holds this lock; false when somebody else holds it.
+SELECT pg_try_advisory_lock(hashtextextended('sisu:worker:' || %(executor_id)s, 0)) AS held
+
+-- release_worker --
+-- Give a worker's lock back after looking whether it was free.
+SELECT pg_advisory_unlock(hashtextextended('sisu:worker:' || %(executor_id)s, 0))
+
+-- busy_executors --
+-- Workers that hold queue workflows of ours, with how many.
+SELECT executor_id, count(*) AS workflows FROM dbos.workflow_status
+WHERE status = 'PENDING' AND queue_name IN ('intentQ', 'sbxQ') AND executor_id IS NOT NULL
+GROUP BY executor_id ORDER BY executor_id
+
+-- held_workflows --
+-- The queue workflows a worker holds.
+SELECT workflow_uuid, queue_name FROM dbos.workflow_status
+WHERE status = 'PENDING' AND queue_name IN ('intentQ', 'sbxQ') AND executor_id = %(executor_id)s
+ORDER BY created_at, workflow_uuid

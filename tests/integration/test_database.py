@@ -220,3 +220,11 @@ def test_psql_is_the_bundled_one_on_this_database(
     )
     assert capfd.readouterr().out == "app_local\n"
     assert server.psql(own_settings, ["-c", "SELECT nothing"]) == 1
+
+
+def test_a_server_that_is_just_starting_is_not_running_yet(own_settings: Settings) -> None:
+    folder = server.embedded_folder(own_settings)
+    folder.mkdir()
+    (folder / "postmaster.pid").write_text("1\n/half/of/it\n")
+    with pytest.raises(DatabaseError, match="not running"):
+        server.locate(own_settings)

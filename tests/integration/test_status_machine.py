@@ -1,5 +1,7 @@
 """The state machine, twice: in Python and as data in Postgres; and no sequence of moves gets around it."""
 
+import itertools
+
 import psycopg
 import pytest
 from hypothesis import settings
@@ -26,12 +28,12 @@ class RunLife(RuleBasedStateMachine):
     """One run, moved about at random through the store, with stale copies, and by hand in SQL."""
 
     database: Database
+    numbers = itertools.count()
 
     @initialize()
     def begin(self) -> None:
         with self.database.connect() as connection:
-            connection.execute("TRUNCATE app.runs CASCADE")
-            self.run = a_run(connection, an_intent())
+            self.run = a_run(connection, an_intent(f"life {next(self.numbers)}"))
         self.copies = [self.run]
         self.history = [RunStatus.QUEUED]
         self.retries = 0
@@ -83,7 +85,7 @@ class RunLife(RuleBasedStateMachine):
 
     @invariant()
     def what_has_ended_reopens_only_for_a_retry(self) -> None:
-        for before, after in zip(self.history, self.history[1:], strict=False):
+        for before, after in itertools.pairwise(self.history):
             assert not before.is_terminal or after is RunStatus.REPAIRING
         assert self.retries == self.history.count(RunStatus.REPAIRING)
 

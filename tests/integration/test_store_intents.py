@@ -74,7 +74,7 @@ def test_an_unknown_intent_is_not_found(clean_database: Database) -> None:
 
 def test_a_deep_intent_is_kept_and_read_back(clean_database: Database) -> None:
     value: Any = 1
-    for _ in range(150):
+    for _ in range(120):  # 180 levels; the contract takes 200
         value = {"a": [value]} if _ % 2 else {"b": value}
     with clean_database.connect() as connection:
         kept = intents.keep(connection, an_intent(inputs={"deep": value}))

@@ -11,18 +11,19 @@ from resources.sandbox.local.memory import used_mb
 from resources.sandbox.local.output import Kind, Output
 from resources.sandbox.local.processes import Process
 from resources.sandbox.local.reading import Lines, read_pipe
-from resources.sandbox.local.spawning import Pipes
+from resources.sandbox.local.spawning import Pipes, Spawner
 from resources.sandbox.local.tree import TreeTooLarge, used_bytes
 
-Reason = Literal["boot", "timeout", "memory", "disk", "request"]
-"""Why a sandbox was killed: it did not start, or what it exceeded, or somebody asked."""
+Reason = Literal["boot", "spawner", "timeout", "memory", "disk", "request"]
+"""Why a sandbox was killed: it did not start, lost its spawner, exceeded a bound, or somebody asked."""
 
 _BOOT_SECONDS = 30
-_ROUND_SECONDS = 0.1
+_ROUND_SECONDS = 0.05
 _GENTLE_ROUNDS = 20
-_KILL_ROUNDS = 100
+_KILL_ROUNDS = 200
 _MEMORY_SECONDS = 0.05
 _DISK_SECONDS = 0.25
+_SPAWNER_SECONDS = 0.25
 
 
 @dataclass(frozen=True)
@@ -51,15 +52,13 @@ class Ending:
 class Execution:
     """Reads the pipes of one sandbox and kills it when a bound is passed. Belongs to one event loop."""
 
-    def __init__(self, pipes: Pipes, output: Output, spawner: int) -> None:
-        self._loop = asyncio.get_running_loop()
+    def __init__(self, pipes: Pipes, output: Output, spawner: Spawner) -> None:
         self._pipes = pipes
         self._output = output
         self._spawner = spawner
         self._outer: Process | None = None
         self._init: Process | None = None
-        self._init_gone = self._loop.create_future()
-        self._started = self._loop.create_future()
+        self._started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._exit_code: int | None = None
         self._reaped: dict[str, int] = {}
         self._problem = ""
@@ -89,12 +88,9 @@ class Execution:
 
     async def _until_started(self, over: asyncio.Task[None], kill_asked: asyncio.Event) -> Reason | None:
         asked = asyncio.create_task(kill_asked.wait())
+        events: set[asyncio.Future[Any]] = {over, asked, self._started}
         try:
-            await asyncio.wait(
-                {over, asked, self._started},
-                timeout=_BOOT_SECONDS,
-                return_when=asyncio.FIRST_COMPLETED,
-            )
+            await asyncio.wait(events, timeout=_BOOT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         finally:
             asked.cancel()
         if kill_asked.is_set():
@@ -107,6 +103,7 @@ class Execution:
         watchers = {
             asyncio.create_task(_after(kill_asked.wait(), "request")),
             asyncio.create_task(self._watch_memory(bounds.memory_mb)),
+            asyncio.create_task(self._watch_spawner()),
             asyncio.create_task(_watch_disk(bounds.work, bounds.disk_bytes)),
         }
         try:
@@ -129,8 +126,14 @@ class Execution:
                 self._peak_mb = max(self._peak_mb, used_mb(self._init.pid, limit_mb))
         return "memory"
 
+    async def _watch_spawner(self) -> Reason:
+        """Without it nobody says when the sandbox is over, and the kernel may not have killed all of it."""
+        while self._spawner.is_running:
+            await asyncio.sleep(_SPAWNER_SECONDS)
+        return "spawner"
+
     async def _over(self) -> None:
-        """Until all pipes are closed and the first process of the sandbox, so every process of it, is gone."""
+        """Until all pipes are closed; the status pipe is when no process of the sandbox is left."""
         await asyncio.gather(
             read_pipe(self._pipes.stdout, self._feeder("stdout")),
             read_pipe(self._pipes.stderr, self._feeder("stderr")),
@@ -138,8 +141,6 @@ class Execution:
         )
         self._output.finish("stdout")
         self._output.finish("stderr")
-        if self._init is not None:
-            await self._init_gone
 
     async def _end(self, over: asyncio.Task[None]) -> None:
         """Kill what is still there, wait until it is gone, close everything."""
@@ -153,7 +154,6 @@ class Execution:
             over.cancel()
         for process in (self._init, self._outer):
             if process is not None:
-                self._loop.remove_reader(process.descriptor)
                 process.close()
         await asyncio.wait({over})
         if not over.cancelled():
@@ -161,20 +161,18 @@ class Execution:
 
     def _kill(self, everything: bool) -> None:
         """Kill the first process inside, and all others with it; bwrap then still reports what they used."""
-        known = [process for process in (self._init, self._outer) if process is not None]
-        for process in known if everything else known[:1]:
-            process.kill()
+        for process in (self._init, self._outer if everything else None):
+            if process is not None:
+                process.kill()
 
     def _feeder(self, kind: Kind) -> Callable[[bytes], None]:
         return lambda data: self._output.feed(kind, data)
 
     def _on_status(self, line: dict[str, Any]) -> None:
         if "outer-pid" in line:
-            self._outer = Process.open(line["outer-pid"], parent=self._spawner)
+            self._outer = Process.open(line["outer-pid"], parent=self._spawner.process.pid)
         elif "child-pid" in line and self._outer is not None:
             self._init = Process.open(line["child-pid"], parent=self._outer.pid)
-            if self._init is not None:
-                self._loop.add_reader(self._init.descriptor, self._on_init_gone)
             self._started.set_result(None)
         elif "exit-code" in line:
             self._exit_code = line["exit-code"]
@@ -182,12 +180,6 @@ class Execution:
             self._reaped = line["reaped"]
         elif "spawn-error" in line:
             self._problem = line["spawn-error"]
-
-    def _on_init_gone(self) -> None:
-        assert self._init is not None
-        self._loop.remove_reader(self._init.descriptor)
-        if not self._init_gone.done():
-            self._init_gone.set_result(None)
 
 
 async def _after(event: Awaitable[Any], reason: Reason) -> Reason:

@@ -87,8 +87,8 @@ class Host:
         inner_directory: str,
         slot: Slot,
         cgroup: Cgroup | None,
-    ) -> tuple[Pipes, int]:
-        """Start the command of `request`; returns its pipes and the pid that started it. Raises OSError."""
+    ) -> tuple[Pipes, Spawner]:
+        """Start the command of `request`; returns its pipes and what started it. Raises OSError."""
         launch = Launch(
             bwrap=self.layout.bwrap,
             options=bwrap.options(
@@ -102,7 +102,7 @@ class Host:
             cgroup=None if cgroup is None else str(cgroup.path),
         )
         spawner = self._running_spawner()
-        return spawner.launch(launch), spawner.process.pid
+        return spawner.launch(launch), spawner
 
     def enforcement(self, cgroup: Cgroup | None) -> dict[str, str]:
         """Which mechanism keeps each limit, for raw and for `sisu doctor`."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Process:
-    """A process; `descriptor` becomes readable when it has ended."""
+    """A process by pid and, against reuse of the pid, by descriptor."""
 
     pid: int
     descriptor: int

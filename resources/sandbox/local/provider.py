@@ -151,7 +151,7 @@ class _Attempt:
     async def _result(self, plan: Plan, ending: Ending) -> SandboxResult:
         err_code, exit_code, killed_by = self._verdict(ending)
         if err_code is ErrorCode.BOOT_FAIL:
-            problem = ending.problem or "the sandbox ended without running the command"
+            problem = ending.problem or "the sandbox ended before its command"
             self._output.feed("stderr", problem.encode())
         collected = _NO_FILES
         if err_code in (ErrorCode.NONE, ErrorCode.CMD_NONZERO) and killed_by is None:
@@ -181,7 +181,7 @@ class _Attempt:
             return ErrorCode.TIMEOUT, evidence.TIMEOUT_EXIT, "timeout"
         if ending.reason in ("disk", "request"):
             return ErrorCode.CMD_NONZERO, evidence.KILLED_EXIT, ending.reason
-        if ending.reason == "boot" or ending.exit_code is None:
+        if ending.reason in ("boot", "spawner") or ending.exit_code is None:
             return ErrorCode.BOOT_FAIL, 1, None
         return (ErrorCode.CMD_NONZERO if ending.exit_code else ErrorCode.NONE), ending.exit_code, None
 

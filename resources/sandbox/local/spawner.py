@@ -6,9 +6,10 @@ follows the death of the starting *thread*; and a private mount namespace, made 
 unprivileged uid reach folders below directories closed to it (a Python under /root, a data folder of 0700).
 
 Wire: a SOCK_SEQPACKET socket. One message per sandbox, with four descriptors: a JSON request, stdout, stderr,
-status. On the status pipe go, a JSON object per line, `{"outer-pid"}`, bwrap's own status lines, then
-`{"reaped": {"status", "cpuMs", "peakKb"}}`; a failure before bwrap runs is `{"spawn-error"}`. When the socket
-closes, or the parent is gone, this process exits and the kernel kills every sandbox it started.
+status. On the status pipe go, a JSON object per line, `{"outer-pid"}`, bwrap's own status lines, and, once
+every process of the sandbox is gone, `{"reaped": {"cpuMs", "peakKb"}}`; a failure before bwrap runs is a
+`{"spawn-error"}`. When the socket closes, or the parent is gone, this process exits and the kernel kills every
+sandbox it started.
 """
 
 import contextlib
@@ -22,11 +23,12 @@ import shutil
 import signal
 import socket
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 MSG_CMSG_CLOEXEC = 0x40000000
-_STATUS_FD, _ARGUMENTS_FD, _SECCOMP_FD = 3, 4, 5
+_STATUS_FD, _ARGUMENTS_FD, _SECCOMP_FD, _INFO_FD = 3, 4, 5, 6
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _CLONE_NEWNS = 0x00020000
 _MS_NOSUID, _MS_NODEV, _MS_BIND, _MS_REC, _MS_PRIVATE = 0x2, 0x4, 0x1000, 0x4000, 0x40000
@@ -80,17 +82,45 @@ def _check(done: int, what: str) -> None:
         raise OSError(number, f"cannot {what}: {os.strerror(number)}")
 
 
+@dataclass(frozen=True)
+class Usage:  # of a process and those it waited for
+    cpu_ms: float
+    peak_kb: int
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(self.cpu_ms + other.cpu_ms, max(self.peak_kb, other.peak_kb))
+
+
+@dataclass(frozen=True)
+class Box:  # a running bwrap
+    status: int  # the pipe to report on
+    info: int  # the pipe on which bwrap says which process is first inside
+
+
 class Spawner:
-    """Forks on request, reaps, reports."""
+    """Forks on request, reaps, reports.
+
+    bwrap often ends before the first process of its sandbox, which then becomes ours. A sandbox is over when
+    both are gone; then its status pipe is closed.
+    """
 
     def __init__(self, control: socket.socket, parent: int) -> None:
         self._control = control
         self._parent = parent
-        self._status_pipes: dict[int, int] = {}
+        self._boxes: dict[int, Box] = {}
+        self._ending: dict[int, tuple[Box, Usage]] = {}
+        self._orphans: dict[int, Usage] = {}
 
     def serve(self) -> None:
-        """Until the socket closes or the parent is another."""
-        # In a container, process 1 may not reap what it inherits.
+        """Until the socket closes or the parent is another; then kill everything that was started."""
+        for stop in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(stop, signal.SIG_IGN)  # sent to all of a service at once, but the worker decides
+        try:
+            self._serve()
+        finally:
+            self._kill_everything()
+
+    def _serve(self) -> None:
         _check(_libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), "become a subreaper")
         wake_up, wake_up_writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(wake_up_writer, warn_on_full_buffer=False)
@@ -111,24 +141,86 @@ class Spawner:
         if not message:
             return False
         request, stdout, stderr, status = descriptors
+        info, info_writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         pid = os.fork()
         if pid == 0:
-            _become_sandbox(request, stdout, stderr, status)
-        self._status_pipes[pid] = status
-        for descriptor in (request, stdout, stderr):
+            _become_sandbox(request, stdout, stderr, status, info_writer)
+        self._boxes[pid] = Box(status, info)
+        for descriptor in (request, stdout, stderr, info_writer):
             os.close(descriptor)
         return True
 
     def _reap(self) -> None:
         with contextlib.suppress(ChildProcessError):
             while (ended := os.wait4(-1, os.WNOHANG))[0] != 0:
-                pid, status, usage = ended
-                pipe = self._status_pipes.pop(pid, None)
-                if pipe is None:
-                    continue  # the first process of a sandbox, left to us when its bwrap ended before it
-                cpu_ms = round((usage.ru_utime + usage.ru_stime) * 1000)
-                _report(pipe, {"reaped": {"status": status, "cpuMs": cpu_ms, "peakKb": usage.ru_maxrss}})
-                os.close(pipe)
+                pid, _, spent = ended
+                usage = Usage((spent.ru_utime + spent.ru_stime) * 1000, spent.ru_maxrss)
+                if pid in self._boxes:
+                    self._on_bwrap_gone(self._boxes.pop(pid), usage)
+                elif pid in self._ending:
+                    box, before = self._ending.pop(pid)
+                    _finish(box, before + usage)
+                else:
+                    self._orphans[pid] = usage
+                self._kill_orphans()
+
+    def _kill_everything(self) -> None:
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                for pid in _children() | self._boxes.keys() | self._ending.keys():
+                    _kill(pid)
+                pid, _ = os.wait()
+                self._boxes.pop(pid, None)
+                self._ending.pop(pid, None)
+
+    def _kill_orphans(self) -> None:
+        """What lost its bwrap must die. `--die-with-parent` alone has a gap: the first process inside is bound
+        to bwrap only a moment after its start, and left alone before that it waits for bwrap for ever."""
+        for pid in (_children() | self._ending.keys()) - self._boxes.keys():
+            _kill(pid)
+
+    def _on_bwrap_gone(self, box: Box, usage: Usage) -> None:
+        first_inside = _first_inside(box.info)
+        if first_inside in self._orphans:
+            _finish(box, usage + self._orphans.pop(first_inside))
+        elif first_inside is not None and _is_our_child(first_inside):
+            self._ending[first_inside] = (box, usage)
+        else:
+            _finish(box, usage)  # bwrap itself waited for it
+
+
+def _children() -> set[int]:
+    try:
+        return {int(pid) for pid in Path("/proc/thread-self/children").read_text().split()}
+    except OSError:  # a kernel without CONFIG_PROC_CHILDREN
+        return set()
+
+
+def _kill(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def _first_inside(info: int) -> int | None:
+    try:
+        pid = json.loads(os.read(info, 4096))["child-pid"]
+    except (OSError, ValueError):  # it failed before it had one
+        return None
+    return int(pid)
+
+
+def _is_our_child(pid: int) -> bool:
+    try:
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
+
+
+def _finish(box: Box, usage: Usage) -> None:
+    _report(box.status, {"reaped": {"cpuMs": round(usage.cpu_ms), "peakKb": usage.peak_kb}})
+    os.close(box.status)
+    os.close(box.info)
 
 
 def _report(pipe: int, line: dict[str, Any]) -> None:
@@ -136,21 +228,22 @@ def _report(pipe: int, line: dict[str, Any]) -> None:
         os.write(pipe, json.dumps(line).encode() + b"\n")
 
 
-def _become_sandbox(request: int, stdout: int, stderr: int, status: int) -> NoReturn:
+def _become_sandbox(request: int, stdout: int, stderr: int, status: int, info: int) -> NoReturn:
     pipe = status
     try:
         # Said here, not by the spawner: no line of bwrap's may come before it.
         _report(status, {"outer-pid": os.getpid()})
         spawner = os.getppid()
-        wanted = json.loads(_read_all(request))
+        wanted = json.loads(os.pread(request, os.fstat(request).st_size, 0))
         _reset_signals()
         arguments = _memory_file(b"".join(option.encode() + b"\0" for option in wanted["options"]))
         seccomp = _memory_file(bytes.fromhex(wanted["seccomp"]))
         null = os.open("/dev/null", os.O_RDONLY)
-        _place((null, stdout, stderr, status, arguments, seccomp))
+        _place((null, stdout, stderr, status, arguments, seccomp, info))
         pipe = _STATUS_FD
         _confine(wanted, spawner)
-        descriptors = ["--json-status-fd", str(_STATUS_FD), "--seccomp", str(_SECCOMP_FD)]
+        named = {"--json-status-fd": _STATUS_FD, "--info-fd": _INFO_FD, "--seccomp": _SECCOMP_FD}
+        descriptors = [word for name, descriptor in named.items() for word in (name, str(descriptor))]
         command = [wanted["bwrap"], *descriptors, "--args", str(_ARGUMENTS_FD), "--", *wanted["command"]]
         os.execve(wanted["bwrap"], command, {})  # noqa: S606
     except BaseException as error:
@@ -169,12 +262,6 @@ def _confine(wanted: dict[str, Any], spawner: int) -> None:
     _check(_libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "ask to die with the spawner")
     if os.getppid() != spawner:
         raise ProcessLookupError("the spawner is gone")
-
-
-def _read_all(descriptor: int) -> bytes:
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    with os.fdopen(descriptor, "rb") as file:
-        return file.read()
 
 
 def _memory_file(content: bytes) -> int:

@@ -3,6 +3,7 @@
 import logging
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -16,19 +17,47 @@ from tests.integration.api.conftest import Api, services_over, serving
 Until = Callable[[Callable[[], bool]], None]
 
 
-@pytest.mark.parametrize("path", ["/", "/nothing", "/intents/", "/runs/", "/runs/x/approve", "/INTENTS", "//healthz"])
+@pytest.mark.parametrize(
+    "path", ["/", "/nothing", "/intents/", "/runs/", "/runs/x/approve", "/INTENTS", "//healthz"]
+)
 def test_no_route_is_a_404(api: Api, path: str) -> None:
     answer = api.get(path)
     assert answer.status_code == 404
     assert answer.json() == {"error": "not found", "code": "not_found", "details": []}
 
 
-@pytest.mark.parametrize(("method", "path"), [("GET", "/intents"), ("DELETE", "/runs"), ("BREW", "/healthz")])
+@pytest.mark.parametrize(("method", "path"), [("GET", "/intents"), ("DELETE", "/runs"), ("PATCH", "/healthz")])
 def test_another_method_is_a_405_that_names_the_right_one(api: Api, method: str, path: str) -> None:
     answer = api.client.request(method, path)
     assert answer.status_code == 405
     assert answer.json() == {"error": "method not allowed", "code": "method_not_allowed", "details": []}
     assert answer.headers["allow"] in ("GET", "POST")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"origin": "https://elsewhere.example"},
+        {"origin": "null"},
+        {"origin": "http://127.0.0.1:1"},
+        {"host": "rebound.example"},
+        {"host": "[::1"},
+        {"host": ""},
+    ],
+)
+def test_a_page_of_another_site_is_refused_and_writes_nothing(
+    api: Api, contents: Callable[[], dict[str, str]], headers: dict[str, str]
+) -> None:
+    before = contents()
+    answer = api.client.post("/intents", json={"goal": "g", "inputs": {}, "constraints": {}}, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (403, "foreign_origin")
+    assert contents() == before
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:{}", "localhost:{}", "[::1]:{}", "localhost"])
+def test_our_own_page_under_any_name_of_this_machine_is_welcome(api: Api, host: str) -> None:
+    name = host.format(api.port)
+    assert api.client.get("/runs", headers={"host": name, "origin": f"http://{name}"}).status_code == 200
 
 
 def test_our_own_fault_is_logged_with_its_traceback_and_hidden_from_the_client(
@@ -73,9 +102,11 @@ def test_without_a_database_it_says_so_and_serves_again_when_it_is_back(
 
 def test_connections_killed_behind_its_back_are_replaced_before_a_client_notices(api: Api) -> None:
     for _ in range(3):
-        assert api.get("/runs").status_code == 200
+        with ExitStack() as stack:
+            for _ in range(10):
+                stack.enter_context(api.rooms.pool.connect())
         with api.services.database.connect(autocommit=True) as connection:
             connection.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'sisu-api'"
             )
-    assert api.get("/runs").status_code == 200
+        assert api.get("/runs").status_code == 200

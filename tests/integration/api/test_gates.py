@@ -130,7 +130,7 @@ def test_of_many_concurrent_decisions_the_first_stands_for_all(api: Api, run: Ru
     def decide(index: int) -> tuple[str, httpx.Response]:
         verb, body = ("approve-plan", APPROVE) if index % 2 else ("reject-plan", REJECT)
         barrier.wait()
-        return verb, httpx.post(f"{api.url}/runs/{run.id}/{verb}", json=body, timeout=30)
+        return verb, api.post(f"/runs/{run.id}/{verb}", body)
 
     with ThreadPoolExecutor(20) as threads:
         answers = list(threads.map(decide, range(20)))

@@ -155,9 +155,10 @@ def test_a_hundred_concurrent_starts_are_one_run_and_one_of_them_started_it(api:
 
     def start(_: int) -> httpx.Response:
         barrier.wait()
-        return httpx.post(f"{api.url}/intents/{intent}/run", json=REQUEST, timeout=30)
+        return client.post(f"{api.url}/intents/{intent}/run", json=REQUEST)
 
-    with ThreadPoolExecutor(100) as threads:
+    limits = httpx.Limits(max_connections=100)
+    with httpx.Client(timeout=30, limits=limits) as client, ThreadPoolExecutor(100) as threads:
         answers = list(threads.map(start, range(100)))
     assert Counter(answer.status_code for answer in answers) == {202: 100}
     assert Counter(answer.json()["isReplay"] for answer in answers) == {True: 99, False: 1}

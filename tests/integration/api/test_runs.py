@@ -71,7 +71,11 @@ def test_steps_gate_and_artifacts_show_once_they_are_committed(api: Api) -> None
         steps.commit(connection, run, result, api.services.blobs)
     view = api.get(f"/runs/{run.workflow_id}").json()
     [step] = view["steps"]
-    assert (step["stepId"], step["phase"], step["output"]) == ("ApplyPatchST", "patching", {"goal": "g", "big": 1e21})
+    assert (step["stepId"], step["phase"], step["output"]) == (
+        "ApplyPatchST",
+        "patching",
+        {"goal": "g", "big": 1e21},
+    )
     assert TIME.fullmatch(step["startedAt"]) and TIME.fullmatch(step["finishedAt"])
     assert view["lastStep"] == "ApplyPatchST"
     assert (view["gate"]["gateKey"], view["gate"]["planSha256"]) == ("approve-plan-1", PLAN)

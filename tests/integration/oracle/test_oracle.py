@@ -81,7 +81,10 @@ def test_a_verdict_carries_at_most_limit_rows(scratch: Connection) -> None:
 
 
 def test_judging_reads_one_snapshot_and_can_write_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    mode = "SELECT current_setting('transaction_isolation') || ', ' || current_setting('transaction_read_only') AS detail"
+    mode = (
+        "SELECT current_setting('transaction_isolation') || ', ' || current_setting('transaction_read_only') "
+        "AS detail"
+    )
     monkeypatch.setattr(oracle, "laws", lambda: [Law("mode", "Tells its transaction.", "test", None, mode)])
     with world.services.database.connect() as connection:
         verdicts = oracle.judge(connection)

@@ -41,13 +41,15 @@ FINISHED, ENQUEUED, EXECUTING = "SUCCESS", "ENQUEUED", "PENDING"
 
 _ADD_WORKFLOW = """
 INSERT INTO dbos.workflow_status (
-    workflow_uuid, status, name, queue_name, queue_partition_key, application_version, priority, created_at, updated_at)
+    workflow_uuid, status, name, queue_name, queue_partition_key, application_version, priority,
+    created_at, updated_at)
 VALUES (%(id)s, %(status)s, 'any', %(queue)s, %(partition)s, 'v1', 1, 0, 0)
 """
 
 _REGISTER_TEMPLATE = """
 INSERT INTO app.sbx_templates (recipe_id, recipe_version, deps_hash, template_key, template_id)
-SELECT id, version, hash, id || ':' || version || ':' || hash, 'prebuilt' FROM app.recipes WHERE name = 'control-default'
+SELECT id, version, hash, id || ':' || version || ':' || hash, 'prebuilt' FROM app.recipes
+WHERE name = 'control-default'
 """
 
 

@@ -4,6 +4,7 @@ import asyncio
 import os
 import socket
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,23 +12,22 @@ import pytest
 from resources.sandbox.local.provider import LocalSandbox
 from sisu_pipeline.contracts.sandbox import ErrorCode, FileIn, Limits
 from tests.integration.sandbox.conftest import RunLocal, eventually, processes_with
-from tests.unit.sandbox.requests import TASK_KEY, a_context, a_request, ignore
+from tests.unit.sandbox.requests import a_context, a_request, ignore
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
 
 @pytest.fixture
-def nothing_left(local: LocalSandbox) -> object:
+def nothing_left(local: LocalSandbox) -> Iterator[None]:
+    """After the test: no folder, and no process below the one that starts sandboxes."""
     yield
-    boxes = local._host.instance.boxes
-    assert list(boxes.iterdir()) == []
-    init_names = [pid for pid in processes_with("bwrap") if pid != os.getpid()]
-    assert eventually(lambda: not [pid for pid in init_names if Path(f"/proc/{pid}/exe").exists()])
+    assert list(local._host.instance.boxes.iterdir()) == []
+    spawner = local._host.spawner.process.pid
+    assert eventually(lambda: not Path(f"/proc/{spawner}/task/{spawner}/children").read_text())
 
 
-def test_the_self_test_sees_a_hole(local: LocalSandbox, run_local: RunLocal) -> None:
-    probe = Path("resources/sandbox/local/probe.py")
-    probe = probe if probe.exists() else Path(__file__).parents[3] / probe
+def test_the_self_test_sees_a_hole(run_local: RunLocal) -> None:
+    probe = Path(__file__).parents[3] / "resources/sandbox/local/probe.py"
     result = run_local(
         "python3 -I -S probe.py '{\"getpid\": 39}' 1", files_in=(FileIn(path="probe.py", inline=probe.read_text()),)
     )
@@ -227,6 +227,36 @@ def test_cancelling_kills_the_tree(local: LocalSandbox) -> None:
     assert processes_with("141.421") == []
 
 
+def test_cancelling_at_any_moment_of_the_start_leaves_nothing(local: LocalSandbox) -> None:
+    async def cancelled_after(milliseconds: float) -> None:
+        run = asyncio.create_task(local.run(a_request("sleep 60"), a_context(), ignore))
+        await asyncio.sleep(milliseconds / 1000)
+        run.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await run
+
+    async def story() -> None:
+        for start in range(0, 60, 10):
+            await asyncio.gather(*(cancelled_after(start + step) for step in range(10)))
+
+    asyncio.run(asyncio.wait_for(story(), 60))
+
+
+def test_a_spawner_killed_at_any_moment_of_the_start_loses_nothing_for_good(local: LocalSandbox) -> None:
+    async def story() -> set[ErrorCode]:
+        codes = set()
+        for milliseconds in range(0, 20, 2):
+            run = asyncio.create_task(local.run(a_request("sleep 60"), a_context(), ignore))
+            await asyncio.sleep(milliseconds / 1000)
+            local._host.spawner.process.kill()
+            local._host.spawner.process.wait()
+            codes.add((await asyncio.wait_for(run, 40)).err_code)
+            assert (await local.run(a_request("true"), a_context(), ignore)).err_code is ErrorCode.NONE
+        return codes
+
+    assert asyncio.run(story()) <= {ErrorCode.BOOT_FAIL, ErrorCode.NONE}
+
+
 def test_a_thread_that_ends_does_not_take_the_sandbox_with_it(local: LocalSandbox) -> None:
     """`--die-with-parent` follows threads: the one that asks for a sandbox may end before it."""
 
@@ -266,4 +296,3 @@ def test_a_boot_failure_is_ours_and_a_dead_spawner_is_replaced(local: LocalSandb
             local._host.layout = bwrap
 
     assert asyncio.run(story()) == (ErrorCode.BOOT_FAIL, ErrorCode.NONE, ErrorCode.BOOT_FAIL)
-    assert TASK_KEY

@@ -9,6 +9,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from resources.database import Database
 from resources.sandbox.mock import MockSandbox
+from resources.sandbox.port import TaskContext
 from resources.sandbox.receipts import PostgresReceipts, Receipt, ReceiptState, ReceiptsUnavailable
 from sisu_pipeline.contracts.sandbox import ErrorCode
 from tests.builders import a_run
@@ -94,8 +95,6 @@ def test_a_cancelled_caller_does_not_stop_the_others(clean_database: Database, r
 
 
 def test_a_worker_that_comes_back_adopts_through_the_receipt(clean_database: Database, run_id: str) -> None:
-    from resources.sandbox.port import TaskContext
-
     context = TaskContext(run_id, "ExecuteST", 1, TASK_KEY)
 
     async def story(receipts: PostgresReceipts) -> tuple[ErrorCode, float]:

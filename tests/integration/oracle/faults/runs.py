@@ -162,6 +162,7 @@ PATCHES = (
     fault(
         "720_patch_cards_say_what_was_applied",
         "another card",
-        f"UPDATE app.artifacts SET sha256 = {ZEROS} WHERE run_id = %(decided)s AND kind = 'patch_apply' AND idx = 0",
+        f"UPDATE app.artifacts SET sha256 = {ZEROS} "
+        "WHERE run_id = %(decided)s AND kind = 'patch_apply' AND idx = 0",
     ),
 )

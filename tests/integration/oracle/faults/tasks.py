@@ -9,8 +9,8 @@ TASKS = (
     fault(
         "300_task_is_answered_once",
         "two results of one key",
-        "INSERT INTO app.sbx_runs SELECT run_id, 'DecideST', task_key, attempt, position, provider, request, response, "
-        "err_code, metrics, created_at FROM app.sbx_runs WHERE run_id = %(alone)s",
+        "INSERT INTO app.sbx_runs SELECT run_id, 'DecideST', task_key, attempt, position, provider, request, "
+        "response, err_code, metrics, created_at FROM app.sbx_runs WHERE run_id = %(alone)s",
     ),
     fault(
         "310_task_key_says_what_was_asked",
@@ -111,9 +111,9 @@ ARTIFACTS = (
     fault(
         "410_every_task_leaves_its_artifacts",
         "artifacts of a task without a result",
-        "INSERT INTO app.artifacts (run_id, step_id, task_key, idx, kind, uri, sha256) VALUES (%(decided)s, "
-        "'ExecuteST', 'k', 0, 'artifact_index', 'artifact://run/' || %(decided)s || '/step/ExecuteST/task/k/index.json', "
-        f"{ZEROS})",
+        "INSERT INTO app.artifacts (run_id, step_id, task_key, idx, kind, uri, sha256) SELECT id, 'ExecuteST', "
+        f"'k', 0, 'artifact_index', 'artifact://run/' || id || '/step/ExecuteST/task/k/index.json', {ZEROS} "
+        "FROM app.runs WHERE id = %(decided)s",
     ),
     fault(
         "420_text_hashes_to_its_sha256",

@@ -1,0 +1,181 @@
+"""The four measurements. Each returns plain figures; times are seconds, memory MiB."""
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from sisu_pipeline.bench.stage import Figures, Stage, stage
+
+Progress = Callable[[str], None]
+Report = dict[str, Any]
+
+TIMEOUT_S = 900.0
+WARM_UP = 2
+
+
+def intents(count: int, tasks: int, workers: int, progress: Progress, profile: str = "warm") -> Report:
+    """Park `count` intents of `tasks` tasks in one partition, then approve all: intents per second, CPU by part."""
+    with stage(workers=workers, profile=profile) as stack:
+        _warm_up(stack, tasks, progress)
+        before, started = stack.cpu_seconds(), time.monotonic()
+        ids = [stack.submit(f"{profile} intent {number}", _inputs(tasks)) for number in range(count)]
+        stack.wait_for(ids, "waiting_input", TIMEOUT_S, lambda n: progress(f"{profile}: parked {n}/{count}"))
+        parked = time.monotonic()
+        for workflow_id in ids:
+            stack.approve(workflow_id)
+        stack.wait_for(ids, "succeeded", TIMEOUT_S, lambda n: progress(f"{profile}: done {n}/{count}"))
+        ended, after = time.monotonic(), stack.cpu_seconds()
+    cpu = {name: round((after[name] - before.get(name, 0)) / count, 4) for name in after}
+    return {
+        "profile": profile,
+        "intents": count,
+        "tasks_per_intent": tasks,
+        "workers": workers,
+        "parked_per_s": round(count / (parked - started), 3),
+        "drained_per_s": round(count / (ended - parked), 3),
+        "intents_per_s": round(count / (ended - started), 3),
+        "cpu_s_per_intent": cpu,
+        "cpu_s_per_intent_total": round(sum(cpu.values()), 4),
+    }
+
+
+def resume(count: int, tasks: int, workers: int, progress: Progress, profile: str = "warm") -> Report:
+    """One intent at a time: submit → waiting_input, approve → DecideST running, approve → succeeded."""
+    with stage(workers=workers, profile=profile) as stack:
+        _warm_up(stack, tasks, progress)
+        ids = []
+        for number in range(count):
+            workflow_id = stack.submit(f"{profile} resume {number}", _inputs(tasks))
+            stack.wait_for([workflow_id], "waiting_input", TIMEOUT_S, lambda n: None)
+            stack.approve(workflow_id)
+            stack.wait_for([workflow_id], "succeeded", TIMEOUT_S, lambda n: None)
+            ids.append(workflow_id)
+            progress(f"{profile}: {number + 1}/{count}")
+        rows = stack.rows("bench.latencies", workflow_ids=ids)
+    names = ("submit_to_waiting", "approve_to_decide", "approve_to_end")
+    return {
+        "profile": profile,
+        "intents": count,
+        "tasks_per_intent": tasks,
+        "workers": workers,
+        **{name: _spread([float(row[name]) for row in rows]) for name in names},
+    }
+
+
+def fanout(tasks: int, seconds: float, workers: int, progress: Progress, profile: str = "warm") -> Report:
+    """One run of `tasks` tasks of `seconds` each: approve → succeeded, and what a task costs beyond its work."""
+    command = f"sleep {seconds:g}" if seconds else "run"
+    with stage(workers=workers, profile=profile) as stack:
+        _warm_up(stack, 1, progress)
+        workflow_id = stack.submit(f"{profile} fanout {tasks} x {seconds:g}", _inputs(tasks, command))
+        stack.wait_for([workflow_id], "waiting_input", TIMEOUT_S, lambda n: None)
+        progress(f"{profile}: planned")
+        before, memory = stack.cpu_seconds(), stack.memory_mb()
+        stack.approve(workflow_id)
+        most = memory["intent_worker"]
+
+        def tick(_: int) -> None:
+            nonlocal most
+            most = max(most, stack.memory_mb()["intent_worker"])
+
+        stack.wait_for([workflow_id], "succeeded", TIMEOUT_S, tick)
+        after = stack.cpu_seconds()
+        row = stack.rows("bench.latencies", workflow_ids=[workflow_id])[0]
+        counted = stack.rows("bench.failed_tasks", run_id=row["id"])[0]
+    took = float(row["approve_to_end"])
+    return {
+        "profile": profile,
+        "tasks": counted["total"],
+        "tasks_failed": counted["failed"],
+        "task_s": seconds,
+        "workers": workers,
+        "approve_to_end_s": round(took, 3),
+        "tasks_per_s": round(tasks / took, 1),
+        "overhead_ms_per_task": round(1000 * max(took - seconds, 0) / tasks, 3),
+        "cpu_ms_per_task": round(1000 * sum(after[name] - before.get(name, 0) for name in after) / tasks, 3),
+        "intent_worker_mb_before": round(memory["intent_worker"], 1),
+        "intent_worker_mb_most": round(most, 1),
+    }
+
+
+def parked(count: int, workers: int, progress: Progress, profile: str = "warm") -> Report:
+    """What `count` waiting intents cost: memory, processes, threads, queue rows, connections, latency."""
+    with stage(workers=workers, profile=profile) as stack:
+        _warm_up(stack, 1, progress)
+        before = _state(stack)
+        latency_before = _resume_latency(stack, "before", progress)
+        ids: list[str] = []
+        while len(ids) < count:
+            batch = [stack.submit(f"parked {len(ids) + n}") for n in range(min(100, count - len(ids)))]
+            ids += batch
+            stack.wait_for(batch, "waiting_input", TIMEOUT_S, lambda n: None)
+            progress(f"parked {len(ids)}/{count}")
+        after, cpu = _state(stack), _idle_cpu(stack)
+        latency_after = _resume_latency(stack, "after", progress)
+    return {
+        "profile": profile,
+        "parked": count,
+        "before": before,
+        "after": after,
+        "rss_growth_mb": round(after["memory_mb"] - before["memory_mb"], 1),
+        "idle_cpu_percent": cpu,
+        "approve_to_end_before": latency_before,
+        "approve_to_end_after": latency_after,
+    }
+
+
+def _state(stack: Stage) -> Report:
+    memory = stack.memory_mb()
+    processes, threads = stack.processes_and_threads()
+    return {
+        "memory_mb": round(sum(value for name, value in memory.items() if name != "postgres"), 1),
+        "postgres_mb": round(memory["postgres"], 1),
+        "processes": processes,
+        "threads": threads,
+        "queue_rows": stack.rows("bench.queue_rows")[0]["count"],
+        "connections": stack.rows("bench.backends")[0]["count"],
+    }
+
+
+def _idle_cpu(stack: Stage, seconds: float = 10.0) -> Figures:
+    before = stack.cpu_seconds()
+    time.sleep(seconds)
+    after = stack.cpu_seconds()
+    return {name: round(100 * (after[name] - before.get(name, 0)) / seconds, 2) for name in after}
+
+
+def _resume_latency(stack: Stage, label: str, progress: Progress, count: int = 20) -> Figures:
+    ids = []
+    for number in range(count):
+        workflow_id = stack.submit(f"latency {label} {number}")
+        stack.wait_for([workflow_id], "waiting_input", TIMEOUT_S, lambda n: None)
+        stack.approve(workflow_id)
+        stack.wait_for([workflow_id], "succeeded", TIMEOUT_S, lambda n: None)
+        ids.append(workflow_id)
+        progress(f"latency {label}: {number + 1}/{count}")
+    return _spread([float(row["approve_to_end"]) for row in stack.rows("bench.latencies", workflow_ids=ids)])
+
+
+def _warm_up(stack: Stage, tasks: int, progress: Progress) -> None:
+    """Let every worker import, connect and plan once: a first run measures the start, not the engine."""
+    ids = [stack.submit(f"warm-up {number}", _inputs(tasks)) for number in range(WARM_UP)]
+    stack.wait_for(ids, "waiting_input", TIMEOUT_S, lambda n: progress(f"warm-up: parked {n}"))
+    for workflow_id in ids:
+        stack.approve(workflow_id)
+    stack.wait_for(ids, "succeeded", TIMEOUT_S, lambda n: progress(f"warm-up: done {n}"))
+
+
+def _inputs(tasks: int, command: str = "run") -> dict[str, Any]:
+    return {"tests": [f"t{number}" for number in range(tasks)], "testCommand": command}
+
+
+def _spread(values: Sequence[float]) -> Figures:
+    ordered = sorted(values)
+    return {
+        "median": round(statistics.median(ordered), 4),
+        "min": round(ordered[0], 4),
+        "p95": round(ordered[min(len(ordered) - 1, int(len(ordered) * 0.95))], 4),
+        "max": round(ordered[-1], 4),
+        "n": len(ordered),
+    }

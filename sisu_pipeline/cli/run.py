@@ -1,0 +1,145 @@
+"""`sisu run`: start, look at, watch and decide about runs."""
+
+import json
+import os
+import pwd
+from typing import Annotated, Any
+
+import typer
+
+from sisu_pipeline.cli.failures import Failure
+from sisu_pipeline.cli.voice import AsJson, Url, speaking
+
+app = typer.Typer(help="Start, look at, watch and decide about runs.", no_args_is_help=True)
+
+RunId = Annotated[str, typer.Argument(metavar="RUN", help="A run id or an intent id.")]
+By = Annotated[str | None, typer.Option("--by", help="Who decides; your user name by default.")]
+PlanHash = Annotated[str | None, typer.Option("--plan", help="sha256 of the plan you read; any other is refused.")]
+
+_DEFAULTS = {"recipeName": "sandbox-default", "queuePartitionKey": "default"}
+
+
+@app.command()
+def start(
+    intent: Annotated[str, typer.Argument(metavar="INTENT_ID")],
+    recipe: Annotated[str | None, typer.Option(help="compile-default, sandbox-default, control-default.")] = None,
+    partition: Annotated[str | None, typer.Option(help="queuePartitionKey: whose share of the queue.")] = None,
+    lane: Annotated[str | None, typer.Option(help="interactive or batch.")] = None,
+    tenant: Annotated[str | None, typer.Option(help="tenantId.")] = None,
+    body: Annotated[str | None, typer.Option(help="The whole request as JSON; options are laid over it.")] = None,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Start the one run of an intent (recipe sandbox-default, partition default); a repeat is a replay."""
+    from sisu_pipeline.cli.client import Api
+
+    with speaking(as_json) as voice:
+        request = dict(_DEFAULTS) if body is None else _object(body)
+        given = {"recipeName": recipe, "queuePartitionKey": partition, "lane": lane, "tenantId": tenant}
+        request |= {name: value for name, value in given.items() if value is not None}
+        started = Api(url).post("intents", intent, "run", body=json.dumps(request).encode())
+        again = " (it was started before)" if started["isReplay"] else ""
+        voice.say(started, lambda: f"{started['runId']}{again}\nNext: sisu run watch {started['runId']}")
+
+
+@app.command("list")
+def list_runs(
+    status: Annotated[str | None, typer.Option(help="Only runs in this status.")] = None,
+    limit: Annotated[int, typer.Option(help="At most this many.")] = 20,
+    before: Annotated[str | None, typer.Option(help="Older than this run.")] = None,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """The newest runs first."""
+    from sisu_pipeline.cli import words
+    from sisu_pipeline.cli.client import Api
+
+    with speaking(as_json) as voice:
+        page = Api(url).get("runs", status=status, limit=limit, before=before)
+        voice.say(page, lambda: words.run_list(page))
+
+
+@app.command()
+def show(run: RunId, url: Url = None, as_json: AsJson = False) -> None:
+    """Everything about a run: steps, gate, decision, tasks, artifacts."""
+    from sisu_pipeline.cli import words
+    from sisu_pipeline.cli.client import Api
+
+    with speaking(as_json) as voice:
+        view = Api(url).get("runs", run)
+        voice.say(view, lambda: words.run(view))
+
+
+@app.command()
+def watch(
+    run: RunId,
+    until_gate: Annotated[
+        bool, typer.Option("--until-gate", help="Stop (exit 3) when the run waits for a person.")
+    ] = False,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Follow a run to its end; exit 0 when it succeeded, 1 when it did not, 3 when it waits (--until-gate)."""
+    from sisu_pipeline.cli.client import Api
+    from sisu_pipeline.cli.watching import exit_status, follow
+
+    with speaking(as_json) as voice:
+        last = follow(Api(url), run, until_gate=until_gate, silent=as_json)
+        if as_json:
+            voice.say(last, str)
+        raise typer.Exit(exit_status(last))
+
+
+@app.command()
+def approve(
+    run: RunId,
+    by: By = None,
+    notes: Annotated[str | None, typer.Option(help="Kept with the decision.")] = None,
+    plan: PlanHash = None,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Approve a run's plan, before or after its gate opens; the first decision stands."""
+    body = {"approvedBy": by or _user(), "notes": notes, "planSha256": plan}
+    _decide(run, "approve-plan", body, url, as_json)
+
+
+@app.command()
+def reject(
+    run: RunId,
+    reason: Annotated[str, typer.Option(help="What the submitter will read.")],
+    by: By = None,
+    plan: PlanHash = None,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Reject a run's plan: its patches are taken back and the run ends."""
+    body = {"rejectedBy": by or _user(), "reason": reason, "planSha256": plan}
+    _decide(run, "reject-plan", body, url, as_json)
+
+
+def _decide(run: str, verb: str, body: dict[str, str | None], url: str | None, as_json: bool) -> None:
+    from sisu_pipeline.cli.client import Api
+
+    with speaking(as_json) as voice:
+        given = {name: value for name, value in body.items() if value is not None}
+        decided = Api(url).post("runs", run, verb, body=json.dumps(given).encode())
+        what, when = ("rejected", "rejectedAt") if verb == "reject-plan" else ("approved", "approvedAt")
+        voice.say(decided, lambda: f"{decided['runId']} {what} at {decided[when]}")
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise Failure(f"--body is not JSON: {error}", "invalid_json") from None
+    if not isinstance(value, dict):
+        raise Failure("--body must be a JSON object", "invalid_json")
+    return value
+
+
+def _user() -> str:
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        raise Failure("this user has no name: say who decides with --by", "no_user") from None

@@ -1,0 +1,110 @@
+"""Runs in words, for people at a terminal."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+Json = Mapping[str, Any]
+
+_MOST_ARTIFACTS = 12
+_STEPS = ("CompileST", "ApplyPatchST", "DecideST", "ExecuteST")
+
+
+def table(rows: Iterable[Sequence[object]]) -> str:
+    """Rows in aligned columns, two spaces between them."""
+    cells = [[str(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in cells)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def run_list(page: Json) -> str:
+    """A page of runs, one a line."""
+    if not page["runs"]:
+        return "No runs."
+    rows = [("RUN", "STATUS", "LAST STEP", "PARTITION", "CREATED")]
+    rows += [
+        (run["runId"], run["status"], run["lastStep"] or "-", run["queuePartitionKey"], run["createdAt"])
+        for run in page["runs"]
+    ]
+    more = f"\nMore: sisu run list --before {page['nextBefore']}" if page["nextBefore"] else ""
+    return table(rows) + more
+
+
+def run(view: Json) -> str:
+    """A run's whole view."""
+    recipe = view["recipeRef"]
+    facts = [
+        ("run", view["runId"]),
+        ("intent", view["intentId"]),
+        ("status", view["status"] + (f" — {view['error']}" if view.get("error") else "")),
+        ("recipe", f"{recipe['id']} (partition {view['queuePartitionKey']}, lane {view['lane']})"),
+        ("Dagster run", view["dagsterRunId"] or "-"),
+        ("gate", gate(view)),
+        ("tasks", tasks(view)),
+    ]
+    return "\n".join([table(facts), "", steps(view), "", artifacts(view), *_next(view)])
+
+
+def progress(state: Json) -> str:
+    """Where a run is, on one line."""
+    parts = [
+        state["status"],
+        f"last step {state['lastStep'] or '-'}",
+        f"gate {gate(state)}",
+        f"tasks {tasks(state)}",
+    ]
+    if state.get("error"):
+        parts.append(state["error"])
+    return " · ".join(parts)
+
+
+def gate(state: Json) -> str:
+    """The gate and the decision."""
+    decision = state["decision"]
+    if decision is not None:
+        return f"{decision['decision']} by {decision['decidedBy']}"
+    return "not open yet" if state["gate"] is None else f"open, plan {state['gate']['planSha256'][:12]}…"
+
+
+def tasks(state: Json) -> str:
+    """How far the fan-out is."""
+    counts = state["tasks"]
+    if "total" not in counts:
+        return "none yet"
+    failed = f", {counts['failed']} failed" if counts["failed"] else ""
+    return f"{counts['finished']} of {counts['total']}{failed}"
+
+
+def steps(view: Json) -> str:
+    """The four steps, done or not."""
+    done = {step["stepId"]: step for step in view["steps"]}
+    rows = [("STEP", "ATTEMPT", "STARTED", "FINISHED")]
+    for name in _STEPS:
+        step = done.get(name)
+        rows.append(
+            (name, *((step["attempt"], step["startedAt"], step["finishedAt"]) if step else ("-", "-", "-")))
+        )
+    return table(rows)
+
+
+def artifacts(view: Json) -> str:
+    """The first artifacts, with their hashes."""
+    if not view["artifacts"]:
+        return "No artifacts yet."
+    shown = view["artifacts"][:_MOST_ARTIFACTS]
+    rows = [("ARTIFACT OF", "TASK", "NAME", "KIND", "SHA256")]
+    rows += [(a["stepId"], a["taskKey"][:12] or "-", _name(a), a["kind"], a["sha256"][:16]) for a in shown]
+    rest = view["artifactCount"] - len(shown)
+    more = f"\n… and {rest} more" if rest else ""
+    return f"{table(rows)}{more}\nWhole addresses: sisu run show {view['runId']} --json"
+
+
+def _name(artifact: Json) -> str:
+    """The last part of artifact://run/<run>/step/<step>/task/<task>/<name>; a file's name may have slashes."""
+    return str(artifact["uri"].split("/", 8)[8])
+
+
+def _next(view: Json) -> list[str]:
+    if view["status"] == "waiting_input":
+        return ["", f"Next: sisu run approve {view['runId']}"]
+    return []

@@ -1,0 +1,1 @@
+"""The labs: the system shown and shaken, with a verdict from SQL."""

@@ -1,0 +1,95 @@
+"""The published OpenAPI tells the truth: schemathesis makes requests from it and holds every answer to it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from psycopg.types.json import Jsonb
+
+from resources.database import Connection
+from sisu_pipeline.status import RunStatus
+from sisu_pipeline.store import runs
+from tests.builders import a_run, an_intent
+from tests.integration.api.conftest import Api
+
+# What a schema cannot say: policy (recipe caps, partition key) refuses requests that are within the contract.
+_CONFIGURATION = """
+[generation]
+allow-x00 = false
+codec = "utf-8"
+max-examples = 15
+deterministic = true
+
+[[operations]]
+include-path = "/intents/{{intent_id}}/run"
+checks.positive_data_acceptance.enabled = false
+{parameters}
+"""
+
+# With these ids the requests meet rows, not only 404s; a stream is of a run that has ended.
+_KNOWN_IDS = """
+parameters = {{ "path.intent_id" = "{intent}" }}
+
+[[operations]]
+include-path-regex = "^/runs/[^/]+(/(approve|reject)-plan)?$"
+parameters = {{ "path.run_id" = "{run}" }}
+
+[[operations]]
+include-path = "/runs/{{run_id}}/events"
+parameters = {{ "path.run_id" = "{ended}" }}
+
+[[operations]]
+include-path = "/artifacts/{{uri}}"
+parameters = {{ "path.uri" = "{uri}" }}
+"""
+
+
+def _schemathesis(api: Api, folder: Path, parameters: str, *options: str) -> None:
+    """Run it against the live API's own document; what it finds fails the test."""
+    file = folder / "schemathesis.toml"
+    file.write_text(_CONFIGURATION.format(parameters=parameters))
+    program = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(file), "run", *options]
+    found = subprocess.run(
+        [*program, "--continue-on-failure", f"{api.url}/openapi.json"],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        cwd=folder,
+    )
+    assert found.returncode == 0, found.stdout + found.stderr
+
+
+@pytest.fixture
+def known_ids(api: Api) -> str:
+    """Rows for every path parameter, as a piece of the configuration."""
+    with api.services.database.connect() as connection:
+        run = a_run(connection)
+        connection.execute(
+            "INSERT INTO app.run_steps (run_id, step_id, phase, output, started_at)"
+            " VALUES (%s, 'CompileST', 'compilation', %s, now())",
+            [run.id, Jsonb({"goal": "g"})],
+        )
+        ended = runs.move(connection, a_run(connection, an_intent("ended")), RunStatus.CANCELED)
+        uri = _an_artifact(connection, run.id)
+    return _KNOWN_IDS.format(intent=run.intent_id, run=run.id, ended=ended.id, uri=uri)
+
+
+def _an_artifact(connection: Connection, run_id: str) -> str:
+    uri = f"artifact://run/{run_id}/step/CompileST/task//plan.json"
+    connection.execute(
+        "INSERT INTO app.artifacts (run_id, step_id, idx, kind, uri, inline, sha256)"
+        " VALUES (%s, 'CompileST', 0, 'plan_card', %s, '{}', %s)",
+        [run_id, uri, "a" * 64],
+    )
+    return uri
+
+
+def test_every_answer_to_any_id_and_to_ids_of_earlier_answers_is_as_published(api: Api, tmp_path: Path) -> None:
+    # Here it finds runs that never end, and would read their streams for ever.
+    events = "/runs/{run_id}/events"
+    _schemathesis(api, tmp_path, "", "--phases", "coverage,fuzzing,stateful", "--exclude-path", events)
+
+
+def test_every_answer_to_known_ids_is_as_published(api: Api, known_ids: str, tmp_path: Path) -> None:
+    _schemathesis(api, tmp_path, known_ids, "--phases", "coverage,fuzzing")

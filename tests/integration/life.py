@@ -1,0 +1,112 @@
+"""One run, driven step by step as an executor would drive it, without one."""
+
+from collections.abc import Callable
+from typing import Any
+
+from sisu_pipeline import execution, patching
+from sisu_pipeline.contracts.gate import Decision
+from sisu_pipeline.contracts.sandbox import ErrorCode, Metrics, SandboxResult
+from sisu_pipeline.services import Services
+from sisu_pipeline.status import RunStatus
+from sisu_pipeline.steps.execute import Task
+from sisu_pipeline.steps.result import StepResult
+from sisu_pipeline.store import gates, runs, tasks
+from sisu_pipeline.store.runs import Run
+from sisu_pipeline.store.tasks import Outcome
+from tests.builders import a_run, an_intent
+
+BUDGET = {"maxFanout": 2, "maxSBXMinutes": 9, "maxArtifactsMB": 9, "maxRetriesPerStep": 9, "maxWallClockMS": 9}
+FILES = {"a.txt": "before\n", "keep.txt": "keep\n"}
+PATCHES = [
+    {"targetPath": "a.txt", "postimageContent": "after\n", "diffText": "-before\n+after\n"},
+    {"targetPath": "new/b.txt", "postimageContent": "new\n", "diffText": "+new\n"},
+]
+
+
+class Life:
+    """One run, driven step by step as an executor would."""
+
+    def __init__(self, services: Services, *, budget: dict[str, int] | None = None, **inputs: Any) -> None:
+        self.services = services
+        with services.database.connect() as connection:
+            run = a_run(connection, an_intent(inputs=inputs), **({"budget": budget} if budget else {}))
+            runs.move(connection, run, RunStatus.RUNNING)
+        self.id = run.workflow_id
+        self.run_id = run.id
+
+    @property
+    def run(self) -> Run:
+        with self.services.database.connect() as connection:
+            return runs.get(connection, self.id)
+
+    def compile(self) -> StepResult:
+        return self.commit(execution.compile_intent(self.services, self.id))
+
+    def patch(self) -> StepResult:
+        return self.commit(execution.apply_patches(self.services, self.id))
+
+    def wait(self) -> None:
+        with self.services.database.connect() as connection:
+            runs.move(connection, self.run, RunStatus.WAITING_INPUT, next_action="APPROVE_PLAN")
+
+    def say(self, decision: Decision, plan_sha256: str | None = None) -> None:
+        with self.services.database.connect() as connection:
+            gates.decide(connection, self.run_id, decision, "po", "because", plan_sha256)
+
+    def decide(self) -> StepResult:
+        result = execution.decide_plan(self.services, self.id)
+        assert result is not None
+        return self.commit(result)
+
+    def plan(self) -> None:
+        self.compile()
+        self.patch()
+
+    def approve(self) -> None:
+        self.plan()
+        self.say(Decision.APPROVED)
+        self.decide()
+
+    def execute(self, answer: Callable[[Task], SandboxResult]) -> StepResult:
+        planned = execution.plan_tasks(self.services, self.id)
+        with self.services.database.connect() as connection:
+            outcomes = [Outcome(self.run_id, task, 1, "mock", answer(task)) for task in planned]
+            tasks.keep_outcomes(connection, outcomes, self.services.blobs)
+        result = self.commit(execution.collect(self.services, self.id))
+        execution.finish(self.services, self.id, result)
+        return result
+
+    def commit(self, result: StepResult) -> StepResult:
+        execution.commit(self.services, self.id, result)
+        return result
+
+    def files(self) -> dict[str, str]:
+        root = patching.workspace_of(self.services.workspaces, self.run_id).root
+        return {str(path.relative_to(root)): path.read_text() for path in root.rglob("*") if path.is_file()}
+
+    def counts(self) -> dict[str, int]:
+        with self.services.database.connect() as connection:
+            row = connection.execute(
+                """SELECT (SELECT count(*) FROM app.run_steps) AS steps,
+                          (SELECT count(*) FROM app.artifacts) AS artifacts,
+                          (SELECT count(*) FROM app.human_gates) AS gates,
+                          (SELECT count(*) FROM app.sbx_runs) AS tasks"""
+            ).fetchone()
+        assert row is not None
+        return row
+
+
+def ended(err_code: ErrorCode = ErrorCode.NONE) -> Callable[[Task], SandboxResult]:
+    def answer(task: Task) -> SandboxResult:
+        return SandboxResult(
+            exit=0 if err_code is ErrorCode.NONE else 1,
+            stdout=f"OK: {task.request.cmd}\n",
+            stderr="",
+            metrics=Metrics(wall_ms=1, cpu_ms=1, mem_peak_mb=1),
+            sandbox_ref="fake",
+            err_code=err_code,
+            task_key=task.key,
+            raw={"provider": "fake", "bootMs": 0},
+        )
+
+    return answer

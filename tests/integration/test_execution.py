@@ -1,0 +1,106 @@
+"""An intent from plan to result through the rooms behind the ops, with no Dagster or DBOS anywhere."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from resources.planner.port import Question
+from sisu_pipeline import execution
+from sisu_pipeline.contracts.gate import Decision
+from sisu_pipeline.contracts.steps import PlannerOutput, StepId
+from sisu_pipeline.services import Services
+from sisu_pipeline.status import RunStatus
+from sisu_pipeline.store import runs
+from tests.integration.life import BUDGET, FILES, PATCHES, Life, ended
+
+
+def test_an_approved_intent_goes_from_plan_to_result(services: Services) -> None:
+    life = Life(services, tests=["a", "b", "a"], testCommand="pytest", files=FILES, patches=PATCHES)
+    life.plan()
+    life.wait()
+    assert execution.decide_plan(services, life.id) is None
+    life.say(Decision.APPROVED)
+    with services.database.connect() as connection:
+        runs.move(connection, life.run, RunStatus.RUNNING)
+    life.decide()
+    result = life.execute(ended())
+    assert result.output["stdout"] == "OK: pytest a\n\n---\nOK: pytest b\n"
+    assert (life.run.status, life.run.last_step, life.run.error) == (RunStatus.SUCCEEDED, "ExecuteST", None)
+    assert life.files() == {"a.txt": "after\n", "keep.txt": "keep\n", "new/b.txt": "new\n"}
+    # plan card, two patches, one sentinel, six artifacts of each of two tasks
+    assert life.counts() == {"steps": 4, "artifacts": 1 + 2 + 1 + 2 * 6, "gates": 1, "tasks": 2}
+
+
+def test_every_sandbox_is_given_the_patched_files(services: Services) -> None:
+    life = Life(services, tests=["a", "b"], files=FILES, patches=PATCHES)
+    life.approve()
+    for task in execution.plan_tasks(services, life.id):
+        assert {file.path: file.inline for file in task.request.files_in} == {
+            "a.txt": "after\n",
+            "keep.txt": "keep\n",
+            "new/b.txt": "new\n",
+        }
+
+
+class NeverAsked:
+    """A planner nobody may ask."""
+
+    name = "never"
+
+    def answer(self, question: Question) -> PlannerOutput:
+        raise AssertionError(f"asked again: {question.agent}")
+
+
+def test_a_step_whose_row_exists_never_works_again(services: Services) -> None:
+    life = Life(services, tests=["a"], patches=PATCHES)
+    first = [life.compile(), life.patch()]
+    life.say(Decision.APPROVED)
+    first += [life.decide(), life.execute(ended())]
+    before = life.counts()
+    life.services = replace(services, planner=NeverAsked())
+    again = [
+        execution.compile_intent(life.services, life.id),
+        execution.apply_patches(life.services, life.id),
+        execution.decide_plan(life.services, life.id),
+        execution.collect(life.services, life.id),
+    ]
+    for earlier, later in zip(first, again, strict=True):
+        assert later is not None
+        assert later.is_replay
+        assert later.output == earlier.output
+        life.commit(later)
+    execution.finish(life.services, life.id, first[-1])
+    assert life.counts() == before
+
+
+def test_the_tasks_are_the_same_on_every_call_and_machine(services: Services, tmp_path: Path) -> None:
+    life = Life(services, tests=["a", "b"], files=FILES, patches=PATCHES)
+    life.approve()
+    elsewhere = replace(services, workspaces=tmp_path / "another machine")
+    assert execution.plan_tasks(services, life.id) == execution.plan_tasks(elsewhere, life.id)
+
+
+def test_an_early_approval_of_this_plan_is_honoured(services: Services) -> None:
+    life = Life(services)
+    life.compile()
+    patched = execution.apply_patches(services, life.id)
+    assert patched.gate is not None
+    life.say(Decision.APPROVED, plan_sha256=patched.gate.plan_sha256)
+    life.commit(patched)
+    life.decide()
+    assert life.run.last_step == "DecideST"
+
+
+def test_a_stored_output_is_read_and_a_missing_one_is_an_error(services: Services) -> None:
+    life = Life(services)
+    with pytest.raises(LookupError, match="CompileST"):
+        execution.stored_output(services, life.id, StepId.COMPILE)
+    result = life.compile()
+    assert execution.stored_output(services, life.id, StepId.COMPILE) == result.output
+
+
+def test_repeated_tests_count_once_against_the_budget(services: Services) -> None:
+    life = Life(services, budget=BUDGET, tests=["a", "b", "a", "b"])
+    life.approve()
+    assert len(execution.plan_tasks(services, life.id)) == 2

@@ -1,0 +1,216 @@
+"""How a run ends otherwise: said no to, failed, canceled; its files as they were, its reason in its row."""
+
+from dataclasses import replace
+from typing import Any
+
+import psycopg
+import pytest
+
+from sisu_pipeline import execution, patching
+from sisu_pipeline.contracts.gate import Decision
+from sisu_pipeline.contracts.sandbox import ErrorCode, SandboxResult
+from sisu_pipeline.execution import (
+    BudgetExceeded,
+    PlanRejected,
+    RunEnded,
+    SandboxExecutionFailed,
+)
+from sisu_pipeline.services import Services
+from sisu_pipeline.status import RunStatus
+from sisu_pipeline.steps.execute import Task
+from sisu_pipeline.store import runs
+from sisu_pipeline.store.errors import DeterminismBreach
+from sisu_pipeline.workspace import PathNotAllowed
+from tests.builders import a_run
+from tests.integration.life import BUDGET, FILES, PATCHES, Life, ended
+
+
+def test_a_rejected_plan_restores_the_files_and_ends_the_run(services: Services) -> None:
+    life = Life(services, files=FILES, patches=PATCHES)
+    life.plan()
+    life.wait()
+    assert life.files() != FILES
+    life.say(Decision.REJECTED)
+    with pytest.raises(PlanRejected, match=r"rationale: because"):
+        execution.decide_plan(services, life.id)
+    assert life.files() == FILES
+    assert (life.run.status, life.run.next_action) == (RunStatus.RETRIES_EXCEEDED, "REPAIR")
+    assert life.run.error == "Plan approval failed: no (rationale: because)"
+    assert life.counts()["steps"] == 2
+
+
+def test_an_early_approval_of_another_plan_is_no_approval_of_this_one(services: Services) -> None:
+    life = Life(services, files=FILES, patches=PATCHES)
+    life.say(Decision.APPROVED, plan_sha256="0" * 64)
+    life.plan()
+    with pytest.raises(PlanRejected, match="it was for plan 0000"):
+        execution.decide_plan(services, life.id)
+    assert life.files() == FILES
+    assert life.run.status is RunStatus.RETRIES_EXCEEDED
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        {"tests": "all"},
+        {"patches": [{"targetPath": ""}]},
+        {"tests": ["t"] * 10_001},
+    ],
+)
+def test_a_plan_out_of_contract_ends_the_run(services: Services, inputs: dict[str, Any]) -> None:
+    life = Life(services, **inputs)
+    with pytest.raises(ValueError, match="validation error"):
+        life.compile()
+    assert life.run.status is RunStatus.RETRIES_EXCEEDED
+    assert life.counts() == {"steps": 0, "artifacts": 0, "gates": 0, "tasks": 0}
+
+
+def test_a_patch_that_leaves_the_workspace_ends_the_run_with_nothing_patched(services: Services) -> None:
+    escape = {"targetPath": "../out.txt", "postimageContent": "x", "diffText": ""}
+    life = Life(services, files=FILES, patches=[*PATCHES, escape])
+    life.compile()
+    with pytest.raises(PathNotAllowed):
+        life.patch()
+    assert life.files() == FILES
+    assert life.run.error == "PATCH_PATH_NOT_ALLOWED:../out.txt"
+
+
+def test_a_workspace_that_cannot_be_restored_is_said_in_the_error_and_the_run_still_ends(
+    services: Services,
+) -> None:
+    life = Life(services, files=FILES, patches=PATCHES)
+    life.plan()
+    root = patching.workspace_of(services.workspaces, life.run_id).root
+    (root / "a.txt").write_text("someone else's\n")
+    life.say(Decision.REJECTED)
+    with pytest.raises(PlanRejected):
+        execution.decide_plan(services, life.id)
+    assert life.run.status is RunStatus.RETRIES_EXCEEDED
+    assert life.run.error is not None
+    assert life.run.error.startswith("APPLY_PATCH_ROLLBACK_FAILED:POSTIMAGE_MISMATCH:a.txt;source=Plan approval")
+
+
+@pytest.mark.parametrize("planted", ["link", "folder"])
+def test_a_workspace_with_something_else_in_a_files_place_does_not_keep_the_run_alive(
+    services: Services, planted: str
+) -> None:
+    life = Life(services, files=FILES, patches=PATCHES)
+    life.plan()
+    target = patching.workspace_of(services.workspaces, life.run_id).root / "a.txt"
+    target.unlink()
+    if planted == "link":
+        target.symlink_to("/etc/passwd")
+    else:
+        target.mkdir()
+    life.say(Decision.REJECTED)
+    with pytest.raises(PlanRejected):
+        execution.decide_plan(services, life.id)
+    assert life.run.status is RunStatus.RETRIES_EXCEEDED
+    assert (life.run.error or "").startswith("APPLY_PATCH_ROLLBACK_FAILED:PATCH_PATH_NOT_ALLOWED:a.txt;source=")
+
+
+def test_a_failed_task_keeps_every_result_and_ends_the_run(services: Services) -> None:
+    life = Life(services, tests=["good", "bad"], files=FILES, patches=PATCHES)
+    life.approve()
+
+    def answer(task: Task) -> SandboxResult:
+        failed = task.request.cmd.endswith("bad")
+        return ended(ErrorCode.CMD_NONZERO if failed else ErrorCode.NONE)(task)
+
+    with pytest.raises(SandboxExecutionFailed, match=r"CMD_NONZERO.*1 of 2 tasks"):
+        life.execute(answer)
+    assert life.run.status is RunStatus.RETRIES_EXCEEDED
+    assert life.run.error == "SBX execution failed [CMD_NONZERO]: 1 of 2 tasks"
+    assert life.counts()["tasks"] == 2
+    assert life.counts()["steps"] == 4
+    assert life.files() == FILES
+
+
+def test_a_task_the_infrastructure_lost_leaves_no_step_result(services: Services) -> None:
+    life = Life(services, tests=["a"])
+    life.approve()
+    with pytest.raises(SandboxExecutionFailed, match="exceeded its maximum of 3 retries"):
+        life.execute(ended(ErrorCode.NET_FAIL))
+    assert life.run.status is RunStatus.RETRIES_EXCEEDED
+    assert life.counts()["steps"] == 3
+
+
+def test_a_fan_out_over_its_budget_ends_the_run_before_any_task(services: Services) -> None:
+    life = Life(services, budget=BUDGET, tests=["a", "b", "c"])
+    life.approve()
+    with pytest.raises(BudgetExceeded, match=r"budget:maxFanout: observed 3 > limit 2 \(runtime\)"):
+        execution.plan_tasks(services, life.id)
+    assert life.run.status is RunStatus.RETRIES_EXCEEDED
+    assert life.counts()["tasks"] == 0
+
+
+def test_another_output_for_a_stored_step_is_a_breach_and_ends_the_run(services: Services) -> None:
+    life = Life(services)
+    result = life.compile()
+    forged = replace(result, output={**result.output, "goal": "another"})
+    with pytest.raises(DeterminismBreach):
+        life.commit(forged)
+    assert life.run.status is RunStatus.RETRIES_EXCEEDED
+    assert "Determinism violation" in (life.run.error or "")
+
+
+def test_an_intent_row_that_lies_about_its_id_ends_the_run(services: Services) -> None:
+    life = Life(services)
+    with services.database.connect() as connection:
+        connection.execute("UPDATE app.intents SET goal = 'another goal'")
+    with pytest.raises(DeterminismBreach, match="does not hash to its id"):
+        life.compile()
+    assert life.run.status is RunStatus.RETRIES_EXCEEDED
+
+
+def test_what_a_step_worked_out_after_the_run_ended_is_not_kept(services: Services) -> None:
+    life = Life(services)
+    result = execution.compile_intent(services, life.id)
+    execution.end_run(services, life.run_id, RunStatus.CANCELED, "canceled by po")
+    with pytest.raises(RunEnded):
+        life.commit(result)
+    assert life.counts()["steps"] == 0
+    with pytest.raises(RunEnded):
+        execution.compile_intent(services, life.id)
+    assert (life.run.status, life.run.error, life.run.next_action) == (
+        RunStatus.CANCELED,
+        "canceled by po",
+        "NONE",
+    )
+
+
+def test_a_canceled_run_gets_its_files_back(services: Services) -> None:
+    life = Life(services, files=FILES, patches=PATCHES)
+    life.plan()
+    execution.end_run(services, life.run_id, RunStatus.CANCELED, "canceled by po")
+    assert life.files() == FILES
+
+
+def test_the_first_end_of_a_run_stands(services: Services) -> None:
+    life = Life(services)
+    execution.end_run(services, life.run_id, RunStatus.CANCELED, "first")
+    execution.end_run(services, life.run_id, RunStatus.RETRIES_EXCEEDED, "second")
+    assert (life.run.status, life.run.error) == (RunStatus.CANCELED, "first")
+
+
+def test_a_run_that_was_never_started_can_be_ended(services: Services) -> None:
+    with services.database.connect() as connection:
+        run = a_run(connection)
+    execution.end_run(services, run.id, RunStatus.CANCELED, "not needed")
+    with services.database.connect() as connection:
+        assert runs.get(connection, run.id).status is RunStatus.CANCELED
+
+
+@pytest.mark.parametrize("error", [psycopg.OperationalError("gone"), psycopg.InterfaceError("closed")])
+def test_a_database_that_is_away_ends_no_run(services: Services, error: Exception) -> None:
+    life = Life(services)
+    with pytest.raises(type(error)), execution.ending_on_failure(services, life.run):
+        raise error
+    assert life.run.status is RunStatus.RUNNING
+
+
+def test_a_failure_without_a_message_is_named_by_its_type(services: Services) -> None:
+    life = Life(services)
+    with pytest.raises(ZeroDivisionError), execution.ending_on_failure(services, life.run):
+        raise ZeroDivisionError
+    assert life.run.error == "ZeroDivisionError"

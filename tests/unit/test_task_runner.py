@@ -1,0 +1,134 @@
+"""One task: the infrastructure's failures are tried again, the task's own never, the result is kept once."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+import pytest
+
+from resources.sandbox.port import Chunk, ChunkSink, SandboxHealth, TaskContext
+from sisu_pipeline.contracts.sandbox import ErrorCode, Metrics, SandboxRequest, SandboxResult
+from sisu_pipeline.steps.execute import Task
+from sisu_pipeline.store.tasks import MAX_ATTEMPTS, Outcome, Try
+from sisu_pipeline.task_runner import TaskStore, run_task
+
+KEY = "a" * 64
+TASK = Task(0, SandboxRequest(env_ref="e", cmd="pytest", timeout_ms=1, task_key=KEY))
+
+
+@dataclass
+class Scripted:
+    """A sandbox that ends each try as the script says."""
+
+    script: list[ErrorCode]
+    name: str = "scripted"
+    asked: list[TaskContext] = field(default_factory=list)
+
+    async def run(self, request: SandboxRequest, context: TaskContext, on_chunk: ChunkSink) -> SandboxResult:
+        self.asked.append(context)
+        code = self.script[len(self.asked) - 1]
+        on_chunk(Chunk("stderr", "e" * 2000, 0))
+        return SandboxResult(
+            exit=0 if code is ErrorCode.NONE else 1,
+            stdout="",
+            stderr="e" * 2000,
+            metrics=Metrics(wall_ms=1, cpu_ms=1, mem_peak_mb=1),
+            sandbox_ref="s",
+            err_code=code,
+            task_key=request.task_key,
+        )
+
+    async def adopt(self, task_key: str) -> SandboxResult | None:
+        raise NotImplementedError
+
+    async def kill(self, task_key: str) -> bool:
+        raise NotImplementedError
+
+    async def health(self) -> SandboxHealth:
+        raise NotImplementedError
+
+    async def close(self) -> None:
+        raise NotImplementedError
+
+
+@dataclass
+class Memory:
+    """Rows in memory."""
+
+    earlier: int = 0
+    tries: list[Try] = field(default_factory=list)
+    outcomes: list[Outcome] = field(default_factory=list)
+
+    def store(self) -> TaskStore:
+        async def count(run_id: str, task_key: str) -> int:
+            return self.earlier
+
+        async def keep_try(attempt: Try) -> None:
+            self.tries.append(attempt)
+
+        async def keep_outcome(outcome: Outcome) -> None:
+            self.outcomes.append(outcome)
+
+        return TaskStore(count, keep_try, keep_outcome)
+
+
+@pytest.fixture(autouse=True)
+def delays(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The delays asked for, in seconds; none is waited."""
+    asked: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        asked.append(seconds)
+
+    monkeypatch.setattr("sisu_pipeline.task_runner.asyncio.sleep", sleep)
+    return asked
+
+
+def run(script: list[ErrorCode], memory: Memory) -> tuple[SandboxResult, Scripted]:
+    sandbox = Scripted(script)
+    return asyncio.run(run_task(sandbox, memory.store(), "run_1", TASK, lambda chunk: None)), sandbox
+
+
+def test_a_good_result_is_kept_after_one_try(delays: list[float]) -> None:
+    memory = Memory()
+    result, sandbox = run([ErrorCode.NONE], memory)
+    assert result.err_code is ErrorCode.NONE
+    assert [(o.attempt, o.provider, o.result) for o in memory.outcomes] == [(1, "scripted", result)]
+    assert sandbox.asked == [TaskContext("run_1", "ExecuteST", 1, idempotency_key=KEY)]
+    assert (memory.tries, delays) == ([], [])
+
+
+@pytest.mark.parametrize("code", [code for code in ErrorCode if not code.is_retryable])
+def test_the_tasks_own_end_is_never_tried_again(code: ErrorCode) -> None:
+    memory = Memory()
+    result, sandbox = run([code], memory)
+    assert (result.err_code, len(sandbox.asked), len(memory.outcomes)) == (code, 1, 1)
+
+
+@pytest.mark.parametrize("code", [code for code in ErrorCode if code.is_retryable])
+def test_the_infrastructures_failure_is_tried_again_after_one_and_two_seconds(
+    code: ErrorCode, delays: list[float]
+) -> None:
+    memory = Memory()
+    result, sandbox = run([code, code, ErrorCode.NONE], memory)
+    assert result.err_code is ErrorCode.NONE
+    assert [context.attempt for context in sandbox.asked] == [1, 2, 3]
+    assert [(attempt.attempt, attempt.err_code, len(attempt.detail)) for attempt in memory.tries] == [
+        (1, code, 1000),
+        (2, code, 1000),
+    ]
+    assert [outcome.attempt for outcome in memory.outcomes] == [3]
+    assert delays == [1.0, 2.0]
+
+
+def test_the_last_try_is_the_result_whatever_it_is() -> None:
+    memory = Memory()
+    result, sandbox = run([ErrorCode.NET_FAIL] * MAX_ATTEMPTS, memory)
+    assert result.err_code is ErrorCode.NET_FAIL
+    assert len(sandbox.asked) == MAX_ATTEMPTS == len(memory.tries) + len(memory.outcomes)
+
+
+def test_tries_on_record_count_after_a_crash() -> None:
+    memory = Memory(earlier=2)
+    _, sandbox = run([ErrorCode.NET_FAIL], memory)
+    assert [context.attempt for context in sandbox.asked] == [3]
+    assert [outcome.attempt for outcome in memory.outcomes] == [3]
