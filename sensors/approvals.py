@@ -62,6 +62,7 @@ def _request_second_runs() -> dg.SensorResult | dg.SkipReason:
                 partition_key=row["workflow_id"],
                 run_key=f"{row['workflow_id']}/{row['segment']}",
                 asset_selection=[DECISION, EXECUTION],
+                asset_check_keys=[],
                 tags={"sisu/run_id": row["id"]},
             )
             for row in waiting

@@ -7,6 +7,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from resources.database import DatabaseError
+from resources.planner.port import PlannerUnavailable
 from sisu_pipeline.api.app import create_app
 from sisu_pipeline.api.guard import is_loopback
 from sisu_pipeline.api.rooms import Rooms
@@ -54,7 +55,7 @@ def main() -> None:
         configuration = settings()
         check_host(configuration.sisu_host)
         app = create_app(services(), settings=configuration)
-    except (SettingsError, DatabaseError) as failure:
+    except (SettingsError, DatabaseError, PlannerUnavailable) as failure:
         sys.exit(_refuse(str(failure)))
     Server(app, configuration.sisu_host, configuration.port).run()
 

@@ -82,14 +82,14 @@ def options(sources: Sources, work: str, inner_directory: str, environment: dict
     ]
 
 
-def command(shell_command: str, most_processes: int) -> list[str]:
-    """`/bin/sh -c shell_command`, under a process limit.
+def command(shell_command: str, most_processes: int, mark: str) -> list[str]:
+    """`/bin/sh -c shell_command`, under a process limit; `mark` is to be found on the command line of bwrap.
 
     The limit is set inside: since Linux 5.14 it then counts the processes of this sandbox alone, even when
     several share a uid. dash calls it -p, every other shell -u.
     """
     limited = f"ulimit -u {most_processes} 2>/dev/null || ulimit -p {most_processes}"
-    return ["/bin/sh", "-c", f'{limited}; exec /bin/sh -c "$1"', "sh", shell_command]
+    return ["/bin/sh", "-c", f'{limited}; exec /bin/sh -c "$1"', mark, shell_command]
 
 
 def _namespaces() -> list[str]:

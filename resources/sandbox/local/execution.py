@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from resources.sandbox.local.memory import used_mb
 from resources.sandbox.local.output import Kind, Output
-from resources.sandbox.local.processes import Process
+from resources.sandbox.local.processes import Process, kill_marked
 from resources.sandbox.local.reading import Lines, read_pipe
 from resources.sandbox.local.spawning import Pipes, Spawner
 from resources.sandbox.local.tree import TreeTooLarge, used_bytes
@@ -52,10 +52,11 @@ class Ending:
 class Execution:
     """Reads the pipes of one sandbox and kills it when a bound is passed. Belongs to one event loop."""
 
-    def __init__(self, pipes: Pipes, output: Output, spawner: Spawner) -> None:
+    def __init__(self, pipes: Pipes, output: Output, spawner: Spawner, mark: str) -> None:
         self._pipes = pipes
         self._output = output
         self._spawner = spawner
+        self._mark = mark
         self._outer: Process | None = None
         self._init: Process | None = None
         self._started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -88,11 +89,13 @@ class Execution:
 
     async def _until_started(self, over: asyncio.Task[None], kill_asked: asyncio.Event) -> Reason | None:
         asked = asyncio.create_task(kill_asked.wait())
-        events: set[asyncio.Future[Any]] = {over, asked, self._started}
+        lost = asyncio.create_task(self._watch_spawner())
+        events: set[asyncio.Future[Any]] = {over, asked, lost, self._started}
         try:
             await asyncio.wait(events, timeout=_BOOT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         finally:
             asked.cancel()
+            lost.cancel()
         if kill_asked.is_set():
             return "request"
         return None if over.done() or self._started.done() else "boot"
@@ -147,7 +150,7 @@ class Execution:
         for round_number in range(_KILL_ROUNDS):
             if over.done():
                 break
-            self._kill(round_number >= _GENTLE_ROUNDS)
+            self._kill(round_number >= _GENTLE_ROUNDS or not self._spawner.is_running)
             await asyncio.wait({over}, timeout=_ROUND_SECONDS)
         else:
             self._problem = "its processes could not be killed"
@@ -161,9 +164,11 @@ class Execution:
 
     def _kill(self, everything: bool) -> None:
         """Kill the first process inside, and all others with it; bwrap then still reports what they used."""
-        for process in (self._init, self._outer if everything else None):
-            if process is not None:
-                process.kill()
+        if self._init is not None:
+            self._init.kill()
+        if everything:
+            # By name: who lost its spawner while it started may be known to nobody.
+            kill_marked(self._mark)
 
     def _feeder(self, kind: Kind) -> Callable[[bytes], None]:
         return lambda data: self._output.feed(kind, data)

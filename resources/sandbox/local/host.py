@@ -80,6 +80,10 @@ class Host:
         """A name no other sandbox of this instance has."""
         return str(next(self._numbers))
 
+    def mark(self, box: str) -> str:
+        """A word by which the processes of a sandbox can be found on this machine."""
+        return f"sisu-sandbox-{self.instance.boxes.name}-{box}"
+
     def launch(
         self,
         request: SandboxRequest,
@@ -94,7 +98,7 @@ class Host:
             options=bwrap.options(
                 self.layout.sources, f"{self.layout.boxes_seen}/{box}", inner_directory, request.env
             ),
-            command=bwrap.command(request.cmd, self.settings.most_processes),
+            command=bwrap.command(request.cmd, self.settings.most_processes, self.mark(box)),
             seccomp=self.seccomp,
             uid=slot.uid,
             gid=slot.gid,

@@ -146,7 +146,9 @@ class _Attempt:
             disk_bytes=self._host.settings.disk_mb * _MIB,
             work=self._work,
         )
-        return await Execution(pipes, self._output, spawner).supervise(bounds, running.kill_asked)
+        return await Execution(pipes, self._output, spawner, self._host.mark(self._box)).supervise(
+            bounds, running.kill_asked
+        )
 
     async def _result(self, plan: Plan, ending: Ending) -> SandboxResult:
         err_code, exit_code, killed_by = self._verdict(ending)

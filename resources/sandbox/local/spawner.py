@@ -98,11 +98,8 @@ class Box:  # a running bwrap
 
 
 class Spawner:
-    """Forks on request, reaps, reports.
-
-    bwrap often ends before the first process of its sandbox, which then becomes ours. A sandbox is over when
-    both are gone; then its status pipe is closed.
-    """
+    """Forks on request, reaps, reports. bwrap often ends before the first process of its sandbox, which then
+    becomes ours; the sandbox is over, and its status pipe closed, when both are gone."""
 
     def __init__(self, control: socket.socket, parent: int) -> None:
         self._control = control

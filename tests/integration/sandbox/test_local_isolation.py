@@ -246,7 +246,7 @@ def test_a_spawner_killed_at_any_moment_of_the_start_loses_nothing_for_good(loca
     async def story() -> set[ErrorCode]:
         codes = set()
         for milliseconds in range(0, 20, 2):
-            run = asyncio.create_task(local.run(a_request("sleep 60"), a_context(), ignore))
+            run = asyncio.create_task(local.run(a_request("sleep 0.3"), a_context(), ignore))
             await asyncio.sleep(milliseconds / 1000)
             local._host.spawner.process.kill()
             local._host.spawner.process.wait()
