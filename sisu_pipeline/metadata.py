@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 import dagster as dg
 
@@ -24,20 +25,22 @@ def of_step(services: Services, workflow_id: str, result: StepResult) -> Metadat
         run = runs.get(connection, workflow_id)
         plan_hash = gates.plan_hash(connection, run.id)
     common: Metadata = {
-        "run": run.id,
-        "status": str(run.status),
+        "run": dg.MetadataValue.url(f"{services.api_url}/runs/{run.id}"),
         "replayed": result.is_replay,
         "output_sha256": sha256_json(result.output),
-        "artifacts": dg.MetadataValue.md(_artifact_list(result)),
     }
+    if result.artifacts:
+        common["artifacts"] = dg.MetadataValue.md(_artifact_list(services, result))
     describe = {
         StepId.COMPILE: _plan,
         StepId.APPLY_PATCH: _plan,
         StepId.DECIDE: _decision,
         StepId.EXECUTE: _execution,
     }[result.step]
-    gate = {"plan_sha256": plan_hash} if result.step is StepId.APPLY_PATCH and plan_hash else {}
-    return common | describe(result.output) | gate
+    gate: Metadata = {}
+    if result.step is StepId.APPLY_PATCH and plan_hash:
+        gate = {"plan_sha256": plan_hash, "decide": dg.MetadataValue.url(f"{services.api_url}/#{run.id}")}
+    return describe(result.output) | gate | common
 
 
 def of_decision(decided: Decided) -> Metadata:
@@ -59,12 +62,13 @@ def of_tasks(services: Services, workflow_id: str) -> Metadata:
     records = [
         dg.TableRecord(
             {
-                "task": result.key[:12],
+                "command": result.command,
                 "result": str(result.err_code),
                 "exit": result.exit,
                 "attempt": result.attempt,
                 "wall_ms": result.metrics["wallMs"],
-                "artifacts": result.artifact_index_ref,
+                "task": result.key[:12],
+                "artifacts": artifact_url(services, result.artifact_index_ref),
             }
         )
         for result in results[:MAX_ROWS]
@@ -110,5 +114,14 @@ def _bullets(title: str, items: list[str], most: int = 20) -> list[str]:
     return [f"*{title}*", *(f"- {item}" for item in items[:most]), *more, ""]
 
 
-def _artifact_list(result: StepResult) -> str:
-    return "\n".join(f"- `{artifact.uri}` {artifact.sha256[:12]}" for artifact in result.artifacts[:50])
+def artifact_url(services: Services, uri: str) -> str:
+    """Where a browser reads an artifact."""
+    return f"{services.api_url}/artifacts/{quote(uri, safe='')}"
+
+
+def _artifact_list(services: Services, result: StepResult) -> str:
+    return "\n".join(
+        f"- [{artifact.uri.rpartition('/')[2]}]({artifact_url(services, artifact.uri)}) "
+        f"{artifact.kind}, sha256 {artifact.sha256[:12]}"
+        for artifact in result.artifacts[:50]
+    )

@@ -24,6 +24,8 @@ class Services:
     app_version: str
     queues_tasks: bool
     """True when tasks go to `sbxQ`; False in the portable profile, where a step runs its own tasks."""
+    api_url: str = "http://127.0.0.1:3001"
+    """Where a person's browser finds the API: links in Dagster's metadata lead there."""
 
 
 def open_services(configuration: Settings) -> Services:
@@ -35,6 +37,7 @@ def open_services(configuration: Settings) -> Services:
         workspaces=configuration.workspaces,
         task_defaults=TaskDefaults(configuration.sbx_default_timeout_ms, configuration.sbx_default_net),
         app_version=configuration.dbos__appversion,
+        api_url=f"http://127.0.0.1:{configuration.port}",
         queues_tasks=configuration.sisu_profile == "warm",
     )
 

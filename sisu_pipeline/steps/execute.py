@@ -69,6 +69,7 @@ class TaskResult:
     sandbox_ref: str
     artifact_index_ref: str
     files_out: tuple[dict[str, Any], ...] = ()
+    command: str = ""
 
 
 def cold_template(recipe_id: str, recipe_version: int, recipe_hash: str) -> Template:

@@ -120,6 +120,7 @@ def results(connection: Connection, run_id: str) -> list[TaskResult]:
             sandbox_ref=row["response"]["sandboxRef"],
             artifact_index_ref=index_uri(run_id, row["task_key"]),
             files_out=tuple(row["response"]["filesOut"]),
+            command=row["command"],
         )
         for row in connection.execute(query("tasks.results"), {"run_id": run_id})
     ]

@@ -27,7 +27,7 @@ SELECT count(*) AS count FROM app.sbx_runs WHERE run_id = %(run_id)s AND step_id
 
 -- results --
 -- A run's task results in fan-out order.
-SELECT task_key, attempt, position, response, err_code, metrics FROM app.sbx_runs
+SELECT task_key, attempt, position, request->>'cmd' AS command, response, err_code, metrics FROM app.sbx_runs
 WHERE run_id = %(run_id)s AND step_id = 'ExecuteST' ORDER BY position
 
 -- template --
