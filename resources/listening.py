@@ -8,6 +8,11 @@ from psycopg import sql
 from resources.database import Connection, Database, Row
 
 
+def listen(session: Connection, channel: str) -> None:
+    """Have the session told of the channel's notifications."""
+    session.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
+
+
 def wait_for_rows(
     database: Database,
     channel: str,
@@ -20,7 +25,7 @@ def wait_for_rows(
     """
     deadline = time.monotonic() + seconds
     with database.connect(autocommit=True) as connection:
-        connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
+        listen(connection, channel)
         while not (rows := read(connection)):
             left = deadline - time.monotonic()
             if left <= 0:

@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from resources.database import Connection
 from sisu_pipeline.contracts.gate import Decision, PlanApprovalRequest, PlanRejectionRequest
 from sisu_pipeline.contracts.intent import Intent, RunRequest
+from sisu_pipeline.contracts.operation import OperationRequest
 from sisu_pipeline.policy import admit
+from sisu_pipeline.status import RunStatus
 from sisu_pipeline.store import gates, intents, runs
-from sisu_pipeline.store.errors import NotFound
+from sisu_pipeline.store.errors import DecisionConflict, NotFound
 from sisu_pipeline.store.gates import Decided
 from sisu_pipeline.store.intents import Kept
+from sisu_pipeline.store.runs import Run
 
 _INTENT_ID = re.compile(r"ih_[0-9a-f]{64}")
 _RUN_ID = re.compile(r"run_[0-9a-f]{32}|" + _INTENT_ID.pattern)
@@ -28,12 +31,14 @@ class Started:
     is_replay: bool
 
 
-def submit_intent(connection: Connection, intent: Intent) -> Kept:
-    """Keep an intent; the same content is the same intent."""
-    return intents.keep(connection, intent)
+def submit_intent(connection: Connection, intent: Intent, submitter: str | None = None) -> Kept:
+    """Keep an intent; the same content is the same intent. The first known submitter stays its submitter."""
+    return intents.keep(connection, intent, submitter)
 
 
-def start_run(connection: Connection, intent_id: str, request: RunRequest, app_version: str) -> Started:
+def start_run(
+    connection: Connection, intent_id: str, request: RunRequest, app_version: str, submitter: str | None = None
+) -> Started:
     """Start the run of an intent: policy first, then the intent, then the row that is the outbox (design §2.2).
 
     Raises PolicyViolation, NotFound, or IdentityDrift when the intent runs under another identity already.
@@ -42,12 +47,19 @@ def start_run(connection: Connection, intent_id: str, request: RunRequest, app_v
     if not _INTENT_ID.fullmatch(intent_id):
         raise NotFound("intent not found")
     intents.get(connection, intent_id)
-    kept = runs.start(connection, intent_id, admission, app_version)
+    kept = runs.start(connection, intent_id, admission, app_version, submitter)
     return Started(kept.id, intent_id, kept.is_replay)
 
 
-def decide(connection: Connection, identifier: str, request: PlanApprovalRequest | PlanRejectionRequest) -> Decided:
+def decide(
+    connection: Connection,
+    identifier: str,
+    request: PlanApprovalRequest | PlanRejectionRequest,
+    decider: str | None = None,
+) -> Decided:
     """Approve or reject a run's plan, by run id or workflow id; the first decision stands (design §6).
+
+    `decider` is who asks, when that is known (a token's owner); else the request is taken at its word.
 
     Raises NotFound, or DecisionConflict (another decision, another plan, a run that has ended).
     """
@@ -56,7 +68,35 @@ def decide(connection: Connection, identifier: str, request: PlanApprovalRequest
         wanted, decided_by, notes = Decision.APPROVED, request.approved_by, request.notes
     else:
         wanted, decided_by, notes = Decision.REJECTED, request.rejected_by, request.reason
-    return gates.decide(connection, identifier, wanted, decided_by, notes, request.plan_sha256)
+    return gates.decide(connection, identifier, wanted, decider or decided_by, notes, request.plan_sha256)
+
+
+def cancel(connection: Connection, identifier: str, request: OperationRequest) -> Run:
+    """End a run now; canceling a canceled run again is the same answer.
+
+    What runs is stopped and what was patched is taken back by whoever may touch it (`closing.close`).
+    Raises NotFound, or IllegalTransition when the run has ended otherwise.
+    """
+    run = runs.lock(connection, run_identifier(identifier))
+    if run.status is RunStatus.CANCELED:
+        return run
+    error = f"canceled by {request.actor}" + (f": {request.reason}" if request.reason else "")
+    return runs.move(connection, run, RunStatus.CANCELED, error=error, next_action="NONE")
+
+
+def retry(connection: Connection, identifier: str, request: OperationRequest) -> Run:
+    """Try a failed run again from its first step without a good result, under a new Dagster run.
+
+    Raises NotFound, IllegalTransition unless the run is `failed` or `retries_exceeded`, or
+    DecisionConflict for a rejected plan: a person's no is not repaired by trying again.
+    """
+    run = runs.lock(connection, run_identifier(identifier))
+    decided = gates.decision(connection, run.id)
+    if decided is not None and decided.decision is Decision.REJECTED:
+        raise DecisionConflict(
+            f"the plan was rejected by {decided.decided_by}: submit an intent that differs instead"
+        )
+    return runs.move(connection, run, RunStatus.REPAIRING, next_action="NONE", next_segment=True)
 
 
 def run_identifier(text: str) -> str:

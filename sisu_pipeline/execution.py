@@ -4,7 +4,7 @@ Every function starts by looking for the step's committed row and returns it whe
 takes the patches back and ends the run before it is raised again.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -62,7 +62,12 @@ def apply_patches(services: Services, workflow_id: str) -> StepResult:
         applied = patching.apply(services.database, workspace, run.id, plan.patch_plan or [])
         return apply_patch.patched_plan(run.id, plan, applied)
 
-    return _step(services, workflow_id, StepId.APPLY_PATCH, work)
+    def again(run: Run, intent: Intent) -> None:
+        # The failure before a retry took the patches back.
+        if run.retry_count and not run.status.is_terminal:
+            work(run, intent)
+
+    return _step(services, workflow_id, StepId.APPLY_PATCH, work, again)
 
 
 def decide_plan(services: Services, workflow_id: str) -> StepResult | None:
@@ -88,18 +93,24 @@ def decide_plan(services: Services, workflow_id: str) -> StepResult | None:
     return _step(services, workflow_id, StepId.DECIDE, work)
 
 
-def plan_tasks(services: Services, workflow_id: str) -> tuple[Task, ...]:
-    """The tasks of ExecuteST, the same on every call: from the stored decision, plan and intent."""
+def plan_tasks(services: Services, workflow_id: str, retry: int | None = None) -> tuple[Task, ...]:
+    """The tasks of ExecuteST, the same on every call: from the stored decision, plan and intent.
+
+    `retry` is the retry that asks for them, the run's current one when it is not given.
+    """
     with services.database.connect() as connection:
         run = runs.get(connection, workflow_id)
     with ending_on_failure(services, run):
         with services.database.connect() as connection:
             intent = intents.verified(connection, run.intent_id)
             template = tasks.template(connection, run)
-        return tasks_of(services, run, intent, template)
+            failures = tasks.failures_before(connection, run.id, run.retry_count if retry is None else retry)
+        return tasks_of(services, run, intent, template, failures)
 
 
-def tasks_of(services: Services, run: Run, intent: Intent, template: Template) -> tuple[Task, ...]:
+def tasks_of(
+    services: Services, run: Run, intent: Intent, template: Template, failures: Mapping[int, int]
+) -> tuple[Task, ...]:
     """The tasks of a run whose decision is stored. Raises BudgetExceeded over `maxFanout`."""
     plan = Plan.from_json(_output(services, run, StepId.COMPILE))
     decision = _output(services, run, StepId.DECIDE)
@@ -110,6 +121,7 @@ def tasks_of(services: Services, run: Run, intent: Intent, template: Template) -
         template,
         services.task_defaults,
         patching.workspace_files(intent, plan),
+        failures,
     )
     limit = (run.budget or {}).get("maxFanout")
     if limit is not None and len(planned) > limit:
@@ -127,7 +139,7 @@ def collect(services: Services, workflow_id: str) -> StepResult:
         if lost is not None:
             # The infrastructure gave up on a task: there is no result to keep as the step's (reference J18).
             raise SandboxExecutionFailed(
-                f"Step executeTask has exceeded its maximum of {tasks.MAX_ATTEMPTS} retries: "
+                f"Step executeTask has exceeded its maximum of {execute.MAX_ATTEMPTS} retries: "
                 f"task {lost.key} [{lost.err_code}] {lost.stderr}"
             )
         return execute.merge(results)
@@ -196,20 +208,32 @@ def end_run(services: Services, run_id: str, status: RunStatus, error: str) -> N
 
 
 def _step(
-    services: Services, workflow_id: str, step: StepId, work: Callable[[Run, Intent], StepResult]
+    services: Services,
+    workflow_id: str,
+    step: StepId,
+    work: Callable[[Run, Intent], StepResult],
+    again: Callable[[Run, Intent], None] = lambda run, intent: None,
 ) -> StepResult:
     with services.database.connect() as connection:
         run = runs.get(connection, workflow_id)
         earlier = steps.stored(connection, run.id, step)
-    if earlier is not None:
-        return earlier
-    if run.status.is_terminal:
+    if earlier is None and run.status.is_terminal:
         raise RunEnded(f"run {run.id} is {run.status}; {step} does not run")
     with ending_on_failure(services, run):
         with services.database.connect() as connection:
             intent = intents.verified(connection, run.intent_id)
             started_at = steps.now(connection)
+        if earlier is not None and not _is_superseded(run, earlier):
+            again(run, intent)
+            return earlier
         return replace(work(run, intent), started_at=started_at)
+
+
+def _is_superseded(run: Run, earlier: StepResult) -> bool:
+    """Whether a stored ExecuteST is a failure of before the current retry, whose tasks have been asked again."""
+    if earlier.step is not StepId.EXECUTE or run.status.is_terminal:
+        return False
+    return earlier.output["errCode"] != ErrorCode.NONE and earlier.attempt <= execute.MAX_ATTEMPTS * run.retry_count
 
 
 def stored_output(services: Services, workflow_id: str, step: StepId) -> dict[str, object]:

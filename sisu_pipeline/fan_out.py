@@ -69,10 +69,11 @@ def enqueue(database: Database, run: Run, tasks: Sequence[Task]) -> None:
                 "app_version": run.app_version,
             },
             serializer,
-            (run.workflow_id, task.position),
+            (run.workflow_id, task.position, run.retry_count),
             {},
         )
         status["application_name"] = queues.APPLICATION
+        status["parent_workflow_id"] = run.workflow_id
         statuses.append(status)
     # DBOS' own batch insert (its Kafka consumer uses it): one statement per 500 tasks, not one per task.
     client._sys_db.init_workflows(statuses)

@@ -1,6 +1,7 @@
 """The run launcher: a Dagster run becomes a segment on `intentQ`; it never starts a process itself."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Self
 
 import dagster as dg
@@ -14,8 +15,10 @@ from dagster._core.launcher.base import (
 from dagster._core.storage.tags import PARTITION_NAME_TAG
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 
-from sisu_pipeline import segments
+from sisu_pipeline import commands, segments
+from sisu_pipeline.contracts.operation import OperationRequest
 from sisu_pipeline.services import services
+from sisu_pipeline.status import IllegalTransition
 from sisu_pipeline.store import runs
 from sisu_pipeline.store.errors import NotFound
 from sisu_pipeline.store.runs import Run
@@ -73,11 +76,14 @@ class SegmentRunLauncher(RunLauncher[dg.DagsterInstance], ConfigurableClass):
         self._enqueue(segments.of_run(run))
 
     def terminate(self, run_id: str) -> bool:
-        """Ask for the run's end: its worker sees the status `CANCELING` and stops starting steps."""
+        """Cancel the intent; the segment that runs lets go, `closing_sensor` ties up the rest."""
         dagster_run = self._instance.get_run_by_id(run_id)
         if dagster_run is None or dagster_run.is_finished:
             return False
         self._instance.report_run_canceling(dagster_run)
+        workflow_id = dagster_run.tags.get(PARTITION_NAME_TAG)
+        if workflow_id is not None:
+            _cancel(workflow_id, run_id)
         return True
 
     @property
@@ -91,6 +97,13 @@ class SegmentRunLauncher(RunLauncher[dg.DagsterInstance], ConfigurableClass):
 
     def _enqueue(self, segment: segments.Segment) -> None:
         segments.enqueue(services().database, segment)
+
+
+def _cancel(workflow_id: str, dagster_run_id: str) -> None:
+    with services().database.connect() as connection, suppress(NotFound, IllegalTransition):
+        # A second run that replays a finished intent ends alone.
+        if runs.get(connection, workflow_id).dagster_run_id == dagster_run_id:
+            commands.cancel(connection, workflow_id, OperationRequest(actor="dagster", reason="run terminated"))
 
 
 def _claim(workflow_id: str, dagster_run: dg.DagsterRun) -> tuple[Run | None, str]:

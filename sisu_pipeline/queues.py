@@ -39,6 +39,12 @@ def give_back(database: Database, workflow_id: str, executor_id: str) -> bool:
     return client(database)._sys_db.reenqueue_for_recovery(workflow_id, [executor_id], QueueName.CONTROL)
 
 
+def cancel(database: Database, workflow_ids: list[str]) -> None:
+    """Take workflows that wait on a queue off it."""
+    if workflow_ids:
+        client(database).cancel_workflows(workflow_ids)
+
+
 def remember_limits(seconds: float = 1.0) -> None:
     """Let a worker's queue thread re-read its queue's limits once a second instead of at every poll.
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from resources.sandbox.port import ChunkSink, Sandbox, TaskContext
 from sisu_pipeline.contracts.sandbox import SandboxResult
 from sisu_pipeline.contracts.steps import StepId
-from sisu_pipeline.steps.execute import Task
-from sisu_pipeline.store.tasks import MAX_ATTEMPTS, Outcome, Try
+from sisu_pipeline.steps.execute import MAX_ATTEMPTS, Task
+from sisu_pipeline.store.tasks import Outcome, Try
 
 FIRST_DELAY_S = 1.0
 BACKOFF = 2.0

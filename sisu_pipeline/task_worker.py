@@ -1,17 +1,35 @@
-"""What a sandbox worker does with a task from `sbxQ`: look it up, run it, commit it."""
+"""What a sandbox worker does with a task from `sbxQ`: look it up, run it, commit it, or drop it when canceled."""
 
 import asyncio
-from collections import OrderedDict
-from contextlib import AsyncExitStack
+import threading
+from collections import OrderedDict, defaultdict
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
 
+import psycopg
+
+from resources.listening import listen
+from sisu_pipeline.contracts.sandbox import SandboxResult
 from sisu_pipeline.execution import plan_tasks
 from sisu_pipeline.services import services
 from sisu_pipeline.settings import Settings
+from sisu_pipeline.status import RunStatus
 from sisu_pipeline.steps.execute import Task
 from sisu_pipeline.store import runs
 from sisu_pipeline.task_service import TaskService, open_task_service
+from sql import query
 
 _REMEMBERED_RUNS = 64
+_RECONNECT_SECONDS = 1.0
+CANCELED = "CANCELED"
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """A run's tasks as one retry of it asks for them."""
+
+    run_id: str
+    tasks: tuple[Task, ...]
 
 
 class TaskWorker:
@@ -22,36 +40,72 @@ class TaskWorker:
         self._service: TaskService | None = None
         self._opening = asyncio.Lock()
         self._open = AsyncExitStack()
-        self._plans: OrderedDict[str, asyncio.Future[tuple[str, tuple[Task, ...]]]] = OrderedDict()
+        self._plans: OrderedDict[tuple[str, int], asyncio.Future[_Plan]] = OrderedDict()
+        self._active: defaultdict[str, set[asyncio.Task[SandboxResult]]] = defaultdict(set)
+        self._canceled: set[str] = set()
 
-    async def run(self, workflow_id: str, position: int) -> str:
+    async def run(self, workflow_id: str, position: int, retry: int) -> str:
         """One task to its committed result; returns its error code for the queue's own record."""
-        run_id, tasks = await self._plan(workflow_id)
+        plan = await self._plan(workflow_id, retry)
         service = await self._opened()
-        result = await service.run(run_id, tasks[position])
-        return str(result.err_code)
+        if plan.run_id in self._canceled:
+            return CANCELED
+        work = asyncio.create_task(service.run(plan.run_id, plan.tasks[position]))
+        self._active[plan.run_id].add(work)
+        try:
+            return str((await work).err_code)
+        except asyncio.CancelledError:
+            if plan.run_id in self._canceled:
+                return CANCELED
+            raise
+        finally:
+            self._active[plan.run_id].discard(work)
+            if not self._active[plan.run_id]:
+                del self._active[plan.run_id]
 
     async def _opened(self) -> TaskService:
         async with self._opening:
             if self._service is None:
                 self._service = await self._open.enter_async_context(open_task_service(self._configuration))
+                watch = threading.Thread(
+                    target=self._watch, args=(asyncio.get_running_loop(),), daemon=True, name="cancel-watch"
+                )
+                watch.start()
             return self._service
 
-    async def _plan(self, workflow_id: str) -> tuple[str, tuple[Task, ...]]:
-        future = self._plans.get(workflow_id)
+    async def _plan(self, workflow_id: str, retry: int) -> _Plan:
+        key = (workflow_id, retry)
+        future = self._plans.get(key)
         if future is None:
-            future = asyncio.ensure_future(asyncio.to_thread(_plan_of, workflow_id))
-            self._plans[workflow_id] = future
+            future = asyncio.ensure_future(asyncio.to_thread(self._plan_of, workflow_id, retry))
+            self._plans[key] = future
             while len(self._plans) > _REMEMBERED_RUNS:
                 self._plans.popitem(last=False)
         try:
             return await asyncio.shield(future)
         except Exception:
-            self._plans.pop(workflow_id, None)
+            self._plans.pop(key, None)
             raise
 
+    def _plan_of(self, workflow_id: str, retry: int) -> _Plan:
+        with services().database.connect() as connection:
+            run = runs.get(connection, workflow_id)
+        if run.status is RunStatus.CANCELED:
+            self._canceled.add(run.id)
+        return _Plan(run.id, plan_tasks(services(), workflow_id, retry))
 
-def _plan_of(workflow_id: str) -> tuple[str, tuple[Task, ...]]:
-    with services().database.connect() as connection:
-        run_id = runs.get(connection, workflow_id).id
-    return run_id, plan_tasks(services(), workflow_id)
+    def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Hear of cancellations for the life of the process; whatever was missed is read after a reconnect."""
+        while True:
+            with suppress(psycopg.Error), services().database.connect(autocommit=True) as session:
+                listen(session, "sisu_canceled")
+                for row in session.execute(query("runs.canceled_lately")):
+                    loop.call_soon_threadsafe(self._cancel, row["id"])
+                for notice in session.notifies():
+                    loop.call_soon_threadsafe(self._cancel, notice.payload)
+            threading.Event().wait(_RECONNECT_SECONDS)
+
+    def _cancel(self, run_id: str) -> None:
+        self._canceled.add(run_id)
+        for work in self._active.get(run_id, ()):
+            work.cancel()

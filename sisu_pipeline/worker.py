@@ -22,6 +22,7 @@ from dbos._dbos import _get_dbos_instance
 
 from sisu_pipeline import liveness, queues
 from sisu_pipeline.contracts.intent import QueueName
+from sisu_pipeline.preparation import check_sandbox
 from sisu_pipeline.services import services
 from sisu_pipeline.settings import Settings, settings
 
@@ -43,6 +44,9 @@ def run_group(queue: QueueName, processes: int | None) -> None:
     count = processes or (settings().intent_queue_worker_concurrency if intents else 1)
     if intents:
         preload()
+    else:
+        # A provider that refuses this machine: better no worker than tasks that fail for want of a sandbox.
+        check_sandbox(settings())
     Group(queue, count).run()
 
 
@@ -172,9 +176,9 @@ def _register_tasks(busy: _Busy, configuration: Settings) -> None:
     worker = TaskWorker(configuration)
 
     @DBOS.workflow(name=queues.TASK_WORKFLOW, max_recovery_attempts=1000)
-    async def task(workflow_id: str, position: int) -> str:
+    async def task(workflow_id: str, position: int, retry: int) -> str:
         with busy:
-            return await worker.run(workflow_id, position)
+            return await worker.run(workflow_id, position, retry)
 
 
 def _wait(stop: threading.Event) -> None:

@@ -13,6 +13,7 @@ from sisu_pipeline.steps.result import StepResult
 
 FALLBACK_ENVIRONMENT = "local-node-24"
 MAX_SHARDS = 128
+MAX_ATTEMPTS = 3
 SEPARATOR = "\n---\n"
 
 
@@ -70,6 +71,7 @@ class TaskResult:
     artifact_index_ref: str
     files_out: tuple[dict[str, Any], ...] = ()
     command: str = ""
+    retry: int = 0
 
 
 def cold_template(recipe_id: str, recipe_version: int, recipe_hash: str) -> Template:
@@ -84,10 +86,12 @@ def build_tasks(
     template: Template,
     defaults: TaskDefaults,
     files: Mapping[str, str],
+    failures: Mapping[int, int] | None = None,
 ) -> tuple[Task, ...]:
     """One task per test, or one for the command alone; repeated tests are one task (quirk N9 fixed).
 
-    `files` are the workspace's files, path to text, and go to every sandbox.
+    `files` are the workspace's files, path to text, and go to every sandbox. `failures` says how often the task
+    of a place failed before this retry: it is asked again under a key of its own (quirk N19 fixed).
     Raises MissingTestCommand.
     """
     if not build.test_command:
@@ -105,7 +109,11 @@ def build_tasks(
                 timeout_ms=defaults.timeout_ms,
                 limits=Limits(),
                 net=defaults.net,
-                task_key=task_key(intent_id, run_id, _normalized(build, test, template, files_hash)),
+                task_key=task_key(
+                    intent_id,
+                    run_id,
+                    _normalized(build, test, template, files_hash, (failures or {}).get(position, 0)),
+                ),
                 template_id=template.template_id,
                 template_key=template.key,
                 deps_hash=template.deps_hash,
@@ -129,7 +137,8 @@ def merge(results: Iterable[TaskResult]) -> StepResult:
     """
     tasks = list(results)
     failed = next((task for task in tasks if task.err_code is not ErrorCode.NONE), None)
-    attempt = max(task.attempt for task in tasks)
+    # A retry's attempts follow those of the tries before it, so that no two outputs share a number.
+    attempt = max(task.attempt + MAX_ATTEMPTS * task.retry for task in tasks)
     output = {
         "exit": failed.exit if failed else 0,
         "stdout": SEPARATOR.join(task.stdout for task in tasks),
@@ -149,7 +158,9 @@ def merge(results: Iterable[TaskResult]) -> StepResult:
     return StepResult(StepId.EXECUTE, output, attempt=attempt)
 
 
-def _normalized(build: Build, test: str | None, template: Template, files_hash: str | None) -> dict[str, Any]:
+def _normalized(
+    build: Build, test: str | None, template: Template, files_hash: str | None, failures: int
+) -> dict[str, Any]:
     """What identifies a task beside its run: everything that changes what is executed."""
     request: dict[str, Any] = {
         "cmd": build.test_command,
@@ -160,6 +171,8 @@ def _normalized(build: Build, test: str | None, template: Template, files_hash: 
         request["test"] = test
     if files_hash is not None:
         request["filesHash"] = files_hash
+    if failures:
+        request["retry"] = failures
     return request
 
 

@@ -21,13 +21,14 @@ class Kept:
     is_replay: bool
 
 
-def keep(connection: Connection, intent: Intent) -> Kept:
+def keep(connection: Connection, intent: Intent, submitter: str | None = None) -> Kept:
     """Insert the intent under its content's id; a repeat is a replay."""
     identifier = intent_id(intent)
     content = intent.to_json()
     goal = content.pop("goal")
     inserted = connection.execute(
-        query("intents.insert"), {"id": identifier, "goal": goal, "payload": Jsonb(content)}
+        query("intents.insert"),
+        {"id": identifier, "goal": goal, "payload": Jsonb(content), "submitted_by": submitter},
     ).fetchone()
     if inserted is None and not same_json(get(connection, identifier).to_json(), intent.to_json()):
         raise DeterminismBreach(f"intent {identifier} is stored with other content than its id says")

@@ -16,6 +16,11 @@ def decided(connection: Connection, limit: int) -> list[Row]:
     return connection.execute(query("runs.decided"), {"limit": limit}).fetchall()
 
 
+def to_close(connection: Connection) -> list[Row]:
+    """Canceled runs whose ends are not tied up yet."""
+    return connection.execute(query("runs.to_close"), {"limit": 1}).fetchall()
+
+
 def mark_reported(connection: Connection, run_ids: Sequence[str]) -> None:
     """Lineage has been told of the decisions on these runs."""
     connection.execute(query("runs.mark_reported"), {"run_ids": list(run_ids)})

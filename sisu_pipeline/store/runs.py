@@ -48,6 +48,7 @@ class Run:
     budget: dict[str, Any] | None
     timeout_ms: int | None
     app_version: str
+    submitted_by: str | None
     segment: int
     dagster_run_id: str | None
     last_step: str | None
@@ -66,7 +67,9 @@ def from_row(row: Row) -> Run:
     return Run(**{name: row[name] for name in _COLUMNS} | {"status": RunStatus(row["status"])})
 
 
-def start(connection: Connection, workflow_id: str, admission: Admission, app_version: str) -> Kept:
+def start(
+    connection: Connection, workflow_id: str, admission: Admission, app_version: str, submitter: str | None = None
+) -> Kept:
     """Insert the run of an intent; the row is the outbox. A repeat with the same identity is a replay.
 
     Raises IdentityDrift when the intent already runs under another identity (reference §A1).
@@ -92,6 +95,7 @@ def start(connection: Connection, workflow_id: str, admission: Admission, app_ve
             "priority": admission.priority,
             "timeout_ms": admission.timeout_ms,
             "app_version": app_version,
+            "submitted_by": submitter,
         },
     ).fetchone()
     if inserted is None:

@@ -17,8 +17,6 @@ from sisu_pipeline.store.errors import DeterminismBreach
 from sisu_pipeline.store.runs import Run
 from sql import query
 
-MAX_ATTEMPTS = 3
-
 
 @dataclass(frozen=True)
 class Try:
@@ -106,6 +104,12 @@ def finished_positions(connection: Connection, run_id: str) -> set[int]:
     return {row["position"] for row in rows}
 
 
+def failures_before(connection: Connection, run_id: str, retry: int) -> dict[int, int]:
+    """How often each place of the fan-out failed before this retry; places that never did are absent."""
+    rows = connection.execute(query("tasks.failures_before"), {"run_id": run_id, "retry": retry})
+    return {row["position"]: row["failures"] for row in rows}
+
+
 def results(connection: Connection, run_id: str) -> list[TaskResult]:
     """The run's task results in fan-out order."""
     return [
@@ -121,6 +125,7 @@ def results(connection: Connection, run_id: str) -> list[TaskResult]:
             artifact_index_ref=index_uri(run_id, row["task_key"]),
             files_out=tuple(row["response"]["filesOut"]),
             command=row["command"],
+            retry=row["retry"],
         )
         for row in connection.execute(query("tasks.results"), {"run_id": run_id})
     ]

@@ -1,5 +1,6 @@
 -- Every task with a result is one the stored decision asks for, in its place, and its key is the hash of what was asked:
--- intent, run, command, test, template and the workspace's files, all read back from their own rows.
+-- intent, run, command, test, template, the workspace's files, and how often this place had failed before the retry that
+-- asked it; all read back from their own rows.
 -- source: seed §1 (determinism), reference §C4
 WITH decided AS (
     SELECT r.id AS run_id, r.intent_id, r.recipe_id || ':' || r.recipe_version || ':' || r.recipe_hash AS template_key,
@@ -29,8 +30,8 @@ WITH decided AS (
 ), asked AS (
     SELECT h.run_id, coalesce(n.position, 0) AS position, concat_ws(' ', h.cmd, n.test) AS cmd,
         '{"intentId":' || to_json(h.intent_id) || ',"normalizedReq":{"cmd":' || to_json(h.cmd)
-            || coalesce(',"filesHash":"' || h.files_hash || '"', '')
-            || ',"templateKey":' || to_json(h.template_key) || ',"templateRef":' AS before_template,
+            || coalesce(',"filesHash":"' || h.files_hash || '"', '') AS before_retry,
+        ',"templateKey":' || to_json(h.template_key) || ',"templateRef":' AS before_template,
         coalesce(',"test":' || to_json(n.test), '') || '},"runId":' || to_json(h.run_id) || ',"stepId":"ExecuteST"}'
             AS after_template
     FROM hashed h
@@ -39,12 +40,19 @@ WITH decided AS (
 SELECT s.run_id, s.task_key, s.position,
     CASE WHEN a.run_id IS NULL THEN 'the decision asks for nothing in this place'
          ELSE 'asked was ' || (s.request ->> 'cmd') || ', decided was ' || a.cmd || ', or other content' END AS detail
-FROM app.sbx_runs s
+FROM (
+    SELECT t.*, (
+        SELECT count(*) FROM app.sbx_runs f
+        WHERE f.run_id = t.run_id AND f.position = t.position AND f.retry < t.retry AND f.err_code <> 'NONE'
+    ) AS failed_before
+    FROM app.sbx_runs t
+) s
 LEFT JOIN asked a ON a.run_id = s.run_id AND a.position = s.position
 WHERE s.step_id = 'ExecuteST' AND (
     a.run_id IS NULL
     OR (s.request ->> 'cmd', s.request ->> 'taskKey') IS DISTINCT FROM (a.cmd, s.task_key)
     OR s.task_key <> encode(sha256(convert_to(
-        a.before_template || to_json(coalesce(s.request ->> 'templateId', s.request ->> 'envRef')) || a.after_template,
+        a.before_retry || CASE WHEN s.failed_before > 0 THEN ',"retry":' || s.failed_before ELSE '' END
+            || a.before_template || to_json(coalesce(s.request ->> 'templateId', s.request ->> 'envRef')) || a.after_template,
         'UTF8')), 'hex'))
 ORDER BY s.run_id, s.position

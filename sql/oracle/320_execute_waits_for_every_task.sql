@@ -8,7 +8,7 @@ WITH due AS (
     FROM app.run_steps d
     WHERE d.step_id = 'DecideST'
 ), kept AS (
-    SELECT run_id, count(*) AS tasks FROM app.sbx_runs WHERE step_id = 'ExecuteST' GROUP BY run_id
+    SELECT run_id, count(*) AS tasks FROM app.sbx_current GROUP BY run_id
 )
 SELECT e.run_id, coalesce(k.tasks, 0) || ' of ' || d.tasks || ' tasks have a result' AS detail
 FROM (SELECT DISTINCT run_id FROM app.run_steps WHERE step_id = 'ExecuteST') e

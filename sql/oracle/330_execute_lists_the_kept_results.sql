@@ -11,9 +11,8 @@ WITH executed AS (
     FROM executed e, jsonb_array_elements(e.output #> '{raw,tasks}') WITH ORDINALITY AS t (task, place)
 ), kept AS (
     SELECT s.run_id, s.position, s.task_key, s.err_code, (s.response ->> 'exit')::int AS exit, s.attempt
-    FROM app.sbx_runs s
+    FROM app.sbx_current s
     JOIN executed e ON e.run_id = s.run_id
-    WHERE s.step_id = 'ExecuteST'
 )
 SELECT run_id, task_key,
     CASE WHEN l.position IS NULL THEN 'a result that ExecuteST does not list'

@@ -1,5 +1,5 @@
--- ExecuteST ends as its first failed task in fan-out order, or NONE; its attempt is the highest of its tasks; and a task
--- the infrastructure gave up on leaves no ExecuteST at all.
+-- ExecuteST ends as its first failed task in fan-out order, or NONE; its attempt is the highest of its tasks, three more
+-- for each retry they were asked in; and a task the infrastructure gave up on leaves no ExecuteST at all.
 -- source: reference §C4 (mergeResults), §J18
 WITH executed AS (
     SELECT DISTINCT ON (run_id) run_id, attempt, output ->> 'errCode' AS err_code, (output ->> 'exit')::int AS exit,
@@ -8,12 +8,11 @@ WITH executed AS (
     WHERE step_id = 'ExecuteST'
     ORDER BY run_id, attempt DESC
 ), merged AS (
-    SELECT run_id, max(attempt) AS attempt,
+    SELECT run_id, max(attempt + 3 * retry) AS attempt,
         (array_agg(err_code ORDER BY position) FILTER (WHERE err_code <> 'NONE'))[1] AS err_code,
         (array_agg((response ->> 'exit')::int ORDER BY position) FILTER (WHERE err_code <> 'NONE'))[1] AS exit,
         bool_or(err_code IN ('BOOT_FAIL', 'NET_FAIL', 'UPLOAD_FAIL', 'DOWNLOAD_FAIL')) AS gave_up
-    FROM app.sbx_runs
-    WHERE step_id = 'ExecuteST'
+    FROM app.sbx_current
     GROUP BY run_id
 )
 SELECT e.run_id,

@@ -2,11 +2,11 @@
 -- Start a run of an intent; one intent has one run, so a repeat inserts nothing.
 INSERT INTO app.runs (
     id, intent_id, workflow_id, recipe_id, recipe_version, recipe_hash, queue_partition_key,
-    priority, lane, tenant_id, trace_id, budget, timeout_ms, app_version)
+    priority, lane, tenant_id, trace_id, budget, timeout_ms, app_version, submitted_by)
 VALUES (
     %(id)s, %(workflow_id)s, %(workflow_id)s, %(recipe_id)s, %(recipe_version)s, %(recipe_hash)s,
     %(queue_partition_key)s, %(priority)s, %(lane)s, %(tenant_id)s, %(trace_id)s, %(budget)s,
-    %(timeout_ms)s, %(app_version)s)
+    %(timeout_ms)s, %(app_version)s, %(submitted_by)s)
 ON CONFLICT (workflow_id) DO NOTHING
 RETURNING id
 
@@ -84,3 +84,17 @@ SELECT status, count(*) AS runs, min(created_at) AS oldest_created_at FROM app.r
 -- mark_requested --
 -- The next segment of these runs has been asked for; asked again only when nothing comes of it.
 UPDATE app.runs SET requested_at = clock_timestamp() WHERE workflow_id = ANY(%(workflow_ids)s)
+
+-- to_close --
+-- Canceled runs whose ends are not tied up yet, the oldest first.
+SELECT id, workflow_id, dagster_run_id, error FROM app.runs
+WHERE status = 'canceled' AND closed_at IS NULL
+ORDER BY updated_at, id LIMIT %(limit)s
+
+-- mark_closed --
+-- Nothing of this canceled run is left to tie up.
+UPDATE app.runs SET closed_at = clock_timestamp() WHERE id = %(id)s AND closed_at IS NULL
+
+-- canceled_lately --
+-- Runs canceled in the last hour: what a worker that was away for a moment may have missed.
+SELECT id FROM app.runs WHERE status = 'canceled' AND updated_at > now() - interval '1 hour'

@@ -27,3 +27,15 @@ GROUP BY executor_id ORDER BY executor_id
 SELECT workflow_uuid, queue_name FROM dbos.workflow_status
 WHERE status = 'PENDING' AND queue_name IN ('intentQ', 'sbxQ') AND executor_id = %(executor_id)s
 ORDER BY created_at, workflow_uuid
+
+-- try_lock --
+-- The same lock, when nobody holds it; for what must not happen beside a segment.
+SELECT pg_try_advisory_lock(hashtextextended('sisu:segment:' || %(workflow_id)s, 0)) AS held
+
+-- waiting_work --
+-- What waits on the queues for this intent: segments by their id, tasks by the deduplicating parent they name.
+SELECT workflow_uuid FROM dbos.workflow_status
+WHERE status IN ('ENQUEUED', 'DELAYED') AND (
+    workflow_uuid = %(workflow_id)s OR workflow_uuid LIKE %(workflow_id)s || '/%%'
+    OR (queue_name = 'sbxQ' AND parent_workflow_id = %(workflow_id)s))
+ORDER BY workflow_uuid

@@ -1,10 +1,11 @@
 -- insert_results --
 -- Keep final task results, many at once (arrays of one length), each once.
 INSERT INTO app.sbx_runs (
-    run_id, step_id, task_key, attempt, position, provider, request, response, err_code, metrics)
-SELECT * FROM unnest(
+    run_id, step_id, task_key, attempt, position, provider, request, response, err_code, metrics, retry)
+SELECT asked.*, (SELECT retry_count FROM app.runs WHERE id = asked.run_id) FROM unnest(
     %(run_id)s::text[], %(step_id)s::text[], %(task_key)s::text[], %(attempt)s::int[], %(position)s::int[],
     %(provider)s::text[], %(request)s::jsonb[], %(response)s::jsonb[], %(err_code)s::text[], %(metrics)s::jsonb[])
+    AS asked (run_id, step_id, task_key, attempt, position, provider, request, response, err_code, metrics)
 ON CONFLICT (run_id, step_id, task_key) DO NOTHING
 RETURNING task_key
 
@@ -21,14 +22,10 @@ ON CONFLICT (run_id, step_id, task_key, attempt) DO NOTHING
 SELECT task_key, request FROM app.sbx_runs
 WHERE run_id = %(run_id)s AND step_id = 'ExecuteST' AND task_key = ANY(%(task_keys)s)
 
--- finished_count --
--- How many of a run's tasks have their final result.
-SELECT count(*) AS count FROM app.sbx_runs WHERE run_id = %(run_id)s AND step_id = 'ExecuteST'
-
 -- results --
--- A run's task results in fan-out order.
-SELECT task_key, attempt, position, request->>'cmd' AS command, response, err_code, metrics FROM app.sbx_runs
-WHERE run_id = %(run_id)s AND step_id = 'ExecuteST' ORDER BY position
+-- A run's task results in fan-out order: the newest of each place.
+SELECT task_key, attempt, position, retry, request->>'cmd' AS command, response, err_code, metrics
+FROM app.sbx_current WHERE run_id = %(run_id)s ORDER BY position
 
 -- template --
 -- The prebuilt sandbox template of a recipe version, if one is registered.
@@ -37,7 +34,15 @@ WHERE recipe_id = %(recipe_id)s AND recipe_version = %(recipe_version)s AND deps
 
 -- finished_positions --
 -- Which places of a run's fan-out have their final result: what every waiting shard needs, in one query.
-SELECT position FROM app.sbx_runs WHERE run_id = %(run_id)s AND step_id = 'ExecuteST'
+-- A failure of an earlier retry is no longer one: its place is asked again.
+SELECT s.position FROM app.sbx_runs s JOIN app.runs r ON r.id = s.run_id
+WHERE s.run_id = %(run_id)s AND s.step_id = 'ExecuteST' AND (s.err_code = 'NONE' OR s.retry = r.retry_count)
+
+-- failures_before --
+-- How often each place of a run's fan-out failed before this retry: it makes the key of the next task there.
+SELECT position, count(*) AS failures FROM app.sbx_runs
+WHERE run_id = %(run_id)s AND step_id = 'ExecuteST' AND retry < %(retry)s AND err_code <> 'NONE'
+GROUP BY position
 
 -- tries_of --
 -- How often tasks (arrays of one length) have been tried before.

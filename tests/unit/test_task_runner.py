@@ -7,8 +7,8 @@ import pytest
 
 from resources.sandbox.port import Chunk, ChunkSink, SandboxHealth, TaskContext
 from sisu_pipeline.contracts.sandbox import ErrorCode, Metrics, SandboxRequest, SandboxResult
-from sisu_pipeline.steps.execute import Task
-from sisu_pipeline.store.tasks import MAX_ATTEMPTS, Outcome, Try
+from sisu_pipeline.steps.execute import MAX_ATTEMPTS, Task
+from sisu_pipeline.store.tasks import Outcome, Try
 from sisu_pipeline.task_runner import TaskStore, run_task
 
 KEY = "a" * 64
