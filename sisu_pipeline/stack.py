@@ -23,6 +23,8 @@ START_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 7.0
 # A Unix socket's path may have 107 bytes.
 _LONGEST_SOCKET = 107
+# A terminal's Ctrl-C may come twice: from the terminal itself, and from the program (make, mise) that runs us.
+_ONE_CTRL_C_S = 1.0
 _PAUSE_S = 0.05
 _RESTART_PAUSE_S = 0.5
 _PR_SET_PDEATHSIG = 1
@@ -53,6 +55,7 @@ class Stack:
     restarts: dict[str, int] = field(default_factory=dict)
     stopping: bool = False
     _database: Database | None = None
+    _asked_to_stop: float | None = None
     _stops_database: bool = False
     _held: ExitStack = field(default_factory=ExitStack)
     _next_start: dict[str, float] = field(default_factory=dict)
@@ -131,6 +134,8 @@ class Stack:
                 (
                     *(python, "-m", "dagster", "api", "grpc", "-m", "sisu_pipeline.definitions"),
                     *("--socket", str(self.settings.code_socket), "--location-name", "sisu_pipeline"),
+                    # Every sensor holds a thread of the server while it listens: the UI's calls need others.
+                    *("--max-workers", "32"),
                 ),
                 lambda: answers(self.settings.code_socket),
             ),
@@ -167,7 +172,7 @@ class Stack:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_die_with_parent,
+                preexec_fn=die_with_parent,
             )
 
     def _await(self, program: Program) -> None:
@@ -215,12 +220,14 @@ class Stack:
             raise StackError(f"a stack runs on {home} already: stop it, or set another SISU_HOME.") from None
 
     def _ask_to_stop(self, number: int, frame: FrameType | None) -> None:
-        if self.stopping:
-            self.report("stopping at once")
-            for process in self.running.values():
-                _kill_group(process)
-        else:
+        now = time.monotonic()
+        if self._asked_to_stop is None:
+            self._asked_to_stop = now
             self.report("stopping (once more to stop at once)")
+        elif now - self._asked_to_stop > _ONE_CTRL_C_S:
+            self.report("stopping at once")
+            for process in list(self.running.values()):
+                _kill_group(process)
         self.stopping = True
 
 
@@ -230,7 +237,7 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
         os.killpg(process.pid, signal.SIGKILL)
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """In the child, before exec: end when the supervisor is killed, so that nothing is left behind."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     os.umask(0o077)
