@@ -7,17 +7,22 @@ import re
 from dataclasses import dataclass
 
 from resources.database import Connection
-from sisu_pipeline.contracts.gate import Decision, PlanApprovalRequest, PlanRejectionRequest
+from sisu_pipeline import forms
+from sisu_pipeline.contracts.gate import AnswerRequest, Decision, PlanApprovalRequest, PlanRejectionRequest
 from sisu_pipeline.contracts.intent import Intent, RunRequest
 from sisu_pipeline.contracts.operation import OperationRequest
 from sisu_pipeline.policy import admit
 from sisu_pipeline.status import RunStatus
-from sisu_pipeline.store import gates, intents, runs
+from sisu_pipeline.steps import gate_terms
+from sisu_pipeline.steps.gate_terms import ConstraintInvalid
+from sisu_pipeline.store import answers, gates, intents, runs
+from sisu_pipeline.store.answers import Answered
 from sisu_pipeline.store.errors import DecisionConflict, NotFound
 from sisu_pipeline.store.gates import Decided
 from sisu_pipeline.store.intents import Kept
 from sisu_pipeline.store.runs import Run
 
+_GATE_KEY = re.compile(r"[a-z0-9][a-z0-9:_-]{0,127}")
 _INTENT_ID = re.compile(r"ih_[0-9a-f]{64}")
 _RUN_ID = re.compile(r"run_[0-9a-f]{32}|" + _INTENT_ID.pattern)
 
@@ -32,7 +37,11 @@ class Started:
 
 
 def submit_intent(connection: Connection, intent: Intent, submitter: str | None = None) -> Kept:
-    """Keep an intent; the same content is the same intent. The first known submitter stays its submitter."""
+    """Keep an intent; the same content is the same intent. The first known submitter stays its submitter.
+
+    Raises ConstraintInvalid when its constraints ask for a gate that cannot be (quirk N18).
+    """
+    _check_gates(intent)
     return intents.keep(connection, intent, submitter)
 
 
@@ -68,19 +77,44 @@ def decide(
         wanted, decided_by, notes = Decision.APPROVED, request.approved_by, request.notes
     else:
         wanted, decided_by, notes = Decision.REJECTED, request.rejected_by, request.reason
-    return gates.decide(connection, identifier, wanted, decider or decided_by, notes, request.plan_sha256)
+    return gates.decide(
+        connection,
+        identifier,
+        wanted,
+        decider or decided_by,
+        notes,
+        request.plan_sha256,
+        edited=request.plan if isinstance(request, PlanApprovalRequest) else None,
+        dedupe_key=request.dedupe_key,
+    )
 
 
-def cancel(connection: Connection, identifier: str, request: OperationRequest) -> Run:
+def answer(
+    connection: Connection, identifier: str, gate_key: str, request: AnswerRequest, answerer: str | None = None
+) -> Answered:
+    """Answer a run's question; the first answer that fits the form stands. `answerer` as `decider` in `decide`.
+
+    Raises NotFound, AnswerInvalid, DedupeConflict or DecisionConflict.
+    """
+    if not _GATE_KEY.fullmatch(gate_key):
+        raise NotFound("gate not found")
+    person = answerer or request.answered_by
+    return answers.answer(
+        connection, run_identifier(identifier), gate_key, request.answer, person, request.dedupe_key
+    )
+
+
+def cancel(connection: Connection, identifier: str, request: OperationRequest, canceler: str | None = None) -> Run:
     """End a run now; canceling a canceled run again is the same answer.
 
+    `canceler` is who asks, when that is known (a token's owner); else the request is taken at its word.
     What runs is stopped and what was patched is taken back by whoever may touch it (`closing.close`).
     Raises NotFound, or IllegalTransition when the run has ended otherwise.
     """
     run = runs.lock(connection, run_identifier(identifier))
     if run.status is RunStatus.CANCELED:
         return run
-    error = f"canceled by {request.actor}" + (f": {request.reason}" if request.reason else "")
+    error = f"canceled by {canceler or request.actor}" + (f": {request.reason}" if request.reason else "")
     return runs.move(connection, run, RunStatus.CANCELED, error=error, next_action="NONE")
 
 
@@ -97,6 +131,18 @@ def retry(connection: Connection, identifier: str, request: OperationRequest) ->
             f"the plan was rejected by {decided.decided_by}: submit an intent that differs instead"
         )
     return runs.move(connection, run, RunStatus.REPAIRING, next_action="NONE", next_segment=True)
+
+
+def _check_gates(intent: Intent) -> None:
+    gate_terms.ttl(intent.constraints)
+    gate_terms.on_timeout(intent.constraints)
+    question = gate_terms.ask(intent.constraints)
+    if question is None:
+        return
+    try:
+        forms.check_form(question.form)
+    except forms.FormInvalid as failure:
+        raise ConstraintInvalid("/constraints", str(failure)) from None
 
 
 def run_identifier(text: str) -> str:

@@ -8,7 +8,8 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
-from sisu_pipeline.api import artifacts, errors, events, gates, intents, ops, runs
+from sisu_pipeline.api import artifacts, errors, events, gates, intents, operations, ops, runs, session
+from sisu_pipeline.api.access import Access
 from sisu_pipeline.api.feed import RunFeed
 from sisu_pipeline.api.openapi import DocumentedApp
 from sisu_pipeline.api.pool import Pool
@@ -18,6 +19,8 @@ from sisu_pipeline.settings import Settings
 
 HEARTBEAT_S = 15.0
 _ASSETS = "/docs/assets"
+# Pages and files that say nothing about any run, and the way in.
+_OPEN = ("/healthz", "/session/cookie")
 
 
 def create_app(services: Services, *, settings: Settings, heartbeat_s: float = HEARTBEAT_S) -> FastAPI:
@@ -28,6 +31,7 @@ def create_app(services: Services, *, settings: Settings, heartbeat_s: float = H
         blobs=services.blobs,
         app_version=services.app_version,
         heartbeat_s=heartbeat_s,
+        dagster_url=settings.dagster_url,
     )
     app = DocumentedApp(
         title="Sisu pipeline",
@@ -39,11 +43,12 @@ def create_app(services: Services, *, settings: Settings, heartbeat_s: float = H
         lifespan=_lifespan,
     )
     app.state.rooms = rooms
+    app.add_middleware(Access, rooms=rooms, open_paths=_OPEN)
     # Only what no route raises reaches these: no route, no method, a failure of the framework itself.
     app.add_exception_handler(HTTPException, _answer)
     app.add_exception_handler(Exception, _answer)
     # Not `include_router`: it would wrap each Door and match paths by its own pattern.
-    for module in (intents, gates, events, runs, artifacts, ops):
+    for module in (session, intents, gates, operations, events, runs, artifacts, ops):
         app.router.routes.extend(module.router.routes)
     _serve_docs(app)
     return app

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PlainSerializer, WithJsonSchema
 
+from sisu_pipeline.contracts.access import Role
 from sisu_pipeline.contracts.base import Contract
 from sisu_pipeline.contracts.gate import Decision
 from sisu_pipeline.contracts.steps import StepId
@@ -32,6 +33,15 @@ class Health(Contract):
     ok: Literal[True] = True
 
 
+class Session(Contract):
+    """Who asks: the token's owner and roles, null and all of them where no token is needed."""
+
+    owner: str | None
+    roles: list[Role]
+    dagster_url: str
+    app_version: str
+
+
 class IntentKept(Contract):
     """An intent's id; `isReplay` when the same content was there before."""
 
@@ -53,6 +63,15 @@ class Approved(Contract):
     accepted: Literal[True] = True
     run_id: str
     approved_at: Time
+
+
+class Operated(Contract):
+    """A run after an operation on it."""
+
+    accepted: Literal[True] = True
+    run_id: str
+    status: RunStatus
+    retry_count: int
 
 
 class Rejected(Contract):

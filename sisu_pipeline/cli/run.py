@@ -13,6 +13,7 @@ from sisu_pipeline.cli.voice import AsJson, Url, speaking
 app = typer.Typer(help="Start, look at, watch and decide about runs.", no_args_is_help=True)
 
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="A run id or an intent id.")]
+Reason = Annotated[str, typer.Option(help="Stands in the run's record.")]
 By = Annotated[str | None, typer.Option("--by", help="Who decides; your user name by default.")]
 PlanHash = Annotated[str | None, typer.Option("--plan", help="sha256 of the plan you read; any other is refused.")]
 
@@ -116,6 +117,27 @@ def reject(
     """Reject a run's plan: its patches are taken back and the run ends."""
     body = {"rejectedBy": by or _user(), "reason": reason, "planSha256": plan}
     _decide(run, "reject-plan", body, url, as_json)
+
+
+@app.command()
+def cancel(run: RunId, reason: Reason = "", by: By = None, url: Url = None, as_json: AsJson = False) -> None:
+    """End a run now: what runs is stopped, what was patched is taken back."""
+    _operate(run, "cancel", reason, by, url, as_json)
+
+
+@app.command()
+def retry(run: RunId, reason: Reason = "", by: By = None, url: Url = None, as_json: AsJson = False) -> None:
+    """Try a failed run again from its first step without a good result."""
+    _operate(run, "retry", reason, by, url, as_json)
+
+
+def _operate(run: str, verb: str, reason: str, by: str | None, url: str | None, as_json: bool) -> None:
+    from sisu_pipeline.cli.client import Api
+
+    with speaking(as_json) as voice:
+        body = {"actor": by or _user(), "reason": reason}
+        operated = Api(url).post("runs", run, verb, body=json.dumps(body).encode())
+        voice.say(operated, lambda: f"{operated['runId']} is {operated['status']}")
 
 
 def _decide(run: str, verb: str, body: dict[str, str | None], url: str | None, as_json: bool) -> None:

@@ -1,0 +1,148 @@
+"""A retry goes on from the first step without a good result; what succeeded is never done again (quirk N19)."""
+
+from typing import Any
+
+import pytest
+
+from sisu_pipeline import closing, commands, execution, oracle, patching
+from sisu_pipeline.contracts.operation import OperationRequest
+from sisu_pipeline.contracts.sandbox import ErrorCode, SandboxResult
+from sisu_pipeline.execution import RunEnded, SandboxExecutionFailed
+from sisu_pipeline.services import Services
+from sisu_pipeline.status import RunStatus
+from sisu_pipeline.steps.execute import Task
+from sisu_pipeline.store import runs, tasks
+from tests.integration.life import FILES, PATCHES, Life, ended
+
+
+def _but(failing: str, code: ErrorCode = ErrorCode.CMD_NONZERO) -> Any:
+    return lambda task: ended(code if task.request.cmd.endswith(failing) else ErrorCode.NONE)(task)
+
+
+def _good(task: Task) -> SandboxResult:
+    return ended(ErrorCode.NONE)(task)
+
+
+def _retry(life: Life) -> None:
+    with life.services.database.connect() as connection:
+        commands.retry(connection, life.id, OperationRequest())
+        runs.move(connection, runs.get(connection, life.id), RunStatus.RUNNING)
+
+
+def _fail(life: Life, failing: str) -> None:
+    with pytest.raises(SandboxExecutionFailed):
+        life.execute(_but(failing))
+
+
+def _keys(life: Life) -> dict[str, str]:
+    return {task.request.cmd: task.key for task in execution.plan_tasks(life.services, life.id)}
+
+
+def test_only_the_failed_task_is_asked_again_and_under_a_key_of_its_own(services: Services) -> None:
+    life = Life(services, tests=["a", "b", "c"], testCommand="run")
+    life.approve()
+    first = _keys(life)
+    _fail(life, "b")
+    _retry(life)
+    second = _keys(life)
+    assert {name for name in first if first[name] != second[name]} == {"run b"}
+    with services.database.connect() as connection:
+        assert tasks.finished_positions(connection, life.run_id) == {0, 2}
+
+
+def test_a_retry_that_goes_well_succeeds_and_keeps_the_failures_evidence(services: Services) -> None:
+    life = Life(services, tests=["a", "b"], testCommand="run")
+    life.approve()
+    _fail(life, "b")
+    _retry(life)
+    result = life.execute(_good)
+    assert (life.run.status, life.run.retry_count, result.output["errCode"]) == (RunStatus.SUCCEEDED, 1, "NONE")
+    with services.database.connect() as connection:
+        rows = connection.execute(
+            "SELECT position, retry, err_code FROM app.sbx_runs WHERE run_id = %s ORDER BY position, retry",
+            [life.run_id],
+        ).fetchall()
+        verdicts = oracle.judge_here(connection)
+    assert [tuple(row.values()) for row in rows] == [(0, 0, "NONE"), (1, 0, "CMD_NONZERO"), (1, 1, "NONE")]
+    broken = {verdict.law for verdict in verdicts if verdict.applicable and not verdict.holds}
+    # No Dagster run and no provider stands behind this life: the laws about those two have nothing to hold to.
+    assert broken <= {"040_one_dagster_run_owns_an_intent", "510_results_and_receipts_agree"}
+
+
+def test_a_run_can_be_retried_as_often_as_needed(services: Services) -> None:
+    life = Life(services, tests=["a"], testCommand="run")
+    life.approve()
+    _fail(life, "a")
+    for _ in range(3):
+        _retry(life)
+        _fail(life, "a")
+    _retry(life)
+    life.execute(_good)
+    assert (life.run.status, life.run.retry_count) == (RunStatus.SUCCEEDED, 4)
+
+
+def test_the_plan_of_a_retry_is_the_same_while_its_own_results_arrive(services: Services) -> None:
+    life = Life(services, tests=["a", "b"], testCommand="run")
+    life.approve()
+    _fail(life, "b")
+    _retry(life)
+    before = _keys(life)
+    _fail(life, "b")
+    with services.database.connect() as connection:
+        retry = runs.get(connection, life.id).retry_count
+    after = {task.request.cmd: task.key for task in execution.plan_tasks(services, life.id, retry)}
+    assert after == before
+
+
+def test_patches_taken_back_by_the_failure_are_applied_again(services: Services) -> None:
+    life = Life(services, files=FILES, patches=PATCHES, tests=["a"], testCommand="run")
+    life.approve()
+    patched = life.files()
+    _fail(life, "a")
+    assert life.files() == FILES
+    _retry(life)
+    assert life.patch().is_replay
+    assert life.files() == patched
+
+
+def test_closing_a_canceled_run_takes_its_patches_back_once(services: Services) -> None:
+    life = Life(services, files=FILES, patches=PATCHES)
+    life.plan()
+    life.wait()
+    with services.database.connect() as connection:
+        commands.cancel(connection, life.id, OperationRequest(actor="ops", reason="enough"))
+    ended_runs: list[str] = []
+    closed = closing.close_canceled(services, lambda run, reason: ended_runs.append(run))
+    assert [(run.run_id, run.patches) for run in closed] == [(life.run_id, len(PATCHES))]
+    assert life.files() == FILES
+    assert closing.close_canceled(services, lambda run, reason: ended_runs.append(run)) == []
+
+
+def test_a_canceled_run_is_not_closed_while_its_segment_works(services: Services) -> None:
+    life = Life(services, files=FILES, patches=PATCHES)
+    life.plan()
+    with services.database.connect() as connection:
+        commands.cancel(connection, life.id, OperationRequest())
+    with services.database.connect(autocommit=True) as segment:
+        segment.execute("SELECT pg_advisory_lock(hashtextextended('sisu:segment:' || %s, 0))", [life.id])
+        assert closing.close_canceled(services, lambda run, reason: None) == []
+        assert life.files() != FILES
+    assert len(closing.close_canceled(services, lambda run, reason: None)) == 1
+
+
+def test_a_step_that_was_working_when_the_run_was_canceled_commits_nothing(services: Services) -> None:
+    life = Life(services)
+    result = execution.compile_intent(services, life.id)
+    with services.database.connect() as connection:
+        commands.cancel(connection, life.id, OperationRequest())
+    with pytest.raises(RunEnded):
+        life.commit(result)
+    assert life.counts()["steps"] == 0
+
+
+def test_patching_can_be_taken_back_twice(services: Services) -> None:
+    life = Life(services, files=FILES, patches=PATCHES)
+    life.plan()
+    workspace = patching.workspace_of(services.workspaces, life.run_id)
+    assert patching.roll_back(services.database, workspace, life.run_id) == len(PATCHES)
+    assert patching.roll_back(services.database, workspace, life.run_id) == 0
