@@ -1,4 +1,4 @@
-"""approval_sensor: a decision in `app.plan_approvals` lets the run it was made for go on."""
+"""approval_sensor: a decision in `app.plan_approvals`, or an answer, lets the run it was made for go on."""
 
 import time
 
@@ -7,7 +7,7 @@ import dagster as dg
 from resources.database import Row
 from resources.listening import wait_for_rows
 from sisu_pipeline import metadata, segments
-from sisu_pipeline.assets import DECISION, EXECUTION, PLAN_APPROVAL
+from sisu_pipeline.assets import DECISION, EXECUTION, PATCHED_PLAN, PLAN_APPROVAL
 from sisu_pipeline.contracts.gate import Decision
 from sisu_pipeline.services import services
 from sisu_pipeline.settings import settings
@@ -16,6 +16,8 @@ from sisu_pipeline.store.gates import Decided
 
 LISTEN_SECONDS = 20.0
 BATCH = 50
+# What is left to do behind the gate a run waited at.
+_BEHIND = {"ANSWER": [PATCHED_PLAN, DECISION, EXECUTION], "APPROVE_PLAN": [DECISION, EXECUTION]}
 
 
 @dg.sensor(
@@ -40,7 +42,7 @@ def _resume_until(instance: dg.DagsterInstance, deadline: float) -> dg.SkipReaso
         for row in waiting:
             segments.enqueue(services().database, segments.of_decided(row))
         _mark_requested(waiting)
-        unreported = [row for row in rows if row["reported_at"] is None]
+        unreported = [row for row in rows if row["unreported"]]
         for row in unreported:
             instance.report_runless_asset_event(_approval(row))
         _mark_reported(unreported)
@@ -53,7 +55,7 @@ def _request_second_runs() -> dg.SensorResult | dg.SkipReason:
     if not rows:
         return dg.SkipReason("No decision came.")
     waiting = [row for row in rows if row["waits"]]
-    unreported = [row for row in rows if row["reported_at"] is None]
+    unreported = [row for row in rows if row["unreported"]]
     _mark_requested(waiting)
     _mark_reported(unreported)
     return dg.SensorResult(
@@ -61,7 +63,7 @@ def _request_second_runs() -> dg.SensorResult | dg.SkipReason:
             dg.RunRequest(
                 partition_key=row["workflow_id"],
                 run_key=f"{row['workflow_id']}/{row['segment']}",
-                asset_selection=[DECISION, EXECUTION],
+                asset_selection=_BEHIND[row["next_action"]],
                 asset_check_keys=[],
                 tags={"sisu/run_id": row["id"]},
             )

@@ -6,6 +6,7 @@ order would put them before U+E000; every other key sorts the same.
 """
 
 import hashlib
+import hmac
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
@@ -36,6 +37,11 @@ def sha256_hex(content: str | bytes) -> str:
 def sha256_json(value: JsonValue) -> str:
     """Lowercase hex sha256 of the canonical JSON of `value`."""
     return sha256_hex(canonical_json(value))
+
+
+def hmac_sha256_hex(secret: str, content: bytes) -> str:
+    """Lowercase hex HMAC-SHA256 (RFC 2104) of raw bytes under a secret's UTF-8 bytes."""
+    return hmac.new(secret.encode(), content, hashlib.sha256).hexdigest()
 
 
 def same_json(left: JsonValue, right: JsonValue) -> bool:

@@ -4,6 +4,7 @@ import dagster as dg
 
 from sensors.approvals import approval_sensor
 from sensors.closing import closing_sensor
+from sensors.deadlines import deadline_sensor
 from sensors.intents import intent_sensor
 from sensors.recovery import recovery_sensor
 from sisu_pipeline.assets import EVERY_ASSET
@@ -18,7 +19,7 @@ defs = dg.Definitions(
     assets=EVERY_ASSET,
     asset_checks=[oracle_checks],
     jobs=JOBS,
-    sensors=[intent_sensor, approval_sensor, closing_sensor, recovery_sensor],
+    sensors=[intent_sensor, approval_sensor, deadline_sensor, closing_sensor, recovery_sensor],
     resources={ROWS: row_io_manager, SHARDS: shard_io_manager},
     executor=segment_executor if settings().sisu_profile == "warm" else None,
 )

@@ -7,12 +7,14 @@ it is only the memory of steps: the next segment starts those again, and their c
 
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
+from dagster import DagsterError
 from dagster._core.events import ASSET_CHECK_EVENTS, ASSET_EVENTS
 from dagster._core.events.log import EventLogEntry
 from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
 from dagster_postgres.event_log import PostgresEventLogStorage
+from sqlalchemy.exc import DBAPIError
 
 FLUSH_SECONDS = 0.1
 LARGEST_BATCH = 200
@@ -22,6 +24,7 @@ class BufferedEventLogStorage(PostgresEventLogStorage):
     """The Postgres event log; between `with buffered():` and its end, written in batches."""
 
     _buffer: list[EventLogEntry] | None = None
+    _unindexed: tuple[tuple[EventLogEntry, int], ...] = ()
     _guard = threading.RLock()
 
     @contextmanager
@@ -54,23 +57,25 @@ class BufferedEventLogStorage(PostgresEventLogStorage):
 
     def _flush_regularly(self, stop: threading.Event) -> None:
         while not stop.wait(FLUSH_SECONDS):
-            with self._guard:
+            # A database that is away for a moment loses nothing: the next flush writes what this one could
+            # not, and the last one raises.
+            with self._guard, suppress(DBAPIError, DagsterError, OSError):
                 self._flush()
 
     def _flush(self) -> None:
-        if not self._buffer:
-            return
-        batch, self._buffer = self._buffer, []
-        with self._connect() as connection:
-            statement = self.prepare_insert_event_batch(batch).returning(SqlEventLogStorageTable.c.id)
-            ids = [int(row[0]) for row in connection.execute(statement).fetchall()]
-        self._store_assets(batch, ids)
+        if self._buffer:
+            batch = tuple(self._buffer)
+            with self._connect() as connection:
+                statement = self.prepare_insert_event_batch(batch).returning(SqlEventLogStorageTable.c.id)
+                ids = [int(row[0]) for row in connection.execute(statement).fetchall()]
+            self._buffer = self._buffer[len(batch) :]
+            self._unindexed += tuple(pair for pair in zip(batch, ids, strict=True) if _asset_of(pair[0]))
+        if self._unindexed:
+            self._store_assets(self._unindexed)
+            self._unindexed = ()
 
-    def _store_assets(self, batch: Sequence[EventLogEntry], ids: Sequence[int]) -> None:
+    def _store_assets(self, assets: Sequence[tuple[EventLogEntry, int]]) -> None:
         """What the stock storage keeps beside each asset event: its tags, and each asset's last event."""
-        assets = [(event, number) for event, number in zip(batch, ids, strict=True) if _asset_of(event)]
-        if not assets:
-            return
         last = {_asset_of(event): (event, number) for event, number in assets}
         with self.index_transaction() as connection:
             self._store_asset_event_tags(

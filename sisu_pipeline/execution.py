@@ -11,18 +11,20 @@ from dataclasses import replace
 import psycopg
 
 from resources.planner.port import Question
-from sisu_pipeline import patching
+from sisu_pipeline import forms, patching
 from sisu_pipeline.contracts.gate import Decision
 from sisu_pipeline.contracts.intent import Intent
 from sisu_pipeline.contracts.sandbox import ErrorCode
 from sisu_pipeline.contracts.steps import Build, PatchedPlan, Plan, StepId
+from sisu_pipeline.identity import run_id
 from sisu_pipeline.policy import budget_violation
 from sisu_pipeline.services import Services
 from sisu_pipeline.status import RunStatus
-from sisu_pipeline.steps import apply_patch, compile, decide, execute
+from sisu_pipeline.steps import apply_patch, compile, decide, execute, gate_terms
 from sisu_pipeline.steps.execute import Task, Template
 from sisu_pipeline.steps.result import StepResult
-from sisu_pipeline.store import gates, intents, runs, steps, tasks
+from sisu_pipeline.store import answers, gates, intents, plans, runs, steps, tasks
+from sisu_pipeline.store.plans import Version
 from sisu_pipeline.store.runs import Run
 
 
@@ -32,6 +34,10 @@ class RunEnded(Exception):
 
 class PlanRejected(Exception):
     """A person said no."""
+
+
+class NobodyAnswered(Exception):
+    """The deadline of the question passed without an answer."""
 
 
 class SandboxExecutionFailed(Exception):
@@ -47,24 +53,37 @@ def compile_intent(services: Services, workflow_id: str) -> StepResult:
 
     def work(run: Run, intent: Intent) -> StepResult:
         question = Question("plan", compile.plan_prompt(intent), intent)
-        return compile.compile_intent(run.id, intent, services.planner.answer(question))
+        result = compile.compile_intent(run.id, intent, services.planner.answer(question))
+        if result.gate is not None and result.gate.form is not None:
+            forms.check_form(result.gate.form["schema"])
+        return _with_terms(services, intent, result)
 
     return _step(services, workflow_id, StepId.COMPILE, work)
 
 
-def apply_patches(services: Services, workflow_id: str) -> StepResult:
-    """ApplyPatchST: apply the plan's patches in the run's workspace and open the plan gate."""
+def apply_patches(services: Services, workflow_id: str) -> StepResult | None:
+    """ApplyPatchST: apply the plan's patches in the run's workspace and open the plan gate.
+
+    None while the run's question has no answer.
+    """
+    with services.database.connect() as connection:
+        asked = answers.asked(connection, runs.get(connection, workflow_id).id)
+    if asked.is_open and asked.answered is None:
+        return None
 
     def work(run: Run, intent: Intent) -> StepResult:
+        if asked.answered is not None and asked.answered.answer is None:
+            raise NobodyAnswered("Ask-user gate timed out")
         plan = Plan.from_json(_output(services, run, StepId.COMPILE))
         workspace = patching.workspace_of(services.workspaces, run.id)
         patching.seed_workspace(workspace, intent)
         applied = patching.apply(services.database, workspace, run.id, plan.patch_plan or [])
-        return apply_patch.patched_plan(run.id, plan, applied)
+        answer = None if asked.answered is None else asked.answered.answer
+        return _with_terms(services, intent, apply_patch.patched_plan(run.id, plan, applied, answer))
 
     def again(run: Run, intent: Intent) -> None:
-        # The failure before a retry took the patches back.
-        if run.retry_count and not run.status.is_terminal:
+        # The failure before a retry took the patches back. A plan that a person changed is DecideST's to apply.
+        if run.retry_count and not run.status.is_terminal and not _plan(services, run).is_edited:
             work(run, intent)
 
     return _step(services, workflow_id, StepId.APPLY_PATCH, work, again)
@@ -87,10 +106,42 @@ def decide_plan(services: Services, workflow_id: str) -> StepResult | None:
         if decided.plan_sha256 not in (None, current):
             raise PlanRejected(f"Plan approval failed: it was for plan {decided.plan_sha256}, not {current}")
         plan = PatchedPlan.from_json(_output(services, run, StepId.APPLY_PATCH))
+        version = _plan(services, run)
+        if not version.is_edited:
+            question = Question("build", decide.build_prompt(plan), intent)
+            return decide.decide(run.id, services.planner.answer(question))
+        _apply_edited(services, run, intent, version)
+        plan = apply_patch.without_patches(version.read(), plan.answer)
         question = Question("build", decide.build_prompt(plan), intent)
-        return decide.decide(run.id, services.planner.answer(question))
+        return decide.decide(run.id, decide.following(services.planner.answer(question), plan))
 
-    return _step(services, workflow_id, StepId.DECIDE, work)
+    def again(run: Run, intent: Intent) -> None:
+        # As for ApplyPatchST: what a failure took back stands again.
+        version = _plan(services, run)
+        if run.retry_count and not run.status.is_terminal and version.is_edited:
+            _apply_edited(services, run, intent, version)
+
+    return _step(services, workflow_id, StepId.DECIDE, work, again)
+
+
+def _plan(services: Services, run: Run) -> Version:
+    """The plan that counts: the compiled one, or what a person made of it."""
+    with services.database.connect() as connection:
+        return plans.current(connection, run.id)
+
+
+def _apply_edited(services: Services, run: Run, intent: Intent, version: Version) -> None:
+    """The compiled plan's patches are taken back, the changed plan's applied."""
+    workspace = patching.workspace_of(services.workspaces, run.id)
+    patching.seed_workspace(workspace, intent)
+    patching.exchange(services.database, workspace, run.id, version.read().patch_plan or [])
+
+
+def _with_terms(services: Services, intent: Intent, result: StepResult) -> StepResult:
+    """The result with its gate's deadline, as the intent or this deployment sets it."""
+    if result.gate is None:
+        return result
+    return replace(result, gate=gate_terms.with_terms(result.gate, intent.constraints, services.gate_ttl_s))
 
 
 def plan_tasks(services: Services, workflow_id: str, retry: int | None = None) -> tuple[Task, ...]:
@@ -100,7 +151,7 @@ def plan_tasks(services: Services, workflow_id: str, retry: int | None = None) -
     """
     with services.database.connect() as connection:
         run = runs.get(connection, workflow_id)
-    with ending_on_failure(services, run):
+    with ending_on_failure(services, run.id):
         with services.database.connect() as connection:
             intent = intents.verified(connection, run.intent_id)
             template = tasks.template(connection, run)
@@ -112,7 +163,7 @@ def tasks_of(
     services: Services, run: Run, intent: Intent, template: Template, failures: Mapping[int, int]
 ) -> tuple[Task, ...]:
     """The tasks of a run whose decision is stored. Raises BudgetExceeded over `maxFanout`."""
-    plan = Plan.from_json(_output(services, run, StepId.COMPILE))
+    plan = _plan(services, run).read()
     decision = _output(services, run, StepId.DECIDE)
     planned = execute.build_tasks(
         run.intent_id,
@@ -153,7 +204,7 @@ def finish(services: Services, workflow_id: str, result: StepResult) -> None:
         run = runs.get(connection, workflow_id)
     if run.status.is_terminal:
         return
-    with ending_on_failure(services, run):
+    with ending_on_failure(services, run.id):
         code = ErrorCode(result.output["errCode"])
         if code is not ErrorCode.NONE:
             failed = sum(task["errCode"] != "NONE" for task in result.output["raw"]["tasks"])
@@ -165,18 +216,17 @@ def finish(services: Services, workflow_id: str, result: StepResult) -> None:
 
 def commit(services: Services, workflow_id: str, result: StepResult) -> None:
     """Keep a step's result: output, artifacts and gate in one transaction."""
-    with services.database.connect() as connection:
-        run = runs.get(connection, workflow_id)
     if result.is_replay:
         return
-    with ending_on_failure(services, run), services.database.connect() as connection:
-        if runs.lock(connection, run.id).status.is_terminal:
+    with ending_on_failure(services, run_id(workflow_id)), services.database.connect() as connection:
+        run = runs.lock(connection, workflow_id)
+        if run.status.is_terminal:
             raise RunEnded(f"run {run.id} ended while {result.step} was working")
         steps.commit(connection, run, result, services.blobs)
 
 
 @contextmanager
-def ending_on_failure(services: Services, run: Run) -> Iterator[None]:
+def ending_on_failure(services: Services, run: str) -> Iterator[None]:
     """Ends the run when its step fails: patches taken back, status and error written, then raised again.
 
     A database that cannot be reached ends nothing: the segment is resumed when it is back.
@@ -186,7 +236,7 @@ def ending_on_failure(services: Services, run: Run) -> Iterator[None]:
     except (psycopg.OperationalError, psycopg.InterfaceError, RunEnded):
         raise
     except Exception as failure:
-        end_run(services, run.id, RunStatus.RETRIES_EXCEEDED, str(failure) or type(failure).__name__)
+        end_run(services, run, RunStatus.RETRIES_EXCEEDED, str(failure) or type(failure).__name__)
         raise
 
 
@@ -214,13 +264,12 @@ def _step(
     work: Callable[[Run, Intent], StepResult],
     again: Callable[[Run, Intent], None] = lambda run, intent: None,
 ) -> StepResult:
-    with services.database.connect() as connection:
-        run = runs.get(connection, workflow_id)
-        earlier = steps.stored(connection, run.id, step)
-    if earlier is None and run.status.is_terminal:
-        raise RunEnded(f"run {run.id} is {run.status}; {step} does not run")
-    with ending_on_failure(services, run):
+    with ending_on_failure(services, run_id(workflow_id)):
         with services.database.connect() as connection:
+            run = runs.get(connection, workflow_id)
+            earlier = steps.stored(connection, run.id, step)
+            if earlier is None and run.status.is_terminal:
+                raise RunEnded(f"run {run.id} is {run.status}; {step} does not run")
             intent = intents.verified(connection, run.intent_id)
             started_at = steps.now(connection)
         if earlier is not None and not _is_superseded(run, earlier):

@@ -6,7 +6,8 @@ finds for itself that nobody has decided (portable profile).
 """
 
 import queue
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -46,6 +47,7 @@ class Gatekeeper:
     is_decided: Callable[[], bool]
     suspend: Callable[[], bool]
     is_ended: Callable[[], bool]
+    """From outside, that is: a run that its own steps end is let finish."""
 
 
 gatekeeper: ContextVar[Gatekeeper | None] = ContextVar("gatekeeper", default=None)
@@ -73,7 +75,7 @@ class SegmentExecutor(Executor):
         self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
     ) -> Iterator[DagsterEvent]:
         """Every event of the segment. Raises Suspended or Ended."""
-        prior = _events_to_replay(plan_context) if plan_context.resume_from_failure else None
+        prior = _step_events(plan_context) if plan_context.resume_from_failure else None
 
         def steps(job_context: PlanExecutionContext, execution_plan: ExecutionPlan) -> Iterator[DagsterEvent]:
             return _run_steps(job_context, execution_plan, self.threads, prior)
@@ -113,11 +115,38 @@ class _Segment:
     running: set[str] = field(default_factory=set)
     held: list[ExecutionStep] = field(default_factory=list)
 
+    def rebuild(self, log: Sequence[DagsterEvent]) -> list[ExecutionStep]:
+        """Replay what earlier segments logged; returns the steps that were in flight when the last one ended.
+
+        They are started again: their rows answer for what they had finished. Dagster's own replay forgets
+        the steps that end without being started, and those that wait for them.
+        """
+        skipped = {event.step_key for event in log if event.is_step_skipped}
+        self._settle(skipped)
+        for event in _to_replay(log):
+            self.active.handle_event(event)
+            self._settle(skipped)
+        return list(self.active.rebuild_from_events([]))
+
+    def _settle(self, skipped: Collection[str | None]) -> None:
+        while steps := self.active.get_steps_to_skip():
+            for step in steps:
+                if step.key not in skipped:  # else the log says so already
+                    DagsterEvent.step_skipped_event(self.job_context.for_step(step))
+                self.active.mark_skipped(step.key)
+        while steps := self.active.get_steps_to_abandon():
+            for step in steps:
+                self.active.mark_abandoned(step.key)
+        self.active.get_steps_to_execute()
+
     def start(self, step: ExecutionStep) -> None:
         """Start a step on a thread, or hold it when its gate is undecided."""
         if GATE_TAG in step.tags and self.keeper is not None and not self.keeper.is_decided():
             self.held.append(step)
-            return
+        else:
+            self._submit(step)
+
+    def _submit(self, step: ExecutionStep) -> None:
         self.running.add(step.key)
         context = self.job_context.for_step(step, self.active.get_known_state())
         self.pool.submit(self._work, step.key, context)
@@ -135,9 +164,11 @@ class _Segment:
         if self.keeper.suspend():
             self.active.mark_interrupted()
             raise Suspended
+        self.check_ended()
+        # Decided meanwhile, or over without a decision: the steps find out which, and none is held twice.
         steps, self.held = self.held, []
         for step in steps:
-            self.start(step)
+            self._submit(step)
 
     def next_events(self) -> Iterator[DagsterEvent]:
         """Wait for an event and take all that are there. Raises Ended when the run was ended meanwhile."""
@@ -158,6 +189,10 @@ class _Segment:
             except queue.Empty:
                 return
 
+    def rest(self, seconds: float) -> None:
+        """Wait for a retry's time; nothing runs that could say anything."""
+        threading.Event().wait(seconds)
+
     def check_ended(self) -> None:
         """Raise Ended when the run was ended from outside or this process was asked to stop."""
         if self.active.check_for_interrupts() or (self.keeper is not None and self.keeper.is_ended()):
@@ -173,40 +208,63 @@ def _run_steps(
 ) -> Iterator[DagsterEvent]:
     with (
         ThreadPoolExecutor(threads, thread_name_prefix="step") as pool,
-        execution_plan.start(retry_mode=job_context.retry_mode, max_concurrent=threads) as active,
+        # The limit is kept here, not there: a log tells of more steps at once when it had more threads.
+        execution_plan.start(retry_mode=job_context.retry_mode) as active,
     ):
         segment = _Segment(job_context, active, pool, gatekeeper.get())
-        # Steps that were in flight when the last segment ended are started again: their rows answer for
-        # what they had finished.
-        again = [] if prior is None else active.rebuild_from_events(prior)
-        for step in again:
-            segment.start(step)
+        ready = [] if prior is None else segment.rebuild(prior)
         yield from active.plan_events_iterator(job_context)
         while not active.is_complete:
             room = threads - len(segment.running)
-            for step in active.get_steps_to_execute(limit=room) if room > 0 else []:
+            ready += active.get_steps_to_execute(limit=room)
+            for step in ready[:room]:
                 segment.start(step)
+            del ready[:room]
+            pause = active.sleep_interval()  # type: ignore[no-untyped-call]
             if segment.running:
                 yield from segment.next_events()
-            elif segment.held:
+            elif segment.held and not ready and not pause:
                 segment.release_or_suspend()
             else:
                 segment.check_ended()
-                active.sleep_til_ready()
+                segment.rest(min(max(pause, 0), _CHECK_SECONDS))
             yield from active.plan_events_iterator(job_context)
 
 
-_REPLAYED = {
+_STARTS = (DagsterEventType.STEP_START, DagsterEventType.STEP_RESTARTED)
+_STEP_EVENTS = {
+    *_STARTS,
     DagsterEventType.STEP_OUTPUT,
     DagsterEventType.STEP_SUCCESS,
     DagsterEventType.STEP_FAILURE,
+    DagsterEventType.STEP_SKIPPED,
     DagsterEventType.STEP_UP_FOR_RETRY,
 }
 
 
-def _events_to_replay(plan_context: PlanOrchestrationContext) -> list[DagsterEvent]:
-    """The log's events of steps that ended. A step cut off half-way starts over, so its outputs are left out."""
-    log = plan_context.instance.all_logs(plan_context.run_id, of_type=_REPLAYED)
-    events = [record.dagster_event for record in log if record.dagster_event is not None]
-    ended = {event.step_key for event in events if event.is_step_success or event.is_step_failure}
-    return [event for event in events if event.step_key in ended or event.is_step_up_for_retry]
+def _step_events(plan_context: PlanOrchestrationContext) -> list[DagsterEvent]:
+    log = plan_context.instance.all_logs(plan_context.run_id, of_type=_STEP_EVENTS)
+    return [record.dagster_event for record in log if record.dagster_event is not None]
+
+
+def _to_replay(log: Sequence[DagsterEvent]) -> list[DagsterEvent]:
+    """Of a step that ended, what its last start led to; of one cut off half-way, only that it was tried before.
+
+    A step may have been started several times: by its retry policy, and by each segment that was lost.
+    """
+    starts = {event.step_key: at for at, event in enumerate(log) if event.event_type in _STARTS}
+    ended = {event.step_key for event in log if event.is_step_success or event.is_step_failure}
+    replayed = []
+    for at, event in enumerate(log):
+        started = starts.get(event.step_key, -1)
+        if event.step_key in ended:
+            if at > started and not event.is_step_up_for_retry:
+                replayed.append(event)
+        elif event.is_step_up_for_retry:
+            replayed.append(event if at > started else _without_delay(event))
+    return replayed
+
+
+def _without_delay(event: DagsterEvent) -> DagsterEvent:
+    """A retry whose delay is over: it has been started since."""
+    return event._replace(event_specific_data=event.step_retry_data._replace(seconds_to_wait=None))

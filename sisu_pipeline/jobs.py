@@ -5,7 +5,7 @@ from typing import Any
 import dagster as dg
 
 from sisu_pipeline import commands
-from sisu_pipeline.assets import INTENTS, MATERIALIZED
+from sisu_pipeline.assets import MATERIALIZED
 from sisu_pipeline.contracts.gate import PlanApprovalRequest, PlanRejectionRequest
 from sisu_pipeline.contracts.intent import Intent, RunRequest
 from sisu_pipeline.services import services
@@ -13,7 +13,6 @@ from sisu_pipeline.services import services
 intent_workflow = dg.define_asset_job(
     "intent_workflow",
     selection=dg.AssetSelection.assets(*MATERIALIZED).without_checks(),
-    partitions_def=INTENTS,
     description="One intent: CompileST, ApplyPatchST, a person's decision, DecideST, ExecuteST.",
 )
 

@@ -1,13 +1,13 @@
 """The four steps as Dagster ops: one-line doors onto `execution`. Op names are the step names (seed §1)."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import dagster as dg
 
 from sisu_pipeline import execution, fan_out, metadata, ownership
 from sisu_pipeline.contracts.steps import StepId
-from sisu_pipeline.services import services
+from sisu_pipeline.services import Services, services
 from sisu_pipeline.steps.result import StepResult
 
 GATE_TAG = "sisu/gate"
@@ -15,6 +15,9 @@ ROWS = "rows"
 SHARDS = "shards"
 
 _ROW = dg.Out(io_manager_key=ROWS)
+_GATED_ROW = dg.Out(io_manager_key=ROWS, is_required=False)
+
+_GatedStep = Callable[[Services, str], StepResult | None]
 
 
 def _enter(context: dg.OpExecutionContext) -> str:
@@ -32,28 +35,33 @@ def compile_st(context: dg.OpExecutionContext) -> StepResult:
 @dg.op(
     name=StepId.APPLY_PATCH.value,
     ins={"compiled_intent": dg.In(dg.Nothing)},
-    out=_ROW,
-    description="Apply the plan's patches reversibly and open the plan gate.",
+    out=_GATED_ROW,
+    tags={GATE_TAG: "ask-user"},
+    description="Apply the plan's patches reversibly and open the plan gate. Waits when the plan asks something.",
 )
-def apply_patch_st(context: dg.OpExecutionContext) -> StepResult:
-    return execution.apply_patches(services(), _enter(context))
+def apply_patch_st(context: dg.OpExecutionContext) -> Iterator[dg.Output[StepResult]]:
+    yield from _behind_a_gate(context, execution.apply_patches)
 
 
 @dg.op(
     name=StepId.DECIDE.value,
     ins={"patched_plan": dg.In(dg.Nothing), "plan_approval": dg.In(dg.Nothing)},
-    out=dg.Out(io_manager_key=ROWS, is_required=False),
+    out=_GATED_ROW,
     tags={GATE_TAG: "approve-plan"},
     description="Turn the plan a person approved into what to execute. Waits at the gate; costs nothing there.",
 )
 def decide_st(context: dg.OpExecutionContext) -> Iterator[dg.Output[StepResult]]:
+    yield from _behind_a_gate(context, execution.decide_plan)
+
+
+def _behind_a_gate(context: dg.OpExecutionContext, step: _GatedStep) -> Iterator[dg.Output[StepResult]]:
     workflow_id = _enter(context)
-    result = execution.decide_plan(services(), workflow_id)
-    # Only where no executor holds this step at the gate (portable profile) is there nothing to decide yet.
+    result = step(services(), workflow_id)
+    # Only where no executor holds this step at its gate (portable profile) is there nothing to do yet.
     while result is None and not ownership.suspend(services().database, workflow_id):
-        result = execution.decide_plan(services(), workflow_id)
+        result = step(services(), workflow_id)
     if result is None:
-        context.log.info("Nobody has decided yet: skipped here; the run after the decision goes on.")
+        context.log.info("Nobody has passed the gate yet: skipped here; the run after the decision goes on.")
         return
     yield dg.Output(result)
 

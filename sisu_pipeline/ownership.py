@@ -1,6 +1,7 @@
 """Which Dagster run may work on an intent, and how it lets go at a gate (design §2)."""
 
-from resources.database import Connection, Database
+from resources.database import Database
+from sisu_pipeline.contracts.steps import StepId
 from sisu_pipeline.status import RunStatus
 from sisu_pipeline.store import gates, runs
 from sisu_pipeline.store.runs import Run
@@ -22,35 +23,35 @@ def enter(database: Database, workflow_id: str, dagster_run_id: str) -> Run:
     A finished intent may be entered by anyone: its steps answer from their rows. Raises NotOwner, NotFound.
     """
     with database.connect() as connection:
+        run = runs.get(connection, workflow_id)
+        if run.status is RunStatus.RUNNING and run.dagster_run_id == dagster_run_id:
+            return run  # every step after the first: nothing to write
         run = runs.lock(connection, workflow_id)
         if run.status.is_terminal:
             return run
         owned = runs.claim(connection, workflow_id, dagster_run_id)
-        if owned is None and _is_decided(connection, run):
+        if owned is None and gates.is_passed(connection, run):
             # Portable profile: the planning run has ended at the gate; this is the run that follows it.
             owned = runs.hand_over(connection, workflow_id, dagster_run_id)
         if owned is None:
             raise NotOwner(run)
         if owned.status is RunStatus.RUNNING:
             return owned
-        if owned.status is RunStatus.WAITING_INPUT and not _is_decided(connection, owned):
+        if owned.status is RunStatus.WAITING_INPUT and not gates.is_passed(connection, owned):
             return owned
         return runs.move(connection, owned, RunStatus.RUNNING)
 
 
 def suspend(database: Database, workflow_id: str) -> bool:
-    """Let go at an undecided gate: status `waiting_input`, the next segment to come. False when decided meanwhile.
+    """Let go at a closed gate: status `waiting_input`, the next segment to come. False if it was passed meanwhile.
 
     The run's row is locked by this and by every decision, so one of the two always sees the other.
     """
     with database.connect() as connection:
         run = runs.lock(connection, workflow_id)
-        if _is_decided(connection, run) or run.status.is_terminal:
+        if gates.is_passed(connection, run) or run.status.is_terminal:
             return False
         if run.status is not RunStatus.WAITING_INPUT:
-            runs.move(connection, run, RunStatus.WAITING_INPUT, next_action="APPROVE_PLAN", next_segment=True)
+            action = "ANSWER" if run.last_step == StepId.COMPILE else "APPROVE_PLAN"
+            runs.move(connection, run, RunStatus.WAITING_INPUT, next_action=action, next_segment=True)
         return True
-
-
-def _is_decided(connection: Connection, run: Run) -> bool:
-    return gates.decision(connection, run.id) is not None

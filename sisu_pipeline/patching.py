@@ -51,19 +51,32 @@ def seed_workspace(workspace: Workspace, intent: Intent) -> None:
 
 
 def apply(
-    database: Database, workspace: Workspace, run_id: str, patches: list[PlanPatch]
+    database: Database,
+    workspace: Workspace,
+    run_id: str,
+    patches: list[PlanPatch],
+    step: StepId = StepId.APPLY_PATCH,
 ) -> tuple[AppliedPatch, ...]:
     """Apply the patches in order. Raises PathNotAllowed or PatchMismatch; earlier patches stay for rollback."""
-    return tuple(_apply_one(database, workspace, run_id, index, patch) for index, patch in enumerate(patches))
+    return tuple(_apply_one(database, workspace, run_id, step, index, patch) for index, patch in enumerate(patches))
 
 
-def roll_back(database: Database, workspace: Workspace, run_id: str) -> int:
-    """Take back every patch of the run, the last first; returns how many. Safe to repeat.
+def exchange(database: Database, workspace: Workspace, run_id: str, patches: list[PlanPatch]) -> None:
+    """Take ApplyPatchST's patches back and apply those of the plan a person made of it. Safe to repeat.
+
+    Raises PathNotAllowed or PatchMismatch; what was applied stays for rollback.
+    """
+    roll_back(database, workspace, run_id, StepId.APPLY_PATCH)
+    apply(database, workspace, run_id, patches, StepId.DECIDE)
+
+
+def roll_back(database: Database, workspace: Workspace, run_id: str, step: StepId | None = None) -> int:
+    """Take back every patch of the run (or of one step), the last first; returns how many. Safe to repeat.
 
     Raises PatchMismatch when a file was changed by someone else since.
     """
     with database.connect() as connection:
-        rows = connection.execute(query("patches.to_roll_back"), {"run_id": run_id}).fetchall()
+        rows = connection.execute(query("patches.to_roll_back"), {"run_id": run_id, "step_id": step}).fetchall()
     if rows:
         workspace.create()
     for row in rows:
@@ -73,8 +86,10 @@ def roll_back(database: Database, workspace: Workspace, run_id: str) -> int:
     return len(rows)
 
 
-def _apply_one(database: Database, workspace: Workspace, run_id: str, index: int, patch: PlanPatch) -> AppliedPatch:
-    key = {"run_id": run_id, "step_id": StepId.APPLY_PATCH, "patch_index": index}
+def _apply_one(
+    database: Database, workspace: Workspace, run_id: str, step: StepId, index: int, patch: PlanPatch
+) -> AppliedPatch:
+    key = {"run_id": run_id, "step_id": step, "patch_index": index}
     before = workspace.read(patch.target_path)
     after = patch.postimage_content.encode()
     with database.connect() as connection:
@@ -130,6 +145,7 @@ __all__ = [
     "PathNotAllowed",
     "WorkspaceFilesInvalid",
     "apply",
+    "exchange",
     "intent_files",
     "roll_back",
     "seed_workspace",

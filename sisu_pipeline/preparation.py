@@ -7,6 +7,7 @@ from resources.database import Database
 from resources.sandbox.factory import open_sandbox
 from resources.sandbox.memory_receipts import MemoryReceipts
 from resources.sandbox.port import SandboxHealth
+from sisu_pipeline.sandboxes import e2b_settings
 from sisu_pipeline.settings import Settings, child_environment
 
 
@@ -51,13 +52,12 @@ def check_sandbox(settings: Settings) -> SandboxHealth:
 
     Raises SandboxUnavailable: a stack whose tasks could not run does not start.
     """
-    key = settings.e2b_api_key
     sandbox = open_sandbox(
         settings.sbx_mode,
         settings.sbx_provider,
         home=settings.home,
         receipts=MemoryReceipts(),
-        e2b_api_key=key.get_secret_value() if key else None,
+        e2b=e2b_settings(settings, None),
     )
 
     async def ask() -> SandboxHealth:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 from dagster._core.definitions.job_base import InMemoryJob
-from dagster._core.events import DagsterEvent, EngineEventData, RunFailureReason
+from dagster._core.events import DagsterEvent, DagsterEventType, EngineEventData, RunFailureReason
 from dagster._core.execution.api import ExecuteRunWithPlanIterable, _get_execution_plan_from_run
 from dagster._core.execution.context.system import PlanOrchestrationContext
 from dagster._core.execution.context_creation_job import (
@@ -87,7 +87,7 @@ def _segment(job_context: PlanOrchestrationContext, execution_plan: ExecutionPla
         yield DagsterEvent.job_resumed(job_context)
     else:
         yield DagsterEvent.engine_event(job_context, "Taken over from a worker that was lost.", EngineEventData())
-    failed: list[DagsterEvent] = []
+    failed = _failures_before(job_context) if job_context.resume_from_failure else []
     try:
         for event in job_context.executor.execute(job_context, execution_plan):
             if event.is_step_failure:
@@ -102,11 +102,25 @@ def _segment(job_context: PlanOrchestrationContext, execution_plan: ExecutionPla
         error = serializable_error_info_from_exc_info(sys.exc_info())
         yield _failure(job_context, "The segment failed.", None, error)
     else:
-        if failed:
+        if failed and _was_ended():
+            # The steps that failed were the ones that found the run ended.
+            yield DagsterEvent.job_canceled(job_context, None)
+        elif failed:
             keys = [event.step_key for event in failed]
             yield _failure(job_context, f"Steps failed: {keys}.", failed[0], None)
         else:
             yield DagsterEvent.job_success(job_context)
+
+
+def _was_ended() -> bool:
+    keeper = gatekeeper.get()
+    return keeper is not None and keeper.is_ended()
+
+
+def _failures_before(job_context: PlanOrchestrationContext) -> list[DagsterEvent]:
+    """The steps that had failed before this segment: they fail the run as those of this one do."""
+    log = job_context.instance.all_logs(job_context.run_id, of_type=DagsterEventType.STEP_FAILURE)
+    return [record.dagster_event for record in log if record.dagster_event is not None]
 
 
 def _failure(

@@ -14,6 +14,7 @@ from sisu_pipeline import ownership, run_driver
 from sisu_pipeline.event_buffer import BufferedEventLogStorage
 from sisu_pipeline.executor import Gatekeeper
 from sisu_pipeline.services import services
+from sisu_pipeline.status import RunStatus
 from sisu_pipeline.store import gates, runs
 from sisu_pipeline.store.errors import NotFound
 from sql import query
@@ -44,12 +45,13 @@ def run_segment(dagster_run_id: str) -> None:
             return
         workflow_id = run.tags.get(PARTITION_NAME_TAG)
         if workflow_id is None:
-            run_driver.drive(instance(), repository(), dagster_run_id, None)
+            run_driver.drive(instance(), repository(), dagster_run_id, _job_keeper(dagster_run_id))
             return
         database = services().database
         with holding(database, workflow_id), _event_batches():
             _enter(database, workflow_id, dagster_run_id)
-            run_driver.drive(instance(), repository(), dagster_run_id, _gatekeeper(database, workflow_id))
+            keeper = _gatekeeper(database, workflow_id, dagster_run_id)
+            run_driver.drive(instance(), repository(), dagster_run_id, keeper)
 
 
 @contextmanager
@@ -76,13 +78,25 @@ def _enter(database: Database, workflow_id: str, dagster_run_id: str) -> None:
         return
 
 
-def _gatekeeper(database: Database, workflow_id: str) -> Gatekeeper:
+def _gatekeeper(database: Database, workflow_id: str, dagster_run_id: str) -> Gatekeeper:
     def is_decided() -> bool:
         with database.connect() as connection:
-            return gates.decision(connection, runs.get(connection, workflow_id).id) is not None
+            return gates.is_passed(connection, runs.get(connection, workflow_id))
 
     def is_ended() -> bool:
         with database.connect() as connection:
-            return runs.get(connection, workflow_id).status.is_terminal
+            if runs.get(connection, workflow_id).status is RunStatus.CANCELED:
+                return True
+        return _is_canceling(dagster_run_id)
 
     return Gatekeeper(is_decided, lambda: ownership.suspend(database, workflow_id), is_ended)
+
+
+def _job_keeper(dagster_run_id: str) -> Gatekeeper:
+    """A job that is no intent's has no gate; it can be ended all the same."""
+    return Gatekeeper(lambda: True, lambda: False, lambda: _is_canceling(dagster_run_id))
+
+
+def _is_canceling(dagster_run_id: str) -> bool:
+    run = instance().get_run_by_id(dagster_run_id)
+    return run is None or run.status in (dg.DagsterRunStatus.CANCELING, dg.DagsterRunStatus.CANCELED)

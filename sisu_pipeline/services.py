@@ -26,6 +26,8 @@ class Services:
     """True when tasks go to `sbxQ`; False in the portable profile, where a step runs its own tasks."""
     api_url: str = "http://127.0.0.1:3001"
     """Where a person's browser finds the API: links in Dagster's metadata lead there."""
+    gate_ttl_s: int = 3600
+    """How long a gate waits when its intent does not say."""
 
 
 def open_services(configuration: Settings) -> Services:
@@ -39,6 +41,7 @@ def open_services(configuration: Settings) -> Services:
         app_version=configuration.dbos__appversion,
         api_url=f"http://127.0.0.1:{configuration.port}",
         queues_tasks=configuration.sisu_profile == "warm",
+        gate_ttl_s=configuration.hitl_plan_approval_timeout_s,
     )
 
 

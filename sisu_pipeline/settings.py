@@ -4,9 +4,9 @@ import os
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
 _OURS = ("SISU_", "SBX_", "OC_", "INTENT_QUEUE_", "HITL_", "CHAOS_", "DBOS__")
 _READ_BY_OTHERS = frozenset({"DBOS__VMID", "DBOS__APPID", "DBOS__CLOUD"})
@@ -25,6 +25,8 @@ class Settings(BaseModel):
     port: int = Field(default=3001, ge=1, le=65535)
     admin_port: int = Field(default=3002, ge=1, le=65535)
     sisu_host: str = "127.0.0.1"
+    sisu_token: SecretStr | None = None
+    sisu_dagster_url: str | None = Field(default=None, pattern=r"^https?://[^\s\"<>]+$")
     sisu_home: Path = Path(".sisu")
     database_url: SecretStr | None = None
     dbos__appversion: str = Field(default="v1", min_length=1)
@@ -40,7 +42,15 @@ class Settings(BaseModel):
     sbx_default_timeout_ms: int = Field(default=300_000, ge=1)
     sbx_default_net: bool = False
     e2b_api_key: SecretStr | None = None
+    e2b_api_url: str | None = Field(default=None, pattern=r"^https?://\S+$")
+    e2b_sandbox_url: str | None = Field(default=None, pattern=r"^https?://\S+$")
+    e2b_deployment: str | None = Field(default=None, min_length=1, max_length=100)
+    e2b_concurrency: int = Field(default=20, ge=1)
+    e2b_creates_per_second: float = Field(default=1.0, gt=0, le=1000)
+    e2b_longest_life_s: int = Field(default=3600, ge=60, le=86_400)
     hitl_plan_approval_timeout_s: int = Field(default=3600, ge=1, le=86_400)
+    sisu_escalation_url: SecretStr | None = None
+    sisu_escalation_secret: SecretStr | None = None
     chaos_sleep_execute: int = Field(default=0, ge=0)
 
     intent_queue_concurrency: int = Field(default=50, ge=0)
@@ -52,7 +62,15 @@ class Settings(BaseModel):
     sbx_queue_rate_limit_per_period: int = Field(default=10_000, ge=0)
     sbx_queue_rate_limit_period_sec: float = Field(default=60, gt=0)
 
-    @field_validator("sisu_home", "database_url", "sisu_blob_store", mode="before")
+    @field_validator(
+        "sisu_home",
+        "database_url",
+        "sisu_blob_store",
+        "sisu_token",
+        "sisu_escalation_url",
+        "sisu_escalation_secret",
+        mode="before",
+    )
     @classmethod
     def _is_given(cls, value: object) -> object:
         """An empty place would mean the working directory, or libpq's own default server."""
@@ -67,10 +85,25 @@ class Settings(BaseModel):
             raise ValueError("it must begin with postgresql://")
         return value
 
+    @model_validator(mode="after")
+    def _escalation_is_signed(self) -> Self:
+        """A webhook that cannot tell our messages from anybody's is worth nothing."""
+        if (self.sisu_escalation_url is None) != (self.sisu_escalation_secret is None):
+            raise ValueError("SISU_ESCALATION_URL and SISU_ESCALATION_SECRET go together")
+        url = self.sisu_escalation_url
+        if url is not None and not url.get_secret_value().startswith(("https://", "http://")):
+            raise ValueError("SISU_ESCALATION_URL must begin with https:// or http://")
+        return self
+
     @property
     def home(self) -> Path:
         """The data folder, absolute: embedded Postgres, workspaces, blobs, logs."""
         return self.sisu_home.expanduser().resolve()
+
+    @property
+    def dagster_url(self) -> str:
+        """Where people's browsers find Dagster's own pages."""
+        return (self.sisu_dagster_url or f"http://127.0.0.1:{self.admin_port}").rstrip("/")
 
     @property
     def workspaces(self) -> Path:
@@ -104,7 +137,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     try:
         return Settings.model_validate(known)
     except ValidationError as error:
-        lines = [f"{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors()]
+        lines = [": ".join([*(str(part).upper() for part in e["loc"]), e["msg"]]) for e in error.errors()]
         raise SettingsError("malformed settings: " + "; ".join(sorted(lines))) from None
 
 

@@ -9,10 +9,10 @@ from typing import Generic, TypeVar
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
-from resources.sandbox.factory import open_sandbox
 from resources.sandbox.port import Chunk, Sandbox
 from resources.sandbox.receipts import PostgresReceipts
 from sisu_pipeline.contracts.sandbox import SandboxResult
+from sisu_pipeline.sandboxes import open_configured
 from sisu_pipeline.services import services
 from sisu_pipeline.settings import Settings, settings
 from sisu_pipeline.steps.execute import Task
@@ -63,9 +63,13 @@ class TaskService:
 
     sandbox: Sandbox
     store: TaskStore
+    delay_s: float = 0
+    """A lab's pause before every task (seed L13): time to kill somebody while all are under way."""
 
     async def run(self, run_id: str, task: Task) -> SandboxResult:
         """One task to its committed result."""
+        if self.delay_s:
+            await asyncio.sleep(self.delay_s)
         return await run_task(self.sandbox, self.store, run_id, task, _ignore)
 
 
@@ -75,16 +79,9 @@ async def open_task_service(configuration: Settings) -> AsyncIterator[TaskServic
     async with AsyncConnectionPool(
         services().database.url, min_size=1, max_size=4, kwargs={"row_factory": dict_row}, open=False
     ) as pool:
-        key = configuration.e2b_api_key
-        sandbox = open_sandbox(
-            configuration.sbx_mode,
-            configuration.sbx_provider,
-            home=configuration.home,
-            receipts=PostgresReceipts(pool),
-            e2b_api_key=key.get_secret_value() if key else None,
-        )
+        sandbox = open_configured(configuration, services().database, PostgresReceipts(pool))
         try:
-            yield TaskService(sandbox, task_store())
+            yield TaskService(sandbox, task_store(), configuration.chaos_sleep_execute / 1000)
         finally:
             await sandbox.close()
 

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+from resources.sandbox.e2b.settings import E2bSettings
 from resources.sandbox.local.host import LocalSettings
 from resources.sandbox.local.selftest import open_local
 from resources.sandbox.mock import MockSandbox
-from resources.sandbox.port import Sandbox, SandboxUnavailable, UriResolver
+from resources.sandbox.port import Sandbox, SandboxUnavailable, UriResolver, Wanted
 from resources.sandbox.receipts import Receipts
 
 
@@ -15,14 +16,16 @@ def open_sandbox(
     *,
     home: Path,
     receipts: Receipts,
-    e2b_api_key: str | None = None,
+    e2b: E2bSettings | None = None,
     resolve_uri: UriResolver | None = None,
+    wanted: Wanted | None = None,
     local: LocalSettings | None = None,
 ) -> Sandbox:
     """The sandbox of `mode` (mock, live) and, when live, `provider` (local, e2b).
 
     `home` is the data folder; the local provider uses `<home>/sandbox` unless `local` says otherwise, and runs
-    its self-test here. Reads no environment. Raises SandboxUnavailable.
+    its self-test here. `wanted` tells the e2b provider's sweeper which sandboxes are orphans. Reads no
+    environment. Raises SandboxUnavailable.
     """
     if mode not in ("mock", "live"):
         raise SandboxUnavailable(f"SBX_MODE must be mock or live, not {mode!r}")
@@ -32,6 +35,9 @@ def open_sandbox(
         return MockSandbox(receipts)
     if provider == "local":
         return open_local(local or LocalSettings(home=home / "sandbox"), resolve_uri)
-    if not e2b_api_key:
+    if e2b is None or not e2b.api_key:
         raise SandboxUnavailable("SBX_PROVIDER=e2b needs E2B_API_KEY; set it, or use SBX_PROVIDER=local")
-    raise SandboxUnavailable("SBX_PROVIDER=e2b is not part of this version; use SBX_PROVIDER=local")
+    # Imported only where it is used: the SDK takes a third of a second.
+    from resources.sandbox.e2b.provider import E2bSandbox
+
+    return E2bSandbox(e2b, resolve_uri, wanted)

@@ -40,6 +40,15 @@ class InFlight:
                 return await asyncio.shield(running.outcome)
         return None
 
+    async def join(self, task_key: str, idempotency_key: str | None) -> SandboxResult | None:
+        """The result of the execution with that idempotency key; None when the caller is to execute it."""
+        while idempotency_key is not None and self.is_running(task_key, idempotency_key):
+            # None: that run was cancelled while we waited, and another waiter may already have replaced it.
+            adopted = await self.adopt(task_key, idempotency_key)
+            if adopted is not None:
+                return adopted
+        return None
+
     def is_running(self, task_key: str, idempotency_key: str) -> bool:
         """Whether an execution of `task_key` with that idempotency key is there to adopt."""
         return any(one.idempotency_key == idempotency_key for one in self._running.get(task_key, []))

@@ -1,6 +1,6 @@
 """The sandbox port: what the engine asks of every provider, and nothing about how they do it."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -42,6 +42,12 @@ ChunkSink = Callable[[Chunk], None]
 
 UriResolver = Callable[[str], Awaitable[bytes]]
 """Fetches the content of an input file named by `uri`. Raises LookupError when there is no such content."""
+
+TaskRef = tuple[str, str]
+"""A run id and a task key."""
+
+Wanted = Callable[[Collection[TaskRef]], Awaitable[Collection[TaskRef]]]
+"""Which of these tasks still have a run that waits for their result; the sandboxes of others are orphans."""
 
 
 @dataclass(frozen=True)

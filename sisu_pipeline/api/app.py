@@ -8,7 +8,7 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
-from sisu_pipeline.api import artifacts, errors, events, gates, intents, operations, ops, runs, session
+from sisu_pipeline.api import artifacts, errors, events, gates, intents, operations, ops, pages, runs, session
 from sisu_pipeline.api.access import Access
 from sisu_pipeline.api.feed import RunFeed
 from sisu_pipeline.api.openapi import DocumentedApp
@@ -20,7 +20,7 @@ from sisu_pipeline.settings import Settings
 HEARTBEAT_S = 15.0
 _ASSETS = "/docs/assets"
 # Pages and files that say nothing about any run, and the way in.
-_OPEN = ("/healthz", "/session/cookie")
+_OPEN = ("/", "/assets/*", "/healthz", "/session/cookie")
 
 
 def create_app(services: Services, *, settings: Settings, heartbeat_s: float = HEARTBEAT_S) -> FastAPI:
@@ -48,7 +48,7 @@ def create_app(services: Services, *, settings: Settings, heartbeat_s: float = H
     app.add_exception_handler(HTTPException, _answer)
     app.add_exception_handler(Exception, _answer)
     # Not `include_router`: it would wrap each Door and match paths by its own pattern.
-    for module in (session, intents, gates, operations, events, runs, artifacts, ops):
+    for module in (pages, session, intents, gates, operations, events, runs, artifacts, ops):
         app.router.routes.extend(module.router.routes)
     _serve_docs(app)
     return app

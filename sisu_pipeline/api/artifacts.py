@@ -8,7 +8,8 @@ from fastapi import APIRouter, Request, Response
 from starlette.convertors import Convertor, register_url_convertor
 
 from resources.database import Row
-from sisu_pipeline.api.errors import Door, documented
+from sisu_pipeline.api.door import Door
+from sisu_pipeline.api.errors import documented
 from sisu_pipeline.api.query import PlainRequest
 from sisu_pipeline.api.rooms import RoomsOf
 from sisu_pipeline.store import artifacts

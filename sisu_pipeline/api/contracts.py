@@ -7,7 +7,7 @@ from pydantic import Field, PlainSerializer, WithJsonSchema
 
 from sisu_pipeline.contracts.access import Role
 from sisu_pipeline.contracts.base import Contract
-from sisu_pipeline.contracts.gate import Decision
+from sisu_pipeline.contracts.gate import Decision, TimeoutOutcome
 from sisu_pipeline.contracts.steps import StepId
 from sisu_pipeline.status import RunStatus
 
@@ -17,7 +17,7 @@ def iso(time: datetime) -> str:
     return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _absent(value: object) -> bool:
+def absent(value: object) -> bool:
     return value is None
 
 
@@ -57,12 +57,20 @@ class RunStarted(Contract):
     is_replay: bool
 
 
+class Approvals(Contract):
+    """How many people have approved, of how many that must."""
+
+    given: Count
+    required: Count
+
+
 class Approved(Contract):
-    """The approval that stands; on a repeat, the first one's time."""
+    """The approval that stands; on a repeat, the first one's time. With `approvals`, others must still join it."""
 
     accepted: Literal[True] = True
     run_id: str
     approved_at: Time
+    approvals: Approvals | None = Field(default=None, exclude_if=absent)
 
 
 class Operated(Contract):
@@ -80,6 +88,15 @@ class Rejected(Contract):
     accepted: Literal[True] = True
     run_id: str
     rejected_at: Time
+
+
+class Answered(Contract):
+    """The answer that stands; on a repeat, the first one's time."""
+
+    accepted: Literal[True] = True
+    run_id: str
+    gate_key: str
+    answered_at: Time
 
 
 class RecipeRef(Contract):
@@ -111,15 +128,17 @@ class ArtifactView(Contract):
     step_id: str
     task_key: str
     size_bytes: Count
-    inline: Any = Field(default=None, exclude_if=_absent)
+    inline: Any = Field(default=None, exclude_if=absent)
 
 
 class GateView(Contract):
-    """The plan gate: what a person is asked to decide about."""
+    """The plan gate: what a person is asked to decide about; `planSha256` is of the plan as it is now."""
 
     gate_key: str
     plan_sha256: str = Field(alias="planSha256")
     opened_at: Time
+    deadline_at: Time | None = Field(default=None, exclude_if=absent)
+    on_timeout: TimeoutOutcome | None = Field(default=None, exclude_if=absent)
 
 
 class DecisionView(Contract):
@@ -135,7 +154,7 @@ class DecisionView(Contract):
 class TaskCounts(Contract):
     """How far the fan-out is; `total` is absent before the decision says what to execute."""
 
-    total: int | None = Field(default=None, exclude_if=_absent)
+    total: int | None = Field(default=None, exclude_if=absent)
     finished: Count
     failed: Count
 
@@ -148,8 +167,8 @@ class RunHead(Contract):
     intent_id: str
     status: RunStatus
     last_step: StepId | None
-    error: str | None = Field(default=None, exclude_if=_absent)
-    next_action: str | None = Field(default=None, exclude_if=_absent)
+    error: str | None = Field(default=None, exclude_if=absent)
+    next_action: str | None = Field(default=None, exclude_if=absent)
     retry_count: Count
     recipe_ref: RecipeRef
     recipe_hash: str

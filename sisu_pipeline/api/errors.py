@@ -2,24 +2,31 @@
 
 import json
 import logging
-import re
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import psycopg
 from fastapi import Request, Response
-from fastapi.routing import APIRoute
 from psycopg_pool import PoolClosed, PoolTimeout
 from pydantic.alias_generators import to_camel
 from starlette.exceptions import HTTPException
 
 from sisu_pipeline.api.contracts import Detail, InternalError, Problem
-from sisu_pipeline.api.guard import is_foreign
 from sisu_pipeline.api.reply import reply
 from sisu_pipeline.canonical import canonical_json
+from sisu_pipeline.plan_edit import EditRefused
 from sisu_pipeline.policy import PolicyViolation
 from sisu_pipeline.status import IllegalTransition
-from sisu_pipeline.store.errors import DecisionConflict, Drift, IdentityDrift, NotFound
+from sisu_pipeline.steps.gate_terms import ConstraintInvalid
+from sisu_pipeline.store.errors import (
+    AnswerInvalid,
+    DecisionConflict,
+    DecisionForbidden,
+    DedupeConflict,
+    Drift,
+    IdentityDrift,
+    NotFound,
+)
 
 MAX_DETAILS = 100
 _MAX_TEXT = 500
@@ -44,29 +51,6 @@ class Refusal(Exception):
         self.headers: dict[str, str] = {}
 
 
-class Door(APIRoute):
-    """A route: whatever its handler raises becomes an answer of the lattice."""
-
-    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
-        super().__init__(path, endpoint, **{**options, "operation_id": endpoint.__name__})
-        # Starlette ends its patterns with `$`, which also matches before a line break: `/healthz%0A`.
-        self.path_regex = re.compile(self.path_regex.pattern.removesuffix("$") + r"\Z")
-
-    def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]
-        """FastAPI's handler, guarded."""
-        handler = super().get_route_handler()
-
-        async def guarded(request: Request) -> Response:
-            try:
-                if is_foreign(request):
-                    raise Refusal(403, "foreign_origin", "only this machine and its own pages may ask")
-                return await handler(request)
-            except Exception as failure:
-                return answer(request, failure)
-
-        return guarded
-
-
 def answer(request: Request, failure: Exception) -> Response:
     """The response to a failure; one that nobody foresaw is logged here and hidden from the client."""
     refusal = refusal_of(failure)
@@ -76,7 +60,7 @@ def answer(request: Request, failure: Exception) -> Response:
     return reply(refusal.problem, refusal.status, refusal.headers)
 
 
-def refusal_of(failure: Exception) -> Refusal | None:  # noqa: PLR0911 — a table, one line per row of the lattice
+def refusal_of(failure: Exception) -> Refusal | None:  # noqa: PLR0911, PLR0912, C901 — a table, one line per row of the lattice
     """The lattice. None for what is our fault: a 500."""
     text = str(failure)
     match failure:
@@ -88,6 +72,19 @@ def refusal_of(failure: Exception) -> Refusal | None:  # noqa: PLR0911 — a tab
             return Refusal(404, "not_found", text)
         case IdentityDrift():
             return Refusal(409, "identity_drift", text, map(_drift_detail, failure.drift))
+        case ConstraintInvalid():
+            return Refusal(
+                400, "invalid_constraint", text, [Detail(pointer=failure.pointer, message=failure.message)]
+            )
+        case AnswerInvalid():
+            faults = [Detail(pointer=f"/answer{pointer}", message=message) for pointer, message in failure.faults]
+            return Refusal(400, "invalid_answer", text, faults)
+        case DecisionForbidden():
+            return Refusal(403, "decision_forbidden", text)
+        case DedupeConflict():
+            return Refusal(409, "dedupe_conflict", text)
+        case EditRefused():
+            return Refusal(409, "edit_refused", text)
         case DecisionConflict():
             return Refusal(409, "decision_conflict", text)
         case IllegalTransition():
@@ -120,14 +117,15 @@ def quoted(value: Any) -> str:
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The `responses` of a route that can refuse so; every route can answer 403, 500 and 503."""
-    models = dict.fromkeys((*statuses, 403, 503), Problem) | {500: InternalError}
+    """The `responses` of a route that can refuse so; every route can answer 401, 403, 500 and 503."""
+    models = dict.fromkeys((*statuses, 401, 403, 503), Problem) | {500: InternalError}
     return {status: {"model": model, "description": _MEANINGS[status]} for status, model in sorted(models.items())}
 
 
 _MEANINGS = {
     400: "The request is malformed, breaks its contract or a policy; nothing was written.",
-    403: "A page of another site asks.",
+    401: "A token is needed; this request has none that is known.",
+    403: "A page of another site asks, or the token has not the role this needs.",
     404: "No such thing.",
     409: "It contradicts what is stored.",
     413: "The body is larger than 8 MiB.",

@@ -1,25 +1,31 @@
-"""A run's changes as server-sent events (WHATWG HTML §9.2)."""
+"""Changes of a run and of the inbox as server-sent events (WHATWG HTML §9.2)."""
 
 import time
 from collections.abc import AsyncIterator
 
-from anyio import move_on_after
+from anyio import move_on_after, sleep
 from fastapi import APIRouter, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 
-from sisu_pipeline.api import views
+from sisu_pipeline.api import gate_views, views
 from sisu_pipeline.api.contracts import RunProgress
-from sisu_pipeline.api.errors import Door, documented, is_unreachable
+from sisu_pipeline.api.door import Door
+from sisu_pipeline.api.errors import documented, is_unreachable
+from sisu_pipeline.api.feed import EVERY_RUN
+from sisu_pipeline.api.gate_contracts import Inbox
 from sisu_pipeline.api.openapi import event_schema
 from sisu_pipeline.api.query import PlainRequest
 from sisu_pipeline.api.rooms import Rooms, RoomsOf
+from sisu_pipeline.contracts.base import Contract
 from sisu_pipeline.status import RunStatus
 
 EVENT_STREAM = "text/event-stream"
 HEARTBEAT = ": heartbeat\n\n"
 # Tasks finish without being announced one by one: while they run, their count is read again.
 _PROGRESS_S = 1.0
+_INBOX_PAUSE_S = 0.5
+_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
 router = APIRouter(route_class=Door, dependencies=[PlainRequest], tags=["runs"])
 
@@ -38,8 +44,46 @@ router = APIRouter(route_class=Door, dependencies=[PlainRequest], tags=["runs"])
 def watch_run(run_id: str, rooms: RoomsOf) -> Response:
     """The run's state at once, then an event per change, a comment every 15 s; ends when the run has ended."""
     first = _read(rooms, run_id)
-    headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-    return StreamingResponse(changes(rooms, first), headers=headers, media_type=EVENT_STREAM)
+    return StreamingResponse(changes(rooms, first), headers=_HEADERS, media_type=EVENT_STREAM)
+
+
+@router.get(
+    "/inbox/events",
+    response_class=Response,
+    responses={
+        200: {
+            "description": "Events `inbox`, each with the whole inbox as its data; the stream does not end.",
+            "content": {EVENT_STREAM: {"schema": event_schema(Inbox, "inbox")}},
+        },
+        **documented(400),
+    },
+)
+def watch_inbox(rooms: RoomsOf) -> Response:
+    """The inbox at once, then again when anything changes, twice a second at most; a comment every 15 s."""
+    first = _read_inbox(rooms)
+    return StreamingResponse(inbox_changes(rooms, first), headers=_HEADERS, media_type=EVENT_STREAM)
+
+
+async def inbox_changes(rooms: Rooms, first: Inbox) -> AsyncIterator[str]:
+    """The inbox's events from its state `first`; no thread and no connection is held between them."""
+    with rooms.feed.watch(EVERY_RUN) as changed:
+        yield _event(first, "inbox")
+        latest, spoke_at = first, time.monotonic()
+        changed.set()
+        while not rooms.feed.is_closed:
+            silence = rooms.heartbeat_s - (time.monotonic() - spoke_at)
+            # Tasks of running intents finish without being announced.
+            with move_on_after(min(silence, _PROGRESS_S) if latest.active else silence):
+                await changed.wait()
+            changed.clear()
+            current = await _read_inbox_again(rooms, latest)
+            if current.model_copy(update={"now": latest.now}) != latest:
+                yield _event(current, "inbox")
+                latest, spoke_at = current, time.monotonic()
+            elif time.monotonic() - spoke_at >= rooms.heartbeat_s:
+                yield HEARTBEAT
+                spoke_at = time.monotonic()
+            await sleep(_INBOX_PAUSE_S)
 
 
 async def changes(rooms: Rooms, first: RunProgress) -> AsyncIterator[str]:
@@ -78,5 +122,19 @@ def _read(rooms: Rooms, identifier: str) -> RunProgress:
         return views.run_progress(connection, identifier)
 
 
-def _event(state: RunProgress) -> str:
-    return f"event: run\ndata: {state.model_dump_json(by_alias=True)}\n\n"
+async def _read_inbox_again(rooms: Rooms, latest: Inbox) -> Inbox:
+    try:
+        return await run_in_threadpool(_read_inbox, rooms)
+    except Exception as failure:
+        if not is_unreachable(failure):
+            raise
+        return latest
+
+
+def _read_inbox(rooms: Rooms) -> Inbox:
+    with rooms.pool.snapshot() as connection:
+        return gate_views.inbox(connection)
+
+
+def _event(state: Contract, name: str = "run") -> str:
+    return f"event: {name}\ndata: {state.model_dump_json(by_alias=True)}\n\n"

@@ -10,6 +10,7 @@ import psycopg
 from resources.database import Database
 from sql import query
 
+EVERY_RUN = "*"
 _RECONNECT_S = 0.5
 
 
@@ -46,7 +47,7 @@ class RunFeed:
 
     @contextmanager
     def watch(self, run_id: str) -> Iterator[asyncio.Event]:
-        """An event that is set at every change of the run, as long as the context lasts."""
+        """An event that is set at every change of the run (or of `EVERY_RUN`), as long as the context lasts."""
         changed = asyncio.Event()
         self._watchers[run_id].add(changed)
         try:
@@ -70,7 +71,7 @@ class RunFeed:
             # Whatever changed while nobody listened was announced to nobody.
             self._wake_all()
             async for notice in connection.notifies():
-                for changed in self._watchers.get(notice.payload, ()):
+                for changed in (*self._watchers.get(notice.payload, ()), *self._watchers.get(EVERY_RUN, ())):
                     changed.set()
 
     def _wake_all(self) -> None:

@@ -1,16 +1,21 @@
-"""Decide about a plan."""
+"""Look at gates, decide about a plan, answer a question."""
 
 from fastapi import APIRouter, Response
 
 from sisu_pipeline import commands
+from sisu_pipeline.api import gate_views
+from sisu_pipeline.api.access import CallerOf, needs
 from sisu_pipeline.api.body import RawBody, parse
-from sisu_pipeline.api.contracts import Approved, Rejected
-from sisu_pipeline.api.errors import Door, documented
+from sisu_pipeline.api.contracts import Answered, Approvals, Approved, Rejected
+from sisu_pipeline.api.door import Door
+from sisu_pipeline.api.errors import documented
+from sisu_pipeline.api.gate_contracts import GateEntry, Gates, Inbox, Interactions, PlanView
 from sisu_pipeline.api.openapi import request_body
 from sisu_pipeline.api.query import PlainRequest
 from sisu_pipeline.api.reply import reply
 from sisu_pipeline.api.rooms import RoomsOf
-from sisu_pipeline.contracts.gate import PlanApprovalRequest, PlanRejectionRequest
+from sisu_pipeline.contracts.access import Role
+from sisu_pipeline.contracts.gate import AnswerRequest, PlanApprovalRequest, PlanRejectionRequest
 
 router = APIRouter(route_class=Door, dependencies=[PlainRequest], tags=["gates"])
 
@@ -22,12 +27,18 @@ router = APIRouter(route_class=Door, dependencies=[PlainRequest], tags=["gates"]
     responses=documented(400, 404, 409, 413),
     openapi_extra=request_body(PlanApprovalRequest, required=True),
 )
-def approve_plan(run_id: str, raw: RawBody, rooms: RoomsOf) -> Response:
-    """Approve the plan, before or after its gate opens; the first decision stands."""
+@needs(Role.APPROVER)
+def approve_plan(run_id: str, raw: RawBody, caller: CallerOf, rooms: RoomsOf) -> Response:
+    """Approve the plan, before or after its gate opens; the first decision stands.
+
+    With `plan`, what is approved is that changed plan: held to the contract and the run's budget, kept as a
+    new version beside the hash of the one it was made of, and the one that is executed.
+    """
     request = parse(raw, PlanApprovalRequest)
     with rooms.pool.connect() as connection:
-        decided = commands.decide(connection, run_id, request)
-    return reply(Approved(run_id=decided.run_id, approved_at=decided.decided_at), 202)
+        decided = commands.decide(connection, run_id, request, caller.name)
+    approvals = None if decided.is_final else Approvals(given=decided.given, required=decided.required)
+    return reply(Approved(run_id=decided.run_id, approved_at=decided.decided_at, approvals=approvals), 202)
 
 
 @router.post(
@@ -37,9 +48,62 @@ def approve_plan(run_id: str, raw: RawBody, rooms: RoomsOf) -> Response:
     responses=documented(400, 404, 409, 413),
     openapi_extra=request_body(PlanRejectionRequest, required=True),
 )
-def reject_plan(run_id: str, raw: RawBody, rooms: RoomsOf) -> Response:
+@needs(Role.APPROVER)
+def reject_plan(run_id: str, raw: RawBody, caller: CallerOf, rooms: RoomsOf) -> Response:
     """Reject the plan with a reason: its patches are taken back and the run ends."""
     request = parse(raw, PlanRejectionRequest)
     with rooms.pool.connect() as connection:
-        decided = commands.decide(connection, run_id, request)
+        decided = commands.decide(connection, run_id, request, caller.name)
     return reply(Rejected(run_id=decided.run_id, rejected_at=decided.decided_at), 202)
+
+
+@router.post(
+    "/runs/{run_id}/gates/{gate_key}/answer",
+    status_code=202,
+    response_model=Answered,
+    responses=documented(400, 404, 409, 413),
+    openapi_extra=request_body(AnswerRequest, required=True),
+)
+@needs(Role.APPROVER)
+def answer_gate(run_id: str, gate_key: str, raw: RawBody, caller: CallerOf, rooms: RoomsOf) -> Response:
+    """Answer a run's question; the first answer that fits its form stands."""
+    request = parse(raw, AnswerRequest)
+    with rooms.pool.connect() as connection:
+        answered = commands.answer(connection, run_id, gate_key, request, caller.name)
+    body = Answered(run_id=answered.run_id, gate_key=answered.gate_key, answered_at=answered.answered_at)
+    return reply(body, 202)
+
+
+@router.get("/inbox", response_model=Inbox, responses=documented(400))
+def show_inbox(rooms: RoomsOf) -> Response:
+    """The gates that wait for a person, the most pressing first (200 at most); the newest runs beside them."""
+    with rooms.pool.snapshot() as connection:
+        return reply(gate_views.inbox(connection))
+
+
+@router.get("/runs/{run_id}/gates", response_model=Gates, responses=documented(400, 404))
+def list_gates(run_id: str, rooms: RoomsOf) -> Response:
+    """A run's gates, in the order they opened."""
+    with rooms.pool.snapshot() as connection:
+        return reply(Gates(gates=gate_views.of_run(connection, run_id)))
+
+
+@router.get("/runs/{run_id}/gates/{gate_key}", response_model=GateEntry, responses=documented(400, 404))
+def show_gate(run_id: str, gate_key: str, rooms: RoomsOf) -> Response:
+    """One gate of a run."""
+    with rooms.pool.snapshot() as connection:
+        return reply(gate_views.of_key(connection, run_id, gate_key))
+
+
+@router.get("/runs/{run_id}/plan", response_model=PlanView, responses=documented(400, 404))
+def show_plan(run_id: str, rooms: RoomsOf) -> Response:
+    """The plan of a run as it is now, its patches beside the files they change, and who changed it before."""
+    with rooms.pool.snapshot() as connection:
+        return reply(gate_views.plan(connection, run_id))
+
+
+@router.get("/runs/{run_id}/interactions", response_model=Interactions, responses=documented(400, 404))
+def list_interactions(run_id: str, rooms: RoomsOf) -> Response:
+    """Everything people said at a run's gates, in order."""
+    with rooms.pool.snapshot() as connection:
+        return reply(gate_views.interactions(connection, run_id))

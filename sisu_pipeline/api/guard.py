@@ -1,4 +1,4 @@
-"""Who may ask, as long as the API knows no tokens: programs on this machine, and pages it served itself.
+"""Pages that may not ask: those of another site, and, without tokens, those under a name that is not this machine.
 
 A web page elsewhere can make a visitor's browser post to a loopback port, and by rebinding its own name can
 even read the answers. A browser always says where it comes from: `Origin` and `Host` tell such a page.
@@ -18,12 +18,16 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def is_foreign(request: Request) -> bool:
-    """Whether a page of another site, or under another name, sent this."""
+def is_foreign_page(request: Request) -> bool:
+    """Whether a page of another site sent this. A proxy in front may speak https for us."""
     host, origin = request.headers.get("host"), request.headers.get("origin")
-    if host is not None and not is_loopback(_name(host)):
-        return True
-    return origin is not None and origin != f"http://{host}"
+    return origin is not None and origin not in (f"http://{host}", f"https://{host}")
+
+
+def is_foreign_host(request: Request) -> bool:
+    """Whether this came under a name that is not this machine's own."""
+    host = request.headers.get("host")
+    return host is not None and not is_loopback(_name(host))
 
 
 def _name(host: str) -> str:

@@ -3,13 +3,16 @@
 from fastapi import APIRouter, Response
 
 from sisu_pipeline import commands
+from sisu_pipeline.api.access import CallerOf, needs
 from sisu_pipeline.api.body import RawBody, parse
 from sisu_pipeline.api.contracts import IntentKept, RunStarted
-from sisu_pipeline.api.errors import Door, documented
+from sisu_pipeline.api.door import Door
+from sisu_pipeline.api.errors import documented
 from sisu_pipeline.api.openapi import request_body
 from sisu_pipeline.api.query import PlainRequest
 from sisu_pipeline.api.reply import reply
 from sisu_pipeline.api.rooms import RoomsOf
+from sisu_pipeline.contracts.access import Role
 from sisu_pipeline.contracts.intent import Intent, RunRequest
 
 router = APIRouter(route_class=Door, dependencies=[PlainRequest], tags=["intents"])
@@ -25,11 +28,12 @@ router = APIRouter(route_class=Door, dependencies=[PlainRequest], tags=["intents
     },
     openapi_extra=request_body(Intent, required=True),
 )
-def submit_intent(raw: RawBody, rooms: RoomsOf) -> Response:
+@needs(Role.SUBMITTER)
+def submit_intent(raw: RawBody, caller: CallerOf, rooms: RoomsOf) -> Response:
     """Keep an intent under the id its content gives it; 200 when it was there before."""
     intent = parse(raw, Intent)
     with rooms.pool.connect() as connection:
-        kept = commands.submit_intent(connection, intent)
+        kept = commands.submit_intent(connection, intent, caller.name)
     body = IntentKept(intent_id=kept.id, is_replay=kept.is_replay)
     return reply(body, 200 if kept.is_replay else 201)
 
@@ -41,10 +45,11 @@ def submit_intent(raw: RawBody, rooms: RoomsOf) -> Response:
     responses=documented(400, 404, 409, 413),
     openapi_extra=request_body(RunRequest),
 )
-def start_run(intent_id: str, raw: RawBody, rooms: RoomsOf) -> Response:
+@needs(Role.SUBMITTER)
+def start_run(intent_id: str, raw: RawBody, caller: CallerOf, rooms: RoomsOf) -> Response:
     """Start the one run of an intent; the same request again is a replay, another identity a 409."""
     request = parse(raw, RunRequest)
     with rooms.pool.connect() as connection:
-        started = commands.start_run(connection, intent_id, request, rooms.app_version)
+        started = commands.start_run(connection, intent_id, request, rooms.app_version, caller.name)
     body = RunStarted(run_id=started.run_id, workflow_id=started.workflow_id, is_replay=started.is_replay)
     return reply(body, 202)

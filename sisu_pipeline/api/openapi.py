@@ -8,13 +8,22 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from sisu_pipeline.api.contracts import RunProgress
+from sisu_pipeline.api.gate_contracts import Inbox
 from sisu_pipeline.canonical import MAX_SAFE_INTEGER
+from sisu_pipeline.contracts.access import SessionRequest
 from sisu_pipeline.contracts.base import Contract
-from sisu_pipeline.contracts.gate import PlanApprovalRequest, PlanRejectionRequest
+from sisu_pipeline.contracts.gate import AnswerRequest, PlanApprovalRequest, PlanRejectionRequest
 from sisu_pipeline.contracts.intent import Intent, RunRequest
 
-_REQUESTS: tuple[type[Contract], ...] = (Intent, RunRequest, PlanApprovalRequest, PlanRejectionRequest)
-_EVENTS: tuple[type[Contract], ...] = (RunProgress,)
+_REQUESTS: tuple[type[Contract], ...] = (
+    Intent,
+    RunRequest,
+    PlanApprovalRequest,
+    PlanRejectionRequest,
+    SessionRequest,
+    AnswerRequest,
+)
+_EVENTS: tuple[type[Contract], ...] = (RunProgress, Inbox)
 _REFERENCE = "#/components/schemas/{model}"
 _ANY_JSON = {"$ref": _REFERENCE.format(model="Json")}
 _JSON: dict[str, Any] = {

@@ -4,7 +4,8 @@ from fastapi import APIRouter, Response
 
 from sisu_pipeline.api import views
 from sisu_pipeline.api.contracts import Health, QueueDepth
-from sisu_pipeline.api.errors import Door, documented
+from sisu_pipeline.api.door import Door
+from sisu_pipeline.api.errors import documented
 from sisu_pipeline.api.query import PlainRequest
 from sisu_pipeline.api.reply import reply
 from sisu_pipeline.api.rooms import RoomsOf

@@ -19,6 +19,7 @@ class Rooms:
     blobs: BlobStore
     app_version: str
     heartbeat_s: float
+    dagster_url: str
 
 
 def _rooms(request: Request) -> Rooms:

@@ -3,16 +3,18 @@
 import socket
 import sys
 
+import psycopg
 import uvicorn
 from fastapi import FastAPI
 
-from resources.database import DatabaseError
+from resources.database import Database, DatabaseError
 from resources.planner.port import PlannerUnavailable
 from sisu_pipeline.api.app import create_app
 from sisu_pipeline.api.guard import is_loopback
 from sisu_pipeline.api.rooms import Rooms
 from sisu_pipeline.services import services
-from sisu_pipeline.settings import SettingsError, settings
+from sisu_pipeline.settings import Settings, SettingsError, settings
+from sisu_pipeline.store import tokens
 
 # Streams end by themselves when the server stops; whatever else has not ended by then is cut off.
 _GRACE_S = 2
@@ -41,21 +43,28 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def check_host(host: str) -> None:
-    """Raises SettingsError unless the host is this machine alone: nobody is asked for a token yet."""
-    if not is_loopback(host):
+def check_host(host: str, *, has_tokens: bool = False) -> None:
+    """Raises SettingsError when the host lets others in and nobody is asked for a token."""
+    if not (has_tokens or is_loopback(host)):
         raise SettingsError(
-            f"SISU_HOST={host} would let others in, and the API knows no tokens yet: use 127.0.0.1 or ::1."
+            f"SISU_HOST={host} would let others in, and there are no tokens to know them by: "
+            "`sisu token create` makes the first, or use 127.0.0.1 or ::1."
         )
+
+
+def _check_access(configuration: Settings, database: Database) -> None:
+    if not is_loopback(configuration.sisu_host):
+        with database.connect() as connection:
+            check_host(configuration.sisu_host, has_tokens=tokens.are_required(connection))
 
 
 def main() -> None:
     """Serve until SIGTERM or SIGINT; exits 2 when the settings or the database's place do not allow it."""
     try:
         configuration = settings()
-        check_host(configuration.sisu_host)
+        _check_access(configuration, services().database)
         app = create_app(services(), settings=configuration)
-    except (SettingsError, DatabaseError, PlannerUnavailable) as failure:
+    except (SettingsError, DatabaseError, PlannerUnavailable, psycopg.OperationalError) as failure:
         sys.exit(_refuse(str(failure)))
     Server(app, configuration.sisu_host, configuration.port).run()
 

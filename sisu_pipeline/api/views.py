@@ -22,10 +22,11 @@ from sisu_pipeline.api.contracts import (
 )
 from sisu_pipeline.api.query import RunsQuery
 from sisu_pipeline.commands import run_identifier
+from sisu_pipeline.contracts.gate import TimeoutOutcome
 from sisu_pipeline.contracts.steps import StepId
 from sisu_pipeline.status import RunStatus
 from sisu_pipeline.steps.result import PLAN_GATE
-from sisu_pipeline.store import gates, runs
+from sisu_pipeline.store import gates, plans, runs
 from sisu_pipeline.store.artifacts import INLINE_LIMIT
 from sisu_pipeline.store.runs import Run
 from sql import query
@@ -39,16 +40,16 @@ def run_view(connection: Connection, identifier: str) -> RunView:
     key = {"run_id": run.id}
     listed = {**key, "limit": MAX_ARTIFACTS, "inline_limit": INLINE_LIMIT}
     return RunView(
-        **_progress(connection, run),
+        **progress(connection, run),
         steps=[step_view(row) for row in connection.execute(query("steps.of_run"), key)],
         artifacts=[artifact_view(row) for row in connection.execute(query("views.artifacts"), listed)],
-        artifact_count=_one(connection, "artifacts.count_of_run", key)["count"],
+        artifact_count=one(connection, "artifacts.count_of_run", key)["count"],
     )
 
 
 def run_progress(connection: Connection, identifier: str) -> RunProgress:
     """Where a run is, by run id or workflow id. Raises NotFound."""
-    return RunProgress(**_progress(connection, runs.get(connection, run_identifier(identifier))))
+    return RunProgress(**progress(connection, runs.get(connection, run_identifier(identifier))))
 
 
 def run_page(connection: Connection, wanted: RunsQuery) -> RunPage:
@@ -66,7 +67,7 @@ def queue_depth(connection: Connection) -> QueueDepth:
     """What waits where; no queues and versions before DBOS has made its tables."""
     queues: list[Row] = []
     versions: list[Row] = []
-    if _one(connection, "queues.exists", {})["exists"]:
+    if one(connection, "queues.exists", {})["exists"]:
         queues = connection.execute(query("queues.depth")).fetchall()
         versions = connection.execute(query("queues.versions")).fetchall()
     counts = connection.execute(query("runs.depth")).fetchall()
@@ -119,22 +120,29 @@ def artifact_view(row: Row) -> ArtifactView:
     return ArtifactView(**row)
 
 
-def gate_view(rows: list[Row]) -> GateView | None:
+def gate_view(rows: list[Row], edited_sha256: str | None = None) -> GateView | None:
     """The plan gate among a run's gates; None before it opens."""
     opened = [row for row in rows if row["purpose"] == PLAN_GATE]
     if not opened:
         return None
     row = opened[0]
-    return GateView(gate_key=row["gate_key"], plan_sha256=row["plan_sha256"], opened_at=row["created_at"])
+    return GateView(
+        gate_key=row["gate_key"],
+        plan_sha256=edited_sha256 or row["plan_sha256"],
+        opened_at=row["created_at"],
+        deadline_at=row["deadline_at"],
+        on_timeout=TimeoutOutcome(row["on_timeout"]),
+    )
 
 
-def _progress(connection: Connection, run: Run) -> dict[str, Any]:
+def progress(connection: Connection, run: Run) -> dict[str, Any]:
+    """The fields of RunProgress."""
     key = {"run_id": run.id}
     return {
         **head(run),
-        "gate": gate_view(connection.execute(query("gates.of_run"), key).fetchall()),
+        "gate": gate_view(gates.of_run(connection, run.id), plans.edited_hash(connection, run.id)),
         "decision": _decision(connection, run),
-        "tasks": TaskCounts(**_one(connection, "views.tasks", key)),
+        "tasks": TaskCounts(**one(connection, "views.tasks", key)),
     }
 
 
@@ -151,7 +159,7 @@ def _decision(connection: Connection, run: Run) -> DecisionView | None:
     )
 
 
-def _one(connection: Connection, name: str, parameters: dict[str, Any]) -> Row:
+def one(connection: Connection, name: str, parameters: dict[str, Any]) -> Row:
     row = connection.execute(query(name), parameters).fetchone()
     assert row is not None, f"{name} always returns a row"
     return row

@@ -20,7 +20,7 @@ class Api:
     def __init__(self, url: str | None) -> None:
         self.url = (url or _own_url()).rstrip("/")
         # Proxies are for other machines.
-        self._http = httpx.Client(base_url=self.url, timeout=_TIMEOUT, trust_env=False)
+        self._http = httpx.Client(base_url=self.url, timeout=_TIMEOUT, trust_env=False, headers=_credentials())
 
     def get(self, *path: str, **query: object) -> Any:
         """The JSON at a path, its parts given unquoted; None in the query is left out."""
@@ -64,6 +64,13 @@ def _own_url() -> str:
     from sisu_pipeline.settings import settings
 
     return f"http://127.0.0.1:{settings().port}"
+
+
+def _credentials() -> dict[str, str]:
+    from sisu_pipeline.settings import settings
+
+    token = settings().sisu_token
+    return {} if token is None else {"Authorization": f"Bearer {token.get_secret_value()}"}
 
 
 def _path(*parts: str) -> str:

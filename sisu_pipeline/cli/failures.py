@@ -40,6 +40,7 @@ def _codes() -> dict[type[Exception], str]:
     from resources.database import DatabaseError
     from resources.planner.port import PlannerUnavailable
     from resources.sandbox.port import SandboxUnavailable
+    from sisu_pipeline.labs.lab_stack import LabFailed
     from sisu_pipeline.settings import SettingsError
     from sisu_pipeline.stack import StackError
 
@@ -52,4 +53,5 @@ def _codes() -> dict[type[Exception], str]:
         PlannerUnavailable: "planner_unavailable",
         SandboxUnavailable: "sandbox_unavailable",
         StackError: "stack",
+        LabFailed: "lab",
     }

@@ -1,37 +1,79 @@
-"""`sisu lab`: the seed's soak and chaos labs."""
+"""`sisu lab`: the seed's soak and chaos labs, each on a stack of its own, with a verdict from SQL."""
+
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sisu_pipeline.cli.failures import CANNOT_WORK, Failure
-from sisu_pipeline.cli.voice import speaking
+from sisu_pipeline.cli.failures import REFUSED
+from sisu_pipeline.cli.voice import AsJson, speaking
+
+if TYPE_CHECKING:
+    from sisu_pipeline.labs.soak import Lab
 
 app = typer.Typer(help="Soak and chaos labs.", no_args_is_help=True)
 
+Soak = Annotated[int, typer.Option(min=1, max=10_000, help="How many times.")]
+Seed = Annotated[int, typer.Option(help="The same seed is the same schedule of faults.")]
+
+SEED = 424242
+
 
 @app.command("fanout-soak")
-def fanout_soak(soak: int = 1) -> None:
-    """Fan-out exactly once (seed L08)."""
-    _not_built_yet("fanout-soak")
+def fanout_soak(soak: Soak = 1, seed: Seed = SEED, as_json: AsJson = False) -> None:
+    """L08: one run of 100 tasks and more; the sandbox worker is killed; every task has one result."""
+    from sisu_pipeline.labs.fanout_soak import LAB
+
+    _run(LAB, soak, seed, as_json)
 
 
 @app.command("intent-chaos")
-def intent_chaos(soak: int = 1) -> None:
-    """Intents survive crashes (seed L13)."""
-    _not_built_yet("intent-chaos")
+def intent_chaos(soak: Soak = 1, seed: Seed = SEED, as_json: AsJson = False) -> None:
+    """L13: kill -9 of the worker during ExecuteST; another one goes on; nothing happens twice."""
+    from sisu_pipeline.labs.intent_chaos import LAB
+
+    _run(LAB, soak, seed, as_json)
 
 
 @app.command("sandbox-soak")
-def sandbox_soak(soak: int = 1) -> None:
-    """A hundred sandbox tasks and more."""
-    _not_built_yet("sandbox-soak")
+def sandbox_soak(soak: Soak = 1, seed: Seed = SEED, as_json: AsJson = False) -> None:
+    """A hundred intents one after another, every one succeeds; percentiles."""
+    from sisu_pipeline.labs.sandbox_soak import LAB
+
+    _run(LAB, soak, seed, as_json)
 
 
 @app.command("crashdemo")
-def crashdemo() -> None:
-    """A crash and a resume, to look at."""
-    _not_built_yet("crashdemo")
+def crashdemo(soak: Soak = 1, seed: Seed = SEED, as_json: AsJson = False) -> None:
+    """Kill every process at once, start again: the run goes on where it was."""
+    from sisu_pipeline.labs.crashdemo import LAB
+
+    _run(LAB, soak, seed, as_json)
 
 
-def _not_built_yet(lab: str) -> None:
-    with speaking():
-        raise Failure(f"lab {lab} is not built yet", "not_built_yet", CANNOT_WORK)
+def _run(lab: "Lab", soak: int, seed: int, as_json: bool) -> None:
+    with speaking(as_json) as voice:
+        from sisu_pipeline.labs.soak import run
+
+        report = run(lab, soak, seed)
+        voice.say(report, lambda: _words(report))
+        if not report["passed"]:
+            raise typer.Exit(REFUSED)
+
+
+def _words(report: dict[str, Any]) -> str:
+    lines = [f"{report['lab']}: {report['rounds_passed']} of {report['soak']} held, seed {report['seed']}"]
+    lines += [f"  round {each['round']} FAILED: {each['error']}" for each in report["rounds"] if not each["passed"]]
+    if report.get("error"):
+        lines.append(f"  {report['error']}")
+    verdict = report["verdict"]
+    if verdict:
+        lines.append(
+            f"  oracle {verdict['laws']} laws, {len(verdict['broken'])} broken; "
+            f"duplicate task keys {verdict['duplicate_task_keys']}; "
+            f"receipts executed twice {verdict['repeated_receipts']}"
+        )
+        lines += [f"  broken: {law}: {rows[0]}" for law, rows in verdict["broken"].items()]
+    lines += [f"  round {each['round']}: {each['evidence']}" for each in report["rounds"] if each["passed"]][-3:]
+    lines.append(f"  report {report['data']}/report.json")
+    lines.append(f"  look for yourself: SISU_HOME={report['data']} sisu db up, then sisu db psql")
+    return "\n".join(lines)

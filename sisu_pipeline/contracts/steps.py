@@ -42,8 +42,15 @@ class PlanPatch(Contract):
     diff_text: str = Field(max_length=200_000)
 
 
+class Ask(Contract):
+    """A question to a person before the plan is patched in; `form` is JSON Schema 2020-12 of the answer."""
+
+    question: str = Field(min_length=1, max_length=2000)
+    form: dict[str, Any]
+
+
 class Plan(Contract):
-    """CompileST's output: what the agent proposes to do."""
+    """CompileST's output: what the agent proposes to do, and what it wants to know first."""
 
     goal: str
     design: list[str] = Field(max_length=25)
@@ -51,16 +58,18 @@ class Plan(Contract):
     risks: list[str] = Field(max_length=15)
     tests: TestNames
     patch_plan: list[PlanPatch] | None = Field(default=None, max_length=20)
+    ask: Ask | None = None
 
 
 class PatchedPlan(Contract):
-    """ApplyPatchST's output: the plan a person reads, its patches applied."""
+    """ApplyPatchST's output: the plan a person reads, its patches applied, and the answer to what it asked."""
 
     goal: str
     design: list[str] = Field(max_length=25)
     files: list[str] = Field(max_length=30)
     risks: list[str] = Field(max_length=15)
     tests: TestNames
+    answer: dict[str, Any] | None = None
 
 
 class BuildPatch(Contract):

@@ -27,7 +27,6 @@ Json = dict[str, Any]
 
 MONOLITH: Json = {"goal": "demo", "inputs": {}, "constraints": {}}
 RUN_REQUEST: Json = {"recipeName": "sandbox-default", "queuePartitionKey": "tenant-1"}
-LIVE = {"SBX_MODE": "live", "SBX_PROVIDER": "local"}
 _LONGEST_ERROR = 12
 
 
@@ -126,7 +125,7 @@ def run_demo(write: Write) -> int:
 
 def _mock_part(home: Path, write: Write) -> None:
     write("1. The seed's L02: one intent, planned, approved by a person, executed on the mock sandbox")
-    with lab_stack(home, OC_MODE="replay", SBX_MODE="mock") as stack:
+    with lab_stack(home, {"OC_MODE": "replay", "SBX_MODE": "mock"}) as stack:
         write(f"  stack            API {stack.url}, Dagster {stack.admin_url}, data {home}")
         view = Demo(stack, write).run(MONOLITH)
         _expect(view["status"] == "succeeded", f"{view['runId']} is {view['status']}, not succeeded")
@@ -139,10 +138,9 @@ def _live_part(home: Path, write: Write) -> bool:
     """False when this machine's sandbox refuses: then nothing of it is claimed."""
     intent = project_intent()
     tests = intent["inputs"]["tests"]
-    write(
-        f"\n2. Real input: a Python project ({len(intent['inputs']['files'])} files, {len(tests)} of them tests) and a "
-        "patch,\n   each test file in a bubblewrap sandbox of its own; one fails, and must be reported as failed"
-    )
+    files = len(intent["inputs"]["files"])
+    write(f"\n2. Real input: a Python project of {files} files, {len(tests)} of them tests, and a patch;")
+    write("   each test file in a bubblewrap sandbox of its own; one fails, and must be reported as failed")
     try:
         health = check_sandbox(
             settings().model_copy(update={"sbx_mode": "live", "sbx_provider": "local", "sisu_home": home})
@@ -151,7 +149,7 @@ def _live_part(home: Path, write: Write) -> bool:
         write(f"  NOT RUN: {refusal}")
         return False
     write(f"  sandbox          self-test passed: {', '.join(f'{k} {v}' for k, v in health.detail.items())}")
-    with lab_stack(home, OC_MODE="replay", **LIVE) as stack:
+    with lab_stack(home, {"OC_MODE": "replay", "SBX_MODE": "live", "SBX_PROVIDER": "local"}) as stack:
         write(f"  stack            API {stack.url}, Dagster {stack.admin_url}, data {home}")
         write(_indented(intent["inputs"]["patches"][0]["diffText"].rstrip(), "    | "))
         view = Demo(stack, write).run(intent)

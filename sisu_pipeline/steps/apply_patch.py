@@ -19,12 +19,12 @@ class AppliedPatch:
     diff_hash: str
 
 
-def patched_plan(run_id: str, plan: Plan, applied: tuple[AppliedPatch, ...]) -> StepResult:
-    """The plan without its patches, one artifact per patch, and the plan gate."""
+def patched_plan(
+    run_id: str, plan: Plan, applied: tuple[AppliedPatch, ...], answer: dict[str, Any] | None = None
+) -> StepResult:
+    """The plan without its patches, the answer to its question, one artifact per patch, and the plan gate."""
     content = plan.to_json()
-    output = PatchedPlan.from_json(
-        {name: content[name] for name in ("goal", "design", "files", "risks", "tests")}
-    ).to_json()
+    output = without_patches(plan, answer).to_json()
     artifacts = tuple(
         json_artifact(
             run_id, StepId.APPLY_PATCH, patch.index, "patch_apply", f"patch-{patch.index}.json", _card(patch)
@@ -33,6 +33,13 @@ def patched_plan(run_id: str, plan: Plan, applied: tuple[AppliedPatch, ...]) -> 
     ) or (nothing_artifact(run_id, StepId.APPLY_PATCH),)
     # What a person approves is the whole plan, patches included.
     return StepResult(StepId.APPLY_PATCH, output, artifacts, gate=plan_gate(run_id, content))
+
+
+def without_patches(plan: Plan, answer: dict[str, Any] | None) -> PatchedPlan:
+    """The plan as ApplyPatchST hands it on."""
+    content = plan.to_json()
+    read = {name: content[name] for name in ("goal", "design", "files", "risks", "tests")}
+    return PatchedPlan.from_json({**read, "answer": answer})
 
 
 def diff_hash(diff_text: str) -> str:

@@ -5,7 +5,8 @@ from typing import Any
 from sisu_pipeline.canonical import canonical_json
 from sisu_pipeline.contracts.intent import Intent
 from sisu_pipeline.contracts.steps import Plan, PlannerOutput, StepId
-from sisu_pipeline.steps.result import StepResult, json_artifact
+from sisu_pipeline.steps import gate_terms
+from sisu_pipeline.steps.result import StepResult, ask_gate, json_artifact
 
 INSTRUCTION = "Answer with JSON of the given schema only: a plan, no code and no patches outside it."
 
@@ -28,9 +29,15 @@ def plan_prompt(intent: Intent) -> str:
 
 
 def compile_intent(run_id: str, intent: Intent, answer: PlannerOutput) -> StepResult:
-    """The plan, validated. Raises PlannerAnswerInvalid, or pydantic.ValidationError for a plan out of contract."""
+    """The plan, validated, and the ask gate when the plan or the intent's constraints want one.
+
+    Raises PlannerAnswerInvalid, or pydantic.ValidationError for a plan out of contract.
+    """
     if answer.structured is None:
         raise PlannerAnswerInvalid("the planner's answer has no structured plan")
-    plan: dict[str, Any] = Plan.from_json({"goal": intent.goal, **answer.structured}).to_json()
+    read = Plan.from_json({"goal": intent.goal, **answer.structured})
+    plan: dict[str, Any] = read.to_json()
+    question = read.ask or gate_terms.ask(intent.constraints)
+    gate = None if question is None else ask_gate(run_id, plan, question)
     artifact = json_artifact(run_id, StepId.COMPILE, 0, "plan_card", "plan.json", plan)
-    return StepResult(StepId.COMPILE, plan, (artifact,))
+    return StepResult(StepId.COMPILE, plan, (artifact,), gate=gate)

@@ -16,7 +16,17 @@ def build_prompt(plan: PatchedPlan) -> str:
         "risks": plan.risks,
         "tests": plan.tests,
     }
-    return "\n".join([f"Approved plan: {canonical_json(approved)}", "", f"Goal: {plan.goal}", "", INSTRUCTION])
+    answer = [] if plan.answer is None else [f"Answer: {canonical_json(plan.answer)}"]
+    return "\n".join(
+        [f"Approved plan: {canonical_json(approved)}", *answer, "", f"Goal: {plan.goal}", "", INSTRUCTION]
+    )
+
+
+def following(answer: PlannerOutput, plan: PatchedPlan) -> PlannerOutput:
+    """The planner's answer held to the plan a person changed: its tests are the ones that run."""
+    if answer.structured is None:
+        return answer
+    return answer.model_copy(update={"structured": {**answer.structured, "tests": plan.tests}})
 
 
 def decide(run_id: str, answer: PlannerOutput) -> StepResult:

@@ -5,11 +5,13 @@ from datetime import datetime
 from typing import Any
 
 from sisu_pipeline.canonical import canonical_json, sha256_hex, sha256_json
-from sisu_pipeline.contracts.steps import StepId
+from sisu_pipeline.contracts.gate import TimeoutOutcome
+from sisu_pipeline.contracts.steps import Ask, StepId
 from sisu_pipeline.identity import artifact_uri, gate_key
 
 NONE_INDEX = 999
 PLAN_GATE = "approve-plan"
+ASK_GATE = "ask-user"
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,11 @@ class Gate:
     step_id: str
     purpose: str
     plan_sha256: str
+    ttl_s: int | None = None
+    """Seconds until its deadline; None waits for ever."""
+    on_timeout: TimeoutOutcome = TimeoutOutcome.REJECT
+    form: dict[str, Any] | None = None
+    """Ask gates: `{question, schema}`."""
 
 
 @dataclass(frozen=True)
@@ -67,5 +74,16 @@ def nothing_artifact(run_id: str, step: StepId) -> Artifact:
 
 def plan_gate(run_id: str, plan: dict[str, Any]) -> Gate:
     """The gate that asks a person about this plan."""
-    key = gate_key(run_id, StepId.APPLY_PATCH, PLAN_GATE)
-    return Gate(key, StepId.APPLY_PATCH, PLAN_GATE, sha256_json(plan))
+    return Gate(plan_gate_key(run_id), StepId.APPLY_PATCH, PLAN_GATE, sha256_json(plan))
+
+
+def plan_gate_key(run_id: str) -> str:
+    """The key of the run's plan gate, whether it is open yet or not."""
+    return gate_key(run_id, StepId.APPLY_PATCH, PLAN_GATE)
+
+
+def ask_gate(run_id: str, plan: dict[str, Any], ask: Ask) -> Gate:
+    """The gate that asks a person a question before the plan is patched in."""
+    key = gate_key(run_id, StepId.COMPILE, ASK_GATE)
+    form = {"question": ask.question, "schema": ask.form}
+    return Gate(key, StepId.COMPILE, ASK_GATE, sha256_json(plan), form=form)

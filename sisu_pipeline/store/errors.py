@@ -33,3 +33,19 @@ class IdentityDrift(Exception):
 
 class DecisionConflict(Exception):
     """The plan was already decided otherwise, is not the plan that was read, or the run has ended."""
+
+
+class DecisionForbidden(Exception):
+    """This person may not decide about this plan: the recipe says who may."""
+
+
+class DedupeConflict(Exception):
+    """A dedupe key was used again for something else."""
+
+
+class AnswerInvalid(Exception):
+    """An answer does not fit its gate's form; `faults` are (pointer, message) pairs, sorted."""
+
+    def __init__(self, faults: list[tuple[str, str]]) -> None:
+        super().__init__("the answer does not fit the form")
+        self.faults = faults

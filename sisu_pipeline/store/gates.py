@@ -3,18 +3,23 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from psycopg.types.json import Jsonb
+
 from resources.database import Connection, Row
 from sisu_pipeline.contracts.gate import Decision
-from sisu_pipeline.steps.result import PLAN_GATE, Gate
-from sisu_pipeline.store import runs
+from sisu_pipeline.contracts.steps import Plan, StepId
+from sisu_pipeline.plan_edit import check as check_edit
+from sisu_pipeline.steps.result import ASK_GATE, PLAN_GATE, Gate, plan_gate_key
+from sisu_pipeline.store import deadlines, interactions, plans, quorum, runs
 from sisu_pipeline.store.errors import DecisionConflict, DeterminismBreach
+from sisu_pipeline.store.interactions import Said
 from sisu_pipeline.store.runs import Run
 from sql import query
 
 
 @dataclass(frozen=True)
 class Decided:
-    """A decision as it is stored."""
+    """A decision as it is stored; while `given` is less than `required`, an approval that others must join."""
 
     run_id: str
     decision: Decision
@@ -22,38 +27,65 @@ class Decided:
     decided_at: datetime
     notes: str | None
     plan_sha256: str | None
+    given: int = 1
+    required: int = 1
+
+    @property
+    def is_final(self) -> bool:
+        """True when the run goes on with it."""
+        return self.given >= self.required
 
 
 def open_gate(connection: Connection, run_id: str, gate: Gate) -> None:
     """Open a gate, once. Raises DeterminismBreach when it is open for another plan."""
+    key = {"run_id": run_id, "gate_key": gate.key}
     inserted = connection.execute(
         query("gates.open"),
         {
-            "run_id": run_id,
-            "gate_key": gate.key,
+            **key,
             "step_id": gate.step_id,
             "purpose": gate.purpose,
             "topic": f"human:{gate.key}",
             "plan_sha256": gate.plan_sha256,
+            "ttl_s": gate.ttl_s,
+            "on_timeout": gate.on_timeout,
+            "form": None if gate.form is None else Jsonb(gate.form),
         },
     ).fetchone()
-    if inserted is None and plan_hash(connection, run_id) != gate.plan_sha256:
+    if inserted is not None:
+        return
+    row = connection.execute(query("gates.get"), key).fetchone()
+    assert row is not None
+    if row["plan_sha256"] != gate.plan_sha256:
         raise DeterminismBreach(f"gate {gate.key} of {run_id} is open for another plan")
 
 
+def of_run(connection: Connection, run_id: str) -> list[Row]:
+    """A run's gates, in the order they opened."""
+    return connection.execute(query("gates.of_run"), {"run_id": run_id}).fetchall()
+
+
 def plan_hash(connection: Connection, run_id: str) -> str | None:
-    """The hash of the plan the run's plan gate asks about; None before it opens."""
-    rows = connection.execute(query("gates.of_run"), {"run_id": run_id}).fetchall()
-    hashes: list[str] = [row["plan_sha256"] for row in rows if row["purpose"] == PLAN_GATE]
-    return hashes[0] if hashes else None
+    """The hash of the plan the run's plan gate asks about now; None before it opens."""
+    compiled = [row["plan_sha256"] for row in of_run(connection, run_id) if row["purpose"] == PLAN_GATE]
+    return (plans.edited_hash(connection, run_id) or str(compiled[0])) if compiled else None
 
 
 def decision(connection: Connection, run_id: str) -> Decided | None:
     """The decision on the run's plan, if there is one."""
     row = connection.execute(query("gates.decision"), {"run_id": run_id}).fetchone()
-    if row is None:
-        return None
-    return _decided(row)
+    return None if row is None else _decided(row)
+
+
+def is_passed(connection: Connection, run: Run) -> bool:
+    """Whether the run may go on behind the gate it stands at: after CompileST the ask gate, later the plan gate."""
+    if run.last_step == StepId.COMPILE:
+        asked = [row for row in of_run(connection, run.id) if row["purpose"] == ASK_GATE]
+        return all(
+            connection.execute(query("gates.answer"), {"run_id": run.id, "gate_key": row["gate_key"]}).fetchone()
+            for row in asked
+        )
+    return decision(connection, run.id) is not None
 
 
 def decide(
@@ -63,35 +95,92 @@ def decide(
     decided_by: str,
     notes: str | None,
     plan_sha256: str | None,
+    *,
+    edited: Plan | None = None,
+    dedupe_key: str | None = None,
 ) -> Decided:
     """Record a decision; the first one wins, and everyone later with the same decision gets that one.
 
-    Raises NotFound, or DecisionConflict (another decision, another plan, a run that has ended).
+    `edited` is what the approver made of the plan they read. Raises NotFound, DecisionConflict (another
+    decision, another plan, a run that has ended, a deadline that has passed with another outcome),
+    DedupeConflict, DecisionForbidden, or plan_edit.EditRefused.
     """
     # The lock makes this and a suspension see each other, so that no wake-up is lost (design §2.5).
     run = runs.lock(connection, identifier)
+    said = _said(run, wanted, decided_by, notes, plan_sha256, edited, dedupe_key)
+    interactions.is_repeated(connection, run.id, said)
     earlier = decision(connection, run.id)
+    if earlier is None and deadlines.enforce_locked(connection, run, said.gate_key):
+        earlier = decision(connection, run.id)
     if earlier is not None:
-        if earlier.decision is not wanted:
-            raise DecisionConflict(
-                f"plan already {earlier.decision} by {earlier.decided_by}; the first decision stands"
-            )
-        _check_plan(plan_sha256, earlier.plan_sha256 or plan_hash(connection, run.id))
+        _check_same(connection, earlier, wanted, plan_sha256, edited)
         return earlier
     _check_open(run)
-    _check_plan(plan_sha256, plan_hash(connection, run.id))
+    current = plan_hash(connection, run.id)
+    _check_plan(plan_sha256, current)
+    rules = quorum.rules(connection, run.id)
+    rules.check(decided_by, wanted)
+    if edited is not None:
+        current = plan_sha256 = _change_plan(connection, run, edited, decided_by)
+    if rules.required == 1 or wanted is Decision.REJECTED:
+        interactions.append(connection, run.id, said, current)
+        return _record(connection, run.id, wanted, decided_by, notes, plan_sha256)
+    return _vote(connection, run, said, current, notes, rules.required)
+
+
+def _vote(
+    connection: Connection, run: Run, said: Said, current: str | None, notes: str | None, required: int
+) -> Decided:
+    """One approval of several: it counts for the plan as it is now, and the last one needed decides."""
+    if current is None:
+        raise DecisionConflict("the gate is not open yet: an approval of several is about a plan that can be read")
+    key = (connection, run.id, said.gate_key, current)
+    if said.actor not in [vote["actor"] for vote in interactions.voters(*key)]:
+        interactions.append(connection, run.id, said, current)
+    votes = interactions.voters(*key)
+    if len(votes) >= required:
+        everyone = ", ".join(vote["actor"] for vote in votes)
+        return _record(connection, run.id, Decision.APPROVED, everyone, notes, current)
+    own = next(vote for vote in votes if vote["actor"] == said.actor)
+    return Decided(run.id, Decision.APPROVED, said.actor, own["created_at"], notes, current, len(votes), required)
+
+
+def _record(
+    connection: Connection, run_id: str, wanted: Decision, decided_by: str, notes: str | None, plan: str | None
+) -> Decided:
     row = connection.execute(
         query("gates.decide"),
-        {
-            "run_id": run.id,
-            "decision": wanted,
-            "decided_by": decided_by,
-            "notes": notes,
-            "plan_sha256": plan_sha256,
-        },
+        {"run_id": run_id, "decision": wanted, "decided_by": decided_by, "notes": notes, "plan_sha256": plan},
     ).fetchone()
     assert row is not None, "the run's row is locked: nobody else can have decided"
     return _decided(row)
+
+
+def _change_plan(connection: Connection, run: Run, edited: Plan, editor: str) -> str:
+    """Keep the changed plan; returns its hash. The caller has checked which plan it was made of."""
+    if plan_hash(connection, run.id) is None:
+        raise DecisionConflict("the gate is not open yet: there is no plan to change")
+    before = plans.current(connection, run.id)
+    check_edit(before.read(), edited, run.budget)
+    if before.read() == edited:
+        return before.sha256
+    return plans.add(connection, run.id, edited, before.sha256, editor).sha256
+
+
+def _said(
+    run: Run,
+    wanted: Decision,
+    person: str,
+    notes: str | None,
+    plan_sha256: str | None,
+    edited: Plan | None,
+    dedupe_key: str | None,
+) -> Said:
+    payload = {"decision": str(wanted), "notes": notes, "planSha256": plan_sha256}
+    if edited is not None:
+        payload["editedSha256"] = plans.hash_of(edited)
+    kind = "approve" if wanted is Decision.APPROVED else "reject"
+    return Said(plan_gate_key(run.id), kind, person, payload, dedupe_key)
 
 
 def _decided(row: Row) -> Decided:
@@ -103,6 +192,17 @@ def _decided(row: Row) -> Decided:
         row["notes"],
         row["plan_sha256"],
     )
+
+
+def _check_same(
+    connection: Connection, earlier: Decided, wanted: Decision, plan_sha256: str | None, edited: Plan | None
+) -> None:
+    if earlier.decision is not wanted:
+        raise DecisionConflict(
+            f"plan already {earlier.decision} by {earlier.decided_by}; the first decision stands"
+        )
+    seen = plan_sha256 if edited is None else plans.hash_of(edited)
+    _check_plan(seen, earlier.plan_sha256 or plan_hash(connection, earlier.run_id))
 
 
 def _check_open(run: Run) -> None:

@@ -12,7 +12,7 @@ def unrequested(connection: Connection, limit: int) -> list[Row]:
 
 
 def decided(connection: Connection, limit: int) -> list[Row]:
-    """Decisions to act on, oldest first: with `waits`, the run is to go on; without `reported_at`, tell lineage."""
+    """Decisions and answers to act on, oldest first: `waits`, the run is to go on; `unreported`, tell lineage."""
     return connection.execute(query("runs.decided"), {"limit": limit}).fetchall()
 
 

@@ -1,8 +1,11 @@
--- An approval that names a plan lets DecideST run only when it names the plan the gate asks about.
+-- An approval that names a plan lets DecideST run only when it names the plan the gate asks about: the compiled one, or
+-- what a person made of it.
 -- source: design §2.4
-SELECT s.run_id, 'approved was ' || p.plan_sha256 || ', the gate asks about ' || g.plan_sha256 AS detail
+SELECT s.run_id, 'approved was ' || p.plan_sha256 || ', the gate asks about ' || coalesce(c.plan_sha256, g.plan_sha256)
+    AS detail
 FROM app.run_steps s
 JOIN app.plan_approvals p ON p.run_id = s.run_id
 JOIN app.human_gates g ON g.run_id = s.run_id AND g.purpose = 'approve-plan'
-WHERE s.step_id = 'DecideST' AND p.plan_sha256 <> g.plan_sha256
+LEFT JOIN app.current_plans c ON c.run_id = s.run_id
+WHERE s.step_id = 'DecideST' AND p.plan_sha256 <> coalesce(c.plan_sha256, g.plan_sha256)
 ORDER BY s.run_id

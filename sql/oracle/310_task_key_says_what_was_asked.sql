@@ -9,10 +9,10 @@ WITH decided AS (
     FROM app.run_steps d
     JOIN app.runs r ON r.id = d.run_id
     JOIN app.intents i ON i.id = r.intent_id
-    JOIN app.run_steps c ON c.run_id = d.run_id AND c.step_id = 'CompileST'
+    JOIN app.current_plans c ON c.run_id = d.run_id
     LEFT JOIN LATERAL (
         SELECT jsonb_object_agg(patch ->> 'targetPath', patch ->> 'postimageContent' ORDER BY place) AS files
-        FROM jsonb_array_elements(c.output -> 'patchPlan') WITH ORDINALITY AS p (patch, place)
+        FROM jsonb_array_elements(c.plan -> 'patchPlan') WITH ORDINALITY AS p (patch, place)
     ) patched ON true
     WHERE d.step_id = 'DecideST'
 ), hashed AS (

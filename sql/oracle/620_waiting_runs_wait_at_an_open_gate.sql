@@ -1,15 +1,21 @@
--- A run that waits for a person has an open gate, asks for the approval, and has neither an error nor a later step.
--- source: design §2.3, reference §D3
-WITH later AS (
-    SELECT DISTINCT run_id FROM app.run_steps WHERE step_id IN ('DecideST', 'ExecuteST')
+-- A run that waits for a person has an open gate and asks for what that gate needs, an approval or an answer; it has
+-- neither an error nor a step from behind that gate.
+-- source: design §2.3, reference §D3, §D5
+WITH asked AS (
+    SELECT id AS run_id, next_action, error,
+        CASE next_action WHEN 'ANSWER' THEN 'ask-user' WHEN 'APPROVE_PLAN' THEN 'approve-plan' END AS purpose,
+        CASE next_action WHEN 'ANSWER' THEN ARRAY['ApplyPatchST', 'DecideST', 'ExecuteST']
+            ELSE ARRAY['DecideST', 'ExecuteST'] END AS behind
+    FROM app.runs
+    WHERE status = 'waiting_input'
+), later AS (
+    SELECT DISTINCT a.run_id FROM asked a JOIN app.run_steps s ON s.run_id = a.run_id AND s.step_id = ANY(a.behind)
 )
-SELECT r.id AS run_id,
+SELECT a.run_id,
     format('gate: %s, next action: %s, error: %s, later step: %s', coalesce(g.gate_key, 'none'),
-        coalesce(r.next_action, 'none'), coalesce(r.error, 'none'), l.run_id IS NOT NULL) AS detail
-FROM app.runs r
-LEFT JOIN app.human_gates g ON g.run_id = r.id AND g.purpose = 'approve-plan'
-LEFT JOIN later l ON l.run_id = r.id
-WHERE r.status = 'waiting_input'
-  AND (g.run_id IS NULL OR r.next_action IS DISTINCT FROM 'APPROVE_PLAN' OR r.error IS NOT NULL
-       OR l.run_id IS NOT NULL)
-ORDER BY r.id
+        coalesce(a.next_action, 'none'), coalesce(a.error, 'none'), l.run_id IS NOT NULL) AS detail
+FROM asked a
+LEFT JOIN app.human_gates g ON g.run_id = a.run_id AND g.purpose = a.purpose
+LEFT JOIN later l ON l.run_id = a.run_id
+WHERE g.run_id IS NULL OR a.error IS NOT NULL OR l.run_id IS NOT NULL
+ORDER BY a.run_id

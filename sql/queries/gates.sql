@@ -1,13 +1,18 @@
 -- open --
--- Open a gate, once.
-INSERT INTO app.human_gates (run_id, gate_key, step_id, purpose, topic, plan_sha256)
-VALUES (%(run_id)s, %(gate_key)s, %(step_id)s, %(purpose)s, %(topic)s, %(plan_sha256)s)
+-- Open a gate, once; its deadline is counted from now.
+INSERT INTO app.human_gates (run_id, gate_key, step_id, purpose, topic, plan_sha256, on_timeout, form, deadline_at)
+VALUES (%(run_id)s, %(gate_key)s, %(step_id)s, %(purpose)s, %(topic)s, %(plan_sha256)s, %(on_timeout)s, %(form)s,
+    clock_timestamp() + make_interval(secs => %(ttl_s)s::float))
 ON CONFLICT (run_id, gate_key) DO NOTHING
 RETURNING gate_key
 
 -- of_run --
 -- A run's gates, in the order they opened.
 SELECT * FROM app.human_gates WHERE run_id = %(run_id)s ORDER BY created_at, gate_key
+
+-- get --
+-- One gate of a run.
+SELECT * FROM app.human_gates WHERE run_id = %(run_id)s AND gate_key = %(gate_key)s
 
 -- decide --
 -- Record a decision; the first one wins.
@@ -19,3 +24,49 @@ RETURNING *
 -- decision --
 -- The decision on a run's plan, if there is one.
 SELECT * FROM app.plan_approvals WHERE run_id = %(run_id)s
+
+-- rules --
+-- Who must agree to a run's plan: its recipe's rules, and who submitted it.
+SELECT recipe.approvals_required, recipe.approvers, recipe.self_approval,
+       array_remove(ARRAY[run.submitted_by, intent.submitted_by], NULL) AS submitters
+FROM app.runs run
+JOIN app.recipes recipe ON recipe.id = run.recipe_id
+JOIN app.intents intent ON intent.id = run.intent_id
+WHERE run.id = %(run_id)s
+
+-- keep_answer --
+-- Record an ask gate's answer, or with null that none came; the first one wins.
+INSERT INTO app.gate_answers (run_id, gate_key, answer, answered_by)
+VALUES (%(run_id)s, %(gate_key)s, %(answer)s, %(answered_by)s)
+ON CONFLICT (run_id, gate_key) DO NOTHING
+RETURNING *
+
+-- answer --
+-- The answer at an ask gate, if there is one.
+SELECT * FROM app.gate_answers WHERE run_id = %(run_id)s AND gate_key = %(gate_key)s
+
+-- inbox --
+-- Gates that wait for a person, the most pressing first: of runs that have not ended, undecided.
+SELECT gate.run_id, gate.gate_key, gate.purpose, gate.created_at, gate.deadline_at, gate.on_timeout, gate.form,
+       gate.plan_sha256, run.workflow_id, run.status, run.tenant_id, intent.goal, recipe.approvals_required,
+       coalesce(votes.given, 0) AS approvals_given, coalesce(edited.plan_sha256, gate.plan_sha256) AS current_sha256
+FROM app.runs run
+JOIN app.human_gates gate ON gate.run_id = run.id
+JOIN app.intents intent ON intent.id = run.intent_id
+JOIN app.recipes recipe ON recipe.id = run.recipe_id
+LEFT JOIN LATERAL (
+    SELECT plan_sha256 FROM app.plan_versions WHERE run_id = run.id ORDER BY version DESC LIMIT 1
+) edited ON true
+LEFT JOIN LATERAL (
+    SELECT count(DISTINCT actor) AS given FROM app.human_interactions said
+    WHERE said.run_id = run.id AND said.gate_key = gate.gate_key AND said.kind = 'approve'
+      AND said.plan_sha256 = coalesce(edited.plan_sha256, gate.plan_sha256)
+) votes ON true
+WHERE run.status IN ('queued', 'running', 'waiting_input', 'repairing')
+  AND CASE gate.purpose
+      WHEN 'approve-plan' THEN NOT EXISTS (SELECT FROM app.plan_approvals made WHERE made.run_id = run.id)
+      ELSE NOT EXISTS (
+          SELECT FROM app.gate_answers made WHERE made.run_id = run.id AND made.gate_key = gate.gate_key)
+      END
+ORDER BY gate.deadline_at NULLS LAST, gate.created_at, gate.run_id
+LIMIT %(limit)s

@@ -1,6 +1,7 @@
 -- insert --
 -- Keep an intent; the same content is the same id, so a repeat inserts nothing.
-INSERT INTO app.intents (id, goal, payload) VALUES (%(id)s, %(goal)s, %(payload)s)
+INSERT INTO app.intents (id, goal, payload, submitted_by)
+VALUES (%(id)s, %(goal)s, %(payload)s, %(submitted_by)s)
 ON CONFLICT (id) DO NOTHING
 RETURNING id
 

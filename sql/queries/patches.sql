@@ -20,9 +20,10 @@ UPDATE app.patch_history SET applied_at = clock_timestamp()
 WHERE run_id = %(run_id)s AND step_id = %(step_id)s AND patch_index = %(patch_index)s AND applied_at IS NULL
 
 -- to_roll_back --
--- Patches to take back, the last applied first. One remembered but not marked may have touched its file too.
+-- Patches to take back, the last applied first (DecideST's, of a changed plan, before ApplyPatchST's). One remembered but not marked may have touched its file too.
 SELECT * FROM app.patch_history
-WHERE run_id = %(run_id)s AND rolled_back_at IS NULL ORDER BY patch_index DESC
+WHERE run_id = %(run_id)s AND rolled_back_at IS NULL AND (%(step_id)s::text IS NULL OR step_id = %(step_id)s)
+ORDER BY step_id = 'ApplyPatchST', patch_index DESC
 
 -- mark_rolled_back --
 -- The file holds the preimage again.

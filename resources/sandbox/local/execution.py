@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from resources.sandbox.local.memory import used_mb
-from resources.sandbox.local.output import Kind, Output
 from resources.sandbox.local.processes import Process, kill_marked
 from resources.sandbox.local.reading import Lines, read_pipe
 from resources.sandbox.local.spawning import Pipes, Spawner
 from resources.sandbox.local.tree import TreeTooLarge, used_bytes
+from resources.sandbox.output import Kind, Output
 
 Reason = Literal["boot", "spawner", "timeout", "memory", "disk", "request"]
 """Why a sandbox was killed: it did not start, lost its spawner, exceeded a bound, or somebody asked."""

@@ -110,7 +110,8 @@ class Instance:
     def create(cls, home: Path) -> "Instance":
         """Remove what dead instances left, then make a folder of our own. Raises OSError."""
         parent = home / "boxes"
-        parent.mkdir(mode=0o711, parents=True, exist_ok=True)
+        parent.mkdir(parents=True, exist_ok=True)
+        parent.chmod(0o711)  # whatever the umask: a sandbox's uid passes through
         for lock_file in parent.glob("*.lock"):
             _remove_if_dead(lock_file)
         while True:
@@ -120,7 +121,8 @@ class Instance:
                 break
             os.close(lock)  # another worker swept it between its creation and our lock
         boxes = Path(name).with_suffix("")
-        boxes.mkdir(mode=0o711)
+        boxes.mkdir()
+        boxes.chmod(0o711)
         return cls(boxes, lock)
 
     def remove(self) -> None:

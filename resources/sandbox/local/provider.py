@@ -9,22 +9,23 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from resources.sandbox import evidence
+from resources.sandbox.files_in import UploadFailed
+from resources.sandbox.files_out import NO_FILES, Collected, OutputLimits
 from resources.sandbox.inflight import InFlight, Running
 from resources.sandbox.local.cgroup import Cgroup
 from resources.sandbox.local.execution import Bounds, Ending, Execution
-from resources.sandbox.local.files import Collected, OutputLimits, collect_files, place_files
+from resources.sandbox.local.files import collect_files, place_files
 from resources.sandbox.local.host import Host
-from resources.sandbox.local.output import Output
-from resources.sandbox.local.plan import Plan, UploadFailed, plan_request
+from resources.sandbox.local.plan import Plan, plan_request
 from resources.sandbox.local.slots import Slot
 from resources.sandbox.local.tree import remove_tree
+from resources.sandbox.output import Output
 from resources.sandbox.port import ChunkSink, RequestRefused, SandboxHealth, TaskContext, UriResolver
 from sisu_pipeline.contracts.sandbox import ErrorCode, Metrics, SandboxRequest, SandboxResult
 
 T = TypeVar("T")
 
 _MIB = 1024 * 1024
-_NO_FILES = Collected((), {})
 _log = logging.getLogger(__name__)
 
 
@@ -41,13 +42,10 @@ class LocalSandbox:
 
     async def run(self, request: SandboxRequest, context: TaskContext, on_chunk: ChunkSink) -> SandboxResult:
         """See `Sandbox.run`. A request whose idempotency key runs in this process already waits for that run."""
-        key = context.idempotency_key
-        while key is not None and self._in_flight.is_running(request.task_key, key):
-            # None: that run was cancelled while we waited, and another waiter may already have replaced it.
-            adopted = await self._in_flight.adopt(request.task_key, key)
-            if adopted is not None:
-                evidence.replay_output(adopted, on_chunk)
-                return adopted
+        adopted = await self._in_flight.join(request.task_key, context.idempotency_key)
+        if adopted is not None:
+            evidence.replay_output(adopted, on_chunk)
+            return adopted
         with self._in_flight.enter(request.task_key, context.idempotency_key) as running:
             result = await self._attempt(request, context, on_chunk, running)
             running.outcome.set_result(result)
@@ -155,7 +153,7 @@ class _Attempt:
         if err_code is ErrorCode.BOOT_FAIL:
             problem = ending.problem or "the sandbox ended before its command"
             self._output.feed("stderr", problem.encode())
-        collected = _NO_FILES
+        collected = NO_FILES
         if err_code in (ErrorCode.NONE, ErrorCode.CMD_NONZERO) and killed_by is None:
             try:
                 collected = await _in_thread(lambda: self._collect(plan))

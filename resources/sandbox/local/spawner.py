@@ -41,6 +41,7 @@ def main() -> None:
     """Stage what the sandboxes need, say so, serve until the parent is gone."""
     config = json.loads(sys.argv[1])
     control = socket.socket(fileno=config["socket"])
+    os.umask(0o022)  # ours may be a private 077: the sandboxes' uids must pass through what is staged
     try:
         if config["stage"] is not None:
             stage(**config["stage"])

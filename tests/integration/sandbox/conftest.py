@@ -9,11 +9,15 @@ from typing import Any
 
 import pytest
 
+from resources.sandbox.e2b.settings import E2bSettings
 from resources.sandbox.local.host import LocalSettings
 from resources.sandbox.local.provider import LocalSandbox
 from resources.sandbox.local.selftest import open_local
 from resources.sandbox.port import ChunkSink, TaskContext
 from sisu_pipeline.contracts.sandbox import SandboxResult
+from tests.support.e2b import client as e2b_client
+from tests.support.e2b.client import E2bServer
+from tests.support.e2b.server import API_KEY
 from tests.unit.sandbox.requests import a_context, a_request, ignore
 
 RunLocal = Callable[..., SandboxResult]
@@ -43,6 +47,36 @@ def local() -> Iterator[LocalSandbox]:
         sandbox = open_local(local_settings(home, runtime=Path(folder) / "run"))
         yield sandbox
         asyncio.run(sandbox.close())
+
+
+@pytest.fixture(scope="session")
+def e2b_process() -> Iterator[E2bServer]:
+    """A server that speaks E2B's protocol, in a process of its own."""
+    with e2b_client.running() as server:
+        yield server
+
+
+@pytest.fixture
+def e2b_server(e2b_process: E2bServer) -> E2bServer:
+    """The same with no faults and no sandboxes."""
+    e2b_process.reset()
+    return e2b_process
+
+
+def e2b_settings(server: E2bServer, **others: Any) -> E2bSettings:
+    """Settings for the test server: no limits of our own, quick checks."""
+    return E2bSettings(
+        **{
+            "api_key": API_KEY,
+            "deployment": "tests",
+            "api_url": server.url,
+            "sandbox_url": server.url,
+            "concurrency": 1000,
+            "creates_per_second": 1000.0,
+            "check_s": 0.5,
+            **others,
+        }
+    )
 
 
 @pytest.fixture

@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
+from resources.sandbox.e2b.provider import E2bSandbox
 from resources.sandbox.memory_receipts import MemoryReceipts
 from resources.sandbox.mock import MockSandbox
 from resources.sandbox.port import Chunk, ChunkSink, Sandbox, TaskContext
 from sisu_pipeline.contracts.sandbox import ErrorCode, FileIn, FileOut, SandboxResult
+from tests.integration.sandbox.conftest import e2b_settings
 from tests.unit.sandbox.requests import TASK_KEY, a_context, a_request, ignore
 
 
@@ -29,12 +31,16 @@ class Subject:
         return asyncio.run(self.sandbox.run(a_request(cmd, **fields), context or a_context(), on_chunk))
 
 
-@pytest.fixture(params=["mock", "local"])
+@pytest.fixture(params=["mock", "local", "e2b"])
 def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
     if request.param == "mock":
         yield Subject(MockSandbox(MemoryReceipts()), is_real=False, fails="FAIL_ME")
-    else:
+    elif request.param == "local":
         yield Subject(request.getfixturevalue("local"), is_real=True)
+    else:
+        server = request.getfixturevalue("e2b_server")
+        yield Subject(E2bSandbox(e2b_settings(server)), is_real=True)
+        assert server.state()["alive"] == 0
 
 
 @pytest.fixture

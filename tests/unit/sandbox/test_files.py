@@ -3,7 +3,8 @@
 import os
 from pathlib import Path, PurePosixPath
 
-from resources.sandbox.local.files import Collected, OutputLimits, collect_files, place_files
+from resources.sandbox.files_out import Collected, OutputLimits
+from resources.sandbox.local.files import collect_files, place_files
 from resources.sandbox.local.slots import Slot
 from sisu_pipeline.canonical import sha256_hex
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from resources.sandbox.local.output import MOST_BYTES, Output
+from resources.sandbox.output import MOST_BYTES, Output
 from resources.sandbox.port import Chunk
 
 

@@ -30,6 +30,16 @@ class Output:
         """The stream has ended."""
         self._tell(kind, self._streams[kind].finish())
 
+    def complete(self, kind: Kind, data: bytes) -> None:
+        """The stream's true content, after a part of it was missed: what the sink has not been told follows."""
+        told = self.text(kind)
+        whole = _Stream(kind)
+        whole.feed(data)
+        whole.finish()
+        self._streams[kind] = whole
+        text = "".join(whole.pieces)
+        self._tell(kind, text[_common(told, text) :])
+
     def text(self, kind: Kind) -> str:
         """The stream so far."""
         return "".join(self._streams[kind].pieces)
@@ -87,3 +97,10 @@ class _Stream:
         if text:
             self.pieces.append(text)
         return text
+
+
+def _common(told: str, text: str) -> int:
+    """How many characters both begin with: a stream that broke inside a character told a wrong last one."""
+    if text.startswith(told):
+        return len(told)
+    return next((at for at, (one, other) in enumerate(zip(told, text, strict=False)) if one != other), len(text))

@@ -1,0 +1,176 @@
+"""One request at E2B, from its files to the death of its sandbox."""
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from resources.sandbox import evidence
+from resources.sandbox.e2b import script
+from resources.sandbox.e2b.account import Account
+from resources.sandbox.e2b.booting import Boot, Booting
+from resources.sandbox.e2b.collecting import collect
+from resources.sandbox.e2b.errors import Failed
+from resources.sandbox.e2b.execution import Execution, OutOfTime
+from resources.sandbox.e2b.patience import uninterrupted
+from resources.sandbox.e2b.quota import Quota
+from resources.sandbox.e2b.settings import E2bSettings
+from resources.sandbox.e2b.sweeping import Sweeper
+from resources.sandbox.files_in import UploadFailed, check_sizes, fetch_files
+from resources.sandbox.files_out import NO_FILES, Collected
+from resources.sandbox.inflight import Running
+from resources.sandbox.output import Output
+from resources.sandbox.port import ChunkSink, RequestRefused, TaskContext, UriResolver
+from resources.sandbox.requests import check_request, safe_relative_path
+from sisu_pipeline.contracts.sandbox import ErrorCode, Metrics, SandboxRequest, SandboxResult
+
+_MOST_INPUT_BYTES = 512 * 1024 * 1024
+_BOOT_ALLOWANCE_S = 180
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Means:
+    """What every attempt of one provider shares."""
+
+    settings: E2bSettings
+    account: Account
+    quota: Quota
+    sweeper: Sweeper
+    resolve_uri: UriResolver | None
+
+
+class Attempt:
+    """One request on its way through boot, run, collect, kill."""
+
+    def __init__(self, means: Means, request: SandboxRequest, context: TaskContext, on_chunk: ChunkSink) -> None:
+        self._means = means
+        self._request = request
+        self._context = context
+        self._on_chunk = on_chunk
+        self._output = Output(on_chunk)
+        self._boot: Boot | None = None
+        self._began = time.monotonic()
+        self._streams = 0
+
+    async def run_until_killed(self, running: Running) -> SandboxResult:
+        """The result; when a kill is asked for, that is the result. When cancelled, everything is killed first."""
+        work = asyncio.ensure_future(self._run())
+        asked = asyncio.ensure_future(running.kill_asked.wait())
+        try:
+            await asyncio.wait({work, asked}, return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                return work.result()
+            work.cancel()
+            await asyncio.wait({work})
+            return self._ended(ErrorCode.CMD_NONZERO, evidence.KILLED_EXIT, killed_by="request")
+        finally:
+            asked.cancel()
+            work.cancel()
+            await uninterrupted(asyncio.wait({work, asked}))
+
+    async def _run(self) -> SandboxResult:
+        try:
+            directory, files = await self._prepare()
+            package = script.package(self._request.cmd, self._request.env, directory, files)
+            async with self._means.quota.sandbox():
+                return await self._in_sandbox(package, directory, files)
+        except RequestRefused as reason:
+            result = evidence.refused("e2b", self._request, self._context, reason)
+            evidence.replay_output(result, self._on_chunk)
+            return result
+        except UploadFailed as error:
+            return self._failed(ErrorCode.UPLOAD_FAIL, str(error))
+        except Failed as failed:
+            return self._failed(failed.err_code, str(failed), failed)
+        except Exception as error:
+            # Whatever else went wrong is ours, not the task's: a typed failure that is tried again.
+            _log.exception("task %s could not be run", self._request.task_key)
+            return self._failed(ErrorCode.BOOT_FAIL, f"{type(error).__name__}: {error}")
+
+    async def _prepare(self) -> tuple[PurePosixPath, dict[str, bytes]]:
+        """The working directory and the input files' content. Raises RequestRefused and UploadFailed."""
+        request = self._request
+        check_request(request)
+        check_sizes(request)
+        directory = PurePosixPath()
+        if request.workdir not in (None, "."):
+            directory = safe_relative_path(str(request.workdir))
+        return directory, await fetch_files(request, _MOST_INPUT_BYTES, self._means.resolve_uri)
+
+    async def _in_sandbox(self, package: bytes, directory: PurePosixPath, files: dict[str, bytes]) -> SandboxResult:
+        settings = self._means.settings
+        life_s = min(self._request.timeout_ms // 1000 + _BOOT_ALLOWANCE_S, settings.longest_life_s)
+        boot = self._boot = await Booting(
+            self._means.account, self._means.quota, self._request, self._context, life_s
+        ).boot()
+        sandbox_id = boot.sandbox.sandbox_id
+        try:
+            with self._means.sweeper.keeps(sandbox_id):
+                return await self._executed(boot, package, directory, files)
+        finally:
+            await uninterrupted(self._give_back(sandbox_id, boot.has_ghosts))
+
+    async def _executed(
+        self, boot: Boot, package: bytes, directory: PurePosixPath, files: dict[str, bytes]
+    ) -> SandboxResult:
+        execution = Execution(boot.sandbox, self._output, self._request.timeout_ms, self._means.settings.check_s)
+        try:
+            ending = await execution.run(package, is_new=boot.how == "created")
+        except OutOfTime:
+            return self._ended(ErrorCode.TIMEOUT, evidence.TIMEOUT_EXIT, killed_by="timeout", metrics=self._used())
+        finally:
+            self._began = execution.began_at
+            self._streams = execution.streams
+        metrics = Metrics(wall_ms=ending.wall_ms, cpu_ms=ending.cpu_ms, mem_peak_mb=0)
+        if ending.oom_kills > 0 and ending.exit_code == evidence.KILLED_EXIT:
+            return self._ended(ErrorCode.OOM, ending.exit_code, killed_by="memory", metrics=metrics)
+        err_code = ErrorCode.CMD_NONZERO if ending.exit_code else ErrorCode.NONE
+        collected = await collect(boot.sandbox, ending.left, directory, files)
+        return self._ended(err_code, ending.exit_code, collected=collected, metrics=metrics)
+
+    async def _give_back(self, sandbox_id: str, has_ghosts: bool) -> None:
+        """Kill the sandbox and whatever else an unclear creation may have left of this task."""
+        await self._means.sweeper.kill(sandbox_id)
+        if has_ghosts:
+            await self._means.sweeper.reap(self._request.task_key)
+
+    def _failed(self, err_code: ErrorCode, message: str, failed: Failed | None = None) -> SandboxResult:
+        """The result of an attempt whose command did not run, or not to its end, through no fault of its own."""
+        self._output.feed("stderr", f"{message}\n".encode())
+        lost = None if failed is None else {"phase": str(failed.phase), "cause": str(failed.cause)}
+        return self._ended(err_code, 1, metrics=self._used(), lost=lost)
+
+    def _used(self) -> Metrics:
+        return Metrics(wall_ms=round((time.monotonic() - self._began) * 1000), cpu_ms=0, mem_peak_mb=0)
+
+    def _ended(
+        self,
+        err_code: ErrorCode,
+        exit_code: int,
+        *,
+        killed_by: str | None = None,
+        collected: Collected = NO_FILES,
+        metrics: Metrics = evidence.NOTHING_USED,
+        lost: dict[str, str] | None = None,
+    ) -> SandboxResult:
+        boot = self._boot
+        raw = evidence.base_raw("e2b", self._request, self._context, boot.boot_ms if boot else 0)
+        raw["limits"] = {"cpu": "template", "memory": "template", "net": "e2b"}
+        raw["output"] = self._output.evidence()
+        if boot is not None:
+            raw["sandbox"] = {"how": boot.how, "creates": boot.creates, "streams": self._streams}
+        said = {"killedBy": killed_by, "lost": lost, "filesOut": collected.evidence or None}
+        raw |= {name: value for name, value in said.items() if value is not None}
+        return evidence.ended(
+            self._request,
+            err_code=err_code,
+            exit_code=exit_code,
+            sandbox_ref=boot.sandbox.sandbox_id if boot else "e2b-none",
+            raw=raw,
+            stdout=self._output.text("stdout"),
+            stderr=self._output.text("stderr"),
+            files_out=collected.files,
+            metrics=metrics,
+        )

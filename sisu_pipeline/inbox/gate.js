@@ -1,0 +1,95 @@
+// The verbs of a gate: approve, edit, reject, answer. Each is bound to the plan that was read.
+
+import { post } from "./api.js";
+import { el, labelled, say } from "./dom.js";
+import { formOf } from "./form.js";
+import { editing } from "./plan.js";
+import { mayDecide, nameField, nameOf } from "./session.js";
+import { age, deadline } from "./time.js";
+
+export function gateSection(gate, plan, changed) {
+  const facts = el("p", { class: "facts" }, el("span", {}, "opened ", age(gate.openedAt)), el("span", {}, deadline(gate)),
+    gate.approvals ? el("span", {}, `${gate.approvals.given} of ${gate.approvals.required} have approved`) : null);
+  const title = gate.purpose === "ask-user" ? gate.form.question : "Your decision";
+  const body = !mayDecide() ? el("p", { class: "notice" }, "Your token may read, not decide.")
+    : gate.purpose === "ask-user" ? question(gate, changed) : decision(gate, plan, changed);
+  return el("section", { id: "gate", "aria-labelledby": "gate-title" }, el("h2", { id: "gate-title" }, title), facts, body);
+}
+
+function question(gate, changed) {
+  const fields = formOf(gate.form.schema);
+  const name = nameField();
+  const fault = alertLine();
+  const send = el("button", { class: "main" }, "Answer");
+  return el("form", { id: "answer", onsubmit: submit }, ...fields.nodes, name && labelled("Your name", name), fault,
+    el("div", { class: "verbs" }, send));
+
+  function submit(event) {
+    event.preventDefault();
+    attempt(fault, [send], "Answered", changed, async () => post(`/runs/${gate.runId}/gates/${gate.gateKey}/answer`,
+      { answeredBy: nameOf(name), answer: fields.read() }));
+  }
+}
+
+function decision(gate, plan, changed) {
+  const name = nameField();
+  const notes = el("textarea", { name: "notes" });
+  const fault = alertLine();
+  const approve = el("button", { class: "main", type: "submit", id: "approve" }, "Approve");
+  const edit = el("button", { type: "button", id: "edit", "aria-expanded": "false", onclick: openEditor }, "Edit…");
+  const reject = el("button", { class: "no", type: "button", id: "reject", onclick: sayNo }, "Reject");
+  const editor = el("div", { id: "editor" });
+  let edited = null;
+  return el("form", { id: "decide", onsubmit: submit }, name && labelled("Your name", name),
+    labelled("Reason", notes, "kept with the decision; needed to reject"), editor, fault, el("div", { class: "verbs" }, approve, edit, reject));
+
+  function openEditor() {
+    if (edited) {
+      edited = null;
+      editor.replaceChildren();
+      approve.textContent = "Approve";
+      edit.textContent = "Edit…";
+      edit.setAttribute("aria-expanded", "false");
+      return;
+    }
+    edited = editing(plan);
+    editor.replaceChildren(el("h3", {}, "What you make of this plan"), ...edited.nodes);
+    approve.textContent = "Approve the edited plan";
+    edit.textContent = "Discard the edit";
+    edit.setAttribute("aria-expanded", "true");
+    editor.querySelector("textarea").focus();
+  }
+
+  function submit(event) {
+    event.preventDefault();
+    const body = { approvedBy: nameOf(name), notes: notes.value || null, planSha256: plan.planSha256 };
+    if (edited) body.plan = edited.read();
+    attempt(fault, [approve, edit, reject], "Approved", changed, () => post(`/runs/${gate.runId}/approve-plan`, body));
+  }
+
+  function sayNo() {
+    notes.required = true;
+    const form = reject.closest("form");
+    const complete = form.reportValidity();
+    notes.required = false;
+    if (!complete) return;
+    const body = { rejectedBy: nameOf(name), reason: notes.value, planSha256: plan.planSha256 };
+    attempt(fault, [approve, edit, reject], "Rejected", changed, () => post(`/runs/${gate.runId}/reject-plan`, body));
+  }
+}
+
+const alertLine = () => el("p", { class: "bad", role: "alert" });
+
+async function attempt(fault, buttons, done, changed, work) {
+  fault.textContent = "";
+  for (const button of buttons) button.disabled = true;
+  try {
+    const answer = await work();
+    const { approvals } = answer;
+    say(approvals ? `${done}: ${approvals.given} of ${approvals.required}` : done);
+    await changed();
+  } catch (error) {
+    fault.textContent = error.message;
+    for (const button of buttons) button.disabled = false;
+  }
+}

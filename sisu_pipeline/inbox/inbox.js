@@ -1,0 +1,104 @@
+// The page: who is there, which view is shown, and the stream that keeps it fresh.
+
+import { el, say, show } from "./dom.js";
+import { list } from "./list.js";
+import { isEnded, load, picture, progress } from "./run.js";
+import { askForToken, enter, session } from "./session.js";
+import { setNow } from "./time.js";
+
+let stream = null;
+let view = 0;
+
+async function start() {
+  try {
+    await enter();
+  } catch (error) {
+    if (error.status !== 401) return fail(error);
+    return askForToken(start);
+  }
+  addEventListener("hashchange", route);
+  await route();
+}
+
+async function route() {
+  stream?.close();
+  const mine = ++view;
+  const match = location.hash.match(/^#\/runs\/(run_[0-9a-f]{32})$/);
+  try {
+    await (match ? showRun(match[1], mine) : showInbox(mine));
+  } catch (error) {
+    fail(error);
+  }
+}
+
+function showInbox(mine) {
+  document.title = "Sisu inbox";
+  let first = true;
+  follow("/inbox/events", "inbox", (inbox) => {
+    if (mine !== view) return;
+    setNow(inbox.now);
+    document.title = inbox.gates.length ? `(${inbox.gates.length}) Sisu inbox` : "Sisu inbox";
+    redraw(() => show(list(inbox, session.dagsterUrl)));
+    if (first) arrive();
+    first = false;
+  });
+}
+
+async function showRun(id, mine) {
+  const draw = async () => {
+    const loaded = await load(id);
+    if (mine !== view) return loaded;
+    show(picture(loaded, draw));
+    document.title = `${loaded.plan ? loaded.plan.plan.goal : id} · Sisu inbox`;
+    return loaded;
+  };
+  const shown = shape((await draw()).run);
+  if (mine !== view) return;
+  arrive();
+  let last = shown;
+  follow(`/runs/${id}/events`, "run", async (run) => {
+    if (mine !== view) return;
+    document.getElementById("progress")?.replaceChildren(...progress(run));
+    // Redrawn only when something else than the progress changed: a person may be writing.
+    if (shape(run) !== last) {
+      last = shape(run);
+      if (isWriting()) say("This run has changed since you began to write.");
+      else await draw();
+    }
+    if (isEnded(run)) stream.close();
+  });
+}
+
+const shape = (run) => JSON.stringify([run.status, run.lastStep, run.gate, run.decision]);
+
+function isWriting() {
+  const fields = [...document.querySelectorAll("#gate textarea, #gate input:not([name=by])")];
+  return fields.some((field) => field.value !== field.defaultValue && field.name === "notes") || Boolean(document.querySelector("#editor textarea"));
+}
+
+function follow(path, name, heard) {
+  stream = new EventSource(path);
+  const place = document.getElementById("connection");
+  const status = (text) => { if (place.textContent !== text) place.textContent = text; };
+  stream.addEventListener("open", () => status("Live"));
+  stream.addEventListener("error", () => status(stream.readyState === EventSource.CLOSED ? "Not live" : "Reconnecting…"));
+  stream.addEventListener(name, (event) => heard(JSON.parse(event.data)));
+}
+
+// Keeps the focus on what the person was at, by its address.
+function redraw(draw) {
+  const href = document.activeElement?.getAttribute("href");
+  draw();
+  if (href) document.querySelector(`main a[href="${CSS.escape(href)}"]`)?.focus();
+}
+
+function arrive() {
+  if (view > 1) document.getElementById("main").focus();
+}
+
+function fail(error) {
+  if (error.status === 401) return askForToken(() => location.reload());
+  show(el("h1", {}, "That did not work"), el("p", { class: "bad", role: "alert" }, error.message), el("p", {}, el("a", { href: "#/" }, "To the inbox")));
+}
+
+start();

@@ -1,0 +1,62 @@
+// The inbox: what waits for a person, what runs, what has ended.
+
+import { el } from "./dom.js";
+import { age, deadline } from "./time.js";
+
+export function list(inbox, dagsterUrl) {
+  return [
+    el("h1", {}, inbox.gates.length ? `${inbox.gates.length} waiting for a decision` : "Nothing waits for a decision"),
+    inbox.stranded.map(stranded),
+    el("ul", { class: "cards", id: "gates" }, inbox.gates.map(gateCard)),
+    section("Running", "active", inbox.active.map(activeCard), "Nothing is running."),
+    section("Finished", "finished", inbox.finished.map((run) => finishedCard(run, dagsterUrl)), "Nothing has finished yet."),
+  ].flat();
+}
+
+function section(title, id, cards, nothing) {
+  return el("section", { "aria-labelledby": `${id}-title` }, el("h2", { id: `${id}-title` }, title),
+    cards.length ? el("ul", { class: "cards", id }, cards) : el("p", { class: "quiet" }, nothing));
+}
+
+function stranded(work) {
+  const count = `${work.enqueued} piece${work.enqueued === 1 ? "" : "s"} of work`;
+  return el("p", { class: "notice", role: "alert" },
+    `${count} on ${work.queueName} wait for version ${work.appVersion}, and no worker of that version runs. ` +
+    "Start one with that DBOS__APPVERSION.");
+}
+
+function gateCard(gate) {
+  const what = gate.purpose === "ask-user" ? `Question: ${gate.form.question}` : "Plan to approve";
+  const votes = gate.approvals ? el("span", {}, `${gate.approvals.given} of ${gate.approvals.required} have approved`) : null;
+  return el("li", { class: "card" },
+    el("h3", {}, el("a", { href: `#/runs/${gate.runId}` }, gate.goal)),
+    el("p", { class: "facts" }, el("span", {}, what), el("span", {}, "opened ", age(gate.openedAt)),
+      el("span", {}, deadline(gate)), votes, gate.tenantId ? el("span", {}, `tenant ${gate.tenantId}`) : null));
+}
+
+function activeCard(run) {
+  const { tasks } = run;
+  const bar = tasks.total
+    ? el("span", {}, el("progress", { max: tasks.total, value: tasks.finished, "aria-label": `Tasks of ${run.goal}` }),
+      ` ${tasks.finished} of ${tasks.total} tasks`, tasks.failed ? `, ${tasks.failed} failed` : "")
+    : el("span", {}, run.lastStep ? `after ${run.lastStep}` : "not started yet");
+  return el("li", { class: "card" }, el("h3", {}, el("a", { href: `#/runs/${run.runId}` }, run.goal)),
+    el("p", { class: "facts" }, el("span", {}, run.status), bar, el("span", {}, "since ", age(run.createdAt))));
+}
+
+function finishedCard(run, dagsterUrl) {
+  return el("li", { class: "card" }, el("h3", {}, el("a", { href: `#/runs/${run.runId}` }, run.goal)),
+    el("p", { class: "facts" }, outcome(run), el("span", {}, age(run.updatedAt)), ...lineage(run, dagsterUrl)));
+}
+
+export function outcome(run) {
+  return el("span", { class: run.status === "succeeded" ? "good" : "bad" }, run.error ? `${run.status}: ${run.error}` : run.status);
+}
+
+export function lineage(run, dagsterUrl) {
+  const partition = encodeURIComponent(run.workflowId);
+  return [
+    el("a", { href: `${dagsterUrl}/assets/execution?partition=${partition}`, rel: "noreferrer" }, "Lineage"),
+    run.dagsterRunId ? el("a", { href: `${dagsterUrl}/runs/${encodeURIComponent(run.dagsterRunId)}`, rel: "noreferrer" }, "Dagster run") : null,
+  ];
+}

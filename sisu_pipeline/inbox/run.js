@@ -1,0 +1,78 @@
+// One run: its gate, its plan, its progress, what it left, what people said.
+
+import { artifactPath, get } from "./api.js";
+import { el } from "./dom.js";
+import { gateSection } from "./gate.js";
+import { lineage, outcome } from "./list.js";
+import { reading } from "./plan.js";
+import { session } from "./session.js";
+import { age } from "./time.js";
+
+const MOST_ARTIFACTS = 100;
+
+export async function load(id) {
+  const [run, { gates }, { interactions }] = await Promise.all([get(`/runs/${id}`), get(`/runs/${id}/gates`), get(`/runs/${id}/interactions`)]);
+  const plan = run.steps.length ? await get(`/runs/${id}/plan`) : null;
+  return { run, gates, interactions, plan };
+}
+
+export function picture({ run, gates, interactions, plan }, changed) {
+  const waiting = gates.filter((gate) => gate.state === "waiting" && !run.decision);
+  const asking = gates.filter((gate) => gate.state === "waiting" && gate.purpose === "ask-user");
+  return [
+    el("p", {}, el("a", { href: "#/" }, "← Inbox")),
+    el("h1", {}, plan ? plan.plan.goal : run.runId),
+    el("div", { id: "progress" }, progress(run)),
+    ...[...new Set([...waiting, ...asking])].map((gate) => gateSection(gate, plan, changed)),
+    plan ? reading(plan) : el("p", { class: "quiet" }, "There is no plan yet."),
+    said(interactions), steps(run), artifacts(run), identity(run),
+  ];
+}
+
+export function progress(run) {
+  const { tasks, decision } = run;
+  return [
+    el("p", { class: "facts" }, isEnded(run) ? outcome(run) : el("span", {}, run.status), el("span", {}, "started ", age(run.createdAt)),
+      decision ? el("span", {}, `${decision.decision} by ${decision.decidedBy}`) : null, ...lineage(run, session.dagsterUrl)),
+    tasks.total ? el("p", {}, el("progress", { max: tasks.total, value: tasks.finished, "aria-label": "Tasks" }),
+      ` ${tasks.finished} of ${tasks.total} tasks${tasks.failed ? `, ${tasks.failed} failed` : ""}`) : null,
+  ].filter(Boolean);
+}
+
+export const isEnded = (run) => ["succeeded", "failed", "canceled", "retries_exceeded"].includes(run.status);
+
+function table(title, columns, rows) {
+  const head = el("tr", {}, columns.map((name) => el("th", { scope: "col" }, name)));
+  const body = rows.map((row) => el("tr", {}, row.map((cell) => el("td", {}, cell))));
+  return el("section", {}, el("h2", {}, title),
+    el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": title }, el("table", {}, el("thead", {}, head), el("tbody", {}, body))));
+}
+
+function said(interactions) {
+  if (!interactions.length) return null;
+  const words = ({ payload }) => payload.notes || (payload.answer ? JSON.stringify(payload.answer) : "") || payload.outcome || "";
+  return table("Said", ["Who", "What", "Reason or answer", "When"],
+    interactions.map((each) => [each.actor, each.kind, words(each), age(each.createdAt)]));
+}
+
+function steps(run) {
+  if (!run.steps.length) return null;
+  return table("Steps", ["Step", "Attempt", "Took"], run.steps.map((step) => [step.stepId, String(step.attempt),
+    `${((Date.parse(step.finishedAt) - Date.parse(step.startedAt)) / 1000).toFixed(1)} s`]));
+}
+
+function artifacts(run) {
+  const rows = run.artifacts.slice(0, MOST_ARTIFACTS).map((each) => [
+    el("a", { href: artifactPath(each.uri) }, name(each.uri)), each.stepId, each.taskKey.slice(0, 12) || "–", each.kind, el("code", {}, each.sha256.slice(0, 16))]);
+  if (!rows.length) return null;
+  const title = run.artifactCount > rows.length ? `Artifacts (${rows.length} of ${run.artifactCount})` : "Artifacts";
+  return table(title, ["Name", "Step", "Task", "Kind", "sha256"], rows);
+}
+
+// artifact://run/<run>/step/<step>/task/<task>/<name>: a file's name may have slashes.
+const name = (uri) => uri.split("/").slice(8).join("/");
+
+function identity(run) {
+  const facts = [["Run", run.runId], ["Intent", run.intentId], ["Recipe", run.recipeRef.id], ["Partition", run.queuePartitionKey], ["Lane", run.lane]];
+  return el("section", {}, el("h2", {}, "Identity"), el("dl", {}, facts.map(([term, value]) => [el("dt", {}, term), el("dd", {}, el("code", {}, value))]).flat()));
+}

@@ -1,0 +1,53 @@
+// Who is at the page: a token's owner, or, where no token is needed, whoever they say they are.
+
+import { get, post, remove } from "./api.js";
+import { el, labelled, show } from "./dom.js";
+
+const NAME = "sisu-name";
+export let session = null;
+
+export async function enter() {
+  session = await get("/session");
+  const who = document.getElementById("who");
+  who.replaceChildren(...(session.owner
+    ? [`${session.owner} (${session.roles.join(", ")}) `, el("button", { type: "button", onclick: leave }, "Sign out")]
+    : ["This machine, no sign-in"]));
+}
+
+export const mayDecide = () => session.roles.includes("approver");
+
+// The field for a name; null where the token says it.
+export function nameField() {
+  if (session.owner) return null;
+  return el("input", { name: "by", required: true, autocomplete: "name", value: localStorage.getItem(NAME) || "" });
+}
+
+export function nameOf(field) {
+  if (!field) return session.owner;
+  localStorage.setItem(NAME, field.value);
+  return field.value;
+}
+
+export function askForToken(entered) {
+  const token = el("input", { type: "password", name: "token", required: true, autocomplete: "current-password" });
+  const fault = el("p", { class: "bad", role: "alert" });
+  const form = el("form", { onsubmit: submit }, labelled("Token", token, "from `sisu token create`"), fault,
+    el("div", { class: "verbs" }, el("button", { class: "main" }, "Sign in")));
+  show(el("h1", {}, "Sign in"), form);
+  token.focus();
+
+  async function submit(event) {
+    event.preventDefault();
+    try {
+      await post("/session/cookie", { token: token.value });
+      await entered();
+    } catch (error) {
+      fault.textContent = error.status === 401 ? "This token is not known." : error.message;
+    }
+  }
+}
+
+async function leave() {
+  await remove("/session/cookie");
+  location.reload();
+}

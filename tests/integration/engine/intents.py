@@ -1,0 +1,125 @@
+"""Intents in the engine, without daemon and code server: what those do is asked for step by step."""
+
+import time
+from collections.abc import Callable
+from typing import Any, LiteralString
+
+import dagster as dg
+from dagster._core.launcher.base import LaunchRunContext
+from dagster._core.storage.tags import PARTITION_NAME_TAG
+
+from resources.database import Row
+from sensors import approvals
+from sisu_pipeline import oracle, segment_runner
+from sisu_pipeline.contracts.gate import Decision
+from sisu_pipeline.services import Services
+from sisu_pipeline.status import RunStatus
+from sisu_pipeline.store import gates, outbox, runs
+from sisu_pipeline.store.runs import Run
+from tests.builders import a_run, an_intent
+
+PATIENCE_S = 60.0
+
+
+def until(condition: Callable[[], bool], what: str = "the condition did not come true") -> None:
+    """Wait for a condition, not for a time."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.02)
+
+
+class Stage:
+    """An engine and what to do in it."""
+
+    def __init__(self, services: Services, instance: dg.DagsterInstance) -> None:
+        self.services = services
+        self.instance = instance
+
+    def intent(self, goal: str = "do it", *, tests: int = 1, command: str = "run", **request: Any) -> str:
+        """A queued run with so many tasks; returns its workflow id."""
+        inputs = {"tests": [f"t{number}" for number in range(tests)], "testCommand": command}
+        with self.services.database.connect() as connection:
+            return a_run(connection, an_intent(goal, inputs=inputs), **request).workflow_id
+
+    def dagster_run(self, workflow_id: str) -> str:
+        """A Dagster run of the intent's partition, created and not launched, as the daemon creates it."""
+        repository = segment_runner.repository()
+        self.instance.add_dynamic_partitions("intents", [workflow_id])
+        run = self.instance.create_run_for_job(
+            repository.get_job("intent_workflow"), tags={PARTITION_NAME_TAG: workflow_id}
+        )
+        return run.run_id
+
+    def launch(self, dagster_run_id: str) -> None:
+        """Hand a Dagster run to the configured launcher."""
+        run = self.instance.get_run_by_id(dagster_run_id)
+        assert run is not None
+        self.instance.run_launcher.launch_run(LaunchRunContext(dagster_run=run, workspace=None))
+
+    def request(self, workflow_id: str) -> str:
+        """What intent_sensor and daemon do: one Dagster run, launched; returns its id."""
+        with self.services.database.connect() as connection:
+            outbox.mark_requested(connection, [workflow_id])
+        dagster_run_id = self.dagster_run(workflow_id)
+        self.launch(dagster_run_id)
+        return dagster_run_id
+
+    def decide(self, workflow_id: str, decision: Decision = Decision.APPROVED) -> None:
+        """A person decides, on a connection of their own."""
+        with self.services.database.connect() as connection:
+            gates.decide(connection, workflow_id, decision, "po", "because", None)
+
+    def sensor_tick(self) -> None:
+        """A tick of approval_sensor that does not stay to listen."""
+        approvals._resume_until(self.instance, time.monotonic() + 0.05)
+
+    def run(self, workflow_id: str) -> Run:
+        """The run's row."""
+        with self.services.database.connect() as connection:
+            return runs.get(connection, workflow_id)
+
+    def dagster_status(self, dagster_run_id: str) -> str:
+        """What Dagster says of a run."""
+        run = self.instance.get_run_by_id(dagster_run_id)
+        assert run is not None
+        return run.status.value
+
+    def messages(self, dagster_run_id: str) -> list[str]:
+        """What the run's log says."""
+        return [record.user_message or record.message for record in self.instance.all_logs(dagster_run_id)]
+
+    def wait_for(self, workflow_id: str, status: RunStatus) -> Run:
+        """The run once it has this status."""
+        until(lambda: self.run(workflow_id).status is status, f"{workflow_id} never became {status}")
+        return self.run(workflow_id)
+
+    def rows(self, statement: LiteralString, *parameters: Any) -> list[Row]:
+        """What a query answers."""
+        with self.services.database.connect() as connection:
+            return connection.execute(statement, parameters).fetchall()
+
+    def value(self, statement: LiteralString, *parameters: Any) -> Any:
+        """The one value a query answers."""
+        (row,) = self.rows(statement, *parameters)
+        (value,) = row.values()
+        return value
+
+    def queue(self, queue: str = "intentQ") -> dict[str, str]:
+        """The workflows of a queue and their state."""
+        found = self.rows("SELECT workflow_uuid, status FROM dbos.workflow_status WHERE queue_name = %s", queue)
+        return {row["workflow_uuid"]: row["status"] for row in found}
+
+    def waits_for_an_intents_lock(self) -> bool:
+        """Whether a segment stands before another one's advisory lock."""
+        return bool(self.value("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"))
+
+    def waits_for_a_row(self) -> bool:
+        """Whether a transaction stands before a row that another one has locked."""
+        waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND pid <> pg_backend_pid()"
+        return bool(self.value(waiting))
+
+    def broken_laws(self) -> list[str]:
+        """What the oracle has to say; empty when all is well."""
+        with self.services.database.connect(autocommit=True) as connection:
+            return [f"{verdict.law}: {verdict.rows}" for verdict in oracle.judge(connection) if not verdict.holds]

@@ -1,0 +1,158 @@
+"""The launcher: one Dagster run per living intent, replays of finished ones, and plain refusals."""
+
+import pytest
+from dagster._core.launcher.base import ResumeRunContext
+
+from sisu_pipeline import segment_runner, segments
+from sisu_pipeline.contracts.gate import Decision
+from sisu_pipeline.launcher import SegmentRunLauncher
+from sisu_pipeline.status import RunStatus
+from tests.integration.engine.intents import Stage
+from tests.integration.engine.workers import Worker
+
+TABLES = ("run_steps", "artifacts", "sbx_runs", "human_gates", "plan_approvals", "mock_receipts", "sbx_attempts")
+
+
+def contents(stage: Stage) -> dict[str, str]:
+    """Every row the intent left, as one hash per table."""
+    return {
+        table: stage.value(f"SELECT md5(string_agg(t::text, '|' ORDER BY t::text)) AS hash FROM app.{table} t")
+        for table in TABLES
+    }
+
+
+def finished(stage: Stage, goal: str) -> str:
+    workflow_id = stage.intent(goal)
+    stage.decide(workflow_id)
+    segment_runner.run_segment(stage.request(workflow_id))
+    assert stage.run(workflow_id).status is RunStatus.SUCCEEDED
+    return workflow_id
+
+
+def test_the_launcher_of_the_instance_is_ours(stage: Stage) -> None:
+    assert isinstance(stage.instance.run_launcher, SegmentRunLauncher)
+
+
+def test_a_launched_run_is_a_segment_named_by_the_intent_with_its_partition_lane_and_version(stage: Stage) -> None:
+    workflow_id = stage.intent("launch", queuePartitionKey="team-b", lane="batch")
+    dagster_run_id = stage.request(workflow_id)
+    (row,) = stage.rows("SELECT * FROM dbos.workflow_status")
+    assert row["workflow_uuid"] == workflow_id
+    assert (row["queue_name"], row["status"]) == ("intentQ", "ENQUEUED")
+    assert (row["queue_partition_key"], row["priority"], row["application_version"]) == ("team-b", 1000, "v1")
+    assert stage.run(workflow_id).dagster_run_id == dagster_run_id
+    assert stage.run(workflow_id).status is RunStatus.QUEUED
+
+
+def test_a_second_run_for_a_living_intent_is_reported_canceled_with_the_reason(stage: Stage) -> None:
+    workflow_id = stage.intent("living")
+    first, second = stage.request(workflow_id), stage.dagster_run(workflow_id)
+    stage.launch(second)
+    assert stage.dagster_status(second) == "CANCELED"
+    assert f"intent {workflow_id} is queued in Dagster run {first}: one intent has one run." in stage.messages(
+        second
+    )
+    assert set(stage.queue()) == {workflow_id}
+    assert stage.run(workflow_id).dagster_run_id == first
+
+
+def test_a_run_of_a_partition_without_a_row_is_refused_and_says_what_to_do(stage: Stage) -> None:
+    stranger = stage.dagster_run("ih_" + "0" * 64)
+    stage.launch(stranger)
+    assert stage.dagster_status(stranger) == "CANCELED"
+    (refusal,) = [text for text in stage.messages(stranger) if "has no run" in text]
+    assert "POST /intents/{id}/run" in refusal and "sisu run start" in refusal
+    assert stage.queue() == {}
+
+
+def test_a_run_for_a_finished_intent_replays_the_stored_rows(stage: Stage, sandbox_worker: Worker) -> None:
+    workflow_id = finished(stage, "replayed")
+    before, run = contents(stage), stage.run(workflow_id)
+    again = stage.dagster_run(workflow_id)
+    stage.launch(again)
+    assert f"job/{again}" in stage.queue()
+    segment_runner.run_segment(again)
+    assert stage.dagster_status(again) == "SUCCESS"
+    assert contents(stage) == before
+    assert stage.run(workflow_id) == run
+
+
+@pytest.mark.parametrize("decided", [False, True])
+def test_a_run_for_an_intent_that_was_canceled_at_the_gate_ends_and_changes_nothing(
+    stage: Stage, decided: bool
+) -> None:
+    workflow_id = stage.intent(f"canceled {decided}")
+    first = stage.request(workflow_id)
+    segment_runner.run_segment(first)
+    if decided:
+        stage.decide(workflow_id)
+    stage.instance.run_launcher.terminate(first)
+    again, before = stage.dagster_run(workflow_id), contents(stage)
+    stage.launch(again)
+    segment_runner.run_segment(again)
+    assert stage.dagster_status(again) in ("CANCELED", "FAILURE")
+    assert contents(stage) == before
+    assert stage.run(workflow_id).status is RunStatus.CANCELED
+
+
+def test_a_run_for_a_rejected_intent_fails_as_the_intent_did(stage: Stage) -> None:
+    workflow_id = stage.intent("rejected")
+    stage.decide(workflow_id, Decision.REJECTED)
+    first = stage.request(workflow_id)
+    segment_runner.run_segment(first)
+    assert stage.dagster_status(first) == "FAILURE"
+    ended = stage.run(workflow_id)
+    again = stage.dagster_run(workflow_id)
+    stage.launch(again)
+    segment_runner.run_segment(again)
+    assert stage.dagster_status(again) == "FAILURE"
+    assert stage.run(workflow_id) == ended
+
+
+def test_asking_twice_for_a_segment_is_one_workflow(stage: Stage) -> None:
+    workflow_id = stage.intent("asked twice")
+    dagster_run_id = stage.request(workflow_id)
+    stage.launch(dagster_run_id)
+    segments.enqueue(stage.services.database, segments.of_run(stage.run(workflow_id)))
+    run = stage.instance.get_run_by_id(dagster_run_id)
+    assert run is not None
+    stage.instance.run_launcher.resume_run(ResumeRunContext(dagster_run=run, workspace=None))
+    assert stage.queue() == {workflow_id: "ENQUEUED"}
+
+
+def test_a_decision_reported_twice_asks_for_one_segment(stage: Stage) -> None:
+    workflow_id = stage.intent("decided")
+    segment_runner.run_segment(stage.request(workflow_id))
+    stage.decide(workflow_id)
+    stage.sensor_tick()
+    with stage.services.database.connect() as connection:
+        connection.execute("UPDATE app.runs SET requested_at = NULL")
+    stage.sensor_tick()
+    assert set(stage.queue()) == {workflow_id, f"{workflow_id}/2"}
+
+
+def test_terminating_a_run_that_has_not_begun_cancels_the_intent_and_no_step_runs(stage: Stage) -> None:
+    workflow_id = stage.intent("terminated early")
+    dagster_run_id = stage.request(workflow_id)
+    assert stage.instance.run_launcher.terminate(dagster_run_id)
+    segment_runner.run_segment(dagster_run_id)
+    assert stage.dagster_status(dagster_run_id) == "CANCELED"
+    assert stage.run(workflow_id).status is RunStatus.CANCELED
+    assert stage.value("SELECT count(*) FROM app.run_steps") == 0
+
+
+def test_terminating_a_second_run_leaves_the_intent_alone(stage: Stage) -> None:
+    workflow_id = stage.intent("bystander")
+    stage.request(workflow_id)
+    other = stage.dagster_run(workflow_id)
+    stage.instance.run_launcher.terminate(other)
+    assert stage.run(workflow_id).status is RunStatus.QUEUED
+
+
+def test_terminating_what_has_ended_or_never_was_says_no(stage: Stage) -> None:
+    workflow_id = stage.intent("living")
+    stage.request(workflow_id)
+    second = stage.dagster_run(workflow_id)
+    stage.launch(second)  # refused, so it has ended
+    assert not stage.instance.run_launcher.terminate(second)
+    assert not stage.instance.run_launcher.terminate("00000000-0000-0000-0000-000000000000")

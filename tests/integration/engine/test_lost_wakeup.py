@@ -1,0 +1,197 @@
+"""A decision at any moment between the gate check and the suspension lets the run go on, once (design §2.5).
+
+Each moment is armed with real rows: the decision is made exactly there, on another connection or thread.
+"""
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from dagster._core.events import DagsterEvent
+from dagster._core.execution.context.system import PlanOrchestrationContext
+
+from sisu_pipeline import ownership, run_driver, segment_runner
+from sisu_pipeline.executor import Gatekeeper
+from sisu_pipeline.status import RunStatus
+from tests.integration.engine.intents import Stage, until
+from tests.integration.engine.workers import Worker
+
+Arm = Callable[[pytest.MonkeyPatch, Stage, str], None]
+
+_DECIDERS: list[threading.Thread] = []
+
+
+def decide_in_a_thread(stage: Stage, workflow_id: str) -> None:
+    """A decision that may have to wait for a lock this thread holds; returns once it is made or waits for it."""
+    decider = threading.Thread(target=stage.decide, args=(workflow_id,))
+    decider.start()
+    _DECIDERS.append(decider)
+    until(
+        lambda: (
+            not decider.is_alive()
+            or stage.value(
+                "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND pid <> pg_backend_pid()"
+            )
+            > 0
+        )
+    )
+
+
+def change_keeper(patch: pytest.MonkeyPatch, change: Callable[[Gatekeeper], Gatekeeper]) -> None:
+    make = segment_runner._gatekeeper
+    patch.setattr(segment_runner, "_gatekeeper", lambda *facts: change(make(*facts)))
+
+
+def before_the_check(patch: pytest.MonkeyPatch, stage: Stage, workflow_id: str) -> None:
+    def change(keeper: Gatekeeper) -> Gatekeeper:
+        def is_decided() -> bool:
+            stage.decide(workflow_id)
+            return keeper.is_decided()
+
+        return replace(keeper, is_decided=is_decided)
+
+    change_keeper(patch, change)
+
+
+def between_check_and_suspension(patch: pytest.MonkeyPatch, stage: Stage, workflow_id: str) -> None:
+    def change(keeper: Gatekeeper) -> Gatekeeper:
+        def is_decided() -> bool:
+            decided = keeper.is_decided()
+            stage.decide(workflow_id)
+            return decided
+
+        return replace(keeper, is_decided=is_decided)
+
+    change_keeper(patch, change)
+
+
+def as_the_suspension_begins(patch: pytest.MonkeyPatch, stage: Stage, workflow_id: str) -> None:
+    def change(keeper: Gatekeeper) -> Gatekeeper:
+        def suspend() -> bool:
+            stage.decide(workflow_id)
+            return keeper.suspend()
+
+        return replace(keeper, suspend=suspend)
+
+    change_keeper(patch, change)
+
+
+def inside_the_suspension_before_it_looks(patch: pytest.MonkeyPatch, stage: Stage, workflow_id: str) -> None:
+    look = ownership._is_decided
+
+    def is_decided(connection: object, run: object) -> bool:
+        # The run's row is locked here: the decision waits for the suspension's end.
+        if stage.run(workflow_id).last_step == "ApplyPatchST" and not _DECIDERS:
+            decide_in_a_thread(stage, workflow_id)
+        return look(connection, run)  # type: ignore[arg-type]
+
+    patch.setattr(ownership, "_is_decided", is_decided)
+
+
+def inside_the_suspension_before_its_commit(patch: pytest.MonkeyPatch, stage: Stage, workflow_id: str) -> None:
+    move = ownership.runs.move
+
+    def moving(connection: object, run: object, status: RunStatus, **changes: object) -> object:
+        moved = move(connection, run, status, **changes)  # type: ignore[arg-type]
+        if status is RunStatus.WAITING_INPUT:
+            decide_in_a_thread(stage, workflow_id)
+        return moved
+
+    patch.setattr(ownership.runs, "move", moving)
+
+
+def after_the_suspension_before_it_is_told(patch: pytest.MonkeyPatch, stage: Stage, workflow_id: str) -> None:
+    suspended = DagsterEvent.job_suspended
+
+    def job_suspended(context: PlanOrchestrationContext, message: str) -> DagsterEvent:
+        stage.decide(workflow_id)
+        return suspended(context, message)
+
+    patch.setattr(run_driver.DagsterEvent, "job_suspended", job_suspended)
+
+
+def after_it_is_told_before_the_lock_is_free(patch: pytest.MonkeyPatch, stage: Stage, workflow_id: str) -> None:
+    drive = run_driver.drive
+
+    def driving(*facts: object) -> None:
+        drive(*facts)  # type: ignore[arg-type]
+        if stage.run(workflow_id).status is RunStatus.WAITING_INPUT:
+            stage.decide(workflow_id)
+
+    patch.setattr(run_driver, "drive", driving)
+
+
+# Which moments are seen by the segment itself: it goes on, and suspends nothing.
+MOMENTS: dict[Arm, bool] = {
+    before_the_check: True,
+    between_check_and_suspension: True,
+    as_the_suspension_begins: True,
+    inside_the_suspension_before_it_looks: False,
+    inside_the_suspension_before_its_commit: False,
+    after_the_suspension_before_it_is_told: False,
+    after_it_is_told_before_the_lock_is_free: False,
+}
+
+
+@pytest.mark.parametrize("arm", MOMENTS, ids=lambda arm: arm.__name__)
+def test_a_decision_at_this_moment_lets_the_run_go_on_once(
+    stage: Stage, sandbox_worker: Worker, monkeypatch: pytest.MonkeyPatch, arm: Arm
+) -> None:
+    workflow_id = stage.intent(arm.__name__)
+    dagster_run_id = stage.request(workflow_id)
+    _DECIDERS.clear()
+    with monkeypatch.context() as patch:
+        arm(patch, stage, workflow_id)
+        segment_runner.run_segment(dagster_run_id)
+    for decider in _DECIDERS:
+        decider.join()
+    goes_on_at_once = MOMENTS[arm]
+    assert (stage.run(workflow_id).status is RunStatus.SUCCEEDED) is goes_on_at_once
+    stage.sensor_tick()
+    segments = {workflow_id} if goes_on_at_once else {workflow_id, f"{workflow_id}/2"}
+    assert set(stage.queue()) == segments
+    if not goes_on_at_once:
+        segment_runner.run_segment(dagster_run_id)
+    assert_it_went_through_once(stage, workflow_id, dagster_run_id)
+
+
+def test_a_segment_asked_for_while_the_first_still_suspends_waits_for_its_lock_and_goes_on(
+    stage: Stage, sandbox_worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workflow_id = stage.intent("two workers at the gate")
+    dagster_run_id = stage.request(workflow_id)
+    # Two threads stand for two worker processes: only the database keeps them apart.
+    monkeypatch.setattr(segment_runner, "_one_at_a_time", threading.Semaphore(2))
+    drive = run_driver.drive
+    second = threading.Thread(target=segment_runner.run_segment, args=(dagster_run_id,))
+
+    def driving(*facts: object) -> None:
+        drive(*facts)  # type: ignore[arg-type]
+        if second.ident is None:  # the first one: it has suspended, and holds its lock still
+            stage.decide(workflow_id)
+            stage.sensor_tick()
+            second.start()
+            until(
+                lambda: (
+                    stage.value("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted") == 1
+                )
+            )
+            assert stage.run(workflow_id).status is RunStatus.WAITING_INPUT
+
+    monkeypatch.setattr(run_driver, "drive", driving)
+    segment_runner.run_segment(dagster_run_id)
+    second.join(timeout=60)
+    assert not second.is_alive()
+    assert_it_went_through_once(stage, workflow_id, dagster_run_id)
+
+
+def assert_it_went_through_once(stage: Stage, workflow_id: str, dagster_run_id: str) -> None:
+    assert stage.run(workflow_id).status is RunStatus.SUCCEEDED
+    assert stage.dagster_status(dagster_run_id) == "SUCCESS"
+    steps = stage.rows("SELECT step_id FROM app.run_steps ORDER BY started_at")
+    assert [row["step_id"] for row in steps] == ["CompileST", "ApplyPatchST", "DecideST", "ExecuteST"]
+    assert stage.value("SELECT sum(seen_count) FROM app.mock_receipts") == 1
+    # The segment's own row is the queue's: here nobody dequeues it.
+    laws = [law for law in stage.broken_laws() if not law.startswith(("840_", "850_"))]
+    assert laws == []

@@ -1,0 +1,74 @@
+"""Two workers at one intent: the database keeps them apart, and the second finds nothing to do."""
+
+import threading
+
+import pytest
+
+from sisu_pipeline import run_driver, segment_runner
+from sisu_pipeline.ownership import NotOwner, enter
+from sisu_pipeline.status import RunStatus
+from tests.integration.engine.intents import Stage, until
+from tests.integration.engine.workers import Worker
+
+
+def test_of_two_segments_at_once_one_waits_and_then_finds_nothing_to_do(
+    stage: Stage, sandbox_worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workflow_id = stage.intent("raced")
+    stage.decide(workflow_id)
+    dagster_run_id = stage.request(workflow_id)
+    # Two threads stand for two worker processes: only the database keeps them apart.
+    monkeypatch.setattr(segment_runner, "_one_at_a_time", threading.Semaphore(2))
+    drive, drives = run_driver.drive, []
+    other = threading.Thread(target=segment_runner.run_segment, args=(dagster_run_id,))
+
+    def driving(*facts: object) -> None:
+        drives.append(threading.current_thread())
+        if len(drives) == 1:
+            other.start()
+            until(
+                lambda: (
+                    stage.value("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted") == 1
+                )
+            )
+        drive(*facts)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(run_driver, "drive", driving)
+    segment_runner.run_segment(dagster_run_id)
+    events = len(stage.messages(dagster_run_id))
+    other.join(timeout=60)
+    assert not other.is_alive()
+    assert len(drives) == 2
+    assert stage.run(workflow_id).status is RunStatus.SUCCEEDED
+    assert stage.dagster_status(dagster_run_id) == "SUCCESS"
+    assert len(stage.messages(dagster_run_id)) == events
+    assert stage.value("SELECT count(*) FROM app.run_steps") == 4
+    assert stage.value("SELECT max(seen_count) FROM app.mock_receipts") == 1
+
+
+def test_a_dagster_run_that_does_not_own_the_intent_may_not_enter(stage: Stage) -> None:
+    workflow_id = stage.intent("owned")
+    owner = stage.request(workflow_id)
+    with pytest.raises(NotOwner, match=f"is queued in Dagster run {owner}"):
+        enter(stage.services.database, workflow_id, "another")
+
+
+def test_entering_again_is_no_change_and_a_waiting_intent_stays_waiting(stage: Stage) -> None:
+    workflow_id = stage.intent("entered")
+    owner = stage.request(workflow_id)
+    segment_runner.run_segment(owner)
+    waiting = stage.run(workflow_id)
+    assert waiting.status is RunStatus.WAITING_INPUT
+    assert enter(stage.services.database, workflow_id, owner) == waiting
+    stage.decide(workflow_id)
+    assert enter(stage.services.database, workflow_id, owner).status is RunStatus.RUNNING
+
+
+def test_while_a_person_thinks_nothing_holds_the_intent(stage: Stage) -> None:
+    workflow_id = stage.intent("parked")
+    dagster_run_id = stage.request(workflow_id)
+    before = threading.active_count()
+    segment_runner.run_segment(dagster_run_id)
+    assert stage.dagster_status(dagster_run_id) == "SUSPENDED"
+    assert stage.value("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == 0
+    assert threading.active_count() <= before + 4  # a pool's own threads, of which some may just begin

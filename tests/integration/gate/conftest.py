@@ -1,0 +1,56 @@
+"""The gate's tests meet the API as a client does."""
+
+from collections.abc import Callable, Iterator
+
+import httpx
+import pytest
+
+from resources.database import Database
+from sisu_pipeline.contracts.access import Role
+from sisu_pipeline.store import tokens
+from tests.integration.api.conftest import Api, api, contents, live, until
+
+__all__ = ["api", "contents", "live", "until"]
+
+Recipe = Callable[..., None]
+
+As = Callable[..., httpx.Client]
+
+
+def a_token(database: Database, owner: str, *roles: Role) -> str:
+    """A token of this owner, kept; without roles, a viewer's."""
+    text = f"sisu_{owner}"
+    with database.connect() as connection:
+        tokens.keep(connection, text, owner, roles or [Role.VIEWER])
+    return text
+
+
+@pytest.fixture
+def client_of(api: Api) -> Iterator[As]:
+    """A function that makes a client with a token of this owner and roles."""
+    clients: list[httpx.Client] = []
+
+    def make(owner: str, *roles: Role) -> httpx.Client:
+        token = a_token(api.services.database, owner, *roles)
+        client = httpx.Client(base_url=api.url, headers={"Authorization": f"Bearer {token}"}, timeout=30)
+        clients.append(client)
+        return client
+
+    yield make
+    for client in clients:
+        client.close()
+
+
+@pytest.fixture
+def recipe(clean_database: Database) -> Iterator[Recipe]:
+    """A function that sets the rules of every recipe; they are as seeded again afterwards."""
+
+    def set_rules(required: int = 1, approvers: list[str] | None = None, self_approval: bool = True) -> None:
+        with clean_database.connect() as connection:
+            connection.execute(
+                "UPDATE app.recipes SET approvals_required = %s, approvers = %s, self_approval = %s",
+                [required, approvers, self_approval],
+            )
+
+    yield set_rules
+    set_rules()

@@ -1,0 +1,233 @@
+"""Tokens and roles: who may ask, who may decide, and under whose name (issue "human gate", identity)."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import APIRouter, FastAPI
+
+from resources.database import Database
+from sisu_pipeline.api.app import create_app
+from sisu_pipeline.api.door import Door
+from sisu_pipeline.api.server import check_host
+from sisu_pipeline.canonical import sha256_hex
+from sisu_pipeline.contracts.access import Role
+from sisu_pipeline.settings import SettingsError, load_settings
+from sisu_pipeline.store import tokens
+from tests.builders import a_run
+from tests.integration.api.conftest import Api, services_over
+from tests.integration.gate.conftest import As, a_token
+
+INTENT = {"goal": "g", "inputs": {}, "constraints": {}}
+APPROVE = {"approvedBy": "somebody else"}
+Contents = Callable[[], dict[str, str]]
+
+
+def routes(app: FastAPI) -> list[Door]:
+    return [route for route in app.router.routes if isinstance(route, Door)]
+
+
+def test_without_tokens_this_machine_may_do_everything_and_is_taken_at_its_word(api: Api) -> None:
+    session = api.get("/session").json()
+    assert session["owner"] is None
+    assert session["roles"] == sorted(Role)
+    with api.services.database.connect() as connection:
+        run = a_run(connection)
+    assert api.post(f"/runs/{run.id}/approve-plan", APPROVE).status_code == 202
+    assert api.get(f"/runs/{run.id}").json()["decision"]["decidedBy"] == "somebody else"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Authorization": "Bearer sisu_unknown"},
+        {"Authorization": "sisu_ann"},
+        {"Authorization": "Basic c2lzdV9hbm4="},
+        {"Cookie": "sisu_token=sisu_unknown"},
+    ],
+)
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", "/runs"), ("POST", "/intents"), ("GET", "/openapi.json"), ("GET", "/nowhere"), ("GET", "/session")],
+)
+def test_with_any_token_a_request_without_a_known_one_is_a_401_and_writes_nothing(
+    api: Api, contents: Contents, method: str, path: str, headers: dict[str, str]
+) -> None:
+    a_token(api.services.database, "ann", Role.SUBMITTER)
+    before = contents()
+    answer = api.client.request(method, path, json=INTENT, headers=headers)
+    assert answer.status_code == 401
+    assert answer.headers["www-authenticate"] == "Bearer"
+    assert answer.json() == {
+        "error": "a token is needed: Authorization: Bearer …",
+        "code": "unauthorized",
+        "details": [],
+    }
+    assert contents() == before
+
+
+def test_a_revoked_token_is_unknown_at_once_and_tokens_stay_needed(api: Api, client_of: As) -> None:
+    ann = client_of("ann")
+    assert ann.get("/runs").status_code == 200
+    with api.services.database.connect() as connection:
+        first = tokens.revoke(connection, tokens.every(connection)[0].id)
+        assert tokens.revoke(connection, first.id) == first
+    assert ann.get("/runs").status_code == 401
+    assert api.get("/runs").status_code == 401
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_every_role_reads_and_changes_only_what_it_is_for(
+    api: Api, client_of: As, contents: Contents, role: Role
+) -> None:
+    with api.services.database.connect() as connection:
+        run = a_run(connection)
+    client = client_of("ann", role)
+    assert client.get("/runs").status_code == 200
+    wanted = {
+        "/intents": (Role.SUBMITTER, INTENT),
+        f"/intents/{run.intent_id}/run": (Role.SUBMITTER, {"queuePartitionKey": "team-a"}),
+        f"/runs/{run.id}/approve-plan": (Role.APPROVER, APPROVE),
+    }
+    for path, (needed, body) in wanted.items():
+        before = contents()
+        answer = client.post(path, json=body)
+        if role is needed:
+            assert answer.is_success
+        else:
+            assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
+            assert answer.json()["error"] == f"this needs the role {needed}; your token has {role}"
+            assert contents() == before
+
+
+def test_the_role_is_checked_before_the_body_is_read(client_of: As) -> None:
+    assert client_of("ann", Role.VIEWER).post("/intents", content=b"{").status_code == 403
+
+
+def test_the_approver_is_the_tokens_owner_whatever_the_body_says(api: Api, client_of: As) -> None:
+    with api.services.database.connect() as connection:
+        run = a_run(connection)
+    ann = client_of("ann", Role.APPROVER)
+    assert ann.post(f"/runs/{run.id}/approve-plan", json=APPROVE).status_code == 202
+    assert ann.get(f"/runs/{run.id}").json()["decision"]["decidedBy"] == "ann"
+
+
+def test_the_submitter_is_kept_with_the_intent_and_the_run(api: Api, client_of: As) -> None:
+    bob, eve = client_of("bob", Role.SUBMITTER), client_of("eve", Role.SUBMITTER)
+    for client in (bob, eve):
+        intent = client.post("/intents", json=INTENT).json()["intentId"]
+        assert client.post(f"/intents/{intent}/run", json={"queuePartitionKey": "a"}).status_code == 202
+    with api.services.database.connect() as connection:
+        kept = connection.execute(
+            "SELECT i.submitted_by AS intent, r.submitted_by AS run FROM app.intents i JOIN app.runs r"
+            " ON r.intent_id = i.id"
+        ).fetchone()
+    assert kept == {"intent": "bob", "run": "bob"}
+
+
+def test_the_token_itself_is_nowhere_in_the_database(api: Api) -> None:
+    text = a_token(api.services.database, "ann")
+    with api.services.database.connect() as connection:
+        row = connection.execute("SELECT t::text AS line, sha256 FROM app.api_tokens t").fetchone()
+    assert row is not None
+    assert text not in row["line"]
+    assert row["sha256"] == sha256_hex(text)
+
+
+def test_a_page_trades_its_token_for_a_cookie_no_script_and_no_other_site_can_use(api: Api) -> None:
+    text = a_token(api.services.database, "ann", Role.SUBMITTER)
+    with httpx.Client(base_url=api.url) as page:
+        assert page.post("/session/cookie", json={"token": "sisu_wrong"}).status_code == 401
+        entered = page.post("/session/cookie", json={"token": text})
+        assert entered.status_code == 204
+        cookie = entered.headers["set-cookie"].lower()
+        assert "httponly" in cookie
+        assert "samesite=strict" in cookie
+        assert page.get("/session").json()["owner"] == "ann"
+        # A cookie comes with every request of the browser: one that changes something must name our own origin.
+        refused = page.post("/intents", json=INTENT)
+        assert (refused.status_code, refused.json()["code"]) == (403, "foreign_origin")
+        elsewhere = page.post("/intents", json=INTENT, headers={"Origin": "https://elsewhere.example"})
+        assert (elsewhere.status_code, elsewhere.json()["code"]) == (403, "foreign_origin")
+        assert page.post("/intents", json=INTENT, headers={"Origin": api.url}).status_code == 201
+        assert page.delete("/session/cookie", headers={"Origin": api.url}).status_code == 204
+        assert page.get("/session").status_code == 401
+
+
+def test_behind_a_proxy_that_speaks_https_the_cookie_is_for_https_only(api: Api) -> None:
+    text = a_token(api.services.database, "ann")
+    headers = {"Host": "sisu.example.org", "Origin": "https://sisu.example.org"}
+    entered = api.client.post("/session/cookie", json={"token": text}, headers=headers)
+    assert entered.status_code == 204
+    assert "secure" in entered.headers["set-cookie"].lower()
+
+
+def test_without_tokens_no_cookie_is_kept(api: Api) -> None:
+    answer = api.post("/session/cookie", {"token": "anything"})
+    assert answer.status_code == 204
+    assert "set-cookie" not in answer.headers
+
+
+def test_with_tokens_another_name_of_this_server_is_welcome_but_another_sites_page_is_not(
+    api: Api, client_of: As
+) -> None:
+    ann = client_of("ann")
+    assert ann.get("/runs", headers={"Host": "sisu.example.org"}).status_code == 200
+    assert ann.get("/runs", headers={"Origin": "https://elsewhere.example"}).status_code == 403
+
+
+def test_health_needs_no_token(api: Api) -> None:
+    a_token(api.services.database, "ann")
+    assert api.get("/healthz").json() == {"ok": True}
+
+
+def test_every_route_that_changes_something_names_a_role(database: Database, tmp_path: Path) -> None:
+    app = create_app(services_over(database, tmp_path), settings=load_settings({}))
+    changing = [route for route in routes(app) if not (route.methods or set()) <= {"GET"}]
+    assert changing
+    without = {route.path for route in changing if route.role is None}
+    assert without == {"/session/cookie"}
+
+
+def test_a_route_that_changes_something_for_everybody_cannot_be_made() -> None:
+    router = APIRouter(route_class=Door)
+    with pytest.raises(TypeError, match="say with `needs` who may"):
+
+        @router.post("/anything")
+        def anything() -> dict[str, Any]:
+            return {}
+
+
+def test_others_are_let_in_only_when_there_are_tokens_to_know_them_by() -> None:
+    with pytest.raises(SettingsError, match="sisu token create"):
+        check_host("0.0.0.0", has_tokens=False)
+    check_host("0.0.0.0", has_tokens=True)
+
+
+def test_the_first_token_is_made_shown_once_listed_and_revoked_at_the_terminal(clean_database: Database) -> None:
+    def sisu(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "sisu_pipeline.cli", "token", *words]
+        environment = {"PATH": "/usr/bin:/bin", "DATABASE_URL": clean_database.url}
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+    made = sisu("create", "ann", "--role", "approver", "--role", "viewer")
+    assert made.returncode == 0, made.stderr
+    token, line = made.stdout.splitlines()
+    assert token.startswith("sisu_")
+    assert len(bytes.fromhex(token.removeprefix("sisu_"))) == 32
+    with clean_database.connect() as connection:
+        assert tokens.look_up(connection, token).owner == "ann"
+    listed = sisu("list").stdout
+    assert "approver,viewer" in listed
+    assert token not in listed
+    identifier = line.split()[0]
+    assert "revoked" in sisu("revoke", identifier).stdout
+    with clean_database.connect() as connection:
+        assert tokens.look_up(connection, token).owner is None
+    assert sisu("revoke", "tok_none").returncode == 1
+    assert sisu("create", " ", "--role", "viewer").returncode == 1

@@ -1,0 +1,193 @@
+"""The ask gate: a question after CompileST, a typed form, an answer that is checked and used (reference §D5)."""
+
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from resources.planner.port import Question
+from sisu_pipeline import escalation, oracle
+from sisu_pipeline.contracts.steps import PlannerOutput
+from sisu_pipeline.forms import MAX_BYTES
+from sisu_pipeline.status import RunStatus
+from tests.integration.api.conftest import Api
+from tests.integration.gate.world import Waiting
+from tests.integration.life import FILES
+
+Contents = Callable[[], dict[str, str]]
+FORM = {
+    "type": "object",
+    "properties": {
+        "environment": {"enum": ["staging", "production"]},
+        "replicas": {"type": "integer", "minimum": 1, "maximum": 9},
+    },
+    "required": ["environment"],
+    "additionalProperties": False,
+}
+ASK = {"askUser": {"question": "Where to?", "form": FORM}}
+FITS = {"environment": "staging", "replicas": 2}
+
+
+def gate_of(run: Waiting) -> str:
+    key: str = run.rows("human_gates")[0]["gate_key"]
+    return key
+
+
+def answer(api: Api, run: Waiting, content: object, by: str = "ann") -> httpx.Response:
+    body = {"answeredBy": by, "answer": content}
+    return api.post(f"/runs/{run.run_id}/gates/{gate_of(run)}/answer", body)
+
+
+def test_the_run_waits_for_the_answer_before_it_touches_a_file(api: Api) -> None:
+    run = Waiting(api.services, constraints=ASK)
+    assert (run.run.status, run.run.next_action) == (RunStatus.WAITING_INPUT, "ANSWER")
+    assert run.files() == {}
+    (gate,) = api.get("/inbox").json()["gates"]
+    assert (gate["purpose"], gate["form"]) == ("ask-user", {"question": "Where to?", "schema": FORM})
+    assert answer(api, run, FITS).status_code == 202
+    assert run.segment().next_action == "APPROVE_PLAN"
+    assert run.files() != FILES
+
+
+def test_the_answer_is_input_to_the_steps_behind_it(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Question] = []
+    answers = api.services.planner.answer
+
+    def listen(question: Question) -> PlannerOutput:
+        asked.append(question)
+        return answers(question)
+
+    monkeypatch.setattr(api.services.planner, "answer", listen)
+    run = Waiting(api.services, constraints=ASK)
+    answer(api, run, FITS)
+    run.segment()
+    steps = {row["step_id"]: row["output"] for row in run.rows("run_steps")}
+    assert steps["ApplyPatchST"]["answer"] == FITS
+    api.post(f"/runs/{run.run_id}/approve-plan", {"approvedBy": "ann"})
+    assert run.segment().status is RunStatus.SUCCEEDED
+    assert 'Answer: {"environment":"staging","replicas":2}' in asked[-1].prompt
+
+
+def test_the_oracle_is_clean_while_it_waits_and_after(api: Api) -> None:
+    run = Waiting(api.services, constraints=ASK)
+    with api.services.database.connect() as connection:
+        assert [verdict.law for verdict in oracle.judge(connection) if not verdict.holds] == []
+    answer(api, run, FITS)
+    run.segment()
+    with api.services.database.connect() as connection:
+        assert [verdict.law for verdict in oracle.judge(connection) if not verdict.holds] == []
+
+
+@pytest.mark.parametrize(
+    ("content", "pointer"),
+    [
+        ({}, "/answer"),
+        ({"environment": "moon"}, "/answer/environment"),
+        ({"environment": "staging", "replicas": 0}, "/answer/replicas"),
+        ({"environment": "staging", "replicas": True}, "/answer/replicas"),
+        ({"environment": "staging", "extra": 1}, "/answer"),
+    ],
+)
+def test_an_answer_that_does_not_fit_is_a_400_that_says_where_and_keeps_nothing(
+    api: Api, contents: Contents, content: dict[str, Any], pointer: str
+) -> None:
+    run = Waiting(api.services, constraints=ASK)
+    before = contents()
+    refused = answer(api, run, content)
+    assert (refused.status_code, refused.json()["code"]) == (400, "invalid_answer")
+    assert refused.json()["details"][0]["pointer"] == pointer
+    assert contents() == before
+
+
+def test_the_first_answer_stands_and_the_same_again_is_a_replay(api: Api) -> None:
+    run = Waiting(api.services, constraints=ASK)
+    first = answer(api, run, FITS)
+    assert answer(api, run, FITS, by="bob").content == first.content
+    other = answer(api, run, {"environment": "production"})
+    assert (other.status_code, other.json()["code"]) == (409, "decision_conflict")
+    assert "already answered by ann" in other.json()["error"]
+
+
+def test_an_approval_of_the_plan_is_no_answer_to_the_question(api: Api) -> None:
+    # Quirk N13: the original delivered it to the ask gate.
+    run = Waiting(api.services, constraints=ASK)
+    assert api.post(f"/runs/{run.run_id}/approve-plan", {"approvedBy": "ann"}).status_code == 202
+    assert run.segment().next_action == "ANSWER"
+    answer(api, run, FITS)
+    assert run.segment().status is RunStatus.SUCCEEDED
+
+
+def test_a_question_nobody_answers_ends_the_run_at_its_deadline(api: Api) -> None:
+    run = Waiting(api.services, constraints=ASK)
+    run.overdue()
+    late = answer(api, run, FITS)
+    assert late.status_code == 409
+    assert escalation.enforce(api.services.database) == [(run.run_id, gate_of(run))]
+    assert run.segment().status is RunStatus.RETRIES_EXCEEDED
+    assert run.run.error == "Ask-user gate timed out"
+    (gate,) = api.get(f"/runs/{run.run_id}/gates").json()["gates"]
+    assert gate["state"] == "timed_out"
+
+
+def test_the_originals_flag_asks_for_one_text(api: Api) -> None:
+    run = Waiting(api.services, constraints={"testHooks": {"askUser": True}})
+    assert answer(api, run, {"answer": ""}).status_code == 400
+    assert answer(api, run, {"answer": "42"}).status_code == 202
+
+
+def test_a_plan_can_ask_by_itself(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = api.services.planner.answer
+
+    def curious(question: Question) -> PlannerOutput:
+        output = answers(question)
+        if question.agent == "build":
+            return output
+        return output.model_copy(
+            update={"structured": {**(output.structured or {}), "ask": {"question": "Where to?", "form": FORM}}}
+        )
+
+    monkeypatch.setattr(api.services.planner, "answer", curious)
+    run = Waiting(api.services)
+    assert run.run.next_action == "ANSWER"
+    answer(api, run, FITS)
+    run.segment()
+    api.post(f"/runs/{run.run_id}/approve-plan", {"approvedBy": "ann", "planSha256": run.plan_hash(api.client)})
+    assert run.segment().status is RunStatus.SUCCEEDED
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        "yes",
+        1,
+        {"question": "?"},
+        {"question": "", "form": FORM},
+        {"question": "?", "form": {"type": "string"}},
+        {"question": "?", "form": {"type": "object", "properties": {"a": {"type": "no such type"}}}},
+        {"question": "?", "form": {"type": "object", "properties": {"a": {"$ref": "http://127.0.0.1/x"}}}},
+        {"question": "?", "form": {"type": "object", "properties": {"a": {"pattern": "(a+)+$"}}}},
+        {"question": "?", "form": {"type": "object", "allOf": [{"patternProperties": {"(a+)+$": {}}}]}},
+        {"question": "?", "form": {"type": "object", "title": "x" * MAX_BYTES}},
+    ],
+)
+def test_a_form_that_cannot_be_asked_safely_is_refused_at_the_door(
+    api: Api, contents: Contents, ask: object
+) -> None:
+    before = contents()
+    refused = api.post("/intents", {"goal": "g", "inputs": {}, "constraints": {"askUser": ask}})
+    assert (refused.status_code, refused.json()["code"]) == (400, "invalid_constraint")
+    assert contents() == before
+
+
+def test_a_property_may_be_called_like_a_keyword(api: Api) -> None:
+    form = {"type": "object", "properties": {"pattern": {"type": "string"}, "$ref": {"type": "string"}}}
+    ask = {"askUser": {"question": "?", "form": form}}
+    assert api.post("/intents", {"goal": "g", "inputs": {}, "constraints": ask}).status_code == 201
+
+
+def test_a_gate_nobody_opened_is_not_found(api: Api) -> None:
+    run = Waiting(api.services)
+    for key in ("ask-user-0000000000000000", run.gate, "%00", "A"):
+        body = {"answeredBy": "ann", "answer": {}}
+        assert api.post(f"/runs/{run.run_id}/gates/{key}/answer", body).status_code == 404

@@ -1,0 +1,236 @@
+"""A gate's deadline decides as declared, exactly once, whatever was down when (issue 4, quirk N18)."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import httpx
+import pytest
+
+from sisu_pipeline import escalation
+from sisu_pipeline.escalation import Webhook
+from sisu_pipeline.settings import SettingsError, load_settings
+from sisu_pipeline.status import RunStatus
+from sisu_pipeline.store import deadlines
+from tests.integration.api.conftest import Api
+from tests.integration.gate.world import Waiting
+from tests.integration.life import FILES
+
+Contents = Callable[[], dict[str, str]]
+
+
+def approve(api: Api, run: Waiting) -> httpx.Response:
+    return api.post(f"/runs/{run.run_id}/approve-plan", {"approvedBy": "ann"})
+
+
+def reject(api: Api, run: Waiting) -> httpx.Response:
+    return api.post(f"/runs/{run.run_id}/reject-plan", {"rejectedBy": "ann", "reason": "no"})
+
+
+@pytest.mark.parametrize(
+    ("constraints", "seconds"),
+    [
+        ({}, 3600),
+        ({"planApprovalTimeoutS": 60}, 60),
+        ({"plan_approval_timeout_s": 86_400}, 86_400),
+        ({"testHooks": {"timeoutS": 7}}, 7),
+    ],
+)
+def test_the_deadline_is_the_intents_or_the_deployments(
+    api: Api, constraints: dict[str, Any], seconds: int
+) -> None:
+    run = Waiting(api.services, constraints=constraints)
+    (gate,) = run.rows("human_gates")
+    drift = gate["deadline_at"] - gate["created_at"] - timedelta(seconds=seconds)
+    assert abs(drift) < timedelta(seconds=1)
+    shown = api.get(f"/runs/{run.run_id}").json()["gate"]
+    assert shown["deadlineAt"] > shown["openedAt"]
+    assert shown["onTimeout"] == "reject"
+
+
+@pytest.mark.parametrize(
+    ("constraints", "pointer"),
+    [
+        ({"planApprovalTimeoutS": 86_401}, "/constraints/planApprovalTimeoutS"),
+        ({"planApprovalTimeoutS": 0}, "/constraints/planApprovalTimeoutS"),
+        ({"planApprovalTimeoutS": True}, "/constraints/planApprovalTimeoutS"),
+        ({"planApprovalTimeoutS": "60"}, "/constraints/planApprovalTimeoutS"),
+        ({"timeoutS": 1.5}, "/constraints/timeoutS"),
+        ({"testHooks": {"timeoutS": -1}}, "/constraints/testHooks/timeoutS"),
+        ({"planApprovalOnTimeout": "maybe"}, "/constraints/planApprovalOnTimeout"),
+        ({"planApprovalOnTimeout": []}, "/constraints/planApprovalOnTimeout"),
+    ],
+)
+def test_a_deadline_out_of_bounds_is_refused_at_the_door(
+    api: Api, contents: Contents, constraints: dict[str, Any], pointer: str
+) -> None:
+    before = contents()
+    answer = api.post("/intents", {"goal": "g", "inputs": {}, "constraints": constraints})
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_constraint")
+    assert answer.json()["details"][0]["pointer"] == pointer
+    assert contents() == before
+
+
+def test_a_deadline_that_passes_rejects_and_every_byte_comes_back(api: Api) -> None:
+    run = Waiting(api.services)
+    assert run.files() != FILES
+    run.overdue()
+    assert escalation.enforce(api.services.database) == [(run.run_id, run.gate)]
+    assert run.segment().status is RunStatus.RETRIES_EXCEEDED
+    assert "rationale: timeout" in (run.run.error or "")
+    assert run.files() == FILES
+    (gate,) = api.get(f"/runs/{run.run_id}/gates").json()["gates"]
+    assert (gate["state"], gate["decidedBy"]) == ("timed_out", deadlines.ACTOR)
+
+
+def test_a_gate_that_declares_so_approves_itself(api: Api) -> None:
+    run = Waiting(api.services, constraints={"planApprovalOnTimeout": "approve"})
+    run.overdue()
+    escalation.enforce(api.services.database)
+    assert run.segment().status is RunStatus.SUCCEEDED
+
+
+def test_it_is_enforced_once_however_often_and_by_how_many(api: Api) -> None:
+    run = Waiting(api.services)
+    run.overdue()
+    with ThreadPoolExecutor(6) as threads:
+        enforced = list(threads.map(lambda _: escalation.enforce(api.services.database), range(6)))
+    assert sum(map(len, enforced)) == 1
+    assert escalation.enforce(api.services.database) == []
+    for table in ("plan_approvals", "escalations", "human_interactions"):
+        assert len(run.rows(table)) == 1
+
+
+@pytest.mark.parametrize("outcome", ["reject", "approve"])
+@pytest.mark.parametrize("sensor_first", [True, False])
+def test_who_comes_after_the_deadline_gets_the_declared_outcome_whether_the_sensor_was_up_or_not(
+    api: Api, outcome: str, sensor_first: bool
+) -> None:
+    run = Waiting(api.services, constraints={"planApprovalOnTimeout": outcome})
+    run.overdue()
+    if sensor_first:
+        escalation.enforce(api.services.database)
+    assert approve(api, run).status_code == (202 if outcome == "approve" else 409)
+    assert reject(api, run).status_code == (202 if outcome == "reject" else 409)
+    escalation.enforce(api.services.database)
+    (decided,) = run.rows("plan_approvals")
+    assert (decided["decided_by"], decided["notes"]) == (deadlines.ACTOR, "timeout")
+
+
+def test_a_decision_before_the_deadline_stands_after_it(api: Api) -> None:
+    run = Waiting(api.services)
+    assert approve(api, run).status_code == 202
+    run.overdue()
+    assert escalation.enforce(api.services.database) == []
+    assert run.segment().status is RunStatus.SUCCEEDED
+
+
+def test_a_run_that_has_ended_has_no_deadline_any_more(api: Api) -> None:
+    run = Waiting(api.services)
+    run.overdue()
+    assert api.post(f"/runs/{run.run_id}/cancel", {}).status_code == 202
+    assert escalation.enforce(api.services.database) == []
+    assert run.rows("plan_approvals") == []
+
+
+class Receiver:
+    """A webhook: what it was sent, and what it answers next (then 204)."""
+
+    def __init__(self) -> None:
+        self.received: list[tuple[dict[str, Any], bytes, str]] = []
+        self.answers: list[int] = []
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["content-length"]))
+                receiver.received.append((json.loads(body), body, self.headers["x-sisu-signature"]))
+                self.send_response(receiver.answers.pop(0) if receiver.answers else 204)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                """Quiet."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.webhook = Webhook(f"http://127.0.0.1:{self.server.server_port}/hook", "s3cret")
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """A webhook on this machine."""
+    made = Receiver()
+    thread = threading.Thread(target=made.server.serve_forever)
+    thread.start()
+    yield made
+    made.server.shutdown()
+    thread.join()
+    made.server.server_close()
+
+
+def overdue_run(api: Api) -> Waiting:
+    run = Waiting(api.services)
+    run.overdue()
+    escalation.enforce(api.services.database)
+    return run
+
+
+def test_the_webhook_is_told_once_and_can_tell_it_is_us(api: Api, receiver: Receiver) -> None:
+    run = overdue_run(api)
+    assert escalation.deliver(api.services.database, receiver.webhook) == 1
+    assert escalation.deliver(api.services.database, receiver.webhook) == 0
+    ((message, body, signature),) = receiver.received
+    assert signature == escalation.signature("s3cret", body)
+    assert signature != escalation.signature("another", body)
+    assert (message["event"], message["runId"], message["outcome"]) == ("TIMEOUT_ESCALATION", run.run_id, "reject")
+    assert message["id"] == f"esc:{run.id}:{run.gate}"
+
+
+def test_a_webhook_that_fails_is_tried_again_later_with_the_same_id(api: Api, receiver: Receiver) -> None:
+    run = overdue_run(api)
+    receiver.answers = [500, 302]
+    for attempt in (1, 2):
+        assert escalation.deliver(api.services.database, receiver.webhook) == 0
+        (row,) = run.rows("escalations")
+        assert (row["attempts"], row["delivered_at"]) == (attempt, None)
+        assert row["last_error"].startswith("HTTP ")
+        # Not before its time.
+        assert escalation.deliver(api.services.database, receiver.webhook) == 0
+        assert len(receiver.received) == attempt
+        _due(api)
+    assert escalation.deliver(api.services.database, receiver.webhook) == 1
+    assert len({message["id"] for message, _, _ in receiver.received}) == 1
+    assert run.rows("escalations")[0]["last_error"] is None
+
+
+def test_a_webhook_that_is_away_is_tried_twelve_times_at_most(api: Api, free_port: Callable[[], int]) -> None:
+    run = overdue_run(api)
+    nobody = Webhook(f"http://127.0.0.1:{free_port()}/", "s")
+    for _ in range(escalation.MOST_ATTEMPTS + 2):
+        assert escalation.deliver(api.services.database, nobody) == 0
+        _due(api)
+    (row,) = run.rows("escalations")
+    assert row["attempts"] == escalation.MOST_ATTEMPTS
+    assert "ConnectError" in row["last_error"]
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"SISU_ESCALATION_URL": "https://hook.example"},
+        {"SISU_ESCALATION_SECRET": "s"},
+        {"SISU_ESCALATION_URL": "ftp://hook.example", "SISU_ESCALATION_SECRET": "s"},
+        {"SISU_ESCALATION_URL": "", "SISU_ESCALATION_SECRET": "s"},
+    ],
+)
+def test_a_webhook_without_a_secret_or_of_another_kind_refuses_to_start(environment: dict[str, str]) -> None:
+    with pytest.raises(SettingsError):
+        load_settings(environment)
+
+
+def _due(api: Api) -> None:
+    with api.services.database.connect() as connection:
+        connection.execute("UPDATE app.escalations SET next_attempt_at = now()")

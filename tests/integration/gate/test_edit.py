@@ -1,0 +1,201 @@
+"""Edit, then approve: the changed plan is held to the contract and the budget, kept, and is what runs (issue 4)."""
+
+import copy
+from typing import Any
+
+import pytest
+
+from sisu_pipeline import execution, oracle
+from sisu_pipeline.canonical import sha256_json
+from sisu_pipeline.contracts.gate import Decision
+from sisu_pipeline.status import RunStatus
+from sisu_pipeline.store import gates
+from tests.integration.api.conftest import Api
+from tests.integration.gate.world import Waiting
+from tests.integration.life import BUDGET, FILES
+
+EDITED_PATCHES = [
+    {"targetPath": "a.txt", "postimageContent": "edited\n", "diffText": "-before\n+edited\n"},
+    {"targetPath": "other.txt", "postimageContent": "other\n", "diffText": "+other\n"},
+]
+AFTER_PATCHES = {"a.txt": "after\n", "keep.txt": "keep\n", "new/b.txt": "new\n"}
+AFTER_EDIT = {"a.txt": "edited\n", "keep.txt": "keep\n", "other.txt": "other\n"}
+
+
+def shown(api: Api, run: Waiting) -> dict[str, Any]:
+    view: dict[str, Any] = api.get(f"/runs/{run.run_id}/plan").json()
+    return view
+
+
+def edited(view: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    plan = copy.deepcopy({name: value for name, value in view["plan"].items() if value is not None})
+    return {**plan, **changes}
+
+
+def approve(api: Api, run: Waiting, **body: Any) -> Any:
+    return api.post(f"/runs/{run.run_id}/approve-plan", {"approvedBy": "ann", **body})
+
+
+def test_what_a_person_made_of_the_plan_is_what_runs_its_patches_byte_for_byte(api: Api) -> None:
+    run = Waiting(api.services, tests=["t1", "t2"])
+    assert run.files() == AFTER_PATCHES
+    view = shown(api, run)
+    plan = edited(view, tests=["t3"], patchPlan=EDITED_PATCHES)
+    assert approve(api, run, planSha256=view["planSha256"], plan=plan).status_code == 202
+    assert run.segment().status is RunStatus.SUCCEEDED
+    assert run.files() == AFTER_EDIT
+    task = run.rows("sbx_runs")[0]
+    assert task["request"]["cmd"].endswith(" t3")
+    assert len(run.rows("sbx_runs")) == 1
+    assert [file["path"] for file in task["request"]["filesIn"]] == sorted(AFTER_EDIT)
+
+
+def test_the_changed_plan_is_kept_beside_the_hash_of_the_one_it_was_made_of(api: Api) -> None:
+    run = Waiting(api.services)
+    view = shown(api, run)
+    plan = edited(view, tests=["t3"])
+    approve(api, run, planSha256=view["planSha256"], plan=plan)
+    after = shown(api, run)
+    assert (after["version"], after["planSha256"], after["plan"]["tests"]) == (2, sha256_json(plan), ["t3"])
+    (version,) = after["versions"]
+    assert (version["basedOnSha256"], version["editedBy"]) == (view["planSha256"], "ann")
+    assert api.get(f"/runs/{run.run_id}").json()["decision"]["planSha256"] == after["planSha256"]
+    assert run.rows("human_gates")[0]["plan_sha256"] == view["planSha256"]
+
+
+def test_the_oracle_is_clean_about_a_changed_plan(api: Api) -> None:
+    run = Waiting(api.services)
+    view = shown(api, run)
+    approve(api, run, planSha256=view["planSha256"], plan=edited(view, tests=["t3"], patchPlan=EDITED_PATCHES))
+    run.segment()
+    with api.services.database.connect() as connection:
+        broken = {verdict.law for verdict in oracle.judge(connection) if not verdict.holds}
+    # This test answers tasks itself: the mock provider has no receipts of them.
+    assert broken <= {"510_results_and_receipts_agree"}
+
+
+def test_a_failure_after_the_edit_restores_every_byte(api: Api) -> None:
+    run = Waiting(api.services)
+    view = shown(api, run)
+    approve(api, run, planSha256=view["planSha256"], plan=edited(view, patchPlan=EDITED_PATCHES))
+    execution.commit(api.services, run.id, execution.decide_plan(api.services, run.id))
+    assert run.files() == AFTER_EDIT
+    execution.end_run(api.services, run.run_id, RunStatus.RETRIES_EXCEEDED, "a task failed")
+    assert run.files() == FILES
+
+
+@pytest.mark.parametrize("lost_after", [0, 1, 2])
+def test_a_worker_that_dies_while_patches_are_exchanged_is_followed_by_one_that_ends_in_the_same_place(
+    api: Api, monkeypatch: pytest.MonkeyPatch, lost_after: int
+) -> None:
+    from sisu_pipeline import workspace
+
+    run = Waiting(api.services)
+    view = shown(api, run)
+    approve(api, run, planSha256=view["planSha256"], plan=edited(view, patchPlan=EDITED_PATCHES))
+    write, remaining = workspace.Workspace.write, [lost_after]
+
+    class Died(BaseException):
+        """The worker is gone."""
+
+    def dying(self: Any, *arguments: Any) -> None:
+        if not remaining[0]:
+            raise Died
+        remaining[0] -= 1
+        write(self, *arguments)
+
+    monkeypatch.setattr(workspace.Workspace, "write", dying)
+    with pytest.raises(Died):
+        execution.decide_plan(api.services, run.id)
+    monkeypatch.undo()
+    assert run.segment().status is RunStatus.SUCCEEDED
+    assert run.files() == AFTER_EDIT
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "code", "says"),
+    [
+        ({"tests": "all"}, 400, "invalid_contract", "tests"),
+        ({"unknown": 1}, 400, "invalid_contract", "unknown"),
+        ({"tests": ["t"] * 10_001}, 400, "invalid_contract", "tests"),
+        ({"goal": "another"}, 409, "edit_refused", "another goal"),
+        ({"tests": ["a", "b", "c"]}, 409, "edit_refused", "budget:maxFanout: observed 3 > limit 2"),
+        (
+            {"patchPlan": [{"targetPath": "../x", "postimageContent": "", "diffText": ""}]},
+            409,
+            "edit_refused",
+            "../x",
+        ),
+        ({"ask": {"question": "?", "form": {"type": "object"}}}, 409, "edit_refused", "question"),
+    ],
+)
+def test_a_changed_plan_out_of_contract_or_policy_decides_and_writes_nothing(
+    api: Api, contents: Any, changes: dict[str, Any], status: int, code: str, says: str
+) -> None:
+    run = Waiting(api.services, request={"budget": BUDGET})
+    view = shown(api, run)
+    before = contents()
+    answer = approve(api, run, planSha256=view["planSha256"], plan=edited(view, **changes))
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert says in answer.json()["error"]
+    assert contents() == before
+
+
+def test_a_changed_plan_must_say_which_plan_it_was_made_of(api: Api) -> None:
+    run = Waiting(api.services)
+    answer = approve(api, run, plan=edited(shown(api, run)))
+    assert answer.status_code == 400
+    assert "planSha256" in answer.json()["error"]
+
+
+def test_a_plan_nobody_has_seen_yet_cannot_be_changed(api: Api) -> None:
+    run = Waiting(api.services)
+    view = shown(api, run)
+    fresh = Waiting(api.services, start=False, tests=["other"])
+    answer = approve(api, fresh, planSha256=view["planSha256"], plan=edited(view))
+    assert (answer.status_code, answer.json()["code"]) == (409, "decision_conflict")
+
+
+def test_a_changed_plan_that_changes_nothing_is_a_plain_approval(api: Api) -> None:
+    run = Waiting(api.services)
+    view = shown(api, run)
+    assert approve(api, run, planSha256=view["planSha256"], plan=edited(view)).status_code == 202
+    assert shown(api, run)["version"] == 1
+    assert run.segment().status is RunStatus.SUCCEEDED
+    assert run.files() == AFTER_PATCHES
+
+
+def test_a_plan_changed_behind_the_approvers_back_cannot_be_approved_by_its_old_hash(api: Api) -> None:
+    with api.services.database.connect() as connection:
+        connection.execute("UPDATE app.recipes SET approvals_required = 2")
+    try:
+        run = Waiting(api.services)
+        view = shown(api, run)
+        first = approve(api, run, planSha256=view["planSha256"], plan=edited(view, tests=["t3"]))
+        assert first.json()["approvals"] == {"given": 1, "required": 2}
+        stale = api.post(
+            f"/runs/{run.run_id}/approve-plan", {"approvedBy": "bob", "planSha256": view["planSha256"]}
+        )
+        assert (stale.status_code, stale.json()["code"]) == (409, "decision_conflict")
+        assert "the plan has changed" in stale.json()["error"]
+        now = run.plan_hash(api.client)
+        fresh = api.post(f"/runs/{run.run_id}/approve-plan", {"approvedBy": "bob", "planSha256": now})
+        assert "approvals" not in fresh.json()
+        assert run.segment().status is RunStatus.SUCCEEDED
+    finally:
+        with api.services.database.connect() as connection:
+            connection.execute("UPDATE app.recipes SET approvals_required = 1")
+
+
+def test_a_replayed_edit_gets_the_first_answer_and_another_edit_is_a_conflict(api: Api) -> None:
+    run = Waiting(api.services)
+    view = shown(api, run)
+    body = {"planSha256": view["planSha256"], "plan": edited(view, tests=["t3"])}
+    first, again = approve(api, run, **body), approve(api, run, **body)
+    assert first.content == again.content
+    other = approve(api, run, planSha256=view["planSha256"], plan=edited(view, tests=["t4"]))
+    assert other.status_code == 409
+    with api.services.database.connect() as connection:
+        decided = gates.decision(connection, run.run_id)
+    assert decided is not None
+    assert decided.decision is Decision.APPROVED
