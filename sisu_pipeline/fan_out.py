@@ -6,7 +6,7 @@ where the shard's step runs.
 
 import asyncio
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from dbos._enqueue_options import build_enqueue_status
 from dbos._serialization import DefaultSerializer
@@ -22,8 +22,6 @@ from sisu_pipeline.store.runs import Run
 
 _SHARD = re.compile(r"^tasks_(\d+)_(\d+)$")
 
-Report = Callable[[str], None]
-
 
 def start(services: Services, workflow_id: str) -> list[str]:
     """Put every task of the run on `sbxQ`, at once and once; returns the shards' names."""
@@ -35,7 +33,7 @@ def start(services: Services, workflow_id: str) -> list[str]:
     return [f"tasks_{shard.start}_{shard.stop - 1}" for shard in shards(len(tasks))]
 
 
-def run_shard(services: Services, workflow_id: str, shard: str, report: Report) -> None:
+def run_shard(services: Services, workflow_id: str, shard: str) -> None:
     """Return when every task of the shard has its result. Raises execution.RunEnded when the run ends first."""
     positions = positions_in(shard)
     if services.queues_tasks:
@@ -43,7 +41,6 @@ def run_shard(services: Services, workflow_id: str, shard: str, report: Report) 
     else:
         tasks = plan_tasks(services, workflow_id)[positions.start : positions.stop]
         asyncio.run(task_service.run_here(workflow_id, tasks))
-    report(f"{len(positions)} task(s) have their result")
 
 
 def positions_in(shard: str) -> range:

@@ -78,7 +78,7 @@ def fan_out_tasks(context: dg.OpExecutionContext) -> Iterator[dg.DynamicOutput[s
 
 @dg.op(out=dg.Out(io_manager_key=SHARDS), description="The tasks of one shard, in sandboxes.")
 def sandbox_task(context: dg.OpExecutionContext, shard: str) -> str:
-    fan_out.run_shard(services(), _enter(context), shard, context.log.info)
+    fan_out.run_shard(services(), context.partition_key, shard)
     return shard
 
 

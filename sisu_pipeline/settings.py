@@ -32,7 +32,7 @@ class Settings(BaseModel):
     dbos__appversion: str = Field(default="v1", min_length=1)
 
     sisu_profile: Literal["warm", "stock"] = "warm"
-    sisu_step_threads: int = Field(default=32, ge=1, le=1024)
+    sisu_step_threads: int = Field(default=160, ge=1, le=1024)
     sisu_run_recycle: int = Field(default=1000, ge=1)
     sisu_blob_store: str | None = None
 

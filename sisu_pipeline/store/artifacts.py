@@ -91,7 +91,7 @@ def content(row: Row, blobs: BlobStore) -> Any:
 
 def _columns(run_id: str, artifact: Artifact, blobs: BlobStore) -> dict[str, Any]:
     text = canonical_json(artifact.inline).encode()
-    inline = artifact.inline if len(text) <= INLINE_LIMIT else {"blob": blobs.put(text)}
+    inline = Jsonb(artifact.inline, dumps=lambda _: text) if len(text) <= INLINE_LIMIT else _blob(text, blobs)
     return {
         "run_id": run_id,
         "step_id": artifact.step_id,
@@ -100,7 +100,11 @@ def _columns(run_id: str, artifact: Artifact, blobs: BlobStore) -> dict[str, Any
         "attempt": artifact.attempt,
         "kind": artifact.kind,
         "uri": artifact.uri,
-        "inline": Jsonb(inline),
+        "inline": inline,
         "size_bytes": len(text),
         "sha256": artifact.sha256,
     }
+
+
+def _blob(text: bytes, blobs: BlobStore) -> Jsonb:
+    return Jsonb({"blob": blobs.put(text)})
