@@ -13,7 +13,7 @@ COMPILE := $(UV) pip compile pyproject.toml --quiet --universal --python-version
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --extra build
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check quick full start install install-dev lock
+.PHONY: help demo test check quick full start install install-dev golden lock
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 14
@@ -40,6 +40,9 @@ start: $(INSTALLED) ## the whole stack in the foreground; Ctrl-C stops it
 install: $(INSTALLED) ## the virtual environment .venv, from requirements.lock
 
 install-dev: $(INSTALLED_DEV) ## the same with what tests and checks need
+
+golden: $(INSTALLED_DEV) ## write docs/oracle.md again, from the laws
+	$(BIN)/python -m tests.integration.oracle.docs
 
 # uv writes the locks; it keeps what is locked already. To upgrade a package: make lock ARGS='-P dbos'
 lock: ## write the lock files again (needs uv: pip install uv)

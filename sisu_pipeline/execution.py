@@ -11,19 +11,19 @@ from dataclasses import replace
 import psycopg
 
 from resources.planner.port import Question
-from sisu_pipeline import forms, patching
+from sisu_pipeline import budget, forms, patching
+from sisu_pipeline.budget import BudgetExceeded, Violation
 from sisu_pipeline.contracts.gate import Decision
 from sisu_pipeline.contracts.intent import Intent
 from sisu_pipeline.contracts.sandbox import ErrorCode
 from sisu_pipeline.contracts.steps import Build, PatchedPlan, Plan, StepId
 from sisu_pipeline.identity import run_id
-from sisu_pipeline.policy import budget_violation
 from sisu_pipeline.services import Services
 from sisu_pipeline.status import RunStatus
 from sisu_pipeline.steps import apply_patch, compile, decide, execute, gate_terms
-from sisu_pipeline.steps.execute import Task, Template
+from sisu_pipeline.steps.execute import Task, TaskDefaults, Template
 from sisu_pipeline.steps.result import StepResult
-from sisu_pipeline.store import answers, gates, intents, plans, runs, steps, tasks
+from sisu_pipeline.store import answers, artifacts, gates, intents, plans, runs, steps, tasks
 from sisu_pipeline.store.plans import Version
 from sisu_pipeline.store.runs import Run
 
@@ -42,10 +42,6 @@ class NobodyAnswered(Exception):
 
 class SandboxExecutionFailed(Exception):
     """At least one task did not end well."""
-
-
-class BudgetExceeded(Exception):
-    """The run would use more than its budget."""
 
 
 def compile_intent(services: Services, workflow_id: str) -> StepResult:
@@ -170,14 +166,19 @@ def tasks_of(
         run.id,
         Build.from_json(decision["structured"]),
         template,
-        services.task_defaults,
+        _defaults(services, run),
         patching.workspace_files(intent, plan),
         failures,
     )
-    limit = (run.budget or {}).get("maxFanout")
-    if limit is not None and len(planned) > limit:
-        raise BudgetExceeded(budget_violation("maxFanout", len(planned), limit, "runtime"))
+    budget.hold_fan_out(run.budget, len(planned))
     return planned
+
+
+def _defaults(services: Services, run: Run) -> TaskDefaults:
+    """What every task of the run gets; its recipe may decide about the network."""
+    with services.database.connect() as connection:
+        net = tasks.network(connection, run)
+    return services.task_defaults if net is None else replace(services.task_defaults, net=net)
 
 
 def collect(services: Services, workflow_id: str) -> StepResult:
@@ -193,9 +194,26 @@ def collect(services: Services, workflow_id: str) -> StepResult:
                 f"Step executeTask has exceeded its maximum of {execute.MAX_ATTEMPTS} retries: "
                 f"task {lost.key} [{lost.err_code}] {lost.stderr}"
             )
-        return execute.merge(results)
+        _hold_wall_clock(services, run)
+        merged = execute.merge(results)
+        _hold_usage(services, run)
+        return merged
 
     return _step(services, workflow_id, StepId.EXECUTE, work)
+
+
+def _hold_wall_clock(services: Services, run: Run) -> None:
+    if run.budget is not None:
+        with services.database.connect() as connection:
+            age = steps.now(connection) - run.created_at
+        budget.hold_wall_clock(run.budget, int(age.total_seconds() * 1000))
+
+
+def _hold_usage(services: Services, run: Run) -> None:
+    if run.budget is not None:
+        with services.database.connect() as connection:
+            usage = tasks.usage(connection, run.id)
+        budget.hold_usage(run.budget, usage)
 
 
 def finish(services: Services, workflow_id: str, result: StepResult) -> None:
@@ -236,12 +254,18 @@ def ending_on_failure(services: Services, run: str) -> Iterator[None]:
     except (psycopg.OperationalError, psycopg.InterfaceError, RunEnded):
         raise
     except Exception as failure:
-        end_run(services, run, RunStatus.RETRIES_EXCEEDED, str(failure) or type(failure).__name__)
+        violation = failure.violation if isinstance(failure, BudgetExceeded) else None
+        end_run(services, run, RunStatus.RETRIES_EXCEEDED, str(failure) or type(failure).__name__, violation)
         raise
 
 
-def end_run(services: Services, run_id: str, status: RunStatus, error: str) -> None:
-    """Take the run's patches back and write its end; nothing when it has ended already."""
+def end_run(
+    services: Services, run_id: str, status: RunStatus, error: str, broken: Violation | None = None
+) -> None:
+    """Take the run's patches back and write its end, with the evidence of the limit it broke, if that is why.
+
+    Nothing when it has ended already.
+    """
     workspace = patching.workspace_of(services.workspaces, run_id)
     try:
         patching.roll_back(services.database, workspace, run_id)
@@ -253,6 +277,9 @@ def end_run(services: Services, run_id: str, status: RunStatus, error: str) -> N
             return
         if run.status is RunStatus.QUEUED:
             run = runs.move(connection, run, RunStatus.RUNNING)
+        if broken is not None:
+            evidence = budget.evidence(run.id, run.retry_count, broken)
+            artifacts.insert(connection, run.id, [evidence], services.blobs)
         action = "NONE" if status is RunStatus.CANCELED else "REPAIR"
         runs.move(connection, run, status, error=error, next_action=action)
 
@@ -275,7 +302,10 @@ def _step(
         if earlier is not None and not _is_superseded(run, earlier):
             again(run, intent)
             return earlier
-        return replace(work(run, intent), started_at=started_at)
+        result = work(run, intent)
+        if step is not StepId.EXECUTE:  # which looks at the clock before it merges
+            _hold_wall_clock(services, run)
+        return replace(result, started_at=started_at)
 
 
 def _is_superseded(run: Run, earlier: StepResult) -> bool:

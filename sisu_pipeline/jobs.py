@@ -6,7 +6,7 @@ import dagster as dg
 
 from sisu_pipeline import commands
 from sisu_pipeline.assets import MATERIALIZED
-from sisu_pipeline.contracts.gate import PlanApprovalRequest, PlanRejectionRequest
+from sisu_pipeline.contracts.gate import AnswerRequest, PlanApprovalRequest, PlanRejectionRequest
 from sisu_pipeline.contracts.intent import Intent, RunRequest
 from sisu_pipeline.services import services
 
@@ -45,11 +45,28 @@ class DecisionConfig(dg.Config):
     decided_by: str
     notes: str = ""
     plan_sha256: str | None = None
+    plan: dict[str, Any] = {}  # noqa: RUF012 - pydantic copies it
+    """Approvals: what you made of the plan; empty approves it as it is."""
+
+
+class AnswerConfig(dg.Config):
+    """Whose answer to which run's question."""
+
+    run_id: str
+    gate_key: str
+    answered_by: str
+    answer: dict[str, Any]
 
 
 @dg.op(name="approve_plan_op")
 def _approve(context: dg.OpExecutionContext, config: DecisionConfig) -> None:
-    body = {"approvedBy": config.decided_by, "notes": config.notes or None, "planSha256": config.plan_sha256}
+    body: dict[str, Any] = {
+        "approvedBy": config.decided_by,
+        "notes": config.notes or None,
+        "planSha256": config.plan_sha256,
+    }
+    if config.plan:
+        body["plan"] = config.plan
     with services().database.connect() as connection:
         decided = commands.decide(connection, config.run_id, PlanApprovalRequest.from_json(body))
     context.log.info(f"run {decided.run_id}: {decided.decision} by {decided.decided_by}")
@@ -61,6 +78,14 @@ def _reject(context: dg.OpExecutionContext, config: DecisionConfig) -> None:
     with services().database.connect() as connection:
         decided = commands.decide(connection, config.run_id, PlanRejectionRequest.from_json(body))
     context.log.info(f"run {decided.run_id}: {decided.decision} by {decided.decided_by}")
+
+
+@dg.op(name="answer_gate_op")
+def _answer(context: dg.OpExecutionContext, config: AnswerConfig) -> None:
+    request = AnswerRequest.from_json({"answeredBy": config.answered_by, "answer": config.answer})
+    with services().database.connect() as connection:
+        answered = commands.answer(connection, config.run_id, config.gate_key, request)
+    context.log.info(f"run {answered.run_id}: answered by {answered.answered_by}")
 
 
 @dg.job(description="Submit an intent and start its run; the same intent again is a replay.")
@@ -78,4 +103,9 @@ def reject_plan() -> None:
     _reject()
 
 
-JOBS = (intent_workflow, submit_intent, approve_plan, reject_plan)
+@dg.job(description="Answer a run's question; the first answer that fits its form stands.")
+def answer_gate() -> None:
+    _answer()
+
+
+JOBS = (intent_workflow, submit_intent, approve_plan, reject_plan, answer_gate)

@@ -27,6 +27,7 @@ from sisu_pipeline.services import services
 from sisu_pipeline.settings import Settings, settings
 
 STOP_DEADLINE_S = 6.0
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def main() -> None:
@@ -68,17 +69,25 @@ class Group:
 
     def run(self) -> None:
         """Keep `count` children alive until asked to stop, then wait for them."""
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in _STOP_SIGNALS:
             signal.signal(number, self._stop)
         while not self.stopping:
-            while len(self.children) < self.count:
-                self.children.add(_fork(lambda: run_worker(self.queue, settings())))
+            while len(self.children) < self.count and not self.stopping:
+                self._start_child()
             self._reap(block=True)
         deadline = time.monotonic() + STOP_DEADLINE_S + 1
         while self.children and time.monotonic() < deadline:
             self._reap(block=False)
             time.sleep(0.02)
         self._signal(signal.SIGKILL)
+
+    def _start_child(self) -> None:
+        # A signal to stop waits until the child is known here and listens there: none is missed by either.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
+        try:
+            self.children.add(_fork(lambda: run_worker(self.queue, settings())))
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         self.stopping = True
@@ -102,8 +111,9 @@ class Group:
 def run_worker(queue: QueueName, configuration: Settings) -> None:
     """One worker process, until SIGTERM, its recycling, or the death of its parent."""
     stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _STOP_SIGNALS:
         signal.signal(number, lambda *_: stop.set())
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
     busy = _Busy()
     # Workflows are registered before launch: a queue may hand one over at once.
     if queue is QueueName.INTENT:

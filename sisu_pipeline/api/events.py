@@ -19,6 +19,7 @@ from sisu_pipeline.api.query import PlainRequest
 from sisu_pipeline.api.rooms import Rooms, RoomsOf
 from sisu_pipeline.contracts.base import Contract
 from sisu_pipeline.status import RunStatus
+from sisu_pipeline.store.errors import NotFound
 
 EVENT_STREAM = "text/event-stream"
 HEARTBEAT = ": heartbeat\n\n"
@@ -98,7 +99,10 @@ async def changes(rooms: Rooms, first: RunProgress) -> AsyncIterator[str]:
             with move_on_after(min(silence, _PROGRESS_S if latest.status is RunStatus.RUNNING else silence)):
                 await changed.wait()
             changed.clear()
-            current = await _read_again(rooms, latest)
+            try:
+                current = await _read_again(rooms, latest)
+            except NotFound:
+                return  # the database was reset
             if current != latest:
                 yield _event(current)
                 latest, spoke_at = current, time.monotonic()

@@ -2,7 +2,7 @@
 
 import typer
 
-from sisu_pipeline.cli import bench, db, demo, doctor, env, intent, lab, oracle, run, start, token, worker
+from sisu_pipeline.cli import bench, db, demo, doctor, env, gate, intent, lab, oracle, run, start, token, worker
 
 app = typer.Typer(
     name="sisu",
@@ -17,6 +17,7 @@ app.command("worker")(worker.worker)
 app.command("demo")(demo.demo)
 app.add_typer(intent.app, name="intent")
 app.add_typer(run.app, name="run")
+app.add_typer(gate.app, name="gate")
 app.add_typer(token.app, name="token")
 app.add_typer(db.app, name="db")
 app.add_typer(lab.app, name="lab")

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sisu_pipeline.cli.failures import REFUSED
-from sisu_pipeline.cli.voice import AsJson, speaking
+from sisu_pipeline.cli.failures import CANNOT_WORK, REFUSED, Failure
+from sisu_pipeline.cli.voice import AsJson, speaking, write
 
 if TYPE_CHECKING:
     from sisu_pipeline.labs.soak import Lab
@@ -48,6 +48,24 @@ def crashdemo(soak: Soak = 1, seed: Seed = SEED, as_json: AsJson = False) -> Non
     from sisu_pipeline.labs.crashdemo import LAB
 
     _run(LAB, soak, seed, as_json)
+
+
+@app.command("e2b-smoke")
+def e2b_smoke(as_json: AsJson = False) -> None:
+    """The sandbox suite against the real E2B (E2B_API_KEY), a few cents' worth."""
+    with speaking(as_json) as voice:
+        from sisu_pipeline.settings import settings
+
+        if settings().e2b_api_key is None:
+            raise Failure("e2b-smoke needs E2B_API_KEY: without it nobody can be asked", "no_key", CANNOT_WORK)
+        from sisu_pipeline.labs import e2b_smoke as lab
+
+        report = lab.run(settings(), lambda line: None if as_json else write(f"  {line}"))
+        voice.say(
+            report, lambda: f"e2b-smoke: {'held' if report['passed'] else 'FAILED'}, boot {report['boot_ms']}"
+        )
+        if not report["passed"]:
+            raise typer.Exit(REFUSED)
 
 
 def _run(lab: "Lab", soak: int, seed: int, as_json: bool) -> None:

@@ -101,8 +101,8 @@ def approve(
     as_json: AsJson = False,
 ) -> None:
     """Approve a run's plan, before or after its gate opens; the first decision stands."""
-    body = {"approvedBy": by or _user(), "notes": notes, "planSha256": plan}
-    _decide(run, "approve-plan", body, url, as_json)
+    body = {"approvedBy": by or user(), "notes": notes, "planSha256": plan}
+    decide(run, "approve-plan", body, url, as_json)
 
 
 @app.command()
@@ -115,8 +115,8 @@ def reject(
     as_json: AsJson = False,
 ) -> None:
     """Reject a run's plan: its patches are taken back and the run ends."""
-    body = {"rejectedBy": by or _user(), "reason": reason, "planSha256": plan}
-    _decide(run, "reject-plan", body, url, as_json)
+    body = {"rejectedBy": by or user(), "reason": reason, "planSha256": plan}
+    decide(run, "reject-plan", body, url, as_json)
 
 
 @app.command()
@@ -135,19 +135,22 @@ def _operate(run: str, verb: str, reason: str, by: str | None, url: str | None, 
     from sisu_pipeline.cli.client import Api
 
     with speaking(as_json) as voice:
-        body = {"actor": by or _user(), "reason": reason}
+        body = {"actor": by or user(), "reason": reason}
         operated = Api(url).post("runs", run, verb, body=json.dumps(body).encode())
         voice.say(operated, lambda: f"{operated['runId']} is {operated['status']}")
 
 
-def _decide(run: str, verb: str, body: dict[str, str | None], url: str | None, as_json: bool) -> None:
+def decide(run: str, verb: str, body: dict[str, Any], url: str | None, as_json: bool) -> None:
+    """Send a decision about a plan and say what stands."""
     from sisu_pipeline.cli.client import Api
 
     with speaking(as_json) as voice:
         given = {name: value for name, value in body.items() if value is not None}
         decided = Api(url).post("runs", run, verb, body=json.dumps(given).encode())
         what, when = ("rejected", "rejectedAt") if verb == "reject-plan" else ("approved", "approvedAt")
-        voice.say(decided, lambda: f"{decided['runId']} {what} at {decided[when]}")
+        joined = decided.get("approvals")
+        count = f": {joined['given']} of {joined['required']} have approved" if joined else ""
+        voice.say(decided, lambda: f"{decided['runId']} {what} at {decided[when]}{count}")
 
 
 def _object(text: str) -> dict[str, Any]:
@@ -160,7 +163,8 @@ def _object(text: str) -> dict[str, Any]:
     return value
 
 
-def _user() -> str:
+def user() -> str:
+    """This machine's name for whoever types. Raises Failure when it has none."""
     try:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:

@@ -45,6 +45,44 @@ def run(view: Json) -> str:
     return "\n".join([table(facts), "", steps(view), "", artifacts(view), *_next(view)])
 
 
+def inbox(gates: Sequence[Json], stranded: Sequence[Json]) -> str:
+    """What waits for people, one a line, and what waits for no worker."""
+    rows = [("RUN", "WAITS FOR", "OPENED", "DEADLINE", "GOAL")]
+    rows += [
+        (gate["runId"], gate["purpose"], gate["openedAt"], _deadline(gate), _short(gate["goal"])) for gate in gates
+    ]
+    lost = [
+        f"{work['enqueued']} on {work['queueName']} wait for version {work['appVersion']}, which nobody runs"
+        for work in stranded
+    ]
+    return "\n".join([table(rows) if gates else "Nothing waits for a decision.", *lost])
+
+
+def gates(view: Json) -> str:
+    """A run's gates, its plan and what was said, for `sisu gate show`."""
+    rows = [("GATE", "STATE", "OPENED", "DEADLINE")]
+    rows += [(gate["gateKey"], gate["state"], gate["openedAt"], _deadline(gate)) for gate in view["gates"]]
+    plan = view["plan"]
+    parts = [table(rows), "", f"Plan, version {plan['version']}, sha256 {plan['planSha256']}"]
+    for name in ("design", "files", "risks", "tests"):
+        parts += [f"{name}:", *(f"  {item}" for item in plan["plan"][name])]
+    for patch in plan["patches"]:
+        parts += [f"patch {patch['targetPath']}:", *(f"  {line}" for line in patch["diffText"].splitlines())]
+    for gate in view["gates"]:
+        if "form" in gate:
+            parts += ["", f"question: {gate['form']['question']}"]
+    said = [f"{each['createdAt']} {each['actor']}: {each['kind']}" for each in view["interactions"]]
+    return "\n".join([*parts, *(["", *said] if said else [])])
+
+
+def _deadline(gate: Json) -> str:
+    return f"{gate['deadlineAt']} then {gate['onTimeout']}" if gate["deadlineAt"] else "-"
+
+
+def _short(text: str, most: int = 60) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
 def progress(state: Json) -> str:
     """Where a run is, on one line."""
     parts = [

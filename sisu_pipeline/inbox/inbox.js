@@ -45,9 +45,12 @@ function showInbox(mine) {
 }
 
 async function showRun(id, mine) {
+  let drawings = 0;
   const draw = async () => {
+    const drawing = ++drawings;
     const loaded = await load(id);
-    if (mine !== view) return loaded;
+    // What was asked for later is newer, whichever answer comes first.
+    if (mine !== view || drawing !== drawings) return loaded;
     show(picture(loaded, draw));
     document.title = `${loaded.plan ? loaded.plan.plan.goal : id} · Sisu inbox`;
     return loaded;
@@ -62,6 +65,7 @@ async function showRun(id, mine) {
     // Redrawn only when something else than the progress changed: a person may be writing.
     if (shape(run) !== last) {
       last = shape(run);
+      if (isDeciding()) return; // The decision's own answer redraws it.
       if (isWriting()) say("This run has changed since you began to write.");
       else await draw();
     }
@@ -75,6 +79,8 @@ function isWriting() {
   const fields = [...document.querySelectorAll("#gate textarea, #gate input:not([name=by])")];
   return fields.some((field) => field.value !== field.defaultValue && field.name === "notes") || Boolean(document.querySelector("#editor textarea"));
 }
+
+const isDeciding = () => Boolean(document.querySelector("#gate button:disabled"));
 
 function follow(path, name, heard) {
   stream = new EventSource(path);

@@ -7,7 +7,7 @@ export function list(inbox, dagsterUrl) {
   return [
     el("h1", {}, inbox.gates.length ? `${inbox.gates.length} waiting for a decision` : "Nothing waits for a decision"),
     inbox.stranded.map(stranded),
-    el("ul", { class: "cards", id: "gates" }, inbox.gates.map(gateCard)),
+    section("Waiting", "gates", inbox.gates.map(gateCard), "No gate is open."),
     section("Running", "active", inbox.active.map(activeCard), "Nothing is running."),
     section("Finished", "finished", inbox.finished.map((run) => finishedCard(run, dagsterUrl)), "Nothing has finished yet."),
   ].flat();

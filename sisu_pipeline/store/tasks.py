@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from psycopg.types.json import Jsonb
 
 from resources.database import Connection
+from sisu_pipeline.budget import Usage
 from sisu_pipeline.canonical import same_json
 from sisu_pipeline.contracts.sandbox import ErrorCode, SandboxResult
 from sisu_pipeline.contracts.steps import StepId
@@ -52,6 +53,21 @@ def template(connection: Connection, run: Run) -> Template:
     if row["template_key"] != cold.key:
         raise DeterminismBreach(f"sbx template drift: {row['template_key']} is registered for {cold.key}")
     return Template(cold.key, cold.deps_hash, row["template_id"])
+
+
+def network(connection: Connection, run: Run) -> bool | None:
+    """Whether the run's recipe lets its tasks use the network; None when it leaves that to the deployment."""
+    row = connection.execute(
+        query("tasks.network"), {"recipe_id": run.recipe_id, "recipe_version": run.recipe_version}
+    ).fetchone()
+    return None if row is None else row["net"]
+
+
+def usage(connection: Connection, run_id: str) -> Usage:
+    """What the run's fan-out used."""
+    row = connection.execute(query("tasks.usage"), {"run_id": run_id}).fetchone()
+    assert row is not None
+    return Usage(row["longest_ms"], row["artifact_bytes"], row["most_attempts"])
 
 
 def keep_tries(connection: Connection, tries: Sequence[Try]) -> None:

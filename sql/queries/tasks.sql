@@ -51,3 +51,18 @@ FROM unnest(%(run_id)s::text[], %(task_key)s::text[]) AS asked (run_id, task_key
 LEFT JOIN app.sbx_attempts a
     ON a.run_id = asked.run_id AND a.step_id = 'ExecuteST' AND a.task_key = asked.task_key
 GROUP BY asked.task_key
+
+-- network --
+-- Whether the recipe of a run lets its tasks use the network; null when it leaves that to the deployment.
+SELECT net FROM app.recipes WHERE id = %(recipe_id)s AND version = %(recipe_version)s
+
+-- usage --
+-- What a run's fan-out used: its longest task (ms), the bytes of everything it said and left, its most attempts.
+SELECT coalesce(max((metrics->>'wallMs')::bigint), 0) AS longest_ms,
+    coalesce(max(attempt), 1) AS most_attempts,
+    coalesce(sum(
+        octet_length(response->>'stdout') + octet_length(response->>'stderr')
+        + octet_length(coalesce(response->'raw', '{}')::text) + octet_length(metrics::text)
+        + (SELECT coalesce(sum(octet_length(coalesce(file->>'inline', file->>'uri', ''))), 0)
+           FROM jsonb_array_elements(response->'filesOut') AS file)), 0)::bigint AS artifact_bytes
+FROM app.sbx_current WHERE run_id = %(run_id)s

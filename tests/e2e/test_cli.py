@@ -151,11 +151,6 @@ def test_env_prints_what_dagsters_own_commands_need(sisu: Sisu) -> None:
     assert any(line.startswith("export DAGSTER_HOME=") for line in lines)
 
 
-def test_a_lab_that_is_not_built_says_so(sisu: Sisu) -> None:
-    said = sisu("lab", "golden-refresh")
-    assert (said.status, said.stderr) == (2, "sisu: lab golden-refresh is not built yet\n")
-
-
 def test_a_second_start_on_the_same_ports_is_refused(stack: LabStack, tmp_path: object) -> None:
     refused = run_sisu(stack.environment | {"SISU_HOME": str(tmp_path)}, "start")
     assert refused.status == 2

@@ -1,11 +1,11 @@
 """The seed's L02, its second shell word for word; only the port is the stack's own."""
 
-import shutil
 import subprocess
 from pathlib import Path
 
 from sisu_pipeline.cli.client import Api
 from sisu_pipeline.labs.lab_stack import LabStack
+from tests.e2e.jq import with_jq
 
 L02 = r"""
 BASE=http://127.0.0.1:3001
@@ -16,21 +16,10 @@ RUN=$(curl -sS -X POST $BASE/intents/$INTENT/run -d '{"recipeName":"sandbox-defa
 curl -sS -X POST $BASE/runs/$RUN/approve-plan -d '{"approvedBy":"po"}'
 """
 
-# `jq -r .name`, for machines without jq.
-_JQ = """#!/usr/bin/env python3
-import json, sys
-print(json.load(sys.stdin)[sys.argv[2][1:]])
-"""
-
 
 def test_the_seeds_lines_end_in_a_succeeded_run(stack: LabStack, api: Api, tmp_path: Path) -> None:
     lines = L02.replace("http://127.0.0.1:3001", stack.url) + "\necho\necho $RUN\n"
-    environment = dict(stack.environment)
-    if shutil.which("jq") is None:
-        jq = tmp_path / "jq"
-        jq.write_text(_JQ)
-        jq.chmod(0o755)
-        environment["PATH"] = f"{tmp_path}:{environment['PATH']}"
+    environment = with_jq(stack.environment, tmp_path)
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", lines], env=environment, capture_output=True, text=True, check=True
     )

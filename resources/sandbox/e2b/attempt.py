@@ -27,6 +27,7 @@ from sisu_pipeline.contracts.sandbox import ErrorCode, Metrics, SandboxRequest, 
 
 _MOST_INPUT_BYTES = 512 * 1024 * 1024
 _BOOT_ALLOWANCE_S = 180
+_AGAIN_S = 2.0
 _log = logging.getLogger(__name__)
 
 
@@ -62,13 +63,11 @@ class Attempt:
             await asyncio.wait({work, asked}, return_when=asyncio.FIRST_COMPLETED)
             if work.done():
                 return work.result()
-            work.cancel()
-            await asyncio.wait({work})
+            await uninterrupted(_stopped(work))
             return self._ended(ErrorCode.CMD_NONZERO, evidence.KILLED_EXIT, killed_by="request")
         finally:
             asked.cancel()
-            work.cancel()
-            await uninterrupted(asyncio.wait({work, asked}))
+            await uninterrupted(_stopped(work))
 
     async def _run(self) -> SandboxResult:
         try:
@@ -174,3 +173,10 @@ class Attempt:
             files_out=collected.files,
             metrics=metrics,
         )
+
+
+async def _stopped(work: asyncio.Future[SandboxResult]) -> None:
+    """Cancel until it is done: a call in it may take a cancellation for an error of its own."""
+    while not work.done():
+        work.cancel()
+        await asyncio.wait({work}, timeout=_AGAIN_S)

@@ -10,7 +10,7 @@ from e2b import AsyncSandbox, SandboxInfo
 
 from resources.sandbox.e2b.account import ATTEMPT, REQUEST, RUN, TASK, Account
 from resources.sandbox.e2b.errors import Cause, Failed, Phase, cause_of
-from resources.sandbox.e2b.patience import PAUSES_S, persist, uninterrupted
+from resources.sandbox.e2b.patience import PAUSES_S, persist, raise_if_cancelled, uninterrupted
 from resources.sandbox.e2b.quota import Quota
 from resources.sandbox.port import RequestRefused, TaskContext
 from sisu_pipeline.canonical import sha256_hex, sha256_json
@@ -68,9 +68,10 @@ class Booting:
             try:
                 sandbox = await self._send()
             except Exception as error:
+                raise_if_cancelled(error)
                 cause = cause_of(error)
                 if cause is Cause.QUOTA:
-                    await self._quota.refused()
+                    self._quota.refused()
                     continue
                 has_ghosts |= cause in _AMBIGUOUS
                 pause = next(pauses, None)

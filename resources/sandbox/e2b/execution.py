@@ -8,7 +8,7 @@ from e2b import AsyncSandbox, CommandExitException, FileNotFoundException
 
 from resources.sandbox.e2b import script
 from resources.sandbox.e2b.errors import Cause, Failed, Phase, cause_of
-from resources.sandbox.e2b.patience import PAUSES_S, persist
+from resources.sandbox.e2b.patience import PAUSES_S, persist, raise_if_cancelled
 from resources.sandbox.e2b.script import Ending
 from resources.sandbox.output import MOST_BYTES, Kind, Output
 
@@ -37,6 +37,7 @@ class Execution:
 
     async def run(self, package: bytes, *, is_new: bool) -> Ending:
         """Start the command where it does not run yet, else go on listening to it. Raises Failed and OutOfTime."""
+        self._missed = not is_new
         seen = None if is_new else await self._look()
         # Each round either sees the end or loses the stream; one that is lost again and again is no accident.
         for pause in (*PAUSES_S, None):
@@ -146,6 +147,7 @@ class Execution:
             except FileNotFoundException:
                 unanswered = 0
             except Exception as error:
+                raise_if_cancelled(error)
                 unanswered += 1
                 self._raise_if_gone(error)
         await asyncio.sleep(1)  # the stream may only be a little behind
@@ -202,6 +204,7 @@ class Execution:
 
     def _lost(self, error: Exception) -> None:
         """The stream ended without the command's end: go on by looking, unless there is nothing to look at."""
+        raise_if_cancelled(error)
         self._missed = True
         self._raise_if_gone(error)
 

@@ -27,6 +27,7 @@ async def persist(call: Callable[[], Awaitable[T]], phase: Phase) -> T:
         except FileNotFoundException:
             raise
         except Exception as error:
+            raise_if_cancelled(error)
             cause = cause_of(error)
             pause = _QUOTA_PAUSE_S if cause is Cause.QUOTA else next(pauses, None)
             if pause is None or cause in _HOPELESS:
@@ -34,11 +35,22 @@ async def persist(call: Callable[[], Awaitable[T]], phase: Phase) -> T:
         await asyncio.sleep(pause)
 
 
+def raise_if_cancelled(error: Exception) -> None:
+    """Raise the cancellation of the current task that an SDK call has turned into some other error."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError from error
+
+
 async def uninterrupted(work: Awaitable[T]) -> T:
-    """Finish `work` even when cancelled meanwhile; the cancellation follows then."""
+    """Finish `work` even when cancelled meanwhile, however often; the cancellation follows then."""
     task = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait({task})
-        raise
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError as cancellation:
+            cancelled = cancellation
+    if cancelled is not None:
+        raise cancelled
+    return task.result()

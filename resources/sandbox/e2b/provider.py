@@ -51,6 +51,8 @@ class E2bSandbox:
         if self._in_flight.kill(task_key):
             return True
         found = await persist(lambda: self.account.find(**{TASK: task_key}), Phase.BOOT)
+        if self._in_flight.kill(task_key):  # it has begun here meanwhile
+            return True
         return any([await self.sweeper.kill(info.sandbox_id) for info in found])
 
     async def health(self) -> SandboxHealth:

@@ -5,7 +5,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 _FIRST_PAUSE_S = 0.2
-_LONGEST_PAUSE_S = 10.0
+_LONGEST_PAUSE_S = 2.0
+# What a busy process could not use of its rate a moment ago, it may use now.
+_CATCH_UP_S = 0.5
 
 
 class Quota:
@@ -18,6 +20,7 @@ class Quota:
         self._alive = asyncio.Semaphore(concurrency)
         self._interval_s = 1 / creates_per_second
         self._next = 0.0
+        self._paused_until = 0.0
         self._pause_s = _FIRST_PAUSE_S
         self.refusals = 0
 
@@ -29,18 +32,21 @@ class Quota:
 
     async def turn(self) -> None:
         """Return when one may be created."""
-        loop = asyncio.get_running_loop()
-        at = max(loop.time(), self._next)
-        self._next = at + self._interval_s
-        await asyncio.sleep(at - loop.time())
+        clock = asyncio.get_running_loop().time
+        while True:
+            at = max(self._next, clock() - _CATCH_UP_S, self._paused_until)
+            self._next = at + self._interval_s
+            await asyncio.sleep(max(0.0, at - clock()))
+            if clock() >= self._paused_until:
+                return
 
-    async def refused(self) -> None:
-        """E2B said 429: wait, and let those who have their turn after us wait as well."""
+    def refused(self) -> None:
+        """E2B said 429: the next turns, ours too, are after a pause."""
         self.refusals += 1
         now = asyncio.get_running_loop().time()
-        self._next = max(self._next, now + self._pause_s)
-        pause, self._pause_s = self._pause_s, min(2 * self._pause_s, _LONGEST_PAUSE_S)
-        await asyncio.sleep(pause)
+        if now >= self._paused_until:  # else another one has heard of it already
+            self._paused_until = now + self._pause_s
+            self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
 
     def admitted(self) -> None:
         """E2B created one: the account is not exhausted."""

@@ -30,6 +30,7 @@ ELAPSED = "echo $(($(date +%s%3N) - $(cat .sisu/began 2>/dev/null || date +%s%3N
 """How many milliseconds the command has been running, by the sandbox's own clock."""
 
 # `mark` is older than whatever the command changes: its start waits for the file system's next tick.
+# What the shell itself says goes to `log`, never among the command's output.
 # Left-over processes of the command are killed, so that its output ends; a sandbox is killed anyway.
 _RUN = """\
 set -m
@@ -37,6 +38,7 @@ cd ~/.sisu
 mkfifo out.pipe err.pipe
 tee stdout < out.pipe & out=$!
 tee stderr < err.pipe >&2 & err=$!
+exec 2> log
 mapfile -d '' -t vars < env
 cmd=$(cat cmd)
 ooms() { sed -n 's/^oom_kill //p' /proc/vmstat; }
@@ -45,7 +47,7 @@ before=$(ooms)
 until : > tick && [ tick -nt mark ]; do :; done
 date +%s%3N > began
 (cd "$work" && exec env -- "${vars[@]}" /bin/sh -c "$cmd") > out.pipe 2> err.pipe < /dev/null & job=$!
-{ wait $job; } 2> /dev/null
+wait $job
 code=$?
 ended=$(date +%s%3N)
 {
@@ -53,12 +55,12 @@ ended=$(date +%s%3N)
     (sleep 2; kill -9 $out $err) & guard=$!
     wait $out $err
     kill -9 -- -$guard
-} > /dev/null 2>&1
+} > /dev/null
 {
     echo $code $((ended - $(cat began))) $(($(ooms) - before))
     times
     printf '\\0'
-    if cd "$work" 2> /dev/null; then
+    if cd "$work"; then
         find . -mindepth 1 ! -type d -cnewer ~/.sisu/mark -printf '%y %s %P\\0' | head -c 1000000
     else
         printf 'gone\\0'

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from sisu_pipeline.preparation import make_engine_schemas, stack_variables
 from sisu_pipeline.services import Services, services
 from sisu_pipeline.settings import load_settings, settings
 from tests.integration.engine.intents import Stage
-from tests.integration.engine.workers import Nursery, Worker
+from tests.integration.engine.workers import Nursery, Worker, wait_for_workers
 
 # What migrations write stays; so does what DBOS and Dagster note about their own schemas.
 _KEPT = {
@@ -56,13 +57,19 @@ def engine(database: Database) -> Iterator[Engine]:
     own = Database(database.url.replace(f"/{server.DATABASE}?", "/engine?", 1))
     server.create_database(own)
     server.migrate(own)
+    with deployed(own) as running:
+        yield running
+
+
+@contextmanager
+def deployed(own: Database, **variables: str) -> Iterator[Engine]:
+    """This process as one of a deployment on this database, with a home of its own."""
     make_engine_schemas(own)
     with (
         tempfile.TemporaryDirectory(prefix="sisu-engine-", ignore_cleanup_errors=True) as home,
         pytest.MonkeyPatch.context() as patch,
     ):
-        Path(home, "dagster").mkdir()
-        environment = _SETTINGS | stack_variables(load_settings({"SISU_HOME": home}), own)
+        environment = _SETTINGS | variables | home_variables(Path(home), own)
         for name, value in environment.items():
             patch.setenv(name, value)
         _forget()
@@ -72,6 +79,12 @@ def engine(database: Database) -> Iterator[Engine]:
         finally:
             instance.dispose()
             _forget()
+
+
+def home_variables(home: Path, own: Database) -> dict[str, str]:
+    """What is a machine's own: its data folder, and the way it reaches the database."""
+    (home / "dagster").mkdir(parents=True, exist_ok=True)
+    return stack_variables(load_settings({"SISU_HOME": str(home)}), own)
 
 
 def _forget() -> None:
@@ -102,7 +115,8 @@ def nursery(engine: Engine) -> Iterator[Nursery]:
 
 
 @pytest.fixture(scope="package")
-def sandbox_worker(nursery: Nursery) -> Iterator[Worker]:
+def sandbox_worker(engine: Engine, nursery: Nursery) -> Iterator[Worker]:
     """A sandbox worker of version v1, for whoever needs tasks done."""
     with nursery.worker("sbxQ") as worker:
+        wait_for_workers(engine.database, "sbxQ")
         yield worker

@@ -10,12 +10,14 @@ from dagster._core.storage.tags import PARTITION_NAME_TAG
 
 from resources.database import Row
 from sensors import approvals
-from sisu_pipeline import oracle, segment_runner
+from sisu_pipeline import execution, oracle, segment_runner
 from sisu_pipeline.contracts.gate import Decision
 from sisu_pipeline.services import Services
 from sisu_pipeline.status import RunStatus
+from sisu_pipeline.steps.result import StepResult
 from sisu_pipeline.store import gates, outbox, runs
 from sisu_pipeline.store.runs import Run
+from sql import query
 from tests.builders import a_run, an_intent
 
 PATIENCE_S = 60.0
@@ -109,6 +111,30 @@ class Stage:
         """The workflows of a queue and their state."""
         found = self.rows("SELECT workflow_uuid, status FROM dbos.workflow_status WHERE queue_name = %s", queue)
         return {row["workflow_uuid"]: row["status"] for row in found}
+
+    def decided(self, goal: str, *, tests: list[str], command: str, version: str = "v1", **request: Any) -> str:
+        """An approved run whose DecideST is committed and whose tasks nobody has asked for yet."""
+        inputs = {"tests": tests, "testCommand": command}
+        with self.services.database.connect() as connection:
+            run = a_run(connection, an_intent(goal, inputs=inputs), **request)
+            runs.move(connection, run, RunStatus.RUNNING)
+            connection.execute("UPDATE app.runs SET app_version = %s WHERE id = %s", [version, run.id])
+        workflow_id = run.workflow_id
+        for step in (execution.compile_intent, execution.apply_patches, self._approved):
+            result = step(self.services, workflow_id)
+            assert result is not None
+            execution.commit(self.services, workflow_id, result)
+        return workflow_id
+
+    def _approved(self, services: Services, workflow_id: str) -> StepResult | None:
+        self.decide(workflow_id)
+        return execution.decide_plan(services, workflow_id)
+
+    def holder(self, workflow_id: str) -> int | None:
+        """The backend that holds an intent's advisory lock; None when nobody works on it."""
+        with self.services.database.connect() as connection:
+            row = connection.execute(query("segments.holder"), {"workflow_id": workflow_id}).fetchone()
+        return None if row is None else row["pid"]
 
     def waits_for_an_intents_lock(self) -> bool:
         """Whether a segment stands before another one's advisory lock."""

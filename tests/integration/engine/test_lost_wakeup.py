@@ -6,14 +6,18 @@ Each moment is armed with real rows: the decision is made exactly there, on anot
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from dagster._core.events import DagsterEvent
 from dagster._core.execution.context.system import PlanOrchestrationContext
 
+from resources.database import Connection, Database
 from sisu_pipeline import ownership, run_driver, segment_runner
 from sisu_pipeline.executor import Gatekeeper
 from sisu_pipeline.status import RunStatus
+from sisu_pipeline.store import gates, runs
+from sisu_pipeline.store.runs import Run
 from tests.integration.engine.intents import Stage, until
 from tests.integration.engine.workers import Worker
 
@@ -38,6 +42,10 @@ def decide_in_a_thread(stage: Stage, workflow_id: str) -> None:
     )
 
 
+def at_the_plan_gate(stage: Stage, workflow_id: str) -> bool:
+    return stage.run(workflow_id).last_step == "ApplyPatchST"
+
+
 def change_keeper(patch: pytest.MonkeyPatch, change: Callable[[Gatekeeper], Gatekeeper]) -> None:
     make = segment_runner._gatekeeper
     patch.setattr(segment_runner, "_gatekeeper", lambda *facts: change(make(*facts)))
@@ -46,7 +54,8 @@ def change_keeper(patch: pytest.MonkeyPatch, change: Callable[[Gatekeeper], Gate
 def before_the_check(patch: pytest.MonkeyPatch, stage: Stage, workflow_id: str) -> None:
     def change(keeper: Gatekeeper) -> Gatekeeper:
         def is_decided() -> bool:
-            stage.decide(workflow_id)
+            if at_the_plan_gate(stage, workflow_id):
+                stage.decide(workflow_id)
             return keeper.is_decided()
 
         return replace(keeper, is_decided=is_decided)
@@ -58,7 +67,9 @@ def between_check_and_suspension(patch: pytest.MonkeyPatch, stage: Stage, workfl
     def change(keeper: Gatekeeper) -> Gatekeeper:
         def is_decided() -> bool:
             decided = keeper.is_decided()
-            stage.decide(workflow_id)
+            if at_the_plan_gate(stage, workflow_id):
+                assert not decided
+                stage.decide(workflow_id)
             return decided
 
         return replace(keeper, is_decided=is_decided)
@@ -78,27 +89,31 @@ def as_the_suspension_begins(patch: pytest.MonkeyPatch, stage: Stage, workflow_i
 
 
 def inside_the_suspension_before_it_looks(patch: pytest.MonkeyPatch, stage: Stage, workflow_id: str) -> None:
-    look = ownership._is_decided
+    suspend, look = ownership.suspend, gates.is_passed
 
-    def is_decided(connection: object, run: object) -> bool:
+    def is_passed(connection: Connection, run: Run) -> bool:
         # The run's row is locked here: the decision waits for the suspension's end.
-        if stage.run(workflow_id).last_step == "ApplyPatchST" and not _DECIDERS:
-            decide_in_a_thread(stage, workflow_id)
-        return look(connection, run)  # type: ignore[arg-type]
+        decide_in_a_thread(stage, workflow_id)
+        return look(connection, run)
 
-    patch.setattr(ownership, "_is_decided", is_decided)
+    def suspending(database: Database, workflow_id: str) -> bool:
+        with pytest.MonkeyPatch.context() as inside:
+            inside.setattr(gates, "is_passed", is_passed)
+            return suspend(database, workflow_id)
+
+    patch.setattr(ownership, "suspend", suspending)
 
 
 def inside_the_suspension_before_its_commit(patch: pytest.MonkeyPatch, stage: Stage, workflow_id: str) -> None:
-    move = ownership.runs.move
+    move = runs.move
 
-    def moving(connection: object, run: object, status: RunStatus, **changes: object) -> object:
-        moved = move(connection, run, status, **changes)  # type: ignore[arg-type]
+    def moving(connection: Connection, run: Run, status: RunStatus, **changes: Any) -> Run:
+        moved = move(connection, run, status, **changes)
         if status is RunStatus.WAITING_INPUT:
             decide_in_a_thread(stage, workflow_id)
         return moved
 
-    patch.setattr(ownership.runs, "move", moving)
+    patch.setattr(runs, "move", moving)
 
 
 def after_the_suspension_before_it_is_told(patch: pytest.MonkeyPatch, stage: Stage, workflow_id: str) -> None:
@@ -114,8 +129,8 @@ def after_the_suspension_before_it_is_told(patch: pytest.MonkeyPatch, stage: Sta
 def after_it_is_told_before_the_lock_is_free(patch: pytest.MonkeyPatch, stage: Stage, workflow_id: str) -> None:
     drive = run_driver.drive
 
-    def driving(*facts: object) -> None:
-        drive(*facts)  # type: ignore[arg-type]
+    def driving(*facts: Any) -> None:
+        drive(*facts)
         if stage.run(workflow_id).status is RunStatus.WAITING_INPUT:
             stage.decide(workflow_id)
 
@@ -166,8 +181,8 @@ def test_a_segment_asked_for_while_the_first_still_suspends_waits_for_its_lock_a
     drive = run_driver.drive
     second = threading.Thread(target=segment_runner.run_segment, args=(dagster_run_id,))
 
-    def driving(*facts: object) -> None:
-        drive(*facts)  # type: ignore[arg-type]
+    def driving(*facts: Any) -> None:
+        drive(*facts)
         if second.ident is None:  # the first one: it has suspended, and holds its lock still
             stage.decide(workflow_id)
             stage.sensor_tick()

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -13,7 +14,11 @@ from typing import Self
 
 import psutil
 
+from resources.database import Database
+from sisu_pipeline import health
 from sisu_pipeline.settings import PROJECT_ROOT, child_environment
+
+_PATIENCE_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -98,3 +103,17 @@ class Nursery:
             yield worker
         finally:
             worker.kill()
+
+
+def wait_for_workers(database: Database, queue: str, version: str = "v1", count: int = 1) -> None:
+    """Return when so many workers of a queue and version are there; a dead one is not counted."""
+
+    def there() -> bool:
+        with database.connect() as connection:
+            states = health.queue_states(connection)
+        return sum(s.workers for s in states if (s.queue, s.version) == (queue, version)) == count
+
+    deadline = time.monotonic() + _PATIENCE_S
+    while not there():
+        assert time.monotonic() < deadline, f"never {count} worker(s) of version {version} on {queue}"
+        time.sleep(0.02)

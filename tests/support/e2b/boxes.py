@@ -84,12 +84,15 @@ class Command:
     async def close(self, *, silently: bool) -> None:
         """Kill it and, unless silently, cut off who listens."""
         listeners, self._listeners = self._listeners, set()
-        _kill_session(self.process.pid)
+        # A process may be forked while we look: again until nobody holds the pipes.
+        gone = asyncio.ensure_future(self.process.wait())
+        while not gone.done():
+            _kill_session(self.process.pid)
+            await asyncio.wait({gone}, timeout=0.05)
         self._task.cancel()
         if not silently:
             for listener in listeners:
                 listener.put_nowait(None)
-        await self.process.wait()
 
 
 class Box:

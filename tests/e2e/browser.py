@@ -1,0 +1,126 @@
+"""A real browser, headless: Debian's Chromium, driven by Selenium, with axe-core from a package."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException, TimeoutException
+from selenium.webdriver import Chrome, ChromeOptions
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.ui import WebDriverWait
+
+CHROMIUM, CHROMEDRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+DESKTOP, PHONE = (1280, 900), (390, 844)
+_QUIET = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--hide-scrollbars"),
+    "--lang=en",
+)
+_PATIENCE_S = 20
+_STALE = (NoSuchElementException, StaleElementReferenceException)
+
+
+class Browser:
+    """One browser window on one site."""
+
+    def __init__(self, driver: Chrome) -> None:
+        self.driver = driver
+
+    def open(self, url: str) -> None:
+        """Go to an address, as if for the first time."""
+        self.driver.get("about:blank")
+        self.driver.get(url)
+
+    def one(self, css: str, containing: str = "") -> WebElement:
+        """The element with this selector and text, once it is there."""
+
+        def find(driver: Chrome) -> WebElement | None:
+            found = driver.find_elements(By.CSS_SELECTOR, css)
+            return next((each for each in found if containing in each.text), None)
+
+        return self._wait(find, f"no {css} with {containing!r}")
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        """Wait for a condition."""
+        self._wait(lambda _: condition(), "it did not come true")
+
+    def _wait(self, find: Callable[[Chrome], Any], what: str) -> Any:
+        try:
+            return WebDriverWait(self.driver, _PATIENCE_S, ignored_exceptions=_STALE).until(find)
+        except TimeoutException:
+            raise AssertionError(f"{what} on: {self.text}\n{self.complaints()}") from None
+
+    def type(self, css: str, text: str) -> None:
+        """Write into a field, in place of what it holds."""
+        field = self.one(css)
+        field.clear()
+        field.send_keys(text)
+
+    def labelled(self, label: str) -> WebElement:
+        """The field with this label."""
+        name = self.one("label", label).get_attribute("for")
+        return self.one(f"#{name}")
+
+    @property
+    def text(self) -> str:
+        """What a person reads."""
+        return str(self.driver.find_element(By.TAG_NAME, "body").text)
+
+    def resize(self, size: tuple[int, int]) -> None:
+        """Look through a screen of this many CSS pixels, narrower than a window can be, too."""
+        width, height = size
+        self.driver.execute_cdp_cmd(
+            "Emulation.setDeviceMetricsOverride",
+            {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600},
+        )
+
+    def faults(self) -> list[str]:
+        """What axe-core finds against WCAG 2.0 to 2.2 A and AA, and its own best practices."""
+        spec = find_spec("axe_playwright_python")
+        assert spec is not None
+        assert spec.origin is not None
+        self.driver.execute_script((Path(spec.origin).parent / "axe.min.js").read_text())
+        found: dict[str, Any] = self.driver.execute_async_script("axe.run(document).then(arguments[0])")
+        return [
+            f"{fault['id']}: {fault['help']}: {node['target']}"
+            for fault in found["violations"]
+            for node in fault["nodes"]
+        ]
+
+    def complaints(self) -> list[str]:
+        """The console: script errors, and whatever the content security policy refused."""
+        return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]
+
+    def requested(self) -> set[str]:
+        """Every address a page asked the network for since the last call."""
+        messages = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
+        return {
+            message["params"]["request"]["url"]
+            for message in messages
+            if message["method"] == "Network.requestWillBeSent"
+        }
+
+    def screenshot(self, path: Path) -> None:
+        """A picture of the screen."""
+        self.driver.save_screenshot(str(path))
+
+
+@contextmanager
+def browser(profile: Path) -> Iterator[Browser]:
+    """A browser with an empty profile."""
+    options = ChromeOptions()
+    options.binary_location = CHROMIUM or ""
+    for flag in (*_QUIET, f"--user-data-dir={profile}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = Chrome(options=options, service=Service(CHROMEDRIVER))
+    try:
+        yield Browser(driver)
+    finally:
+        driver.quit()

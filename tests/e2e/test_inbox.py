@@ -1,0 +1,311 @@
+"""The inbox in a real browser: every verb, at both widths, with the keyboard, without outside help (issue 4)."""
+
+from collections.abc import Iterator
+from urllib.parse import quote, urlsplit
+
+import pytest
+from selenium.webdriver.common.keys import Keys
+
+from sisu_pipeline import execution, ownership
+from sisu_pipeline.contracts.access import Role
+from sisu_pipeline.status import RunStatus
+from sisu_pipeline.store import runs
+from tests.builders import a_run, an_intent
+from tests.e2e.browser import CHROMEDRIVER, CHROMIUM, DESKTOP, PHONE, Browser, browser
+from tests.integration.api.conftest import Api, api, live
+from tests.integration.gate.conftest import a_token
+from tests.integration.gate.test_ask import ASK
+from tests.integration.gate.world import Waiting
+from tests.integration.life import FILES, ended
+
+GOAL = "Make the tests pass"
+
+__all__ = ["api", "live"]
+
+
+@pytest.fixture(scope="module")
+def window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """One browser for all of this."""
+    if CHROMIUM is None or CHROMEDRIVER is None:
+        pytest.skip("no chromium and chromedriver here")
+    with browser(tmp_path_factory.mktemp("chromium")) as opened:
+        yield opened
+
+
+@pytest.fixture
+def page(window: Browser) -> Iterator[Browser]:
+    """The browser as new: desktop width, nobody signed in, an empty console."""
+    window.resize(DESKTOP)
+    window.driver.delete_all_cookies()
+    window.complaints()
+    window.requested()
+    yield window
+    window.driver.get("about:blank")
+
+
+def open_run(page: Browser, api: Api, run: Waiting) -> None:
+    page.open(f"{api.url}/#/runs/{run.run_id}")
+    page.one("#gate")
+
+
+def be(page: Browser, name: str) -> None:
+    field = page.one("input[name=by]")
+    field.clear()
+    field.send_keys(name)
+
+
+def test_it_lists_what_waits_the_most_pressing_first_with_age_and_deadline(page: Browser, api: Api) -> None:
+    Waiting(api.services, constraints={"planApprovalTimeoutS": 86_400})
+    pressing = Waiting(api.services, constraints={"planApprovalTimeoutS": 300, "planApprovalOnTimeout": "approve"})
+    page.open(api.url)
+    assert page.one("h1", "waiting").text == "2 waiting for a decision"
+    first = page.one("#gates li:first-child")
+    assert first.find_element("css selector", "a").get_attribute("href").endswith(pressing.run_id)
+    assert "left, then approved" in first.text
+    assert "opened" in first.text
+    assert "24 h left, then rejected" in page.one("#gates li:last-child").text
+    assert page.driver.title == "(2) Sisu inbox"
+
+
+def test_a_person_reads_the_plan_with_its_patches_side_by_side(page: Browser, api: Api) -> None:
+    run = Waiting(api.services, tests=["test the login", "test the logout"])
+    open_run(page, api, run)
+    plan = page.one("#plan").text
+    for part in (f"Design for: {GOAL}", "test the login", "a.txt", "new/b.txt", run.plan_hash(api.client)):
+        assert part in plan
+    rows = page.driver.find_elements("css selector", "[aria-label='Changes of a.txt'] tbody tr")
+    cells = [cell.text for cell in rows[0].find_elements("css selector", "td")]
+    assert cells == ["1", "− before", "1", "+ after"]
+
+
+def test_approve(page: Browser, api: Api) -> None:
+    run = Waiting(api.services)
+    open_run(page, api, run)
+    be(page, "Ann")
+    page.type("textarea[name=notes]", "looks right")
+    page.one("#approve").click()
+    page.one("#said", "Approved")
+    decision = api.get(f"/runs/{run.run_id}").json()["decision"]
+    assert (decision["decision"], decision["decidedBy"], decision["notes"]) == ("approved", "Ann", "looks right")
+    assert decision["planSha256"] == run.plan_hash(api.client)
+    page.until(lambda: not page.driver.find_elements("css selector", "#gate"))
+    assert run.segment().status is RunStatus.SUCCEEDED
+    page.one("#progress", "succeeded")
+
+
+def test_reject_needs_a_reason_and_restores_every_byte(page: Browser, api: Api) -> None:
+    run = Waiting(api.services)
+    open_run(page, api, run)
+    be(page, "Ann")
+    page.one("#reject").click()
+    assert api.get(f"/runs/{run.run_id}").json()["decision"] is None
+    page.type("textarea[name=notes]", "too risky")
+    page.one("#reject").click()
+    page.one("#said", "Rejected")
+    assert run.segment().status is RunStatus.RETRIES_EXCEEDED
+    page.one("#progress", "too risky")
+    assert run.files() == FILES
+
+
+def test_edit_then_approve(page: Browser, api: Api) -> None:
+    run = Waiting(api.services, tests=["t1", "t2"])
+    open_run(page, api, run)
+    be(page, "Ann")
+    page.one("#edit").click()
+    tests = page.labelled("Tests")
+    tests.clear()
+    tests.send_keys("t1\nt3")
+    patch = page.one("fieldset textarea")
+    patch.clear()
+    patch.send_keys("edited\n")
+    page.one("#approve", "Approve the edited plan").click()
+    page.one("#said", "Approved")
+    assert run.segment().status is RunStatus.SUCCEEDED
+    assert run.files() == {**FILES, "a.txt": "edited\n", "new/b.txt": "new\n"}
+    assert sorted(task["request"]["cmd"].rpartition(" ")[2] for task in run.rows("sbx_runs")) == ["t1", "t3"]
+    version = api.get(f"/runs/{run.run_id}/plan").json()
+    assert version["plan"]["patchPlan"][0]["diffText"].splitlines()[2:] == ["-before", "+edited"]
+
+
+def test_answer_a_typed_form(page: Browser, api: Api) -> None:
+    run = Waiting(api.services, constraints=ASK)
+    page.open(api.url)
+    page.one("#gates", "Question: Where to?")
+    page.one("#gates a").click()
+    be(page, "Ann")
+    page.labelled("environment").send_keys("production")
+    page.labelled("replicas").send_keys("3")
+    page.one("#answer button").click()
+    page.one("#said", "Answered")
+    (gate,) = api.get(f"/runs/{run.run_id}/gates").json()["gates"]
+    assert gate["answer"] == {"environment": "production", "replicas": 3}
+    assert run.segment().next_action == "APPROVE_PLAN"
+    # The next gate appears by itself.
+    page.one("#approve")
+
+
+def test_a_refusal_is_shown_and_decides_nothing(page: Browser, api: Api) -> None:
+    run = Waiting(api.services)
+    open_run(page, api, run)
+    be(page, "Ann")
+    with api.services.database.connect() as connection:
+        connection.execute("UPDATE app.human_gates SET plan_sha256 = repeat('0', 64)")
+    page.one("#approve").click()
+    assert "the plan has changed" in page.one("[role=alert]", "changed").text
+    assert run.rows("plan_approvals") == []
+
+
+def test_a_decision_made_elsewhere_reaches_an_open_page_by_itself(page: Browser, api: Api) -> None:
+    run = Waiting(api.services)
+    page.open(api.url)
+    page.one("h1", "1 waiting")
+    api.post(f"/runs/{run.run_id}/approve-plan", {"approvedBy": "bob"})
+    page.one("h1", "Nothing waits")
+
+
+def test_running_intents_show_their_progress_live(page: Browser, api: Api) -> None:
+    run = Waiting(api.services, tests=["a", "b"])
+    api.post(f"/runs/{run.run_id}/approve-plan", {"approvedBy": "bob"})
+    page.open(api.url)
+    page.one("h1", "Nothing waits")
+    ownership.enter(api.services.database, run.id, "dagster-1")
+    execution.commit(api.services, run.id, execution.decide_plan(api.services, run.id))
+    page.one("#active", "0 of 2 tasks")
+    run.execute(ended())
+    page.one("#finished", "succeeded")
+
+
+def test_a_finished_run_shows_its_artifacts_and_leads_into_the_lineage(page: Browser, api: Api) -> None:
+    run = Waiting(api.services)
+    api.post(f"/runs/{run.run_id}/approve-plan", {"approvedBy": "bob"})
+    run.segment()
+    page.open(f"{api.url}/#/runs/{run.run_id}")
+    page.one("#progress", "succeeded")
+    links = {link.text: link.get_attribute("href") for link in page.driver.find_elements("css selector", "main a")}
+    assert links["Lineage"] == f"{api.rooms.dagster_url}/assets/execution?partition={quote(run.id)}"
+    assert links["Dagster run"] == f"{api.rooms.dagster_url}/runs/dagster-1"
+    assert api.client.get(links["plan.json"]).json()["goal"] == GOAL
+    assert "bob" in page.text
+
+
+def test_with_tokens_the_page_asks_for_one_and_the_decision_is_its_owners(page: Browser, api: Api) -> None:
+    run = Waiting(api.services)
+    token = a_token(api.services.database, "ann", Role.APPROVER)
+    page.open(f"{api.url}/#/runs/{run.run_id}")
+    page.type("input[name=token]", "sisu_wrong")
+    page.one("form button").click()
+    page.one("[role=alert]", "not known")
+    page.type("input[name=token]", token)
+    page.one("form button").click()
+    page.one("#who", "ann (approver)")
+    page.one("#approve").click()
+    page.one("#said", "Approved")
+    assert run.rows("plan_approvals")[0]["decided_by"] == "ann"
+    page.one("#who button").click()
+    page.one("input[name=token]")
+
+
+def test_a_viewer_reads_and_finds_no_verbs(page: Browser, api: Api) -> None:
+    run = Waiting(api.services)
+    token = a_token(api.services.database, "eve", Role.VIEWER)
+    page.open(f"{api.url}/#/runs/{run.run_id}")
+    page.type("input[name=token]", token + Keys.ENTER)
+    page.one("#gate", "may read, not decide")
+    assert page.driver.find_elements("css selector", "#gate button") == []
+
+
+def test_the_keyboard_is_enough(page: Browser, api: Api) -> None:
+    run = Waiting(api.services)
+    page.open(api.url)
+    page.one("#gates a")
+
+    def press_until(css: str) -> None:
+        for _ in range(60):
+            focused = page.driver.switch_to.active_element
+            if page.driver.execute_script("return arguments[0].matches(arguments[1])", focused, css):
+                return
+            focused.send_keys(Keys.TAB)
+        raise AssertionError(f"the keyboard never came to {css}")
+
+    press_until("#gates a")
+    page.driver.switch_to.active_element.send_keys(Keys.ENTER)
+    page.one("#approve")
+    press_until("input[name=by]")
+    page.driver.switch_to.active_element.send_keys(Keys.CONTROL + "a" + Keys.NULL + "Kim")
+    press_until("#approve")
+    page.driver.switch_to.active_element.send_keys(Keys.SPACE)
+    page.one("#said", "Approved")
+    assert run.rows("plan_approvals")[0]["decided_by"] == "Kim"
+
+
+def test_what_a_plan_says_is_text_and_never_runs(page: Browser, api: Api) -> None:
+    attack = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
+    patches = [{"targetPath": "a.txt", "postimageContent": attack, "diffText": attack}]
+    run = Waiting(api.services, tests=[attack], patches=patches)
+    open_run(page, api, run)
+    assert attack in page.one("#plan").text
+    assert page.driver.find_elements("css selector", "main img, main script") == []
+    assert "owned" not in page.driver.title
+    assert page.complaints() == []
+
+
+def test_it_asks_nobody_but_the_api_and_its_console_stays_silent(page: Browser, api: Api) -> None:
+    run = Waiting(api.services)
+    page.open(api.url)
+    page.one("#gates a").click()
+    page.one("#approve")
+    page.one("#connection", "Live")
+    asked = {urlsplit(url).netloc for url in page.requested() if not url.startswith(("about:", "chrome:", "data:"))}
+    assert asked == {f"127.0.0.1:{api.port}"}
+    assert page.complaints() == []
+    assert run.rows("plan_approvals") == []
+
+
+def test_work_for_a_version_nobody_runs_is_said(page: Browser, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sisu_pipeline.api import gate_views
+    from sisu_pipeline.api.gate_contracts import Stranded
+
+    stranded = [Stranded(app_version="v0", queue_name="intentQ", enqueued=3)]
+    monkeypatch.setattr(gate_views, "_stranded", lambda _: stranded)
+    page.open(api.url)
+    page.one("[role=alert]", "3 pieces of work on intentQ wait for version v0")
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+@pytest.mark.parametrize("view", ["inbox", "empty", "plan", "editor", "question", "finished", "sign-in"])
+def test_axe_finds_nothing_and_nothing_scrolls_sideways(
+    page: Browser, api: Api, view: str, size: tuple[int, int]
+) -> None:
+    page.resize(size)
+    _show(page, api, view)
+    assert page.faults() == []
+    width, inner = page.driver.execute_script("return [document.documentElement.scrollWidth, innerWidth]")
+    assert width <= inner
+
+
+def _show(page: Browser, api: Api, view: str) -> None:
+    if view == "empty":
+        page.open(api.url)
+        page.one("h1", "Nothing waits")
+        return
+    if view == "sign-in":
+        a_token(api.services.database, "ann")
+        page.open(api.url)
+        page.one("input[name=token]")
+        return
+    run = Waiting(api.services, constraints=ASK if view == "question" else {})
+    if view == "finished":
+        api.post(f"/runs/{run.run_id}/approve-plan", {"approvedBy": "bob"})
+        run.segment()
+    if view == "inbox":
+        with api.services.database.connect() as connection:
+            runs.move(connection, a_run(connection, an_intent("Running now")), RunStatus.RUNNING)
+        page.open(api.url)
+        page.one("#active li")
+        page.one("#gates li")
+        return
+    page.open(f"{api.url}/#/runs/{run.run_id}")
+    page.one("#progress span")
+    if view == "editor":
+        page.one("#edit").click()
+        page.one("#editor fieldset")

@@ -1,0 +1,105 @@
+"""The README's commands work as they stand: every `bash` block is run, in order, as a newcomer would."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import httpx
+import pytest
+
+from sisu_pipeline.labs.lab_stack import free_ports
+from sisu_pipeline.settings import PROJECT_ROOT, child_environment
+from tests.e2e.conftest import STOPS_WITHIN_S, run_sisu, until
+from tests.e2e.jq import with_jq
+
+_BLOCK = re.compile(r"^```bash\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_LONGEST_S = 600
+
+Environment = dict[str, str]
+
+
+def blocks() -> list[str]:
+    """The README's commands, block by block."""
+    return _BLOCK.findall((PROJECT_ROOT / "README.md").read_text())
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> Iterator[Environment]:
+    """A newcomer's environment, but with a data folder and ports nobody else uses."""
+    port, admin_port = map(str, free_ports(2))
+    with TemporaryDirectory(prefix="sisu-readme-", ignore_cleanup_errors=True) as home:
+        values = child_environment(SISU_HOME=home, PORT=port, ADMIN_PORT=admin_port)
+        for name in ("DATABASE_URL", "SBX_MODE", "SBX_PROVIDER", "VIRTUAL_ENV"):
+            values.pop(name, None)
+        values["PATH"] = f"{PROJECT_ROOT}/node_modules/.bin:{values['PATH']}"
+        yield with_jq(values, tmp_path)
+        # L00 leaves the database running, as it should.
+        run_sisu(values, "db", "down")
+
+
+@pytest.mark.timeout(_LONGEST_S)
+def test_the_first_command_shows_two_intents_and_the_second_time_replays_them(environment: Environment) -> None:
+    demo, *_ = blocks()
+    assert demo == "make demo\n"
+    first, second = _run(demo, environment), _run(demo, environment)
+    assert "succeeded" in first
+    assert "SBX execution failed [CMD_NONZERO]: 1 of 14 tasks" in first
+    assert "replay " not in first
+    assert second.count("the same ids, the same rows, nothing executed again") == 2
+
+
+@pytest.mark.timeout(_LONGEST_S)
+@pytest.mark.skipif(shutil.which("npm") is None, reason="L00 gets mise from npm")
+def test_the_labs_work_word_for_word(environment: Environment) -> None:
+    _, bootstrap, server, *shell = blocks()
+    assert "All checks passed!" in _run(bootstrap, environment)
+    with _running(server, environment):
+        said = "".join(_run(block, environment) for block in shell)
+    assert "succeeded · last step ExecuteST · gate approved by po · tasks 1 of 1" in said
+    assert "0 broken" in said
+
+
+@contextmanager
+def _running(block: str, environment: Environment) -> Iterator[None]:
+    """A block that runs until Ctrl-C, once its API answers."""
+    process = subprocess.Popen(
+        ["bash", "-c", _on_free_ports(block, environment)], cwd=PROJECT_ROOT, env=environment
+    )
+
+    def answers() -> bool:
+        assert process.poll() is None, "the server ended"
+        return run_sisu(environment, "doctor").status == 0
+
+    try:
+        until(answers, "everything runs")
+        yield
+    finally:
+        # A terminal's Ctrl-C goes to every process in the foreground.
+        os.killpg(process.pid, signal.SIGINT)
+        process.wait(STOPS_WITHIN_S)
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"http://127.0.0.1:{environment['PORT']}/healthz")
+
+
+def _run(block: str, environment: Environment) -> str:
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", _on_free_ports(block, environment)],
+        cwd=PROJECT_ROOT,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def _on_free_ports(block: str, environment: Environment) -> str:
+    return block.replace("3001", environment["PORT"]).replace("3002", environment["ADMIN_PORT"])

@@ -1,0 +1,159 @@
+"""The queues as their workers serve them: by version, by partition and priority, within each limit's scope."""
+
+import itertools
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from psycopg import sql
+
+from sisu_pipeline import fan_out, health, segments
+from sisu_pipeline.segments import Segment
+from sisu_pipeline.settings import PROJECT_ROOT, child_environment
+from tests.integration.api.conftest import serving
+from tests.integration.engine.conftest import Engine
+from tests.integration.engine.intents import Stage, until
+from tests.integration.engine.workers import Nursery, wait_for_workers
+
+
+def enqueue(stage: Stage, name: str, *, partition: str = "p", priority: int = 1, version: str = "v1") -> None:
+    """A segment of a Dagster run that does not exist: a worker takes it and finds nothing to do."""
+    segments.enqueue(stage.services.database, Segment(name, "no-such-run", partition, priority, version))
+
+
+def all_done(stage: Stage, version: str, queue: str = "intentQ") -> bool:
+    return not stage.value(
+        "SELECT count(*) FROM dbos.workflow_status"
+        " WHERE queue_name = %s AND application_version = %s AND status <> 'SUCCESS'",
+        queue,
+        version,
+    )
+
+
+def starting_order(stage: Stage) -> list[str]:
+    rows = stage.rows("SELECT workflow_uuid FROM dbos.workflow_status ORDER BY started_at_epoch_ms")
+    return [row["workflow_uuid"] for row in rows]
+
+
+def test_a_worker_leaves_other_versions_work_alone_and_everyone_says_that_it_waits(
+    engine: Engine, stage: Stage, nursery: Nursery
+) -> None:
+    enqueue(stage, "old work", version="v-old")
+    enqueue(stage, "new work", version="v-new")
+    with nursery.worker("intentQ", DBOS__APPVERSION="v-new"):
+        until(lambda: all_done(stage, "v-new"))
+        wait_for_workers(engine.database, "intentQ", "v-new")
+        assert stage.queue() == {"old work": "ENQUEUED", "new work": "SUCCESS"}
+        with stage.services.database.connect() as connection:
+            stranded = [state for state in health.queue_states(connection) if state.is_stranded]
+        assert [(state.queue, state.version, state.enqueued) for state in stranded] == [("intentQ", "v-old", 1)]
+        with serving(stage.services) as api:
+            depth = httpx.get(f"{api.url}/ops/queue-depth").json()
+        waiting = {"appVersion": "v-old", "queueName": "intentQ", "enqueued": 1, "pending": 0}
+        assert waiting in depth["versions"]
+        doctor = subprocess.run(
+            [sys.executable, "-m", "sisu_pipeline.cli", "doctor", "--json"],
+            cwd=PROJECT_ROOT,
+            env=child_environment(),
+            capture_output=True,
+            check=False,
+        )
+        assert doctor.returncode == 1
+        said = [line for line in json.loads(doctor.stdout)["queues"] if line["version"] == "v-old"]
+        assert said[0]["enqueued"] == 1 and said[0]["workers"] == 0
+    with nursery.worker("intentQ", DBOS__APPVERSION="v-old"):
+        until(lambda: all_done(stage, "v-old"))
+
+
+def test_an_interactive_intent_starts_before_batch_intents_that_came_first(stage: Stage, nursery: Nursery) -> None:
+    for number in range(3):
+        enqueue(stage, f"batch {number}", priority=1000, version="v-lanes")
+    enqueue(stage, "interactive", priority=1, version="v-lanes")
+    with nursery.worker("intentQ", DBOS__APPVERSION="v-lanes"):
+        until(lambda: all_done(stage, "v-lanes"))
+    assert starting_order(stage) == ["interactive", "batch 0", "batch 1", "batch 2"]
+
+
+def test_a_partitions_backlog_does_not_hold_up_another_partition(
+    stage: Stage, nursery: Nursery, limits: None
+) -> None:
+    # Only a queue with a limit per partition looks at its partitions; without one it is one line.
+    for number in range(8):
+        enqueue(stage, f"busy {number}", partition="busy", version="v-fair")
+    enqueue(stage, "quiet", partition="quiet", version="v-fair")
+    with nursery.worker("intentQ", DBOS__APPVERSION="v-fair", INTENT_QUEUE_CONCURRENCY="50"):
+        until(lambda: all_done(stage, "v-fair"))
+    order = starting_order(stage)
+    assert order.index("quiet") < order.index("busy 7")
+    assert [name for name in order if name != "quiet"] == [f"busy {number}" for number in range(8)]
+
+
+@pytest.fixture
+def limits(engine: Engine) -> Iterator[None]:
+    """A worker writes its limits to the queue's row, for all workers: put back what was there."""
+    with engine.database.connect() as connection:
+        before = connection.execute("SELECT * FROM dbos.queues").fetchall()
+    yield
+    with engine.database.connect() as connection:
+        for row in before:
+            names = [name for name in row if name != "name"]
+            changes = sql.SQL(", ").join(sql.SQL("{} = %s").format(sql.Identifier(name)) for name in names)
+            statement = sql.SQL("UPDATE dbos.queues SET {} WHERE name = %s").format(changes)
+            connection.execute(statement, [*(row[name] for name in names), row["name"]])
+
+
+def run_tasks(
+    stage: Stage, nursery: Nursery, version: str, seconds: str, counts: dict[str, int], **limit: str
+) -> None:
+    """So many tasks in each partition, each of so many seconds, on one worker process with these limits."""
+    for partition, count in counts.items():
+        tests = [f"{partition}{number}" for number in range(count)]
+        workflow_id = stage.decided(
+            f"{version} {partition}",
+            tests=tests,
+            command=f"sleep {seconds}",
+            version=version,
+            queuePartitionKey=partition,
+        )
+        fan_out.start(stage.services, workflow_id)
+    with nursery.worker("sbxQ", DBOS__APPVERSION=version, **limit):
+        until(lambda: all_done(stage, version, "sbxQ"))
+
+
+def most_at_once(stage: Stage, partition: str = "%") -> int:
+    """The largest number of tasks of a partition the provider executed at one moment."""
+    rows = stage.rows(
+        "SELECT extract(epoch FROM m.started_at)::float AS start, m.duration_ms / 1000.0::float AS seconds"
+        " FROM app.mock_receipts m JOIN app.runs r ON r.id = m.run_id WHERE r.queue_partition_key LIKE %s",
+        partition,
+    )
+    moments = [(row["start"], 1) for row in rows] + [(row["start"] + row["seconds"], -1) for row in rows]
+    return max(itertools.accumulate(change for _, change in sorted(moments)))
+
+
+def test_concurrency_is_per_partition(stage: Stage, nursery: Nursery, limits: None) -> None:
+    run_tasks(stage, nursery, "v-partition", "0.4", {"a": 4, "b": 4}, SBX_QUEUE_CONCURRENCY="2")
+    assert most_at_once(stage, "a") == most_at_once(stage, "b") == 2
+    assert most_at_once(stage) > 2
+
+
+def test_worker_concurrency_is_per_process_over_all_partitions(
+    stage: Stage, nursery: Nursery, limits: None
+) -> None:
+    run_tasks(stage, nursery, "v-process", "0.3", {"a": 4, "b": 4}, SBX_QUEUE_WORKER_CONCURRENCY="3")
+    assert 2 <= most_at_once(stage) <= 3
+
+
+def test_the_rate_limit_is_per_partition(stage: Stage, nursery: Nursery, limits: None) -> None:
+    limit = {"SBX_QUEUE_RATE_LIMIT_PER_PERIOD": "2", "SBX_QUEUE_RATE_LIMIT_PERIOD_SEC": "2"}
+    run_tasks(stage, nursery, "v-rate", "0", {"a": 3, "b": 2}, **limit)
+    starts: dict[str, list[int]] = {"a": [], "b": []}
+    for row in stage.rows(
+        "SELECT * FROM dbos.workflow_status WHERE queue_name = 'sbxQ' ORDER BY started_at_epoch_ms"
+    ):
+        starts[row["queue_partition_key"]].append(row["started_at_epoch_ms"])
+    assert starts["a"][2] - starts["a"][0] >= 2000
+    assert starts["b"][1] < starts["a"][2]

@@ -1,0 +1,38 @@
+"""`sisu lab e2b-smoke` on our own server: what it would ask of the real one."""
+
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from sisu_pipeline import settings as settings_module
+from sisu_pipeline.cli.lab import app
+from sisu_pipeline.labs import e2b_smoke
+from sisu_pipeline.settings import load_settings
+from tests.support.e2b.client import E2bServer
+from tests.support.e2b.server import API_KEY
+
+# The test server isolates nothing: a network is not its to take away.
+CHECKS = {name: check for name, check in e2b_smoke.CHECKS.items() if name != "no network"}
+
+
+def test_the_smoke_suite_holds_on_the_wire_server(e2b_server: E2bServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(e2b_smoke, "CHECKS", CHECKS)
+    configuration = load_settings(
+        {
+            "E2B_API_KEY": API_KEY,
+            "E2B_API_URL": e2b_server.url,
+            "E2B_SANDBOX_URL": e2b_server.url,
+            "E2B_CREATES_PER_SECOND": "100",
+        }
+    )
+    report: dict[str, Any] = e2b_smoke.run(configuration, lambda line: None)
+    assert {check["check"]: check["error"] for check in report["checks"]} == dict.fromkeys(CHECKS)
+    assert report["passed"]
+
+
+def test_without_a_key_it_says_so_and_exits_with_2(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings_module, "settings", lambda: load_settings({}))
+    outcome = CliRunner().invoke(app, ["e2b-smoke"])
+    assert outcome.exit_code == 2
+    assert "E2B_API_KEY" in outcome.output
