@@ -38,8 +38,9 @@ def of_step(services: Services, workflow_id: str, result: StepResult) -> Metadat
         StepId.EXECUTE: _execution,
     }[result.step]
     gate: Metadata = {}
+    patches = sum(artifact.kind == "patch_apply" for artifact in result.artifacts)
     if result.step is StepId.APPLY_PATCH and plan_hash:
-        gate = {"plan_sha256": plan_hash, "decide": dg.MetadataValue.url(f"{services.api_url}/#{run.id}")}
+        gate = {"patches_applied": patches, "plan_sha256": plan_hash, "decide": dg.MetadataValue.url(f"{services.api_url}/#{run.id}")}
     return describe(result.output) | gate | common
 
 
@@ -85,7 +86,6 @@ def _plan(plan: Mapping[str, Any]) -> Metadata:
         "goal": plan["goal"],
         "plan": dg.MetadataValue.md("\n".join(lines)),
         "tests": len(plan["tests"]),
-        "patches": len(plan.get("patchPlan", [])),
     }
 
 
