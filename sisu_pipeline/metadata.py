@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 import dagster as dg
 
+from sisu_pipeline import timing_plot
 from sisu_pipeline.canonical import sha256_json
 from sisu_pipeline.contracts.steps import StepId
 from sisu_pipeline.services import Services
@@ -40,7 +41,11 @@ def of_step(services: Services, workflow_id: str, result: StepResult) -> Metadat
     gate: Metadata = {}
     patches = sum(artifact.kind == "patch_apply" for artifact in result.artifacts)
     if result.step is StepId.APPLY_PATCH and plan_hash:
-        gate = {"patches_applied": patches, "plan_sha256": plan_hash, "decide": dg.MetadataValue.url(f"{services.api_url}/#{run.id}")}
+        gate = {
+            "patches_applied": patches,
+            "plan_sha256": plan_hash,
+            "decide": dg.MetadataValue.url(f"{services.api_url}/#{run.id}"),
+        }
     return describe(result.output) | gate | common
 
 
@@ -76,7 +81,9 @@ def of_tasks(services: Services, workflow_id: str) -> Metadata:
     ]
     failed = sum(result.err_code != "NONE" for result in results)
     table = {"task_table": dg.MetadataValue.table(records)} if records else {}
-    return {"tasks": len(results), "tasks_failed": failed, **table}
+    plot = timing_plot.markdown([result.metrics["wallMs"] for result in results])
+    durations = {"task_durations": dg.MetadataValue.md(plot)} if plot else {}
+    return {"tasks": len(results), "tasks_failed": failed, **durations, **table}
 
 
 def _plan(plan: Mapping[str, Any]) -> Metadata:

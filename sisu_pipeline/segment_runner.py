@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import cache
 
 import dagster as dg
@@ -10,11 +10,12 @@ import psycopg
 from dagster._core.storage.tags import PARTITION_NAME_TAG
 
 from resources.database import Database
-from sisu_pipeline import ownership, run_driver
+from sisu_pipeline import commands, ownership, run_driver
+from sisu_pipeline.contracts.operation import OperationRequest
 from sisu_pipeline.event_buffer import BufferedEventLogStorage
 from sisu_pipeline.executor import Gatekeeper
 from sisu_pipeline.services import services
-from sisu_pipeline.status import RunStatus
+from sisu_pipeline.status import IllegalTransition, RunStatus
 from sisu_pipeline.store import gates, runs
 from sisu_pipeline.store.errors import NotFound
 from sql import query
@@ -49,6 +50,10 @@ def run_segment(dagster_run_id: str) -> None:
             return
         database = services().database
         with holding(database, workflow_id), _event_batches():
+            if run.status is dg.DagsterRunStatus.CANCELED:
+                # Somebody marked the run canceled in Dagster, past the launcher: the intent goes the same way.
+                _cancel(database, workflow_id, dagster_run_id)
+                return
             _enter(database, workflow_id, dagster_run_id)
             keeper = _gatekeeper(database, workflow_id, dagster_run_id)
             run_driver.drive(instance(), repository(), dagster_run_id, keeper)
@@ -68,6 +73,13 @@ def holding(database: Database, workflow_id: str) -> Iterator[psycopg.Connection
 def _event_batches() -> AbstractContextManager[None]:
     events = instance().event_log_storage
     return events.buffered() if isinstance(events, BufferedEventLogStorage) else nullcontext()
+
+
+def _cancel(database: Database, workflow_id: str, dagster_run_id: str) -> None:
+    request = OperationRequest(actor="dagster", reason="the run was marked canceled")
+    with database.connect() as connection, suppress(NotFound, IllegalTransition):
+        if runs.get(connection, workflow_id).dagster_run_id == dagster_run_id:
+            commands.cancel(connection, workflow_id, request)
 
 
 def _enter(database: Database, workflow_id: str, dagster_run_id: str) -> None:

@@ -9,14 +9,16 @@ from typing import Generic, TypeVar
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
-from resources.sandbox.port import Chunk, Sandbox
+from resources.sandbox.port import Sandbox
 from resources.sandbox.receipts import PostgresReceipts
 from sisu_pipeline.contracts.sandbox import SandboxResult
+from sisu_pipeline.live_output import LiveOutput
 from sisu_pipeline.sandboxes import open_configured
 from sisu_pipeline.services import services
 from sisu_pipeline.settings import Settings, settings
 from sisu_pipeline.steps.execute import Task
-from sisu_pipeline.store import runs, tasks
+from sisu_pipeline.store import output, runs, tasks
+from sisu_pipeline.store.output import Piece
 from sisu_pipeline.task_runner import TaskStore, run_task
 
 Item = TypeVar("Item")
@@ -63,6 +65,7 @@ class TaskService:
 
     sandbox: Sandbox
     store: TaskStore
+    live: LiveOutput
     delay_s: float = 0
     """A lab's pause before every task (seed L13): time to kill somebody while all are under way."""
 
@@ -70,7 +73,8 @@ class TaskService:
         """One task to its committed result."""
         if self.delay_s:
             await asyncio.sleep(self.delay_s)
-        return await run_task(self.sandbox, self.store, run_id, task, _ignore)
+        with self.live.of_task(run_id, task) as sink:
+            return await run_task(self.sandbox, self.store, run_id, task, sink)
 
 
 @asynccontextmanager
@@ -81,7 +85,9 @@ async def open_task_service(configuration: Settings) -> AsyncIterator[TaskServic
     ) as pool:
         sandbox = open_configured(configuration, services().database, PostgresReceipts(pool))
         try:
-            yield TaskService(sandbox, task_store(), configuration.chaos_sleep_execute / 1000)
+            live = LiveOutput(_write_output)
+            yield TaskService(sandbox, task_store(), live, configuration.chaos_sleep_execute / 1000)
+            await live.drain()
         finally:
             await sandbox.close()
 
@@ -137,5 +143,7 @@ def _count_tries(asked: list[tuple[str, str]]) -> list[int]:
     return [counts[key] for _, key in asked]
 
 
-def _ignore(chunk: Chunk) -> None:
-    """Live output is for whoever watches; the result carries all of it."""
+def _write_output(pieces: list[Piece]) -> None:
+    with services().database.connect() as connection:
+        output.append(connection, pieces)
+        output.trim(connection)

@@ -8,7 +8,19 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
-from sisu_pipeline.api import artifacts, errors, events, gates, intents, operations, ops, pages, runs, session
+from sisu_pipeline.api import (
+    artifacts,
+    errors,
+    events,
+    gates,
+    intents,
+    operations,
+    ops,
+    output,
+    pages,
+    runs,
+    session,
+)
 from sisu_pipeline.api.access import Access
 from sisu_pipeline.api.feed import RunFeed
 from sisu_pipeline.api.openapi import DocumentedApp
@@ -48,7 +60,7 @@ def create_app(services: Services, *, settings: Settings, heartbeat_s: float = H
     app.add_exception_handler(HTTPException, _answer)
     app.add_exception_handler(Exception, _answer)
     # Not `include_router`: it would wrap each Door and match paths by its own pattern.
-    for module in (pages, session, intents, gates, operations, events, runs, artifacts, ops):
+    for module in (pages, session, intents, gates, operations, events, output, runs, artifacts, ops):
         app.router.routes.extend(module.router.routes)
     _serve_docs(app)
     return app

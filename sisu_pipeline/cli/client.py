@@ -22,6 +22,10 @@ class Api:
         # Proxies are for other machines.
         self._http = httpx.Client(base_url=self.url, timeout=_TIMEOUT, trust_env=False, headers=_credentials())
 
+    def close(self) -> None:
+        """Close the connections; a command that ends does not need to."""
+        self._http.close()
+
     def get(self, *path: str, **query: object) -> Any:
         """The JSON at a path, its parts given unquoted; None in the query is left out."""
         return self._answer("GET", path, params={k: str(v) for k, v in query.items() if v is not None})

@@ -1,14 +1,16 @@
 """`sisu token`: who may ask the API. It works on the database itself, so the first token needs none."""
 
 import secrets
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sisu_pipeline.cli.failures import Failure
 from sisu_pipeline.cli.voice import AsJson, speaking
-from sisu_pipeline.contracts.access import Role
-from sisu_pipeline.store.tokens import Token
+
+if TYPE_CHECKING:
+    from sisu_pipeline.contracts.access import Role
+    from sisu_pipeline.store.tokens import Token
 
 app = typer.Typer(help="Make, list and revoke API tokens.", no_args_is_help=True)
 
@@ -18,7 +20,7 @@ _BYTES = 32
 @app.command()
 def create(
     owner: Annotated[str, typer.Argument(help="Whose it is: the name decisions are kept under.")],
-    role: Annotated[list[Role], typer.Option("--role", help="What its owner may do; repeat for several.")],
+    role: Annotated[list[str], typer.Option("--role", help="What its owner may do; repeat for several.")],
     as_json: AsJson = False,
 ) -> None:
     """Make a token and show it, once. From the first token on, every request needs one."""
@@ -29,9 +31,10 @@ def create(
     with speaking(as_json) as voice:
         if not owner.strip():
             raise Failure("a token needs an owner", "no_owner")
+        roles = [_role(name) for name in role]
         token = f"sisu_{secrets.token_hex(_BYTES)}"
         with locate(settings()).connect() as connection:
-            kept = tokens.keep(connection, token, owner, role)
+            kept = tokens.keep(connection, token, owner, roles)
         voice.say(
             {**_document(kept), "token": token},
             lambda: (
@@ -73,7 +76,16 @@ def revoke(token: Annotated[str, typer.Argument(metavar="TOKEN_ID")], as_json: A
         voice.say(_document(kept), lambda: f"{kept.id} of {kept.owner} is revoked")
 
 
-def _document(token: Token) -> dict[str, Any]:
+def _role(name: str) -> "Role":
+    from sisu_pipeline.contracts.access import Role
+
+    try:
+        return Role(name)
+    except ValueError:
+        raise Failure(f"{name} is no role: {', '.join(Role)}", "no_role") from None
+
+
+def _document(token: "Token") -> dict[str, Any]:
     return {
         "id": token.id,
         "owner": token.owner,

@@ -6,7 +6,7 @@ import { gateSection } from "./gate.js";
 import { lineage, outcome } from "./list.js";
 import { reading } from "./plan.js";
 import { session } from "./session.js";
-import { age } from "./time.js";
+import { age, deadline } from "./time.js";
 
 const MOST_ARTIFACTS = 100;
 
@@ -17,16 +17,24 @@ export async function load(id) {
 }
 
 export function picture({ run, gates, interactions, plan }, changed) {
-  const waiting = gates.filter((gate) => gate.state === "waiting" && !run.decision);
+  const waiting = gates.filter((gate) => gate.state === "waiting" && gate.purpose === "approve-plan");
   const asking = gates.filter((gate) => gate.state === "waiting" && gate.purpose === "ask-user");
   return [
     el("p", {}, el("a", { href: "#/" }, "← Inbox")),
     el("h1", {}, plan ? plan.plan.goal : run.runId),
     el("div", { id: "progress" }, progress(run)),
-    ...[...new Set([...waiting, ...asking])].map((gate) => gateSection(gate, plan, changed)),
+    ...asking.map((gate) => gateSection(gate, plan, changed)),
+    ...waiting.map(shortcut),
     plan ? reading(plan) : el("p", { class: "quiet" }, "There is no plan yet."),
+    ...waiting.map((gate) => gateSection(gate, plan, changed)),
     said(interactions), steps(run), artifacts(run), identity(run),
   ];
+}
+
+// The plan is read first; who has read it gets to the decision at once.
+function shortcut(gate) {
+  const go = () => document.querySelector("#decide input, #decide textarea")?.focus();
+  return el("p", { class: "facts" }, el("button", { type: "button", onclick: go }, "Go to the decision"), el("span", {}, deadline(gate)));
 }
 
 export function progress(run) {

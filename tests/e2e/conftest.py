@@ -65,9 +65,11 @@ def sisu(stack: LabStack) -> Sisu:
 
 
 @pytest.fixture(scope="session")
-def api(stack: LabStack) -> Api:
+def api(stack: LabStack) -> Iterator[Api]:
     """The stack's API."""
-    return Api(stack.url)
+    client = Api(stack.url)
+    yield client
+    client.close()
 
 
 @pytest.fixture(scope="session")

@@ -168,7 +168,7 @@ def test_running_intents_show_their_progress_live(page: Browser, api: Api) -> No
     api.post(f"/runs/{run.run_id}/approve-plan", {"approvedBy": "bob"})
     page.open(api.url)
     page.one("h1", "Nothing waits")
-    ownership.enter(api.services.database, run.id, "dagster-1")
+    ownership.enter(api.services.database, run.id, run.owner)
     execution.commit(api.services, run.id, execution.decide_plan(api.services, run.id))
     page.one("#active", "0 of 2 tasks")
     run.execute(ended())
@@ -183,7 +183,7 @@ def test_a_finished_run_shows_its_artifacts_and_leads_into_the_lineage(page: Bro
     page.one("#progress", "succeeded")
     links = {link.text: link.get_attribute("href") for link in page.driver.find_elements("css selector", "main a")}
     assert links["Lineage"] == f"{api.rooms.dagster_url}/assets/execution?partition={quote(run.id)}"
-    assert links["Dagster run"] == f"{api.rooms.dagster_url}/runs/dagster-1"
+    assert links["Dagster run"] == f"{api.rooms.dagster_url}/runs/{run.owner}"
     assert api.client.get(links["plan.json"]).json()["goal"] == GOAL
     assert "bob" in page.text
 

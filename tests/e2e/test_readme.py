@@ -68,9 +68,8 @@ def test_the_labs_work_word_for_word(environment: Environment) -> None:
 @contextmanager
 def _running(block: str, environment: Environment) -> Iterator[None]:
     """A block that runs until Ctrl-C, once its API answers."""
-    process = subprocess.Popen(
-        ["bash", "-c", _on_free_ports(block, environment)], cwd=PROJECT_ROOT, env=environment
-    )
+    command = ["bash", "-c", _on_free_ports(block, environment)]
+    process = subprocess.Popen(command, cwd=PROJECT_ROOT, env=environment, start_new_session=True)
 
     def answers() -> bool:
         assert process.poll() is None, "the server ended"

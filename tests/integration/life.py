@@ -15,7 +15,7 @@ from sisu_pipeline.store.runs import Run
 from sisu_pipeline.store.tasks import Outcome
 from tests.builders import a_run, an_intent
 
-BUDGET = {"maxFanout": 2, "maxSBXMinutes": 9, "maxArtifactsMB": 9, "maxRetriesPerStep": 9, "maxWallClockMS": 9}
+BUDGET = {"maxFanout": 2, "maxSBXMinutes": 9, "maxArtifactsMB": 9, "maxRetriesPerStep": 9, "maxWallClockMS": 10**6}
 FILES = {"a.txt": "before\n", "keep.txt": "keep\n"}
 PATCHES = [
     {"targetPath": "a.txt", "postimageContent": "after\n", "diffText": "-before\n+after\n"},

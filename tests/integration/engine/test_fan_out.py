@@ -58,9 +58,7 @@ def test_a_thousand_tasks_are_enqueued_once_however_often_they_are_asked_for(sta
     assert fan_out.start(stage.services, workflow_id) == names
     positions = sorted(position for name in names for position in fan_out.positions_in(name))
     assert positions == list(range(1000))
-    rows = stage.rows(
-        "SELECT queue_name, status, count(*) AS tasks FROM dbos.workflow_status GROUP BY 1, 2"
-    )
+    rows = stage.rows("SELECT queue_name, status, count(*) AS tasks FROM dbos.workflow_status GROUP BY 1, 2")
     assert rows == [{"queue_name": "sbxQ", "status": "ENQUEUED", "tasks": 1000}]
 
 

@@ -149,6 +149,20 @@ def test_terminating_a_second_run_leaves_the_intent_alone(stage: Stage) -> None:
     assert stage.run(workflow_id).status is RunStatus.QUEUED
 
 
+def test_an_intent_whose_run_was_marked_canceled_in_dagster_is_canceled_with_it(stage: Stage) -> None:
+    """The UI can mark a run canceled without asking the launcher; then a decision finds nothing to resume."""
+    workflow_id = stage.intent("marked")
+    dagster_run_id = stage.request(workflow_id)
+    segment_runner.run_segment(dagster_run_id)
+    run = stage.instance.get_run_by_id(dagster_run_id)
+    assert run is not None
+    stage.instance.report_run_canceled(run)
+    stage.decide(workflow_id)
+    segment_runner.run_segment(dagster_run_id)
+    ended = stage.run(workflow_id)
+    assert (ended.status, ended.error) == (RunStatus.CANCELED, "canceled by dagster: the run was marked canceled")
+
+
 def test_terminating_what_has_ended_or_never_was_says_no(stage: Stage) -> None:
     workflow_id = stage.intent("living")
     stage.request(workflow_id)

@@ -12,7 +12,6 @@ from sisu_pipeline.store.runs import Run
 from tests.builders import a_run, an_intent
 from tests.integration.life import FILES, PATCHES, Life, ended
 
-OWNER = "dagster-1"
 # The API of a test session keeps its workspaces: every run is of an intent of its own.
 _tickets = itertools.count(1)
 
@@ -27,13 +26,15 @@ class Waiting(Life):
         constraints: dict[str, Any] | None = None,
         request: dict[str, Any] | None = None,
         start: bool = True,
+        goal: str = "Make the tests pass",
         **inputs: Any,
     ) -> None:
         self.services = services
         given = {"files": FILES, "patches": PATCHES, "tests": ["t1"], "ticket": next(_tickets), **inputs}
         with services.database.connect() as connection:
-            run = a_run(connection, an_intent(inputs=given, constraints=constraints), **(request or {}))
+            run = a_run(connection, an_intent(goal, inputs=given, constraints=constraints), **(request or {}))
         self.id, self.run_id = run.workflow_id, run.id
+        self.owner = f"dagster-{run.id}"
         self.gate = plan_gate_key(run.id)
         if start:
             self.segment()
@@ -41,7 +42,7 @@ class Waiting(Life):
     def segment(self) -> Run:
         """What one segment does: steps until a gate or the end. Failures end the run, as an executor's would."""
         database = self.services.database
-        ownership.enter(database, self.id, OWNER)
+        ownership.enter(database, self.id, self.owner)
         for step in (execution.compile_intent, execution.apply_patches, execution.decide_plan):
             if self.run.status.is_terminal:
                 return self.run

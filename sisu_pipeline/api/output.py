@@ -1,0 +1,84 @@
+"""What a run's tasks say while they run, as server-sent events (WHATWG HTML §9.2)."""
+
+import re
+from collections.abc import AsyncIterator
+
+from anyio import move_on_after
+from fastapi import APIRouter, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import StreamingResponse
+
+from sisu_pipeline.api import views
+from sisu_pipeline.api.door import Door
+from sisu_pipeline.api.errors import documented
+from sisu_pipeline.api.events import EVENT_STREAM, HEARTBEAT
+from sisu_pipeline.api.openapi import event_schema
+from sisu_pipeline.api.query import PlainRequest
+from sisu_pipeline.api.rooms import Rooms, RoomsOf
+from sisu_pipeline.contracts.base import Contract
+from sisu_pipeline.status import RunStatus
+from sisu_pipeline.store import output
+from sisu_pipeline.store.output import Piece
+
+_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+
+router = APIRouter(route_class=Door, dependencies=[PlainRequest], tags=["runs"])
+
+
+class TaskOutput(Contract):
+    """Some output of one running task. Not evidence: the task's artifacts hold all of it."""
+
+    task_key: str
+    position: int
+    kind: str
+    chunk: str
+
+
+@router.get(
+    "/runs/{run_id}/output",
+    response_class=Response,
+    responses={
+        200: {
+            "description": "Events `output` from what is there on; `Last-Event-ID` resumes; ends with the run.",
+            "content": {EVENT_STREAM: {"schema": event_schema(TaskOutput, "output")}},
+        },
+        **documented(400, 404),
+    },
+)
+def watch_output(run_id: str, request: Request, rooms: RoomsOf) -> Response:
+    """Live output of the run's tasks: the last minute's at once, then as it appears; ends with the run."""
+    with rooms.pool.snapshot() as connection:
+        progress = views.run_progress(connection, run_id)
+    last = request.headers.get("last-event-id", "")
+    seen = int(last) if re.fullmatch(r"[0-9]{1,18}", last) else 0
+    return StreamingResponse(pieces(rooms, progress.run_id, seen), headers=_HEADERS, media_type=EVENT_STREAM)
+
+
+async def pieces(rooms: Rooms, run_id: str, seen: int) -> AsyncIterator[str]:
+    """The output after piece `seen`; no thread and no connection is held between pieces."""
+    with rooms.feed.watch(run_id) as changed:
+        changed.set()
+        while not rooms.feed.is_closed:
+            with move_on_after(rooms.heartbeat_s):
+                await changed.wait()
+            silent = not changed.is_set()
+            changed.clear()
+            status, fresh = await run_in_threadpool(_read, rooms, run_id, seen)
+            while fresh:
+                yield "".join(map(_event, fresh))
+                seen = fresh[-1].id
+                status, fresh = await run_in_threadpool(_read, rooms, run_id, seen)
+            if status.is_terminal:
+                return
+            if silent:
+                yield HEARTBEAT
+
+
+def _read(rooms: Rooms, run_id: str, seen: int) -> tuple[RunStatus, list[Piece]]:
+    with rooms.pool.snapshot() as connection:
+        return views.run_progress(connection, run_id).status, output.after(connection, run_id, seen)
+
+
+def _event(piece: Piece) -> str:
+    said = TaskOutput(task_key=piece.task_key, position=piece.position, kind=piece.kind, chunk=piece.chunk)
+    return f"event: output\nid: {piece.id}\ndata: {said.model_dump_json(by_alias=True)}\n\n"
