@@ -64,8 +64,8 @@ def remember_limits(seconds: float = 1.0) -> None:
     system_database.get_queue = get_queue  # type: ignore[method-assign]
 
 
-def register(name: QueueName, settings: Settings) -> None:
-    """Declare a queue in the database, with this deployment's limits.
+def register(database: Database, name: QueueName, settings: Settings) -> None:
+    """Declare a queue in the database, with this deployment's limits: before a worker of it takes anything.
 
     Scope of each limit: concurrency, per partition over all workers; worker concurrency, per worker
     process; rate, starts per partition. A limit of 0 is no limit. An intent worker process executes one
@@ -75,7 +75,7 @@ def register(name: QueueName, settings: Settings) -> None:
     concurrency = settings.intent_queue_concurrency if intents else settings.sbx_queue_concurrency
     rate = settings.intent_queue_rate_limit_per_period if intents else settings.sbx_queue_rate_limit_per_period
     period = settings.intent_queue_rate_limit_period_sec if intents else settings.sbx_queue_rate_limit_period_sec
-    DBOS.register_queue(
+    client(database).register_queue(
         name,
         worker_concurrency=1 if intents else settings.sbx_queue_worker_concurrency,
         partition_concurrency=concurrency or None,

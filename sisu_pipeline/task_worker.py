@@ -7,10 +7,12 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 
 import psycopg
+from psycopg_pool import PoolTimeout
 
 from resources.listening import listen
 from sisu_pipeline.contracts.sandbox import SandboxResult
-from sisu_pipeline.execution import plan_tasks
+from sisu_pipeline.execution import end_run, plan_tasks
+from sisu_pipeline.identity import run_id
 from sisu_pipeline.services import services
 from sisu_pipeline.settings import Settings
 from sisu_pipeline.status import RunStatus
@@ -45,7 +47,24 @@ class TaskWorker:
         self._canceled: set[str] = set()
 
     async def run(self, workflow_id: str, position: int, retry: int) -> str:
-        """One task to its committed result; returns its error code for the queue's own record."""
+        """One task to its committed result; returns its error code for the queue's own record.
+
+        A database that does not answer is waited for. Anything else that goes wrong here is ours, not the
+        task's: it ends the run, since whoever waits for the task watches for its row.
+        """
+        while True:
+            try:
+                return await self._run(workflow_id, position, retry)
+            except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout):
+                await asyncio.sleep(_RECONNECT_SECONDS)
+            except Exception as failure:
+                error = f"task {position} could not be run or kept: {type(failure).__name__}: {failure}"
+                await asyncio.to_thread(
+                    end_run, services(), run_id(workflow_id), RunStatus.RETRIES_EXCEEDED, error
+                )
+                raise
+
+    async def _run(self, workflow_id: str, position: int, retry: int) -> str:
         plan = await self._plan(workflow_id, retry)
         service = await self._opened()
         if plan.run_id in self._canceled:

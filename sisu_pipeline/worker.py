@@ -137,8 +137,8 @@ def run_worker(queue: QueueName, configuration: Settings) -> None:
         }
     )
     DBOS.listen_queues([queue])
+    queues.register(services().database, queue, configuration)
     DBOS.launch()
-    queues.register(queue, configuration)
     queues.remember_limits()
     _wait(stop)
     _finish(busy)

@@ -78,7 +78,7 @@ class Access:
         return Caller(found.owner, found.roles)
 
     def _look_up(self, token: str | None) -> Lookup:
-        with self._rooms.pool.connect() as connection:
+        with self._rooms.pool.glance() as connection:
             return tokens.look_up(connection, token)
 
 

@@ -7,23 +7,12 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
-from sisu_pipeline.api.contracts import RunProgress
-from sisu_pipeline.api.gate_contracts import Inbox
 from sisu_pipeline.canonical import MAX_SAFE_INTEGER
-from sisu_pipeline.contracts.access import SessionRequest
 from sisu_pipeline.contracts.base import Contract
-from sisu_pipeline.contracts.gate import AnswerRequest, PlanApprovalRequest, PlanRejectionRequest
-from sisu_pipeline.contracts.intent import Intent, RunRequest
 
-_REQUESTS: tuple[type[Contract], ...] = (
-    Intent,
-    RunRequest,
-    PlanApprovalRequest,
-    PlanRejectionRequest,
-    SessionRequest,
-    AnswerRequest,
-)
-_EVENTS: tuple[type[Contract], ...] = (RunProgress, Inbox)
+# What `request_body` and `event_schema` were asked for, by the routes as they are made.
+_requests: set[type[Contract]] = set()
+_events: set[type[Contract]] = set()
 _REFERENCE = "#/components/schemas/{model}"
 _ANY_JSON = {"$ref": _REFERENCE.format(model="Json")}
 _JSON: dict[str, Any] = {
@@ -58,14 +47,14 @@ def document(app: FastAPI) -> dict[str, Any]:
     schemas = published["components"]["schemas"]
     for name in _NOT_OURS:
         schemas.pop(name, None)
-    schemas.update(_definitions(_EVENTS, "serialization"))
+    schemas.update(_definitions(_events, "serialization"))
     schemas.update(request_schemas())
     return published
 
 
 def request_schemas() -> dict[str, Any]:
     """The components of every request contract, with the limits that hold for all JSON we read."""
-    schemas = _definitions(_REQUESTS, "validation")
+    schemas = _definitions(_requests, "validation")
     for schema in list(_nodes(schemas)):
         if schema.get("type") == "integer":
             schema.setdefault("minimum", -MAX_SAFE_INTEGER)
@@ -77,6 +66,7 @@ def request_schemas() -> dict[str, Any]:
 
 def event_schema(contract: type[Contract], name: str) -> dict[str, Any]:
     """One server-sent event whose data is the contract's JSON."""
+    _events.add(contract)
     data = {
         "type": "string",
         "contentMediaType": "application/json",
@@ -87,6 +77,7 @@ def event_schema(contract: type[Contract], name: str) -> dict[str, Any]:
 
 def request_body(contract: type[Contract], *, required: bool = False) -> dict[str, Any]:
     """A route's `openapi_extra` for a body that `body.parse` reads."""
+    _requests.add(contract)
     schema = {"$ref": _REFERENCE.format(model=contract.__name__)}
     return {"requestBody": {"required": required, "content": {"application/json": {"schema": schema}}}}
 
@@ -102,9 +93,11 @@ def query_parameters(contract: type[Contract]) -> dict[str, Any]:
     return {"parameters": parameters}
 
 
-def _definitions(contracts: tuple[type[Contract], ...], mode: JsonSchemaMode) -> dict[str, Any]:
+def _definitions(contracts: set[type[Contract]], mode: JsonSchemaMode) -> dict[str, Any]:
     _, definitions = models_json_schema(
-        [(contract, mode) for contract in contracts], by_alias=True, ref_template=_REFERENCE
+        [(contract, mode) for contract in sorted(contracts, key=lambda each: each.__name__)],
+        by_alias=True,
+        ref_template=_REFERENCE,
     )
     schemas: dict[str, Any] = definitions["$defs"]
     return schemas

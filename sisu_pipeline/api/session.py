@@ -50,7 +50,7 @@ def open_session(raw: RawBody, request: Request, rooms: RoomsOf) -> Response:
     return answer
 
 
-@router.delete("/session/cookie", status_code=204, response_class=Response, responses=documented(400))
+@router.post("/session/close", status_code=204, response_class=Response, responses=documented(400))
 @is_open
 def close_session() -> Response:
     """Forget this browser's cookie. The token itself lives on: `sisu token revoke` ends it."""

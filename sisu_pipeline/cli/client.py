@@ -36,8 +36,15 @@ class Api:
 
     def run_events(self, run: str) -> Iterator[dict[str, Any]]:
         """A run's progress as it changes, until the API ends the stream (a terminal status, or its own stop)."""
+        yield from self._events("runs", run, "events")
+
+    def run_output(self, run: str) -> Iterator[dict[str, Any]]:
+        """What a run's tasks say while they run, until the run has ended."""
+        yield from self._events("runs", run, "output")
+
+    def _events(self, *path: str) -> Iterator[dict[str, Any]]:
         try:
-            with self._http.stream("GET", _path("runs", run, "events"), timeout=_SILENCE) as response:
+            with self._http.stream("GET", _path(*path), timeout=_SILENCE) as response:
                 if response.is_error:
                     response.read()
                     raise _refusal(response)

@@ -92,6 +92,16 @@ def watch(
 
 
 @app.command()
+def output(run: RunId, url: Url = None) -> None:
+    """Follow what a run's tasks say while they run, each line after its task's place in the fan-out."""
+    from sisu_pipeline.cli.client import Api
+    from sisu_pipeline.cli.watching import follow_output
+
+    with speaking():
+        follow_output(Api(url), run)
+
+
+@app.command()
 def approve(
     run: RunId,
     by: By = None,

@@ -29,6 +29,24 @@ def follow(api: Api, run: str, *, until_gate: bool, silent: bool) -> State:
     return _lines(states)
 
 
+def follow_output(api: Api, run: str) -> None:
+    """Print what the run's tasks say, whole lines, until the run has ended."""
+    unfinished: dict[tuple[int, str], str] = {}
+    for piece in api.run_output(run):
+        stream = (piece["position"], piece["kind"])
+        *lines, unfinished[stream] = (unfinished.get(stream, "") + piece["chunk"]).split("\n")
+        for line in lines:
+            write(_said(stream, line))
+    for stream, rest in unfinished.items():
+        if rest:
+            write(_said(stream, rest))
+
+
+def _said(stream: tuple[int, str], line: str) -> str:
+    position, kind = stream
+    return f"{position}{'!' if kind == 'stderr' else ' '} {line}"
+
+
 def exit_status(state: State) -> int:
     """0 for success, 3 for a run that waits, 1 for any other end."""
     if state["status"] == _WAITS_AT:

@@ -11,7 +11,6 @@ export class Refused extends Error {
 
 export const get = (path) => ask("GET", path);
 export const post = (path, body) => ask("POST", path, body);
-export const remove = (path) => ask("DELETE", path);
 
 export const artifactPath = (uri) => `/artifacts/${encodeURIComponent(uri)}`;
 

@@ -1,6 +1,6 @@
 // Who is at the page: a token's owner, or, where no token is needed, whoever they say they are.
 
-import { get, post, remove } from "./api.js";
+import { get, post } from "./api.js";
 import { el, labelled, show } from "./dom.js";
 
 const NAME = "sisu-name";
@@ -48,6 +48,6 @@ export function askForToken(entered) {
 }
 
 async function leave() {
-  await remove("/session/cookie");
+  await post("/session/close");
   location.reload();
 }

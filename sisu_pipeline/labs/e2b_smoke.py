@@ -1,6 +1,8 @@
 """`sisu lab e2b-smoke`: what the tests hold on our own server, asked of the real E2B (or E2B_API_URL's)."""
 
 import asyncio
+import json
+import sys
 import time
 import uuid
 from collections.abc import Awaitable, Callable
@@ -12,7 +14,7 @@ from resources.sandbox.port import Chunk, Sandbox, TaskContext
 from sisu_pipeline.contracts.sandbox import ErrorCode, FileIn, SandboxRequest, SandboxResult
 from sisu_pipeline.labs.lab_stack import LabFailed
 from sisu_pipeline.sandboxes import e2b_settings
-from sisu_pipeline.settings import Settings
+from sisu_pipeline.settings import Settings, child_environment, settings
 
 Json = dict[str, Any]
 Check = Callable[["Bench"], Awaitable[None]]
@@ -24,9 +26,9 @@ _KILL_AFTER_S = 60.0
 class Bench:
     """Runs commands at E2B under fresh task keys and remembers what it saw."""
 
-    def __init__(self, open_provider: Callable[[], Sandbox]) -> None:
-        self.open_provider = open_provider
-        self.sandbox = open_provider()
+    def __init__(self, configuration: Settings) -> None:
+        self.sandbox = open_provider(configuration)
+        self.child_environment = child_environment(**_variables(configuration))
         self.results: list[SandboxResult] = []
 
     def request(self, cmd: str, **fields: Any) -> SandboxRequest:
@@ -107,19 +109,23 @@ async def no_network(bench: Bench) -> None:
 
 
 async def adoption(bench: Bench) -> None:
-    """A second process that is asked for the same task goes on with what the first one started."""
-    request = bench.request("echo $$; sleep 8; echo done", timeout_ms=120_000)
-    context = TaskContext("run_smoke", "ExecuteST", 1, request.task_key)
-    begun = asyncio.Event()
-    first = asyncio.create_task(bench.sandbox.run(request, context, lambda chunk: begun.set()))
-    await asyncio.wait_for(begun.wait(), _KILL_AFTER_S)
-    other = bench.open_provider()
-    second = await other.run(request, context, lambda chunk: None)
-    expect("how", (second.raw or {}).get("sandbox", {}).get("how"), "adopted")
-    expect("stdout", second.stdout.endswith("\ndone\n"), True)
-    first.cancel()
-    await asyncio.wait({first})
-    await other.close()
+    """What a killed process was running is gone on with by another one that is asked for the same task."""
+    request = bench.request("echo begun; sleep 8; echo done", timeout_ms=120_000)
+    victim = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "sisu_pipeline.labs.e2b_smoke",
+        json.dumps(request.to_json()),
+        env=bench.child_environment,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert victim.stdout is not None
+    await asyncio.wait_for(victim.stdout.readline(), _KILL_AFTER_S)
+    victim.kill()
+    await victim.wait()
+    result = await bench.run(request)
+    expect("how", (result.raw or {}).get("sandbox", {}).get("how"), "adopted")
+    expect("stdout", result.stdout, "begun\ndone\n")
 
 
 CHECKS: dict[str, Check] = {
@@ -143,12 +149,7 @@ async def _run(configuration: Settings, say: Callable[[str], None]) -> Json:
     live = configuration.model_copy(
         update={"sbx_provider": "e2b", "e2b_deployment": f"smoke-{uuid.uuid4().hex[:12]}"}
     )
-
-    def open_provider() -> Sandbox:
-        knobs = e2b_settings(live, None)
-        return open_sandbox("live", "e2b", home=live.home, receipts=MemoryReceipts(), e2b=knobs)
-
-    bench = Bench(open_provider)
+    bench = Bench(live)
     outcomes: list[Json] = []
     for name, check in CHECKS.items():
         began = time.monotonic()
@@ -170,3 +171,33 @@ async def _run(configuration: Settings, say: Callable[[str], None]) -> Json:
         "sandboxes_left": left,
         "boot_ms": {"median": boots[len(boots) // 2], "max": boots[-1], "n": len(boots)} if boots else None,
     }
+
+
+def open_provider(configuration: Settings) -> Sandbox:
+    """The e2b provider of these settings, without a database."""
+    knobs = e2b_settings(configuration, None)
+    return open_sandbox("live", "e2b", home=configuration.home, receipts=MemoryReceipts(), e2b=knobs)
+
+
+def _variables(configuration: Settings) -> dict[str, str]:
+    """What a child needs to open the same provider."""
+    key = configuration.e2b_api_key
+    given = {
+        "E2B_API_KEY": key.get_secret_value() if key else None,
+        "E2B_API_URL": configuration.e2b_api_url,
+        "E2B_SANDBOX_URL": configuration.e2b_sandbox_url,
+        "E2B_DEPLOYMENT": configuration.e2b_deployment,
+        "SBX_PROVIDER": "e2b",
+    }
+    return {name: value for name, value in given.items() if value is not None}
+
+
+async def _victim(request: SandboxRequest) -> None:
+    """Run one request and say when its command has begun: somebody waits for that to kill us."""
+    context = TaskContext("run_smoke", "ExecuteST", 1, request.task_key)
+    provider = open_provider(settings())
+    await provider.run(request, context, lambda chunk: print(chunk.chunk, end="", flush=True))  # noqa: T201
+
+
+if __name__ == "__main__":
+    asyncio.run(_victim(SandboxRequest.from_json(json.loads(sys.argv[1]))))

@@ -108,24 +108,36 @@ def decide(
     # The lock makes this and a suspension see each other, so that no wake-up is lost (design §2.5).
     run = runs.lock(connection, identifier)
     said = _said(run, wanted, decided_by, notes, plan_sha256, edited, dedupe_key)
-    interactions.is_repeated(connection, run.id, said)
-    earlier = decision(connection, run.id)
-    if earlier is None and deadlines.enforce_locked(connection, run, said.gate_key):
+    now = _situation(connection, run, said)
+    is_decided = now["decided"] is not None
+    if not is_decided and now["is_over"]:
+        is_decided = deadlines.enforce_locked(connection, run, said.gate_key)
+    if is_decided:
         earlier = decision(connection, run.id)
-    if earlier is not None:
+        assert earlier is not None
         _check_same(connection, earlier, wanted, plan_sha256, edited)
         return earlier
     _check_open(run)
-    current = plan_hash(connection, run.id)
+    current = now["edited_sha256"] or now["compiled_sha256"]
     _check_plan(plan_sha256, current)
-    rules = quorum.rules(connection, run.id)
+    rules = quorum.of_row(now)
     rules.check(decided_by, wanted)
     if edited is not None:
-        current = plan_sha256 = _change_plan(connection, run, edited, decided_by)
+        current = plan_sha256 = _change_plan(connection, run, edited, current, decided_by)
     if rules.required == 1 or wanted is Decision.REJECTED:
         interactions.append(connection, run.id, said, current)
         return _record(connection, run.id, wanted, decided_by, notes, plan_sha256)
     return _vote(connection, run, said, current, notes, rules.required)
+
+
+def _situation(connection: Connection, run: Run, said: Said) -> Row:
+    """The row of `gates.situation`. Raises DedupeConflict when the key was used for something else."""
+    key = {"run_id": run.id, "gate_key": said.gate_key, "dedupe_key": said.key}
+    row = connection.execute(query("gates.situation"), key).fetchone()
+    assert row is not None, "a run has a recipe and an intent"
+    if row["said_hash"] is not None:
+        said.check_same(row["said_hash"], row["said_kind"])
+    return row
 
 
 def _vote(
@@ -156,9 +168,9 @@ def _record(
     return _decided(row)
 
 
-def _change_plan(connection: Connection, run: Run, edited: Plan, editor: str) -> str:
+def _change_plan(connection: Connection, run: Run, edited: Plan, current: str | None, editor: str) -> str:
     """Keep the changed plan; returns its hash. The caller has checked which plan it was made of."""
-    if plan_hash(connection, run.id) is None:
+    if current is None:
         raise DecisionConflict("the gate is not open yet: there is no plan to change")
     before = plans.current(connection, run.id)
     check_edit(before.read(), edited, run.budget)

@@ -31,6 +31,11 @@ class Said:
         """The key it is kept under, unique within its gate (quirk N15 fixed)."""
         return self.dedupe_key or f"{self.kind}:{sha256_json({'actor': self.actor, 'payload': self.payload})}"
 
+    def check_same(self, payload_hash: str, kind: str) -> None:
+        """Raises DedupeConflict when what is kept under this key is something else."""
+        if (payload_hash, kind) != (self.payload_hash, self.kind):
+            raise DedupeConflict(f"dedupeKey {self.key} was used for something else at {self.gate_key}")
+
 
 def is_repeated(connection: Connection, run_id: str, said: Said) -> bool:
     """Whether this was said before. Raises DedupeConflict when its key was used for something else."""
@@ -39,8 +44,7 @@ def is_repeated(connection: Connection, run_id: str, said: Said) -> bool:
     ).fetchone()
     if row is None:
         return False
-    if (row["payload_hash"], row["kind"]) != (said.payload_hash, said.kind):
-        raise DedupeConflict(f"dedupeKey {said.key} was used for something else at {said.gate_key}")
+    said.check_same(row["payload_hash"], row["kind"])
     return True
 
 

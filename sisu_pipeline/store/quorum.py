@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from resources.database import Connection
+from resources.database import Connection, Row
 from sisu_pipeline.contracts.gate import Decision
 from sisu_pipeline.store.errors import DecisionForbidden
 from sql import query
@@ -34,5 +34,10 @@ def rules(connection: Connection, run_id: str) -> Rules:
     """The rules of a run's recipe."""
     row = connection.execute(query("gates.rules"), {"run_id": run_id}).fetchone()
     assert row is not None, "a run has a recipe and an intent"
+    return of_row(row)
+
+
+def of_row(row: Row) -> Rules:
+    """The rules from the columns of `gates.rules`."""
     approvers = None if row["approvers"] is None else frozenset(row["approvers"])
     return Rules(row["approvals_required"], approvers, row["self_approval"], frozenset(row["submitters"]))

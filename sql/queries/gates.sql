@@ -34,6 +34,25 @@ JOIN app.recipes recipe ON recipe.id = run.recipe_id
 JOIN app.intents intent ON intent.id = run.intent_id
 WHERE run.id = %(run_id)s
 
+-- situation --
+-- Everything a decision about a plan depends on, at once. The caller holds the run's row: nothing of it changes meanwhile.
+SELECT made.run_id AS decided, gate.plan_sha256 AS compiled_sha256, edited.plan_sha256 AS edited_sha256,
+       coalesce(gate.deadline_at <= clock_timestamp(), false) AS is_over,
+       said.payload_hash AS said_hash, said.kind AS said_kind,
+       recipe.approvals_required, recipe.approvers, recipe.self_approval,
+       array_remove(ARRAY[run.submitted_by, intent.submitted_by], NULL) AS submitters
+FROM app.runs run
+JOIN app.recipes recipe ON recipe.id = run.recipe_id
+JOIN app.intents intent ON intent.id = run.intent_id
+LEFT JOIN app.plan_approvals made ON made.run_id = run.id
+LEFT JOIN app.human_gates gate ON gate.run_id = run.id AND gate.purpose = 'approve-plan'
+LEFT JOIN app.human_interactions said
+    ON said.run_id = run.id AND said.gate_key = %(gate_key)s AND said.dedupe_key = %(dedupe_key)s
+LEFT JOIN LATERAL (
+    SELECT plan_sha256 FROM app.plan_versions WHERE run_id = run.id ORDER BY version DESC LIMIT 1
+) edited ON true
+WHERE run.id = %(run_id)s
+
 -- keep_answer --
 -- Record an ask gate's answer, or with null that none came; the first one wins.
 INSERT INTO app.gate_answers (run_id, gate_key, answer, answered_by)

@@ -43,15 +43,15 @@ SELECT max(seen_count) FROM app.mock_receipts m JOIN app.runs r ON r.id = m.run_
 class Watched:
     """An intent of the stack, and what is seen of it."""
 
-    def __init__(
-        self, stack: LabStack, api: Api, database: Database, goal: str, tests: list[str], command: str
-    ) -> None:
-        self._stack, self._api, self._database = stack, api, database
-        inputs = {"tests": tests, "testCommand": command}
-        intent = {"goal": goal, "inputs": inputs, "constraints": {}}
-        self.id: str = api.post("intents", body=json.dumps(intent).encode())["intentId"]
-        body = {"recipeName": "sandbox-default", "queuePartitionKey": PARTITION}
-        api.post("intents", self.id, "run", body=json.dumps(body).encode())
+    def __init__(self, stack: LabStack, http: httpx.Client, database: Database, intent: dict[str, Any]) -> None:
+        self._stack, self._http, self._database = stack, http, database
+        self.id: str = self.post("/intents", {"constraints": {}, **intent})["intentId"]
+        self.post(f"/intents/{self.id}/run", {"recipeName": "sandbox-default", "queuePartitionKey": PARTITION})
+
+    def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """What the API answers; fails when it refuses."""
+        answer: dict[str, Any] = self._http.post(path, json=body).raise_for_status().json()
+        return answer
 
     @property
     def status(self) -> str:

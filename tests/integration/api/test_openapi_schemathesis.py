@@ -13,7 +13,8 @@ from sisu_pipeline.store import runs
 from tests.builders import a_run, an_intent
 from tests.integration.api.conftest import Api
 
-# What a schema cannot say: policy (recipe caps, partition key) refuses requests that are within the contract.
+# What a schema cannot say: policy (recipe caps, partition key, gate deadlines) refuses requests that are within the
+# contract, and a changed plan needs the hash of the one it was made of.
 _CONFIGURATION = """
 [generation]
 allow-x00 = false
@@ -22,7 +23,7 @@ max-examples = 15
 deterministic = true
 
 [[operations]]
-include-path = "/intents/{{intent_id}}/run"
+include-path-regex = "^/intents/[^/]+/run$|^/runs/[^/]+/approve-plan$|^/intents$"
 checks.positive_data_acceptance.enabled = false
 {parameters}
 """
@@ -45,6 +46,7 @@ parameters = {{ "path.uri" = "{uri}" }}
 """
 
 
+_PLAN = {"goal": "g", "design": [], "files": [], "risks": [], "tests": []}
 # The inbox's stream does not end.
 _ENDLESS = ("--exclude-path", "/inbox/events")
 
@@ -72,7 +74,7 @@ def known_ids(api: Api) -> str:
         connection.execute(
             "INSERT INTO app.run_steps (run_id, step_id, phase, output, started_at)"
             " VALUES (%s, 'CompileST', 'compilation', %s, now())",
-            [run.id, Jsonb({"goal": "g"})],
+            [run.id, Jsonb(_PLAN)],
         )
         ended = runs.move(connection, a_run(connection, an_intent("ended")), RunStatus.CANCELED)
         uri = _an_artifact(connection, run.id)

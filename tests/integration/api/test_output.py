@@ -4,7 +4,10 @@ import json
 from typing import Any
 
 import httpx
+import pytest
 
+from sisu_pipeline.cli.client import Api as Client
+from sisu_pipeline.cli.watching import follow_output
 from sisu_pipeline.status import RunStatus
 from sisu_pipeline.store import output, runs
 from sisu_pipeline.store.output import Piece
@@ -59,3 +62,15 @@ def test_a_reader_that_comes_back_goes_on_where_it_was(api: Api) -> None:
 
 def test_an_unknown_run_is_a_404(api: Api) -> None:
     assert api.get("/runs/run_nobody/output").status_code == 404
+
+
+def test_the_command_line_prints_whole_lines_by_task(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+    run = a_running_run(api)
+    with api.services.database.connect() as connection:
+        texts = [(0, "stdout", "ha"), (1, "stderr", "oh\n"), (0, "stdout", "lf\nre"), (0, "stdout", "st")]
+        output.append(connection, [Piece(run.id, "k" * 64, *text) for text in texts])
+    end(api, run)
+    client = Client(api.url)
+    follow_output(client, run.id)
+    client.close()
+    assert capsys.readouterr().out == "1! oh\n0  half\n0  rest\n"

@@ -119,6 +119,7 @@ def run_tasks(
             queuePartitionKey=partition,
         )
         fan_out.start(stage.services, workflow_id)
+    # The limits hold from the first task on: a worker writes them before it takes any.
     with nursery.worker("sbxQ", DBOS__APPVERSION=version, **limit):
         until(lambda: all_done(stage, version, "sbxQ"))
 

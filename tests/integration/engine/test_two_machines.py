@@ -24,17 +24,20 @@ def test_two_machines_share_the_intents_of_one_database(
             kind = "network namespaces" if places[0].namespace else "plain processes (no network namespaces here)"
             print(f"\ntwo machines as {kind}")
         port = stack.enter_context(tcp_postgres([place.postgres for place in places if place.namespace]))
-        shared = {"SISU_BLOB_STORE": str(tmp_path / "blobs")}
+        # Few tasks per worker at once, so that one alone cannot take them all.
+        shared = {"SISU_BLOB_STORE": str(tmp_path / "blobs"), "SBX_QUEUE_WORKER_CONCURRENCY": "2"}
         here = on_tcp("127.0.0.1", port)
         engine = stack.enter_context(deployed(here, **shared))
         stage = Stage(engine.services, engine.instance)
         groups: list[list[Worker]] = []
         for number, place in enumerate(places):
             variables = shared | home_variables(tmp_path / f"home{number}", on_tcp(place.postgres, port))
-            start = lambda queue, place=place, variables=variables: nursery.worker(  # noqa: E731
-                queue, namespace=place.namespace, **variables
+            groups.append(
+                [
+                    stack.enter_context(nursery.worker(queue, namespace=place.namespace, **variables))
+                    for queue in ("intentQ", "sbxQ")
+                ]
             )
-            groups.append([stack.enter_context(start(queue)) for queue in ("intentQ", "sbxQ")])
         for queue in ("intentQ", "sbxQ"):
             wait_for_workers(engine.database, queue, count=2)
 

@@ -105,14 +105,14 @@ def keeper(*, decided: bool = True, ended: bool = False) -> Gatekeeper:
 
 
 @contextmanager
-def dying_at(number: int) -> Iterator[None]:
-    """The worker dies as it writes its event of this number (from 0), and writes no event after that."""
+def dying_at(number: int, kind: DagsterEventType | None = None) -> Iterator[None]:
+    """The worker dies as it writes its event of this number (from 0; of this kind), and writes none after it."""
     written = 0
     store = BufferedEventLogStorage.store_event
 
     def store_event(self: BufferedEventLogStorage, event: EventLogEntry) -> None:
         nonlocal written
-        if event.dagster_event is not None:
+        if event.dagster_event is not None and kind in (None, event.dagster_event_type):
             written += 1
         if written > number:
             raise Died
