@@ -247,11 +247,15 @@ def commit(services: Services, workflow_id: str, result: StepResult) -> None:
 def ending_on_failure(services: Services, run: str) -> Iterator[None]:
     """Ends the run when its step fails: patches taken back, status and error written, then raised again.
 
-    A database that cannot be reached ends nothing: the segment is resumed when it is back.
+    A database that cannot be reached ends nothing. Dagster would log the step as failed all the same, so a
+    worker stops there and then (`on_database_lost`): its segment is given back and resumed from its rows.
     """
     try:
         yield
-    except (psycopg.OperationalError, psycopg.InterfaceError, RunEnded):
+    except (psycopg.OperationalError, psycopg.InterfaceError):
+        services.on_database_lost()
+        raise
+    except RunEnded:
         raise
     except Exception as failure:
         violation = failure.violation if isinstance(failure, BudgetExceeded) else None

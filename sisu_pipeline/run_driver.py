@@ -102,14 +102,18 @@ def _segment(job_context: PlanOrchestrationContext, execution_plan: ExecutionPla
         error = serializable_error_info_from_exc_info(sys.exc_info())
         yield _failure(job_context, "The segment failed.", None, error)
     else:
-        if failed and _was_ended():
-            # The steps that failed were the ones that found the run ended.
-            yield DagsterEvent.job_canceled(job_context, None)
-        elif failed:
-            keys = [event.step_key for event in failed]
-            yield _failure(job_context, f"Steps failed: {keys}.", failed[0], None)
-        else:
-            yield DagsterEvent.job_success(job_context)
+        yield _end(job_context, failed)
+
+
+def _end(job_context: PlanOrchestrationContext, failed: list[DagsterEvent]) -> DagsterEvent:
+    """How a run whose every step has been tried ends."""
+    if not failed:
+        return DagsterEvent.job_success(job_context)
+    if _was_ended():
+        # The steps that failed were the ones that found the run ended.
+        return DagsterEvent.job_canceled(job_context, None)
+    keys = [event.step_key for event in failed]
+    return _failure(job_context, f"Steps failed: {keys}.", failed[0], None)
 
 
 def _was_ended() -> bool:

@@ -59,9 +59,7 @@ class TaskWorker:
                 await asyncio.sleep(_RECONNECT_SECONDS)
             except Exception as failure:
                 error = f"task {position} could not be run or kept: {type(failure).__name__}: {failure}"
-                await asyncio.to_thread(
-                    end_run, services(), run_id(workflow_id), RunStatus.RETRIES_EXCEEDED, error
-                )
+                await asyncio.to_thread(end_run, services(), run_id(workflow_id), RunStatus.RETRIES_EXCEEDED, error)
                 raise
 
     async def _run(self, workflow_id: str, position: int, retry: int) -> str:

@@ -23,7 +23,7 @@ from dbos._dbos import _get_dbos_instance
 from sisu_pipeline import liveness, queues
 from sisu_pipeline.contracts.intent import QueueName
 from sisu_pipeline.preparation import check_sandbox
-from sisu_pipeline.services import services
+from sisu_pipeline.services import services, stop_when_database_is_lost
 from sisu_pipeline.settings import Settings, settings
 
 STOP_DEADLINE_S = 6.0
@@ -123,6 +123,8 @@ def run_worker(queue: QueueName, configuration: Settings) -> None:
     version = configuration.dbos__appversion
     # A fresh name per process: what a dead process held is given back, never resumed by a namesake.
     executor = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    if queue is QueueName.INTENT:
+        stop_when_database_is_lost(liveness.stop_at_once)
     liveness.announce(services().database, executor, liveness.stop_at_once)
     DBOS(
         config={

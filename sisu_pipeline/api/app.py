@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI, Request, Response
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.staticfiles import StaticFiles
@@ -25,7 +24,7 @@ from sisu_pipeline.api import (
 from sisu_pipeline.api.access import Access
 from sisu_pipeline.api.feed import RunFeed
 from sisu_pipeline.api.openapi import DocumentedApp
-from sisu_pipeline.api.pool import SIZE, Pool
+from sisu_pipeline.api.pool import Pool
 from sisu_pipeline.api.rooms import Rooms
 from sisu_pipeline.services import Services
 from sisu_pipeline.settings import Settings
@@ -70,8 +69,6 @@ def create_app(services: Services, *, settings: Settings, heartbeat_s: float = H
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     rooms: Rooms = app.state.rooms
-    # A thread without a connection would only wait for one, and take the others' turns meanwhile.
-    current_default_thread_limiter().total_tokens = SIZE
     rooms.pool.open()
     rooms.feed.open()
     try:

@@ -11,6 +11,7 @@ from resources.database import Row
 from sisu_pipeline.api.door import Door
 from sisu_pipeline.api.errors import documented
 from sisu_pipeline.api.query import PlainRequest
+from sisu_pipeline.api.ranges import NotSatisfiable, requested
 from sisu_pipeline.api.rooms import RoomsOf
 from sisu_pipeline.store import artifacts
 from sisu_pipeline.store.artifacts import BlobStore
@@ -70,7 +71,9 @@ class BlobLost(Exception):
             "headers": {"ETag": {"required": True, "schema": {"type": "string", "pattern": '^"[0-9a-f]{64}"$'}}},
             "content": {JSON: {"schema": {}}, "text/plain": {"schema": {"type": "string"}}, SVG: {"schema": {}}},
         },
+        206: {"description": "The part that `Range` names, to resume a download."},
         304: {"description": "It is what `If-None-Match` names."},
+        416: {"description": "Nothing of what `Range` names is there; `Content-Range` says how much there is."},
         **documented(400, 404),
     },
 )
@@ -84,7 +87,16 @@ def show_artifact(uri: str, request: Request, rooms: RoomsOf) -> Response:
     if request.headers.get("if-none-match") == headers["ETag"]:
         return Response(status_code=304, headers=headers)
     shown = content(row["kind"], _inline(row, rooms.blobs))
-    return Response(shown.text, headers=headers, media_type=shown.media_type)
+    body = shown.text.encode()
+    headers["Accept-Ranges"] = "bytes"
+    try:
+        part = requested(request.headers.get("range"), request.headers.get("if-range"), headers["ETag"], len(body))
+    except NotSatisfiable:
+        return Response(status_code=416, headers={**headers, "Content-Range": f"bytes */{len(body)}"})
+    if part is None:
+        return Response(body, headers=headers, media_type=shown.media_type)
+    headers["Content-Range"] = part.content_range
+    return Response(part.of(body), status_code=206, headers=headers, media_type=shown.media_type)
 
 
 def content(kind: str, inline: Any) -> Content:

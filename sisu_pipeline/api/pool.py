@@ -11,8 +11,7 @@ from psycopg_pool import ConnectionPool
 from resources.database import Connection, Database
 from sql import query
 
-SIZE = 10
-_KEPT = 4
+_SIZE = 20
 # How long a request waits for a connection, and about how long after a restart the pool notices Postgres.
 _PATIENCE_S = 3.0
 
@@ -29,8 +28,8 @@ class Pool:
         self._pool: ConnectionPool[Connection] = ConnectionPool(
             database.url,
             kwargs=options,
-            min_size=_KEPT,
-            max_size=SIZE,
+            min_size=1,
+            max_size=_SIZE,
             open=False,
             check=self._check,
             timeout=_PATIENCE_S,

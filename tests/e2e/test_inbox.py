@@ -6,13 +6,14 @@ from urllib.parse import quote, urlsplit
 import pytest
 from selenium.webdriver.common.keys import Keys
 
+from resources.database import Database
 from sisu_pipeline import execution, ownership
 from sisu_pipeline.contracts.access import Role
 from sisu_pipeline.status import RunStatus
 from sisu_pipeline.store import runs
 from tests.builders import a_run, an_intent
 from tests.e2e.browser import CHROMEDRIVER, CHROMIUM, DESKTOP, PHONE, Browser, browser
-from tests.integration.api.conftest import Api, api, live
+from tests.integration.api.conftest import Api, Live, api, services_over, serving
 from tests.integration.gate.conftest import a_token
 from tests.integration.gate.test_ask import ASK
 from tests.integration.gate.world import Waiting
@@ -20,7 +21,14 @@ from tests.integration.life import FILES, ended
 
 GOAL = "Make the tests pass"
 
-__all__ = ["api", "live"]
+__all__ = ["api"]
+
+
+@pytest.fixture(scope="module")
+def live(database: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    """The API of these tests: gone when they are done."""
+    with serving(services_over(database, tmp_path_factory.mktemp("inbox"))) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

@@ -96,3 +96,13 @@ def test_the_hash_of_text_kinds_is_the_hash_of_what_is_served(api: Api) -> None:
         artifacts.insert(connection, run.id, [artifact], api.services.blobs)
     answer = api.get(f"/artifacts/{quote(uri, safe='')}")
     assert answer.headers["etag"].strip('"') == sha256_hex(answer.content)
+
+
+def test_a_download_is_resumed_where_it_broke_off(api: Api) -> None:
+    path = _kept(api, "stdout", {"text": "0123456789"})
+    part = api.client.get(path, headers={"range": "bytes=4-", "if-range": f'"{HASH}"'})
+    assert (part.status_code, part.text, part.headers["content-range"]) == (206, "456789", "bytes 4-9/10")
+    other = api.client.get(path, headers={"range": "bytes=4-", "if-range": '"another"'})
+    assert (other.status_code, other.text) == (200, "0123456789")
+    beyond = api.client.get(path, headers={"range": "bytes=10-"})
+    assert (beyond.status_code, beyond.headers["content-range"]) == (416, "bytes */10")

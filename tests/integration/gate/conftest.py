@@ -8,13 +8,20 @@ import pytest
 from resources.database import Database
 from sisu_pipeline.contracts.access import Role
 from sisu_pipeline.store import tokens
-from tests.integration.api.conftest import Api, api, contents, live, until
+from tests.integration.api.conftest import Api, Live, api, contents, services_over, serving, until
 
-__all__ = ["api", "contents", "live", "until"]
+__all__ = ["api", "contents", "until"]
 
 Recipe = Callable[..., None]
 
 As = Callable[..., httpx.Client]
+
+
+@pytest.fixture(scope="package")
+def live(database: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    """An API of these tests' own: gone when they are done."""
+    with serving(services_over(database, tmp_path_factory.mktemp("gate"))) as running:
+        yield running
 
 
 def a_token(database: Database, owner: str, *roles: Role) -> str:

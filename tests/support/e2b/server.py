@@ -3,7 +3,6 @@
 import asyncio
 import dataclasses
 import json
-import os
 import struct
 import time
 from collections import Counter
@@ -264,12 +263,3 @@ def _frame(message: dict[str, Any], flags: int = 0) -> bytes:
 
 def _process(command: Command) -> dict[str, Any]:
     return {"pid": command.process.pid, "config": {"cmd": command.config["cmd"], "args": command.config["args"]}}
-
-
-def is_alive(pid: int) -> bool:
-    """Whether a process is there."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
