@@ -204,13 +204,13 @@ def test_a_run_that_was_never_started_can_be_ended(services: Services) -> None:
 @pytest.mark.parametrize("error", [psycopg.OperationalError("gone"), psycopg.InterfaceError("closed")])
 def test_a_database_that_is_away_ends_no_run(services: Services, error: Exception) -> None:
     life = Life(services)
-    with pytest.raises(type(error)), execution.ending_on_failure(services, life.run):
+    with pytest.raises(type(error)), execution.ending_on_failure(services, life.run_id):
         raise error
     assert life.run.status is RunStatus.RUNNING
 
 
 def test_a_failure_without_a_message_is_named_by_its_type(services: Services) -> None:
     life = Life(services)
-    with pytest.raises(ZeroDivisionError), execution.ending_on_failure(services, life.run):
+    with pytest.raises(ZeroDivisionError), execution.ending_on_failure(services, life.run_id):
         raise ZeroDivisionError
     assert life.run.error == "ZeroDivisionError"
