@@ -1,6 +1,6 @@
 """One sandbox task from request to committed result: adopt, run, retry, commit (reference §C4, §C6)."""
 
-import asyncio
+from asyncio import sleep
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -38,5 +38,5 @@ async def run_task(
             await store.keep_outcome(Outcome(run_id, task, attempt, sandbox.name, result))
             return result
         await store.keep_try(Try(run_id, task.key, attempt, result.err_code, result.stderr[:1000]))
-        await asyncio.sleep(FIRST_DELAY_S * BACKOFF ** (attempt - 1))
+        await sleep(FIRST_DELAY_S * BACKOFF ** (attempt - 1))
         attempt += 1

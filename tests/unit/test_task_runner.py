@@ -79,7 +79,7 @@ def delays(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     async def sleep(seconds: float) -> None:
         asked.append(seconds)
 
-    monkeypatch.setattr("sisu_pipeline.task_runner.asyncio.sleep", sleep)
+    monkeypatch.setattr("sisu_pipeline.task_runner.sleep", sleep)
     return asked
 
 
