@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from dbos._enqueue_options import build_enqueue_status
 from dbos._serialization import DefaultSerializer
+from dbos._sys_db import WorkflowStatusInternal
 
 from resources.database import Database
 from sisu_pipeline import queues, task_board, task_service
@@ -20,6 +21,8 @@ from sisu_pipeline.steps.execute import Task, shards
 from sisu_pipeline.store import runs
 from sisu_pipeline.store.runs import Run
 
+_SERIALIZER = DefaultSerializer()
+_BATCH = 250
 _SHARD = re.compile(r"^tasks_(\d+)_(\d+)$")
 
 
@@ -52,25 +55,29 @@ def positions_in(shard: str) -> range:
 
 
 def enqueue(database: Database, run: Run, tasks: Sequence[Task]) -> None:
-    """Enqueue tasks in one transaction; a task that is there already is left as it is."""
+    """Enqueue tasks, a batch a transaction, so that workers start on the first while the last are written.
+
+    A task that is there already is left as it is: a fan-out that was cut off is enqueued again from its start.
+    """
     client = queues.client(database)
-    serializer = DefaultSerializer()
-    statuses = []
-    for task in tasks:
-        _, status = build_enqueue_status(
-            {
-                "queue_name": QueueName.SANDBOX,
-                "workflow_name": queues.TASK_WORKFLOW,
-                "workflow_id": task.key,
-                "queue_partition_key": run.queue_partition_key,
-                "app_version": run.app_version,
-            },
-            serializer,
-            (run.workflow_id, task.position, run.retry_count),
-            {},
-        )
-        status["application_name"] = queues.APPLICATION
-        status["parent_workflow_id"] = run.workflow_id
-        statuses.append(status)
-    # DBOS' own batch insert (its Kafka consumer uses it): one statement per 500 tasks, not one per task.
-    client._sys_db.init_workflows(statuses)
+    for start in range(0, len(tasks), _BATCH):
+        # DBOS' own batch insert (its Kafka consumer uses it): one statement per batch, not one per task.
+        client._sys_db.init_workflows([_status(run, task) for task in tasks[start : start + _BATCH]])
+
+
+def _status(run: Run, task: Task) -> WorkflowStatusInternal:
+    _, status = build_enqueue_status(
+        {
+            "queue_name": QueueName.SANDBOX,
+            "workflow_name": queues.TASK_WORKFLOW,
+            "workflow_id": task.key,
+            "queue_partition_key": run.queue_partition_key,
+            "app_version": run.app_version,
+        },
+        _SERIALIZER,
+        (run.workflow_id, task.position, run.retry_count),
+        {},
+    )
+    status["application_name"] = queues.APPLICATION
+    status["parent_workflow_id"] = run.workflow_id
+    return status

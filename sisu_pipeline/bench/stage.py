@@ -44,13 +44,16 @@ class Stage(stages.Stage):
 
 
 @contextmanager
-def stage(*, workers: int, profile: str = "warm", environment: dict[str, str] | None = None) -> Iterator[Stage]:
+def stage(*, workers: int, profile: str = "warm", sandbox_workers: int = 1) -> Iterator[Stage]:
     """A fresh stack in a temporary folder, stopped and removed at the end."""
     with tempfile.TemporaryDirectory(prefix="sisu-bench-", ignore_cleanup_errors=True) as folder:
         # The embedded Postgres runs as a user of its own when we are root.
         Path(folder).chmod(0o755)
-        variables = {"SISU_PROFILE": profile, "SBX_MODE": "mock", **NO_LIMITS, **(environment or {})}
-        with lab_stack(Path(folder), variables, workers=workers) as stack, stages.on(stack) as found:
+        variables = {"SISU_PROFILE": profile, "SBX_MODE": "mock", **NO_LIMITS}
+        with (
+            lab_stack(Path(folder), variables, workers=workers, sandbox_workers=sandbox_workers) as stack,
+            stages.on(stack) as found,
+        ):
             yield Stage(found.stack, found.http, found.database)
 
 

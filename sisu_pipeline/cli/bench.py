@@ -10,6 +10,7 @@ from rich.console import Console
 app = typer.Typer(help="Measurements on a stack of their own.", no_args_is_help=True)
 
 Workers = Annotated[int, typer.Option(help="Intent worker processes.")]
+SandboxWorkers = Annotated[int, typer.Option(help="Sandbox worker processes.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 Stock = Annotated[int, typer.Option(help="Measure stock Dagster with this many intents too; 0 leaves it out.")]
 
@@ -49,15 +50,19 @@ def resume(
 
 @app.command()
 def fanout(
-    tasks: int = 100, seconds: float = 1.0, workers: Workers = 1, stock: Stock = 0, as_json: AsJson = False
+    tasks: int = 100,
+    seconds: float = 1.0,
+    sandbox_workers: SandboxWorkers = 2,
+    stock: Stock = 0,
+    as_json: AsJson = False,
 ) -> None:
     """Many tasks in one run: approve → succeeded, overhead per task. `--stock N` runs N tasks on stock Dagster."""
     from sisu_pipeline.bench import measures
 
-    ours = _watched(lambda tick: measures.fanout(tasks, seconds, workers, tick))
+    ours = _watched(lambda tick: measures.fanout(tasks, seconds, sandbox_workers, tick))
     result: dict[str, Any] = {"bench": "fanout", "ours": ours}
     if stock:
-        theirs = _watched(lambda tick: measures.fanout(stock, seconds, workers, tick, "stock"))
+        theirs = _watched(lambda tick: measures.fanout(stock, seconds, sandbox_workers, tick, "stock"))
         ratio = theirs["overhead_ms_per_task"] / max(ours["overhead_ms_per_task"], 0.001)
         result |= {"stock": theirs, "ratio": round(ratio, 1)}
     _print(result, as_json)
