@@ -22,6 +22,7 @@ from psycopg.types.json import set_json_dumps, set_json_loads
 from psycopg_pool import ConnectionPool
 
 import sql as statements
+from resources import fencing
 from sisu_pipeline.canonical import canonical_json, load_stored_json, sha256_hex
 from sisu_pipeline.settings import Settings
 
@@ -96,8 +97,12 @@ class PooledDatabase(Database):
             with super().connect(autocommit=True) as session:
                 yield session
             return
-        with _pool(self.url, os.getpid()).connection() as connection:
-            yield connection
+        try:
+            with _pool(self.url, os.getpid()).connection() as connection:
+                yield connection
+        except (psycopg.OperationalError, psycopg.InterfaceError):
+            fencing.connection_broke()
+            raise
 
 
 @cache
@@ -110,7 +115,7 @@ def _pool(url: str, pid: int) -> ConnectionPool[Connection]:
         max_size=_POOL_SIZE,
         max_idle=_POOL_IDLE_S,
         open=True,
-        check=ConnectionPool.check_connection,
+        check=fencing.check,
         name=f"sisu-{pid}",
     )
 

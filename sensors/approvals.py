@@ -9,6 +9,7 @@ from resources.listening import wait_for_rows
 from sisu_pipeline import metadata, segments
 from sisu_pipeline.assets import DECISION, EXECUTION, PATCHED_PLAN, PLAN_APPROVAL
 from sisu_pipeline.contracts.gate import Decision
+from sisu_pipeline.crash_points import crash_point
 from sisu_pipeline.services import services
 from sisu_pipeline.settings import settings
 from sisu_pipeline.store import outbox
@@ -40,7 +41,9 @@ def _resume_until(instance: dg.DagsterInstance, deadline: float) -> dg.SkipReaso
         rows = _decided(left)
         waiting = [row for row in rows if row["waits"]]
         for row in waiting:
+            crash_point("approval_sensor.enqueue.before")
             segments.enqueue(services().database, segments.of_decided(row))
+            crash_point("approval_sensor.enqueue.after")
         _mark_requested(waiting)
         unreported = [row for row in rows if row["unreported"]]
         for row in unreported:

@@ -7,6 +7,7 @@ from dagster._core.storage.dagster_run import DagsterRunStatus
 
 from resources.listening import wait_for_rows
 from sisu_pipeline import closing
+from sisu_pipeline.crash_points import crash_point
 from sisu_pipeline.services import services
 from sisu_pipeline.store import outbox
 
@@ -34,6 +35,7 @@ def closing_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
             context.log.info(
                 f"{run.run_id}: {run.patches} patch(es) taken back, {run.tasks} queued task(s) dropped"
             )
+        crash_point("closing.close.after")
         closed += len(done)
         if not done:
             time.sleep(AGAIN_SECONDS)

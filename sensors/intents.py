@@ -4,6 +4,7 @@ import dagster as dg
 
 from resources.listening import wait_for_rows
 from sisu_pipeline.assets import INTENTS
+from sisu_pipeline.crash_points import crash_point
 from sisu_pipeline.services import services
 from sisu_pipeline.store import outbox
 
@@ -26,8 +27,10 @@ def intent_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.S
     if not rows:
         return dg.SkipReason("No run is waiting to be started.")
     workflow_ids = [row["workflow_id"] for row in rows]
+    crash_point("intent_sensor.request.before")
     with database.connect() as connection:
         outbox.mark_requested(connection, workflow_ids)
+    crash_point("intent_sensor.request.after")
     requests = [
         dg.RunRequest(
             partition_key=row["workflow_id"],

@@ -1,30 +1,36 @@
-"""recovery_sensor: work that a dead worker held goes back to its queue, for any live worker to resume."""
+"""recovery_sensor: work that nobody does goes back to its queue, for any live worker to resume."""
 
 import time
 
 import dagster as dg
 
-from sisu_pipeline import liveness
+from sisu_pipeline import recovery
 from sisu_pipeline.services import services
+from sisu_pipeline.settings import settings
 
 TICK_SECONDS = 20.0
-LOOK_EVERY_SECONDS = 1.0
 
 
 @dg.sensor(
     minimum_interval_seconds=1,
     default_status=dg.DefaultSensorStatus.RUNNING,
     jobs=[],
-    description="Gives the segments and tasks of dead workers back to their queues.",
+    description="Gives the work of dead and frozen workers back to its queues; asks for segments that got lost.",
 )
 def recovery_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-    """Looks once a second for the length of a tick."""
+    """Looks once a second for the length of a tick; workers look too (`sisu_pipeline/worker.py`)."""
     deadline = time.monotonic() + TICK_SECONDS
-    recovered: list[liveness.Recovered] = []
-    while not recovered and time.monotonic() < deadline:
-        recovered = liveness.recover(services().database)
-        if not recovered:
-            time.sleep(LOOK_EVERY_SECONDS)
+    observer = recovery.Observer(services().database)
+    recovered: list[recovery.Recovered] = []
+    resumed: list[str] = []
+    while time.monotonic() < deadline:
+        recovered += observer.recover()
+        if settings().sisu_profile == "warm":
+            resumed += recovery.resume_lost(services())
+        time.sleep(recovery.LOOK_EVERY_SECONDS)
     for work in recovered:
         context.log.info(f"{work.queue_name}: {work.workflow_id} given back; its worker {work.executor_id} is gone")
-    return dg.SkipReason(f"{len(recovered)} workflow(s) given back." if recovered else "Every worker is alive.")
+    for workflow_id in resumed:
+        context.log.info(f"intentQ: {workflow_id} asked for again; its segment was lost")
+    done = len(recovered) + len(resumed)
+    return dg.SkipReason(f"{done} workflow(s) recovered." if done else "Every worker is alive.")

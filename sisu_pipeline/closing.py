@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from resources.database import Database, Row
 from sisu_pipeline import patching, queues
+from sisu_pipeline.crash_points import crash_point
 from sisu_pipeline.services import Services
 from sql import query
 
@@ -37,10 +38,13 @@ def _close(services: Services, row: Row, end_dagster_run: Callable[[str, str], N
         if answer is None or not answer["held"]:
             return None
         workspace = patching.workspace_of(services.workspaces, row["id"])
+        crash_point("closing.roll_back.before")
         patches = patching.roll_back(services.database, workspace, row["id"])
+        crash_point("closing.roll_back.after")
         tasks = _drop_tasks(services, row["workflow_id"])
         if row["dagster_run_id"] is not None:
             end_dagster_run(row["dagster_run_id"], row["error"])
+        crash_point("closing.mark.before")
         session.execute(query("runs.mark_closed"), {"id": row["id"]})
     return Closed(row["id"], patches, tasks)
 

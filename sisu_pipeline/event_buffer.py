@@ -16,6 +16,8 @@ from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
 from dagster_postgres.event_log import PostgresEventLogStorage
 from sqlalchemy.exc import DBAPIError
 
+from sisu_pipeline.crash_points import crash_point
+
 FLUSH_SECONDS = 0.1
 LARGEST_BATCH = 200
 
@@ -65,9 +67,11 @@ class BufferedEventLogStorage(PostgresEventLogStorage):
     def _flush(self) -> None:
         if self._buffer:
             batch = tuple(self._buffer)
+            crash_point("events.flush.before")
             with self._connect() as connection:
                 statement = self.prepare_insert_event_batch(batch).returning(SqlEventLogStorageTable.c.id)
                 ids = [int(row[0]) for row in connection.execute(statement).fetchall()]
+            crash_point("events.flush.after")
             self._buffer = self._buffer[len(batch) :]
             self._unindexed += tuple(pair for pair in zip(batch, ids, strict=True) if _asset_of(pair[0]))
         if self._unindexed:

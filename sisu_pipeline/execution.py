@@ -17,6 +17,7 @@ from sisu_pipeline.contracts.gate import Decision
 from sisu_pipeline.contracts.intent import Intent
 from sisu_pipeline.contracts.sandbox import ErrorCode
 from sisu_pipeline.contracts.steps import Build, PatchedPlan, Plan, StepId
+from sisu_pipeline.crash_points import crash_point
 from sisu_pipeline.identity import run_id
 from sisu_pipeline.services import Services
 from sisu_pipeline.status import RunStatus
@@ -230,6 +231,8 @@ def finish(services: Services, workflow_id: str, result: StepResult) -> None:
             raise SandboxExecutionFailed(f"SBX execution failed [{code}]: {failed} of {total} tasks")
         with services.database.connect() as connection:
             runs.move(connection, runs.lock(connection, run.id), RunStatus.SUCCEEDED)
+            crash_point("run.succeed.before")
+        crash_point("run.succeed.after")
 
 
 def commit(services: Services, workflow_id: str, result: StepResult) -> None:
@@ -241,6 +244,8 @@ def commit(services: Services, workflow_id: str, result: StepResult) -> None:
         if run.status.is_terminal:
             raise RunEnded(f"run {run.id} ended while {result.step} was working")
         steps.commit(connection, run, result, services.blobs)
+        crash_point(f"{result.step}.commit.before")
+    crash_point(f"{result.step}.commit.after")
 
 
 @contextmanager
@@ -248,14 +253,11 @@ def ending_on_failure(services: Services, run: str) -> Iterator[None]:
     """Ends the run when its step fails: patches taken back, status and error written, then raised again.
 
     A database that cannot be reached ends nothing. Dagster would log the step as failed all the same, so a
-    worker stops there and then (`on_database_lost`): its segment is given back and resumed from its rows.
+    worker stops there and then (`resources/fencing.py`): its segment is given back and resumed from its rows.
     """
     try:
         yield
-    except (psycopg.OperationalError, psycopg.InterfaceError):
-        services.on_database_lost()
-        raise
-    except RunEnded:
+    except (psycopg.OperationalError, psycopg.InterfaceError, RunEnded):
         raise
     except Exception as failure:
         violation = failure.violation if isinstance(failure, BudgetExceeded) else None
@@ -286,6 +288,8 @@ def end_run(
             artifacts.insert(connection, run.id, [evidence], services.blobs)
         action = "NONE" if status is RunStatus.CANCELED else "REPAIR"
         runs.move(connection, run, status, error=error, next_action=action)
+        crash_point("run.fail.before")
+    crash_point("run.fail.after")
 
 
 def _step(
@@ -307,6 +311,7 @@ def _step(
             again(run, intent)
             return earlier
         result = work(run, intent)
+        crash_point(f"{step}.work.after")
         if step is not StepId.EXECUTE:  # which looks at the clock before it merges
             _hold_wall_clock(services, run)
         return replace(result, started_at=started_at)

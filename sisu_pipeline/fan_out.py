@@ -15,6 +15,7 @@ from dbos._sys_db import WorkflowStatusInternal
 from resources.database import Database
 from sisu_pipeline import queues, task_board, task_service
 from sisu_pipeline.contracts.intent import QueueName
+from sisu_pipeline.crash_points import crash_point
 from sisu_pipeline.execution import plan_tasks
 from sisu_pipeline.services import Services
 from sisu_pipeline.steps.execute import Task, shards
@@ -32,7 +33,9 @@ def start(services: Services, workflow_id: str) -> list[str]:
     if services.queues_tasks:
         with services.database.connect() as connection:
             run = runs.get(connection, workflow_id)
+        crash_point("fan_out.enqueue.before")
         enqueue(services.database, run, tasks)
+        crash_point("fan_out.enqueue.after")
     return [f"tasks_{shard.start}_{shard.stop - 1}" for shard in shards(len(tasks))]
 
 

@@ -17,6 +17,7 @@ from dagster._serdes import ConfigurableClass, ConfigurableClassData
 
 from sisu_pipeline import commands, segments
 from sisu_pipeline.contracts.operation import OperationRequest
+from sisu_pipeline.crash_points import crash_point
 from sisu_pipeline.services import services
 from sisu_pipeline.status import IllegalTransition
 from sisu_pipeline.store import runs
@@ -55,7 +56,9 @@ class SegmentRunLauncher(RunLauncher[dg.DagsterInstance], ConfigurableClass):
         if workflow_id is None:
             self._enqueue(segments.of_job(dagster_run.run_id, services().app_version))
             return
+        crash_point("launcher.claim.before")
         run, refusal = _claim(workflow_id, dagster_run)
+        crash_point("launcher.claim.after")
         if run is None:
             self._instance.report_run_canceled(dagster_run, message=refusal)
         elif run.status.is_terminal:
@@ -97,6 +100,7 @@ class SegmentRunLauncher(RunLauncher[dg.DagsterInstance], ConfigurableClass):
 
     def _enqueue(self, segment: segments.Segment) -> None:
         segments.enqueue(services().database, segment)
+        crash_point("launcher.enqueue.after")
 
 
 def _cancel(workflow_id: str, dagster_run_id: str) -> None:

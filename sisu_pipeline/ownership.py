@@ -2,6 +2,7 @@
 
 from resources.database import Database
 from sisu_pipeline.contracts.steps import StepId
+from sisu_pipeline.crash_points import crash_point
 from sisu_pipeline.status import RunStatus
 from sisu_pipeline.store import gates, runs
 from sisu_pipeline.store.runs import Run
@@ -54,4 +55,6 @@ def suspend(database: Database, workflow_id: str) -> bool:
         if run.status is not RunStatus.WAITING_INPUT:
             action = "ANSWER" if run.last_step == StepId.COMPILE else "APPROVE_PLAN"
             runs.move(connection, run, RunStatus.WAITING_INPUT, next_action=action, next_segment=True)
-        return True
+        crash_point("gate.suspend.before")
+    crash_point("gate.suspend.after")
+    return True

@@ -10,6 +10,7 @@ from resources.database import Database, Row
 from sisu_pipeline.canonical import sha256_hex
 from sisu_pipeline.contracts.intent import Intent
 from sisu_pipeline.contracts.steps import Plan, PlanPatch, StepId
+from sisu_pipeline.crash_points import crash_point
 from sisu_pipeline.steps.apply_patch import AppliedPatch
 from sisu_pipeline.workspace import FileContent, PathNotAllowed, Workspace
 from sql import query
@@ -81,8 +82,10 @@ def roll_back(database: Database, workspace: Workspace, run_id: str, step: StepI
         workspace.create()
     for row in rows:
         _restore(workspace, row)
+        crash_point("patch.restore.after")
         with database.connect() as connection:
             connection.execute(query("patches.mark_rolled_back"), _key(row))
+        crash_point("patch.rolled_back.after")
     return len(rows)
 
 
@@ -107,14 +110,17 @@ def _apply_one(
             },
         )
         row = connection.execute(query("patches.get"), key).fetchone()
+    crash_point("patch.remember.after")
     assert row is not None
     current = _hash(workspace.read(row["target_path"]))
     if current != row["postimage_hash"]:
         if current != row["preimage_hash"]:
             raise PatchMismatch(f"PREIMAGE_MISMATCH:{row['target_path']}")
         workspace.write(row["target_path"], row["postimage_content"], row["preimage_mode"] or 0o644)
+    crash_point("patch.write.after")
     with database.connect() as connection:
         connection.execute(query("patches.mark_applied"), key)
+    crash_point("patch.mark.after")
     return AppliedPatch(index, row["target_path"], row["preimage_hash"], row["postimage_hash"], row["diff_hash"])
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from dbos import DBOS, DBOSClient, Queue
 from dbos._dbos import _get_dbos_instance
 
+from resources import fencing
 from resources.database import Database
 from sisu_pipeline.contracts.intent import QueueName
 from sisu_pipeline.settings import Settings
@@ -43,6 +44,12 @@ def cancel(database: Database, workflow_ids: list[str]) -> None:
     """Take workflows that wait on a queue off it."""
     if workflow_ids:
         client(database).cancel_workflows(workflow_ids)
+
+
+def guard(database: Database) -> None:
+    """Let a worker's own queue connections pass its fence (`resources/fencing.py`)."""
+    fencing.guard(client(database)._sys_db.engine)
+    fencing.guard(_get_dbos_instance()._sys_db.engine)
 
 
 def remember_limits(seconds: float = 1.0) -> None:

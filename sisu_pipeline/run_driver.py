@@ -16,7 +16,9 @@ from dagster._core.execution.plan.plan import ExecutionPlan
 from dagster._core.storage.dagster_run import DagsterRunStatus
 from dagster._utils.error import serializable_error_info_from_exc_info
 from dagster_shared.error import SerializableErrorInfo
+from sqlalchemy.exc import DBAPIError
 
+from resources import fencing
 from sisu_pipeline.executor import Ended, Gatekeeper, Suspended, gatekeeper
 
 _STARTABLE = frozenset({DagsterRunStatus.NOT_STARTED, DagsterRunStatus.QUEUED, DagsterRunStatus.STARTING})
@@ -98,11 +100,18 @@ def _segment(job_context: PlanOrchestrationContext, execution_plan: ExecutionPla
         yield DagsterEvent.job_suspended(job_context, message)
     except Ended:
         yield DagsterEvent.job_canceled(job_context, None)
-    except Exception:
-        error = serializable_error_info_from_exc_info(sys.exc_info())
-        yield _failure(job_context, "The segment failed.", None, error)
+    except Exception as failure:
+        yield _broken_off(job_context, failure)
     else:
         yield _end(job_context, failed)
+
+
+def _broken_off(job_context: PlanOrchestrationContext, failure: Exception) -> DagsterEvent:
+    """The end of a run whose segment raised; a worker that lost its database ends itself instead."""
+    if isinstance(failure, DBAPIError) and failure.connection_invalidated:
+        fencing.connection_broke()
+    error = serializable_error_info_from_exc_info(sys.exc_info())
+    return _failure(job_context, "The segment failed.", None, error)
 
 
 def _end(job_context: PlanOrchestrationContext, failed: list[DagsterEvent]) -> DagsterEvent:

@@ -12,6 +12,7 @@ from dagster._core.storage.tags import PARTITION_NAME_TAG
 from resources.database import Database
 from sisu_pipeline import commands, ownership, run_driver
 from sisu_pipeline.contracts.operation import OperationRequest
+from sisu_pipeline.crash_points import crash_point
 from sisu_pipeline.event_buffer import BufferedEventLogStorage
 from sisu_pipeline.executor import Gatekeeper
 from sisu_pipeline.services import services
@@ -55,8 +56,10 @@ def run_segment(dagster_run_id: str) -> None:
                 _cancel(database, workflow_id, dagster_run_id)
                 return
             _enter(database, workflow_id, dagster_run_id)
+            crash_point("segment.enter.after")
             keeper = _gatekeeper(database, workflow_id, dagster_run_id)
             run_driver.drive(instance(), repository(), dagster_run_id, keeper)
+        crash_point("segment.end.before")
 
 
 @contextmanager
@@ -66,7 +69,9 @@ def holding(database: Database, workflow_id: str) -> Iterator[psycopg.Connection
     The lock belongs to a session of its own: when this process dies, the database frees it.
     """
     with database.connect(autocommit=True) as session:
+        crash_point("segment.lock.before")
         session.execute(query("segments.lock"), {"workflow_id": workflow_id})
+        crash_point("segment.lock.after")
         yield session
 
 

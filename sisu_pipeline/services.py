@@ -1,6 +1,5 @@
 """What a step needs from outside: opened once per process from the settings."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -29,24 +28,10 @@ class Services:
     """Where a person's browser finds the API: links in Dagster's metadata lead there."""
     gate_ttl_s: int = 3600
     """How long a gate waits when its intent does not say."""
-    on_database_lost: Callable[[], None] = lambda: None
-    """Called when a step's transaction lost its connection; an intent worker stops, for recovery to resume."""
-
-
-_database_lost: list[Callable[[], None]] = []
-
-
-def stop_when_database_is_lost(stop: Callable[[], None]) -> None:
-    """Have this process stop when a step loses the database; said before its services are opened."""
-    _database_lost.append(stop)
 
 
 def open_services(configuration: Settings) -> Services:
     """The services these settings name. Raises DatabaseError or PlannerUnavailable."""
-
-    def lost() -> None:
-        for stop in _database_lost:
-            stop()
 
     return Services(
         database=PooledDatabase(locate(configuration).url),
@@ -58,7 +43,6 @@ def open_services(configuration: Settings) -> Services:
         api_url=f"http://127.0.0.1:{configuration.port}",
         queues_tasks=configuration.sisu_profile == "warm",
         gate_ttl_s=configuration.hitl_plan_approval_timeout_s,
-        on_database_lost=lost,
     )
 
 

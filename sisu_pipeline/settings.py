@@ -52,6 +52,7 @@ class Settings(BaseModel):
     sisu_escalation_url: SecretStr | None = None
     sisu_escalation_secret: SecretStr | None = None
     chaos_sleep_execute: int = Field(default=0, ge=0)
+    sisu_crash_at: str | None = None
 
     intent_queue_concurrency: int = Field(default=50, ge=0)
     intent_queue_worker_concurrency: int = Field(default=5, ge=1)
@@ -150,6 +151,11 @@ def settings() -> Settings:
 def child_environment(**changes: str) -> dict[str, str]:
     """This process's environment with `changes`, for a process we start."""
     return {**os.environ, **changes}
+
+
+def name_connections(name: str) -> None:
+    """Give every database connection this process opens from now on this `application_name`."""
+    os.environ["PGAPPNAME"] = name
 
 
 def _is_known(name: str) -> bool:

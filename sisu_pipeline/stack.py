@@ -189,6 +189,7 @@ class Stack:
 
     def _revive(self) -> None:
         now = time.monotonic()
+        self._revive_database(now)
         for program in self.programs():
             process = self.running[program.name]
             if process.poll() is None or now < self._next_start.get(program.name, 0):
@@ -198,6 +199,17 @@ class Stack:
             self.report(f"{program.name} ended (exit {process.returncode}): started again")
             _kill_group(process)
             self._spawn(program)
+
+    def _revive_database(self, now: float) -> None:
+        """The embedded server is one of ours: it is started again when it was killed."""
+        if not self._stops_database or now < self._next_start.get("database", 0):
+            return
+        self._next_start["database"] = now + _RESTART_PAUSE_S
+        if not database.is_running(self.settings):
+            self.restarts["database"] = self.restarts.get("database", 0) + 1
+            self.report("database ended: started again")
+            with suppress(database.DatabaseError):
+                database.up(self.settings)
 
     def _log(self, name: str) -> Path:
         return self.settings.logs / f"{name}.log"

@@ -16,6 +16,7 @@ from dagster_postgres.event_log import PostgresEventLogStorage
 from dagster_postgres.storage import DagsterPostgresStorage
 from dagster_postgres.utils import create_pg_engine
 
+from resources import fencing
 from sisu_pipeline.event_buffer import BufferedEventLogStorage
 
 KEPT_CONNECTIONS = 4
@@ -81,9 +82,9 @@ class PooledPostgresStorage(DagsterPostgresStorage):
                 pool_size=KEPT_CONNECTIONS,
                 max_overflow=MOST_CONNECTIONS - KEPT_CONNECTIONS,
                 pool_recycle=RECYCLE_S,
-                # After a restart of Postgres a kept connection is dead: found out before it is used.
-                pool_pre_ping=True,
             )
+            # After a restart of Postgres a kept connection is dead: found out before it is used.
+            fencing.guard(storage._engine)
 
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Any) -> Self:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from resources.sandbox.port import ChunkSink, Sandbox, TaskContext
 from sisu_pipeline.contracts.sandbox import SandboxResult
 from sisu_pipeline.contracts.steps import StepId
+from sisu_pipeline.crash_points import crash_point
 from sisu_pipeline.steps.execute import MAX_ATTEMPTS, Task
 from sisu_pipeline.store.tasks import Outcome, Try
 
@@ -33,10 +34,13 @@ async def run_task(
     attempt = await store.count_tries(run_id, task.key) + 1
     while True:
         context = TaskContext(run_id, StepId.EXECUTE, attempt, idempotency_key=task.key)
+        crash_point("task.run.before")
         result = await sandbox.run(task.request, context, on_chunk)
+        crash_point("task.run.after")
         if not result.err_code.is_retryable or attempt >= MAX_ATTEMPTS:
             await store.keep_outcome(Outcome(run_id, task, attempt, sandbox.name, result))
             return result
         await store.keep_try(Try(run_id, task.key, attempt, result.err_code, result.stderr[:1000]))
+        crash_point("task.try.after")
         await sleep(FIRST_DELAY_S * BACKOFF ** (attempt - 1))
         attempt += 1

@@ -9,9 +9,11 @@ from typing import Generic, TypeVar
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
+from resources.fencing import check_async
 from resources.sandbox.port import Sandbox
 from resources.sandbox.receipts import PostgresReceipts
 from sisu_pipeline.contracts.sandbox import SandboxResult
+from sisu_pipeline.crash_points import crash_point
 from sisu_pipeline.live_output import LiveOutput
 from sisu_pipeline.sandboxes import open_configured
 from sisu_pipeline.services import services
@@ -81,7 +83,12 @@ class TaskService:
 async def open_task_service(configuration: Settings) -> AsyncIterator[TaskService]:
     """The service of these settings. Raises SandboxUnavailable when the provider refuses to start."""
     async with AsyncConnectionPool(
-        services().database.url, min_size=1, max_size=4, kwargs={"row_factory": dict_row}, open=False
+        services().database.url,
+        min_size=1,
+        max_size=4,
+        kwargs={"row_factory": dict_row},
+        check=check_async,
+        open=False,
     ) as pool:
         sandbox = open_configured(configuration, services().database, PostgresReceipts(pool))
         try:
@@ -128,6 +135,8 @@ def task_store() -> TaskStore:
 def _keep_outcomes(outcomes: list[tasks.Outcome]) -> list[None]:
     with services().database.connect() as connection:
         tasks.keep_outcomes(connection, outcomes, services().blobs)
+        crash_point("task.commit.before")
+    crash_point("task.commit.after")
     return [None] * len(outcomes)
 
 

@@ -15,18 +15,22 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 
+import psycopg
 from dbos import DBOS
 from dbos._dbos import _get_dbos_instance
 
-from sisu_pipeline import liveness, queues
+from resources import fencing
+from sisu_pipeline import liveness, queues, recovery
 from sisu_pipeline.contracts.intent import QueueName
 from sisu_pipeline.preparation import check_sandbox
-from sisu_pipeline.services import services, stop_when_database_is_lost
-from sisu_pipeline.settings import Settings, settings
+from sisu_pipeline.services import services
+from sisu_pipeline.settings import Settings, name_connections, settings
 
 STOP_DEADLINE_S = 6.0
+_SHORTEST_LIFE_S = 1.0
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -74,7 +78,11 @@ class Group:
         while not self.stopping:
             while len(self.children) < self.count and not self.stopping:
                 self._start_child()
+            forked = time.monotonic()
             self._reap(block=True)
+            # Children that die at once (the database is away) are not replaced at once.
+            if not self.stopping and time.monotonic() - forked < _SHORTEST_LIFE_S:
+                time.sleep(_SHORTEST_LIFE_S / 2)
         deadline = time.monotonic() + STOP_DEADLINE_S + 1
         while self.children and time.monotonic() < deadline:
             self._reap(block=False)
@@ -124,8 +132,11 @@ def run_worker(queue: QueueName, configuration: Settings) -> None:
     # A fresh name per process: what a dead process held is given back, never resumed by a namesake.
     executor = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
     if queue is QueueName.INTENT:
-        stop_when_database_is_lost(liveness.stop_at_once)
-    liveness.announce(services().database, executor, liveness.stop_at_once)
+        fencing.stop_when_a_connection_breaks(liveness.stop_at_once)
+    name = _application_name(queue, executor, version)
+    # Every connection of this process carries the name, so that recovery can end them all.
+    name_connections(name)
+    liveness.announce(services().database, executor, name, liveness.stop_at_once)
     DBOS(
         config={
             "name": queues.APPLICATION,
@@ -133,7 +144,7 @@ def run_worker(queue: QueueName, configuration: Settings) -> None:
             "dbos_system_schema": queues.SCHEMA,
             "application_version": version,
             "executor_id": executor,
-            "db_engine_kwargs": {"connect_args": {"application_name": _application_name(queue, executor, version)}},
+            "db_engine_kwargs": {"connect_args": {"application_name": name}},
             "log_level": "WARNING",
             "run_migrations": False,
         }
@@ -142,7 +153,8 @@ def run_worker(queue: QueueName, configuration: Settings) -> None:
     queues.register(services().database, queue, configuration)
     DBOS.launch()
     queues.remember_limits()
-    _wait(stop)
+    queues.guard(services().database)
+    _wait(stop, recovery.Observer(services().database))
     _finish(busy)
 
 
@@ -193,11 +205,14 @@ def _register_tasks(busy: _Busy, configuration: Settings) -> None:
             return await worker.run(workflow_id, position, retry)
 
 
-def _wait(stop: threading.Event) -> None:
+def _wait(stop: threading.Event, observer: recovery.Observer) -> None:
+    """Until asked to stop or left alone; meanwhile, look whether a fellow worker has died."""
     parent = os.getppid()
-    while not stop.wait(0.5):
+    while not stop.wait(recovery.LOOK_EVERY_SECONDS / 2):
         if os.getppid() != parent:
             return
+        with suppress(psycopg.Error):
+            observer.recover()
 
 
 def _finish(busy: _Busy) -> None:

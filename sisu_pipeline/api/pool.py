@@ -9,6 +9,7 @@ from psycopg.rows import dict_row
 from psycopg_pool import ConnectionPool
 
 from resources.database import Connection, Database
+from sisu_pipeline.crash_points import crash_point
 from sql import query
 
 _SIZE = 20
@@ -63,6 +64,8 @@ class Pool:
         """
         with self._pool.connection() as connection:
             yield connection
+            crash_point("api.commit.before")
+        crash_point("api.commit.after")
 
     @contextmanager
     def glance(self) -> Iterator[Connection]:

@@ -8,6 +8,7 @@ from psycopg.types.json import Jsonb
 from resources.database import Connection, Row
 from sisu_pipeline.contracts.gate import Decision
 from sisu_pipeline.contracts.steps import Plan, StepId
+from sisu_pipeline.crash_points import crash_point
 from sisu_pipeline.plan_edit import check as check_edit
 from sisu_pipeline.steps.result import ASK_GATE, PLAN_GATE, Gate, plan_gate_key
 from sisu_pipeline.store import deadlines, interactions, plans, quorum, runs
@@ -165,6 +166,7 @@ def _record(
         {"run_id": run_id, "decision": wanted, "decided_by": decided_by, "notes": notes, "plan_sha256": plan},
     ).fetchone()
     assert row is not None, "the run's row is locked: nobody else can have decided"
+    crash_point("gate.decide.before")
     return _decided(row)
 
 

@@ -159,6 +159,13 @@ def move(
     return from_row(row)
 
 
+def count_segment(connection: Connection, run: Run) -> Run:
+    """Count on to the next segment of a locked run whose current one was executed and did not end it."""
+    row = connection.execute(query("runs.count_segment"), {"id": run.id}).fetchone()
+    assert row is not None
+    return from_row(row)
+
+
 def set_last_step(connection: Connection, run: Run, step: StepId) -> None:
     """Remember the last step committed."""
     connection.execute(query("runs.set_last_step"), {"id": run.id, "step_id": step})

@@ -15,7 +15,8 @@ SELECT r.id, r.status, r.error, r.segment,
        (SELECT count(*) FROM app.sbx_runs t WHERE t.run_id = r.id) AS tasks,
        (SELECT count(*) FROM app.mock_receipts m WHERE m.run_id = r.id) AS receipts,
        (SELECT count(*) FROM app.mock_receipts m WHERE m.run_id = r.id AND m.seen_count > 1) AS repeated,
-       extract(epoch FROM r.updated_at - r.created_at)::float AS seconds
+       (SELECT count(*) FROM app.patch_history p WHERE p.run_id = r.id AND p.rolled_back_at IS NULL) AS patches_left,
+       r.closed_at IS NOT NULL AS is_closed, extract(epoch FROM r.updated_at - r.created_at)::float AS seconds
 FROM app.runs r WHERE r.workflow_id = %(workflow_id)s
 
 -- executor --

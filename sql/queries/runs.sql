@@ -37,6 +37,10 @@ SET status = %(status)s, error = %(error)s, next_action = %(next_action)s,
 WHERE id = %(id)s AND status = %(current)s
 RETURNING *
 
+-- count_segment --
+-- Count on to a run's next segment: the one before was executed, and the run did not end.
+UPDATE app.runs SET segment = segment + 1, requested_at = clock_timestamp() WHERE id = %(id)s RETURNING *
+
 -- set_last_step --
 -- Remember the last step that was committed.
 UPDATE app.runs SET last_step = %(step_id)s WHERE id = %(id)s
@@ -58,7 +62,7 @@ RETURNING *
 SELECT workflow_id, lane, priority, queue_partition_key, app_version, retry_count, recipe_id, id
 FROM app.runs
 WHERE status IN ('queued', 'repairing') AND dagster_run_id IS NULL
-  AND (requested_at IS NULL OR requested_at < clock_timestamp() - interval '60 seconds')
+  AND (requested_at IS NULL OR requested_at < clock_timestamp() - interval '10 seconds')
 ORDER BY priority, created_at, id
 LIMIT %(limit)s
 

@@ -10,17 +10,70 @@ WHERE locktype = 'advisory' AND granted
 
 -- announce_worker --
 -- A worker is alive as long as its session holds this lock; false when somebody else holds it.
-SELECT pg_try_advisory_lock(hashtextextended('sisu:worker:' || %(executor_id)s, 0)) AS held
+SELECT pg_try_advisory_lock(hashtextextended('sisu:worker:' || %(executor_id)s, 0)) AS held,
+       pid, backend_start AS started
+FROM pg_stat_get_activity(pg_backend_pid())
+
+-- speak --
+-- What a worker says on its session: it runs.
+SELECT 1
+
+-- session_lives --
+-- Whether a session is there still, by its process id and start: the fence of a worker.
+SELECT 1 FROM pg_stat_get_activity(%(pid)s) WHERE backend_start = %(started)s
+
+-- end_worker --
+-- End the session that holds a worker's lock, if there is one.
+SELECT pg_terminate_backend(pid) FROM pg_locks
+WHERE locktype = 'advisory' AND granted AND mode = 'ExclusiveLock'
+  AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+  AND ((classid::bigint << 32) | objid::bigint) = hashtextextended('sisu:worker:' || %(executor_id)s, 0)
+
+-- end_sessions --
+-- End every session of a worker, by the name they all carry; returns those that are not gone yet.
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE datname = current_database() AND application_name LIKE 'sisu-worker ' || %(name)s AND pid <> pg_backend_pid()
+
+-- lost --
+-- Runs that a Dagster run owns and that should be at work, whose segment no queue holds: nobody was asked for it,
+-- or it was executed (`is_executed`) and the run did not end.
+SELECT r.workflow_id, r.segment, w.workflow_uuid IS NOT NULL AS is_executed
+FROM app.runs r
+LEFT JOIN dbos.workflow_status w
+    ON w.workflow_uuid = r.workflow_id || CASE WHEN r.segment = 1 THEN '' ELSE '/' || r.segment END
+JOIN dagster.runs d ON d.run_id = r.dagster_run_id AND d.status IN ('NOT_STARTED', 'QUEUED', 'STARTING', 'STARTED')
+WHERE r.status IN ('queued', 'running', 'repairing') AND r.updated_at < clock_timestamp() - interval '5 seconds'
+  AND (w.workflow_uuid IS NULL OR (w.status NOT IN ('ENQUEUED', 'PENDING', 'DELAYED')
+       AND w.updated_at < (extract(epoch FROM clock_timestamp()) - 5) * 1000))
+ORDER BY r.updated_at LIMIT 100
+
+-- unlaunched --
+-- Runs that were asked for and that no Dagster run owns, though one was launched for them: its launcher died.
+SELECT r.workflow_id, r.segment, d.run_id AS dagster_run_id, false AS is_executed
+FROM app.runs r
+JOIN dagster.run_tags t ON t.key = 'dagster/partition' AND t.value = r.workflow_id
+JOIN dagster.runs d ON d.run_id = t.run_id AND d.status = 'STARTING'
+WHERE r.status IN ('queued', 'repairing') AND r.dagster_run_id IS NULL
+  AND r.requested_at < clock_timestamp() - interval '5 seconds'
+  AND d.update_timestamp < (clock_timestamp() AT TIME ZONE 'UTC') - interval '5 seconds'
+ORDER BY r.created_at LIMIT 100
 
 -- release_worker --
 -- Give a worker's lock back after looking whether it was free.
 SELECT pg_advisory_unlock(hashtextextended('sisu:worker:' || %(executor_id)s, 0))
 
 -- busy_executors --
--- Workers that hold queue workflows of ours, with how many.
-SELECT executor_id, count(*) AS workflows FROM dbos.workflow_status
-WHERE status = 'PENDING' AND queue_name IN ('intentQ', 'sbxQ') AND executor_id IS NOT NULL
-GROUP BY executor_id ORDER BY executor_id
+-- Workers that hold queue workflows of ours: the backend that holds each one's lock, and when it last spoke.
+SELECT w.executor_id, w.workflows, l.pid AS holder, a.state_change AS spoke_at
+FROM (
+    SELECT executor_id, count(*) AS workflows FROM dbos.workflow_status
+    WHERE status = 'PENDING' AND queue_name IN ('intentQ', 'sbxQ') AND executor_id IS NOT NULL
+    GROUP BY executor_id) AS w
+LEFT JOIN pg_locks l ON l.locktype = 'advisory' AND l.granted AND l.mode = 'ExclusiveLock'
+    AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    AND ((l.classid::bigint << 32) | l.objid::bigint) = hashtextextended('sisu:worker:' || w.executor_id, 0)
+LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+ORDER BY w.executor_id
 
 -- held_workflows --
 -- The queue workflows a worker holds.

@@ -65,6 +65,7 @@ CLOCKS = {
     "sisu_pipeline/cli/": "shows people how long something takes",
     "sisu_pipeline/labs/": "measures",
     "sisu_pipeline/queues.py": "keeps what DBOS read for a while",
+    "sisu_pipeline/recovery.py": "judges a worker's silence by the observer's own clock",
     "sisu_pipeline/stack.py": "supervises processes: grace periods and restarts",
     "sisu_pipeline/task_board.py": "looks at the rows again after a while",
     "sisu_pipeline/worker.py": "a worker process gets an id of its own, and supervises its children",

@@ -3,7 +3,8 @@
 import pytest
 from dagster._core.events import DagsterEventType
 
-from sisu_pipeline import fan_out, liveness
+from sisu_pipeline import fan_out
+from sisu_pipeline.recovery import Observer
 from sisu_pipeline.status import RunStatus
 from tests.integration.engine import trials
 from tests.integration.engine.conftest import Engine
@@ -16,7 +17,7 @@ def recovered(stage: Stage) -> list[str]:
     given: list[str] = []
 
     def any_given() -> bool:
-        given.extend(work.workflow_id for work in liveness.recover(stage.services.database))
+        given.extend(work.workflow_id for work in Observer(stage.services.database).recover())
         return bool(given)
 
     until(any_given, "nothing was given back")
@@ -31,7 +32,7 @@ def test_a_killed_sandbox_workers_task_is_adopted_by_another_and_executed_once(
     (key,) = stage.queue("sbxQ")
     with nursery.worker("sbxQ", DBOS__APPVERSION="v-kill") as first:
         until(lambda: stage.value("SELECT count(*) FROM app.mock_receipts") == 1)
-        assert liveness.recover(stage.services.database) == []
+        assert Observer(stage.services.database).recover() == []
         first.kill()
         assert recovered(stage) == [key]
     assert stage.queue("sbxQ") == {key: "ENQUEUED"}
@@ -85,7 +86,7 @@ def test_recovery_gives_work_back_once_however_often_and_wherever_it_looks(stage
         until(lambda: stage.value("SELECT count(*) FROM app.mock_receipts") == 1)
         worker.kill()
         assert len(recovered(stage)) == 1
-    assert liveness.recover(stage.services.database) == []
+    assert Observer(stage.services.database).recover() == []
 
 
 def test_a_worker_that_loses_its_session_stops_at_once(engine: Engine, stage: Stage, nursery: Nursery) -> None:

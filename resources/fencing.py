@@ -1,0 +1,119 @@
+"""Fencing: a worker that was given up gets no connection any more, so it commits nothing.
+
+A worker is alive as long as the session that announced it (`sisu_pipeline/liveness.py`). Recovery ends that
+session first, then every other one of the process, and only then gives its work away. So it is enough that
+every connection is checked when it is taken: one taken before is dead, one taken after is refused.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import psycopg
+from psycopg.pq import TransactionStatus
+from psycopg_pool import AsyncConnectionPool, ConnectionPool
+from sqlalchemy import Engine, event
+from sqlalchemy.exc import DBAPIError, InvalidatePoolError
+
+from sql import query
+
+
+@dataclass(frozen=True)
+class Fence:
+    """The session a process stands or falls with, and what it does when that session is gone."""
+
+    backend_pid: int
+    backend_start: datetime
+    application_name: str
+    lost: Callable[[], None]
+
+
+_fence: Fence | None = None
+_stop: Callable[[], None] | None = None
+
+
+def put_up(fence: Fence) -> None:
+    """From now on this process takes a connection only while the fence's session lives."""
+    global _fence
+    _fence = fence
+
+
+def stop_when_a_connection_breaks(stop: Callable[[], None]) -> None:
+    """Have this process end when a transaction of it loses its connection: what it held is resumed elsewhere.
+
+    Without that, whatever the transaction was for would be taken for failed.
+    """
+    global _stop
+    _stop = stop
+
+
+def connection_broke() -> None:
+    """A transaction of this process lost its connection."""
+    if _stop is not None:
+        _stop()
+
+
+def check(connection: psycopg.Connection[Any]) -> None:
+    """A pool's check of a connection that is being taken: it works, and this process may still use it."""
+    if _fence is None:
+        ConnectionPool.check_connection(connection)
+        return
+    if connection.info.transaction_status is not TransactionStatus.IDLE:
+        raise psycopg.OperationalError("a connection was given back in the middle of a transaction")
+    connection.autocommit = True
+    try:
+        lives = connection.execute(query("segments.session_lives"), _parameters(_fence)).fetchone()
+    finally:
+        connection.autocommit = False
+    if lives is None:
+        _fence.lost()
+
+
+async def check_async(connection: psycopg.AsyncConnection[Any]) -> None:
+    """The same for an asynchronous pool."""
+    if _fence is None:
+        await AsyncConnectionPool.check_connection(connection)
+        return
+    await connection.set_autocommit(True)
+    try:
+        cursor = await connection.execute(query("segments.session_lives"), _parameters(_fence))
+        lives = await cursor.fetchone()
+    finally:
+        await connection.set_autocommit(False)
+    if lives is None:
+        _fence.lost()
+
+
+def guard(engine: Engine) -> None:
+    """The same for an SQLAlchemy engine; its connections carry the process's name, so that they can be ended."""
+
+    @event.listens_for(engine, "connect")
+    def name(connection: Any, _record: object) -> None:
+        if _fence is not None:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT set_config('application_name', %s, false)", [_fence.application_name])
+            connection.commit()
+
+    @event.listens_for(engine, "checkout")
+    def checked(connection: Any, _record: object, _proxy: object) -> None:
+        try:
+            with connection.cursor() as cursor:
+                if _fence is None:
+                    cursor.execute("SELECT 1")
+                    lives = True
+                else:
+                    cursor.execute(query("segments.session_lives"), _parameters(_fence))
+                    lives = cursor.fetchone() is not None
+            connection.rollback()
+        except Exception as error:
+            if isinstance(error, DBAPIError) or engine.dialect.is_disconnect(error, connection, None):  # type: ignore[arg-type]
+                raise InvalidatePoolError from error
+            raise
+        if not lives:
+            assert _fence is not None
+            _fence.lost()
+
+
+def _parameters(fence: Fence) -> dict[str, object]:
+    return {"pid": fence.backend_pid, "started": fence.backend_start}

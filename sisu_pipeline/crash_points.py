@@ -1,0 +1,96 @@
+"""Named places where a process can be made to die (SIGKILL to itself), for tests and labs only.
+
+`SISU_CRASH_AT` holds names (`ExecuteST.commit.after`, comma-separated: the process dies whenever it gets to
+one), or an absolute folder: then it dies at each point whose file lies there, and takes the file away first,
+so that it dies there once. A file that says `SIGSTOP` freezes the process instead. In a process that is not
+armed a point is one check of a flag.
+"""
+
+import os
+import signal
+from pathlib import Path
+
+from sisu_pipeline.settings import settings
+
+POINTS = (
+    # API: a request's transaction, before and after its commit.
+    "api.commit.before",
+    "api.commit.after",
+    # Sensors.
+    "intent_sensor.request.before",
+    "intent_sensor.request.after",
+    "approval_sensor.enqueue.before",
+    "approval_sensor.enqueue.after",
+    # Launcher.
+    "launcher.claim.before",
+    "launcher.claim.after",
+    "launcher.enqueue.after",
+    # Worker: a segment's lock, its entry, its end (before the queue is told).
+    "segment.lock.before",
+    "segment.lock.after",
+    "segment.enter.after",
+    "segment.end.before",
+    "events.flush.before",
+    "events.flush.after",
+    # Steps: the work is done, the row is written, the row is committed; by step.
+    *(
+        f"{step}.{point}"
+        for step in ("CompileST", "ApplyPatchST", "DecideST", "ExecuteST")
+        for point in ("work.after", "commit.before", "commit.after")
+    ),
+    # Patches: remembered in a row, written to the file, marked in the row; taken back.
+    "patch.remember.after",
+    "patch.write.after",
+    "patch.mark.after",
+    "patch.restore.after",
+    "patch.rolled_back.after",
+    # Gate: the transaction that suspends, the one that decides.
+    "gate.suspend.before",
+    "gate.suspend.after",
+    "gate.decide.before",
+    # Fan-out and tasks.
+    "fan_out.enqueue.before",
+    "fan_out.enqueue.after",
+    "task.run.before",
+    "task.run.after",
+    "task.try.after",
+    "task.commit.before",
+    "task.commit.after",
+    # The end of a run.
+    "run.succeed.before",
+    "run.succeed.after",
+    "run.fail.before",
+    "run.fail.after",
+    # A canceled run, tied up.
+    "closing.roll_back.before",
+    "closing.roll_back.after",
+    "closing.mark.before",
+    "closing.close.after",
+    # Recovery itself.
+    "recovery.give_back.before",
+    "recovery.give_back.after",
+)
+
+
+def crash_point(name: str) -> None:
+    """Die here when armed for this point."""
+    armed = settings().sisu_crash_at
+    if armed is not None:
+        _strike(armed, name)
+
+
+def _strike(armed: str, name: str) -> None:
+    if name not in POINTS:
+        raise LookupError(f"{name} is no crash point: name it in POINTS")
+    number = signal.SIGKILL
+    if armed.startswith("/"):
+        order = Path(armed) / name
+        try:
+            text = order.read_text().strip()
+            order.unlink()
+        except FileNotFoundError:
+            return
+        number = signal.Signals[text] if text else number
+    elif name not in armed.split(","):
+        return
+    os.kill(os.getpid(), number)
