@@ -3,6 +3,7 @@
 PYTHON ?= python3
 UV ?= uv
 ARGS ?=
+JOBS ?= 2
 
 BIN := .venv/bin
 INSTALLED := .venv/installed
@@ -21,8 +22,8 @@ help: ## list the targets
 demo: $(INSTALLED) ## run two intents through the whole system and print the evidence
 	$(BIN)/sisu demo
 
-test: $(INSTALLED_DEV) ## every test (ARGS='-k name' for some)
-	$(BIN)/python -m pytest $(ARGS)
+test: $(INSTALLED_DEV) ## every test, in JOBS processes (ARGS='-k name' for some)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 check: $(INSTALLED_DEV) ## formatting, lint, types
 	$(BIN)/ruff format --check .

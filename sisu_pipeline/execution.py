@@ -5,7 +5,7 @@ takes the patches back and ends the run before it is raised again.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 
 import psycopg
@@ -22,7 +22,7 @@ from sisu_pipeline.identity import run_id
 from sisu_pipeline.services import Services
 from sisu_pipeline.status import RunStatus
 from sisu_pipeline.steps import apply_patch, compile, decide, execute, gate_terms
-from sisu_pipeline.steps.execute import Task, TaskDefaults, Template
+from sisu_pipeline.steps.execute import Task, TaskDefaults, TaskResult, Template
 from sisu_pipeline.steps.result import StepResult
 from sisu_pipeline.store import answers, artifacts, gates, intents, plans, runs, steps, tasks
 from sisu_pipeline.store.plans import Version
@@ -186,21 +186,23 @@ def collect(services: Services, workflow_id: str) -> StepResult:
     """ExecuteST's end: every task has its row; merge them."""
 
     def work(run: Run, intent: Intent) -> StepResult:
-        with services.database.connect() as connection:
-            results = tasks.results(connection, run.id)
-        lost = next((result for result in results if result.err_code.is_retryable), None)
-        if lost is not None:
-            # The infrastructure gave up on a task: there is no result to keep as the step's (reference J18).
-            raise SandboxExecutionFailed(
-                f"Step executeTask has exceeded its maximum of {execute.MAX_ATTEMPTS} retries: "
-                f"task {lost.key} [{lost.err_code}] {lost.stderr}"
-            )
+        with services.database.connect() as connection, closing(tasks.results(connection, run.id)) as results:
+            merged = execute.merge(map(_kept, results))
         _hold_wall_clock(services, run)
-        merged = execute.merge(results)
         _hold_usage(services, run)
         return merged
 
     return _step(services, workflow_id, StepId.EXECUTE, work)
+
+
+def _kept(result: TaskResult) -> TaskResult:
+    """The result, unless the infrastructure gave up on its task: that is none to keep (reference J18)."""
+    if result.err_code.is_retryable:
+        raise SandboxExecutionFailed(
+            f"Step executeTask has exceeded its maximum of {execute.MAX_ATTEMPTS} retries: "
+            f"task {result.key} [{result.err_code}] {result.stderr}"
+        )
+    return result
 
 
 def _hold_wall_clock(services: Services, run: Run) -> None:
@@ -312,7 +314,7 @@ def _step(
             return earlier
         result = work(run, intent)
         crash_point(f"{step}.work.after")
-        if step is not StepId.EXECUTE:  # which looks at the clock before it merges
+        if step is not StepId.EXECUTE:  # which holds its limits itself
             _hold_wall_clock(services, run)
         return replace(result, started_at=started_at)
 

@@ -1,6 +1,8 @@
 """What a person wants to read on each materialization in the Dagster UI."""
 
+import itertools
 from collections.abc import Mapping
+from contextlib import closing
 from typing import Any
 from urllib.parse import quote
 
@@ -64,7 +66,9 @@ def of_tasks(services: Services, workflow_id: str) -> Metadata:
     """The execution's table of tasks."""
     with services.database.connect() as connection:
         run = runs.get(connection, workflow_id)
-        results = tasks.results(connection, run.id)
+        failed, wall_ms = tasks.durations(connection, run.id)
+        with closing(tasks.results(connection, run.id)) as kept:
+            results = list(itertools.islice(kept, MAX_ROWS))
     records = [
         dg.TableRecord(
             {
@@ -77,13 +81,12 @@ def of_tasks(services: Services, workflow_id: str) -> Metadata:
                 "artifacts": artifact_url(services, result.artifact_index_ref),
             }
         )
-        for result in results[:MAX_ROWS]
+        for result in results
     ]
-    failed = sum(result.err_code != "NONE" for result in results)
     table = {"task_table": dg.MetadataValue.table(records)} if records else {}
-    plot = timing_plot.markdown([result.metrics["wallMs"] for result in results])
+    plot = timing_plot.markdown(wall_ms)
     durations = {"task_durations": dg.MetadataValue.md(plot)} if plot else {}
-    return {"tasks": len(results), "tasks_failed": failed, **durations, **table}
+    return {"tasks": len(wall_ms), "tasks_failed": failed, **durations, **table}
 
 
 def _plan(plan: Mapping[str, Any]) -> Metadata:

@@ -21,18 +21,21 @@ class Board:
         self.waiters = 0
         self._database = database
         self._workflow_id = workflow_id
-        self._finished: set[int] = set()
+        self._finished: list[range] = []
         self._next_look = 0.0
         self._lock = threading.Lock()
 
     def wait(self, positions: range) -> None:
         """Return when every position has its result. Raises RunEnded when the run ends first."""
-        while not self._finished.issuperset(positions):
+        while not self._has(positions):
             with self._lock:
                 self._look(positions)
 
+    def _has(self, positions: range) -> bool:
+        return any(known.start <= positions.start and positions.stop <= known.stop for known in self._finished)
+
     def _look(self, positions: range) -> None:
-        if self._finished.issuperset(positions):
+        if self._has(positions):
             return
         pause = self._next_look - time.monotonic()
         if pause > 0:
@@ -40,8 +43,8 @@ class Board:
         started = time.monotonic()
         with self._database.connect() as connection:
             run = runs.get(connection, self._workflow_id)
-            self._finished |= tasks.finished_positions(connection, run.id)
-        if run.status.is_terminal and not self._finished.issuperset(positions):
+            self._finished = tasks.finished_positions(connection, run.id)
+        if run.status.is_terminal and not self._has(positions):
             raise RunEnded(f"run {run.id} is {run.status}; its tasks are not waited for")
         took = time.monotonic() - started
         self._next_look = started + max(_SHORTEST_PAUSE_S, took * _SHARE)

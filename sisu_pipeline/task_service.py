@@ -103,7 +103,7 @@ async def run_here(workflow_id: str, wanted: Sequence[Task]) -> None:
     """Run tasks in this process until each has its result (portable profile)."""
     with services().database.connect() as connection:
         run = runs.get(connection, workflow_id)
-        finished = tasks.finished_positions(connection, run.id)
+        done = tasks.finished_positions(connection, run.id)
     async with open_task_service(settings()) as service:
         limit = asyncio.Semaphore(settings().sbx_queue_worker_concurrency)
 
@@ -111,7 +111,8 @@ async def run_here(workflow_id: str, wanted: Sequence[Task]) -> None:
             async with limit:
                 await service.run(run.id, task)
 
-        await asyncio.gather(*(one(task) for task in wanted if task.position not in finished))
+        open_tasks = [task for task in wanted if not any(task.position in places for places in done)]
+        await asyncio.gather(*map(one, open_tasks))
 
 
 def task_store() -> TaskStore:

@@ -27,6 +27,33 @@ hypothesis.settings.register_profile("sisu", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("sisu")
 
 
+# What shares something expensive (a stack, an engine) or something of the machine's (ports, user ids) stays in
+# one process when tests run in several. In this order, so that the longest do not begin last.
+_GROUPS = {
+    "tests/e2e/test_readme.py": "seed",
+    "tests/e2e/test_seed_": "seed",
+    "tests/chaos/": "chaos",
+    "tests/e2e/": "stack",
+    "tests/integration/engine/": "engine",
+    "tests/integration/sandbox/": "sandbox",
+    "tests/unit/sandbox/": "sandbox",
+}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Say which tests stay together (`pytest -n 2 --dist loadgroup`); every other file is a group of its own."""
+    order = list(dict.fromkeys(_GROUPS.values()))
+
+    def place(item: pytest.Item) -> tuple[int, str]:
+        path = item.path.relative_to(item.config.rootpath).as_posix()
+        group = next((group for prefix, group in _GROUPS.items() if path.startswith(prefix)), None)
+        item.add_marker(pytest.mark.xdist_group(group or path))
+        return (len(order), path) if group is None else (order.index(group), path)
+
+    items.sort(key=place)
+
+
 @pytest.fixture(scope="session")
 def database_settings() -> Iterator[Settings]:
     """Settings whose data folder is new and has a short path: a Unix socket's may have 107 bytes."""

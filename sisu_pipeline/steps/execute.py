@@ -131,29 +131,42 @@ def shards(count: int, most: int = MAX_SHARDS) -> tuple[range, ...]:
 
 
 def merge(results: Iterable[TaskResult]) -> StepResult:
-    """ExecuteST's output: the tasks' results as one (reference §C4 `mergeResults`).
+    """ExecuteST's output: the tasks' results, one or more, as one (reference §C4 `mergeResults`).
 
-    It leaves no artifact of its own: its tasks' artifacts are the step's.
+    It leaves no artifact of its own: its tasks' artifacts are the step's. Looks at each result once, so that
+    they need not all be in memory.
     """
-    tasks = list(results)
-    failed = next((task for task in tasks if task.err_code is not ErrorCode.NONE), None)
-    # A retry's attempts follow those of the tries before it, so that no two outputs share a number.
-    attempt = max(task.attempt + MAX_ATTEMPTS * task.retry for task in tasks)
+    failed: TaskResult | None = None
+    attempt = wall_ms = cpu_ms = mem_peak_mb = 0
+    stdout, stderr, indexes = [], [], []
+    files: list[dict[str, Any]] = []
+    lines: list[dict[str, Any]] = []
+    sandboxes: dict[str, None] = {}
+    for task in results:
+        if failed is None and task.err_code is not ErrorCode.NONE:
+            failed = task
+        # A retry's attempts follow those of the tries before it, so that no two outputs share a number.
+        attempt = max(attempt, task.attempt + MAX_ATTEMPTS * task.retry)
+        wall_ms = max(wall_ms, task.metrics["wallMs"])
+        cpu_ms += task.metrics["cpuMs"]
+        mem_peak_mb = max(mem_peak_mb, task.metrics["memPeakMB"])
+        stdout.append(task.stdout)
+        stderr.append(task.stderr)
+        indexes.append(task.artifact_index_ref)
+        files += task.files_out
+        lines.append(_task_line(task))
+        sandboxes[task.sandbox_ref] = None
     output = {
         "exit": failed.exit if failed else 0,
-        "stdout": SEPARATOR.join(task.stdout for task in tasks),
-        "stderr": SEPARATOR.join(task.stderr for task in tasks),
-        "filesOut": [file for task in tasks for file in task.files_out],
-        "metrics": {
-            "wallMs": max(task.metrics["wallMs"] for task in tasks),
-            "cpuMs": sum(task.metrics["cpuMs"] for task in tasks),
-            "memPeakMB": max(task.metrics["memPeakMB"] for task in tasks),
-        },
-        "sandboxRef": ",".join(dict.fromkeys(task.sandbox_ref for task in tasks)),
+        "stdout": SEPARATOR.join(stdout),
+        "stderr": SEPARATOR.join(stderr),
+        "filesOut": files,
+        "metrics": {"wallMs": wall_ms, "cpuMs": cpu_ms, "memPeakMB": mem_peak_mb},
+        "sandboxRef": ",".join(sandboxes),
         "errCode": str(failed.err_code if failed else ErrorCode.NONE),
         "taskKey": "aggregated",
-        "artifactIndexRef": ",".join(task.artifact_index_ref for task in tasks),
-        "raw": {"attempt": attempt, "tasks": [_task_line(task) for task in tasks]},
+        "artifactIndexRef": ",".join(indexes),
+        "raw": {"attempt": attempt, "tasks": lines},
     }
     return StepResult(StepId.EXECUTE, output, attempt=attempt)
 

@@ -1,6 +1,6 @@
 """Task results: one final row per task, one row per try, all artifacts, many tasks in one transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 from psycopg.types.json import Jsonb
@@ -17,6 +17,8 @@ from sisu_pipeline.store.artifacts import BlobStore
 from sisu_pipeline.store.errors import DeterminismBreach
 from sisu_pipeline.store.runs import Run
 from sql import query
+
+_READ_AT_ONCE = 250
 
 
 @dataclass(frozen=True)
@@ -114,10 +116,11 @@ def tries_of(connection: Connection, asked: Sequence[tuple[str, str]]) -> dict[s
     return {row["task_key"]: row["tries"] for row in connection.execute(query("tasks.tries_of"), parameters)}
 
 
-def finished_positions(connection: Connection, run_id: str) -> set[int]:
-    """The places of the run's fan-out that have their final result."""
-    rows = connection.execute(query("tasks.finished_positions"), {"run_id": run_id})
-    return {row["position"] for row in rows}
+def finished_positions(connection: Connection, run_id: str) -> list[range]:
+    """The places of the run's fan-out that have their final result, as ascending ranges."""
+    row = connection.execute(query("tasks.finished_positions"), {"run_id": run_id}).fetchone()
+    assert row is not None
+    return [range(place.lower, place.upper) for place in row["positions"]]
 
 
 def failures_before(connection: Connection, run_id: str, retry: int) -> dict[int, int]:
@@ -126,25 +129,31 @@ def failures_before(connection: Connection, run_id: str, retry: int) -> dict[int
     return {row["position"]: row["failures"] for row in rows}
 
 
-def results(connection: Connection, run_id: str) -> list[TaskResult]:
-    """The run's task results in fan-out order."""
-    return [
-        TaskResult(
-            key=row["task_key"],
-            attempt=row["attempt"],
-            err_code=ErrorCode(row["err_code"]),
-            exit=row["response"]["exit"],
-            stdout=row["response"]["stdout"],
-            stderr=row["response"]["stderr"],
-            metrics=row["metrics"],
-            sandbox_ref=row["response"]["sandboxRef"],
-            artifact_index_ref=index_uri(run_id, row["task_key"]),
-            files_out=tuple(row["response"]["filesOut"]),
-            command=row["command"],
-            retry=row["retry"],
-        )
-        for row in connection.execute(query("tasks.results"), {"run_id": run_id})
-    ]
+def results(connection: Connection, run_id: str) -> Generator[TaskResult, None, None]:
+    """The run's task results in fan-out order, read a few hundred at a time; close it inside the transaction."""
+    with connection.cursor("task_results") as cursor:
+        cursor.itersize = _READ_AT_ONCE
+        for row in cursor.execute(query("tasks.results"), {"run_id": run_id}):
+            yield TaskResult(
+                key=row["task_key"],
+                attempt=row["attempt"],
+                err_code=ErrorCode(row["err_code"]),
+                exit=row["response"]["exit"],
+                stdout=row["response"]["stdout"],
+                stderr=row["response"]["stderr"],
+                metrics=row["metrics"],
+                sandbox_ref=row["response"]["sandboxRef"],
+                artifact_index_ref=index_uri(run_id, row["task_key"]),
+                files_out=tuple(row["response"]["filesOut"]),
+                command=row["command"],
+                retry=row["retry"],
+            )
+
+
+def durations(connection: Connection, run_id: str) -> tuple[int, list[int]]:
+    """How many of the run's tasks failed, and how long each took (ms) in fan-out order."""
+    rows = connection.execute(query("tasks.durations"), {"run_id": run_id}).fetchall()
+    return sum(row["err_code"] != ErrorCode.NONE for row in rows), [row["wall_ms"] for row in rows]
 
 
 def _compare(connection: Connection, replayed: Outcome) -> None:

@@ -32,10 +32,16 @@ FROM app.sbx_current WHERE run_id = %(run_id)s ORDER BY position
 SELECT template_key, template_id FROM app.sbx_templates
 WHERE recipe_id = %(recipe_id)s AND recipe_version = %(recipe_version)s AND deps_hash = %(deps_hash)s
 
+-- durations --
+-- How a run's tasks ended and how long each took (ms), in fan-out order.
+SELECT err_code, (metrics->>'wallMs')::int AS wall_ms
+FROM app.sbx_current WHERE run_id = %(run_id)s ORDER BY position
+
 -- finished_positions --
--- Which places of a run's fan-out have their final result: what every waiting shard needs, in one query.
--- A failure of an earlier retry is no longer one: its place is asked again.
-SELECT s.position FROM app.sbx_runs s JOIN app.runs r ON r.id = s.run_id
+-- Which places of a run's fan-out have their final result, as ranges: what every waiting shard needs, in one
+-- query. A failure of an earlier retry is no longer one: its place is asked again.
+SELECT coalesce(range_agg(int4range(s.position, s.position + 1)), '{}') AS positions
+FROM app.sbx_runs s JOIN app.runs r ON r.id = s.run_id
 WHERE s.run_id = %(run_id)s AND s.step_id = 'ExecuteST' AND (s.err_code = 'NONE' OR s.retry = r.retry_count)
 
 -- failures_before --

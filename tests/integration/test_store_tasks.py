@@ -51,10 +51,10 @@ def test_results_come_back_in_fan_out_order(services: Services) -> None:
     all_tasks = planned(services, run, "c", "a", "b")
     with services.database.connect() as connection:
         tasks.keep_outcomes(connection, [an_outcome(run, task) for task in reversed(all_tasks)], services.blobs)
-        results = tasks.results(connection, run.id)
+        results = list(tasks.results(connection, run.id))
         assert [result.stdout for result in results] == ["OK pytest c\n", "OK pytest a\n", "OK pytest b\n"]
         assert [result.key for result in results] == [task.key for task in all_tasks]
-        assert tasks.finished_positions(connection, run.id) == {0, 1, 2}
+        assert tasks.finished_positions(connection, run.id) == [range(3)]
 
 
 def test_keeping_the_same_outcomes_twice_changes_nothing(services: Services) -> None:
@@ -77,7 +77,7 @@ def test_a_second_answer_with_other_timings_leaves_the_first(services: Services)
         tasks.keep_outcomes(connection, [an_outcome(run, first, wall_ms=1)], services.blobs)
         batch = [an_outcome(run, second), an_outcome(run, first, attempt=2, wall_ms=99)]
         tasks.keep_outcomes(connection, batch, services.blobs)
-        results = tasks.results(connection, run.id)
+        results = list(tasks.results(connection, run.id))
     assert [(result.attempt, result.metrics["wallMs"]) for result in results] == [(1, 1), (1, 1)]
 
 
@@ -103,7 +103,7 @@ def test_another_request_under_the_same_key_is_a_breach_and_nothing_of_the_batch
     with pytest.raises(DeterminismBreach, match=first.key), services.database.connect() as connection:
         tasks.keep_outcomes(connection, [an_outcome(run, second), an_outcome(run, forged)], services.blobs)
     with services.database.connect() as connection:
-        assert tasks.finished_positions(connection, run.id) == {0}
+        assert tasks.finished_positions(connection, run.id) == [range(1)]
 
 
 def test_every_try_is_on_record(services: Services) -> None:
