@@ -22,7 +22,7 @@ from sisu_pipeline.identity import run_id
 from sisu_pipeline.services import Services
 from sisu_pipeline.status import RunStatus
 from sisu_pipeline.steps import apply_patch, compile, decide, execute, gate_terms
-from sisu_pipeline.steps.execute import Task, TaskDefaults, TaskResult, Template
+from sisu_pipeline.steps.execute import FanOut, TaskDefaults, TaskResult, Template
 from sisu_pipeline.steps.result import StepResult
 from sisu_pipeline.store import answers, artifacts, gates, intents, plans, runs, steps, tasks
 from sisu_pipeline.store.plans import Version
@@ -141,7 +141,7 @@ def _with_terms(services: Services, intent: Intent, result: StepResult) -> StepR
     return replace(result, gate=gate_terms.with_terms(result.gate, intent.constraints, services.gate_ttl_s))
 
 
-def plan_tasks(services: Services, workflow_id: str, retry: int | None = None) -> tuple[Task, ...]:
+def plan_tasks(services: Services, workflow_id: str, retry: int | None = None) -> FanOut:
     """The tasks of ExecuteST, the same on every call: from the stored decision, plan and intent.
 
     `retry` is the retry that asks for them, the run's current one when it is not given.
@@ -158,7 +158,7 @@ def plan_tasks(services: Services, workflow_id: str, retry: int | None = None) -
 
 def tasks_of(
     services: Services, run: Run, intent: Intent, template: Template, failures: Mapping[int, int]
-) -> tuple[Task, ...]:
+) -> FanOut:
     """The tasks of a run whose decision is stored. Raises BudgetExceeded over `maxFanout`."""
     plan = _plan(services, run).read()
     decision = _output(services, run, StepId.DECIDE)

@@ -1,9 +1,9 @@
 """ExecuteST: a decision becomes tasks, and their results become one (reference §C4, §C5). Pure."""
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
 from sisu_pipeline.canonical import sha256_json
 from sisu_pipeline.contracts.sandbox import ErrorCode, FileIn, Limits, SandboxRequest
@@ -79,6 +79,67 @@ def cold_template(recipe_id: str, recipe_version: int, recipe_hash: str) -> Temp
     return Template(f"{recipe_id}:{recipe_version}:{recipe_hash}", recipe_hash)
 
 
+@dataclass(frozen=True)
+class FanOut(Sequence[Task]):
+    """The tasks of a run in their order, each built when asked for: ten thousand weigh what their names do."""
+
+    intent_id: str
+    run_id: str
+    command: str
+    tests: tuple[str | None, ...]
+    template: Template
+    defaults: TaskDefaults
+    files_in: tuple[FileIn, ...]
+    files_hash: str | None
+    failures: Mapping[int, int]
+
+    def __len__(self) -> int:
+        return len(self.tests)
+
+    @overload
+    def __getitem__(self, place: int) -> Task: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> tuple[Task, ...]: ...
+
+    def __getitem__(self, place: int | slice) -> Task | tuple[Task, ...]:
+        if isinstance(place, slice):
+            return tuple(self._task(position) for position in range(*place.indices(len(self))))
+        return self._task(range(len(self))[place])
+
+    def _task(self, position: int) -> Task:
+        test = self.tests[position]
+        request = SandboxRequest(
+            env_ref=FALLBACK_ENVIRONMENT,
+            cmd=self.command if test is None else f"{self.command} {test}",
+            files_in=self.files_in,
+            timeout_ms=self.defaults.timeout_ms,
+            limits=Limits(),
+            net=self.defaults.net,
+            task_key=task_key(self.intent_id, self.run_id, self._normalized(position)),
+            template_id=self.template.template_id,
+            template_key=self.template.key,
+            deps_hash=self.template.deps_hash,
+        )
+        return Task(position, request)
+
+    def _normalized(self, position: int) -> dict[str, Any]:
+        """What identifies a task beside its run: everything that changes what is executed."""
+        request: dict[str, Any] = {
+            "cmd": self.command,
+            "templateKey": self.template.key,
+            "templateRef": self.template.reference,
+        }
+        test, failures = self.tests[position], self.failures.get(position, 0)
+        if test is not None:
+            request["test"] = test
+        if self.files_hash is not None:
+            request["filesHash"] = self.files_hash
+        if failures:
+            request["retry"] = failures
+        return request
+
+
 def build_tasks(
     intent_id: str,
     run_id: str,
@@ -87,7 +148,7 @@ def build_tasks(
     defaults: TaskDefaults,
     files: Mapping[str, str],
     failures: Mapping[int, int] | None = None,
-) -> tuple[Task, ...]:
+) -> FanOut:
     """One task per test, or one for the command alone; repeated tests are one task (quirk N9 fixed).
 
     `files` are the workspace's files, path to text, and go to every sandbox. `failures` says how often the task
@@ -96,30 +157,16 @@ def build_tasks(
     """
     if not build.test_command:
         raise MissingTestCommand("the decision has no test_command")
-    files_in = tuple(FileIn(path=path, inline=files[path]) for path in sorted(files))
-    files_hash = sha256_json(dict(files)) if files else None
-    tests: list[str | None] = list(dict.fromkeys(build.tests)) or [None]
-    return tuple(
-        Task(
-            position,
-            SandboxRequest(
-                env_ref=FALLBACK_ENVIRONMENT,
-                cmd=build.test_command if test is None else f"{build.test_command} {test}",
-                files_in=files_in,
-                timeout_ms=defaults.timeout_ms,
-                limits=Limits(),
-                net=defaults.net,
-                task_key=task_key(
-                    intent_id,
-                    run_id,
-                    _normalized(build, test, template, files_hash, (failures or {}).get(position, 0)),
-                ),
-                template_id=template.template_id,
-                template_key=template.key,
-                deps_hash=template.deps_hash,
-            ),
-        )
-        for position, test in enumerate(tests)
+    return FanOut(
+        intent_id,
+        run_id,
+        build.test_command,
+        tuple(dict.fromkeys(build.tests)) or (None,),
+        template,
+        defaults,
+        tuple(FileIn(path=path, inline=files[path]) for path in sorted(files)),
+        sha256_json(dict(files)) if files else None,
+        failures or {},
     )
 
 
@@ -169,24 +216,6 @@ def merge(results: Iterable[TaskResult]) -> StepResult:
         "raw": {"attempt": attempt, "tasks": lines},
     }
     return StepResult(StepId.EXECUTE, output, attempt=attempt)
-
-
-def _normalized(
-    build: Build, test: str | None, template: Template, files_hash: str | None, failures: int
-) -> dict[str, Any]:
-    """What identifies a task beside its run: everything that changes what is executed."""
-    request: dict[str, Any] = {
-        "cmd": build.test_command,
-        "templateKey": template.key,
-        "templateRef": template.reference,
-    }
-    if test is not None:
-        request["test"] = test
-    if files_hash is not None:
-        request["filesHash"] = files_hash
-    if failures:
-        request["retry"] = failures
-    return request
 
 
 def _task_line(task: TaskResult) -> dict[str, Any]:
