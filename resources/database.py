@@ -141,6 +141,14 @@ def is_running(settings: Settings) -> bool:
     return embedded_folder(settings).exists() and _running_socket(_embedded(settings)) is not None
 
 
+def server_pid(settings: Settings) -> int | None:
+    """The process id of the embedded server; None when it is not running."""
+    if not is_running(settings):
+        return None
+    info = PostmasterInfo.read_from_pgdata(embedded_folder(settings))
+    return None if info is None else int(info.pid)
+
+
 def up(settings: Settings) -> Database:
     """Start the embedded server when it is not running, create the database, apply the migrations."""
     if settings.database_url is None:

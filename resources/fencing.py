@@ -14,6 +14,7 @@ import psycopg
 from psycopg.pq import TransactionStatus
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 from sqlalchemy import Engine, event
+from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DBAPIError, InvalidatePoolError
 
 from sql import query
@@ -87,6 +88,7 @@ async def check_async(connection: psycopg.AsyncConnection[Any]) -> None:
 
 def guard(engine: Engine) -> None:
     """The same for an SQLAlchemy engine; its connections carry the process's name, so that they can be ended."""
+    engine.pool._pre_ping = False  # the check below is one
 
     @event.listens_for(engine, "connect")
     def name(connection: Any, _record: object) -> None:
@@ -113,6 +115,18 @@ def guard(engine: Engine) -> None:
         if not lives:
             assert _fence is not None
             _fence.lost()
+
+
+def watch(engine: Engine) -> None:
+    """Have a statement of this engine that loses its connection end the process, as a transaction's does.
+
+    For Dagster's own storage: what it reads around a step would else fail the step, and with it the run.
+    """
+
+    @event.listens_for(engine, "handle_error")
+    def lost(context: ExceptionContext) -> None:
+        if context.is_disconnect:
+            connection_broke()
 
 
 def _parameters(fence: Fence) -> dict[str, object]:

@@ -23,14 +23,18 @@ def recovery_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     observer = recovery.Observer(services().database)
     recovered: list[recovery.Recovered] = []
     resumed: list[str] = []
+    ended: list[str] = []
     while time.monotonic() < deadline:
         recovered += observer.recover()
         if settings().sisu_profile == "warm":
             resumed += recovery.resume_lost(services())
+            ended += recovery.end_orphans(services())
         time.sleep(recovery.LOOK_EVERY_SECONDS)
     for work in recovered:
         context.log.info(f"{work.queue_name}: {work.workflow_id} given back; its worker {work.executor_id} is gone")
     for workflow_id in resumed:
         context.log.info(f"intentQ: {workflow_id} asked for again; its segment was lost")
-    done = len(recovered) + len(resumed)
+    for workflow_id in ended:
+        context.log.info(f"{workflow_id} ended: its Dagster run had failed")
+    done = len(recovered) + len(resumed) + len(ended)
     return dg.SkipReason(f"{done} workflow(s) recovered." if done else "Every worker is alive.")

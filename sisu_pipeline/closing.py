@@ -35,7 +35,8 @@ def close_canceled(services: Services, end_dagster_run: Callable[[str, str], Non
 def _close(services: Services, row: Row, end_dagster_run: Callable[[str, str], None]) -> Closed | None:
     with services.database.connect(autocommit=True) as session:
         answer = session.execute(query("segments.try_lock"), {"workflow_id": row["workflow_id"]}).fetchone()
-        if answer is None or not answer["held"]:
+        # A segment whose session was cut off has lost its lock and works on until it sees that the run has ended.
+        if answer is None or not answer["held"] or _is_executing(services, row["workflow_id"]):
             return None
         workspace = patching.workspace_of(services.workspaces, row["id"])
         crash_point("closing.roll_back.before")
@@ -47,6 +48,13 @@ def _close(services: Services, row: Row, end_dagster_run: Callable[[str, str], N
         crash_point("closing.mark.before")
         session.execute(query("runs.mark_closed"), {"id": row["id"]})
     return Closed(row["id"], patches, tasks)
+
+
+def _is_executing(services: Services, workflow_id: str) -> bool:
+    if not services.queues_tasks:
+        return False
+    with services.database.connect() as connection:
+        return bool(connection.execute(query("segments.executing"), {"workflow_id": workflow_id}).fetchone())
 
 
 def _drop_tasks(services: Services, workflow_id: str) -> int:

@@ -72,19 +72,32 @@ def decide(
 
     Raises NotFound, or DecisionConflict (another decision, another plan, a run that has ended).
     """
-    identifier = run_identifier(identifier)
-    if isinstance(request, PlanApprovalRequest):
-        wanted, decided_by, notes = Decision.APPROVED, request.approved_by, request.notes
-    else:
-        wanted, decided_by, notes = Decision.REJECTED, request.rejected_by, request.reason
     return gates.decide(
         connection,
-        identifier,
-        wanted,
-        decider or decided_by,
-        notes,
+        run_identifier(identifier),
+        *_word(request, decider),
         request.plan_sha256,
         edited=request.plan if isinstance(request, PlanApprovalRequest) else None,
+        dedupe_key=request.dedupe_key,
+    )
+
+
+def decide_plainly(
+    connection: Connection,
+    identifier: str,
+    request: PlanApprovalRequest | PlanRejectionRequest,
+    decider: str | None = None,
+) -> Decided | None:
+    """The same for the usual case, in one statement that needs no transaction; None, and nothing written,
+    in any other case: then ask `decide`. Raises NotFound.
+    """
+    if isinstance(request, PlanApprovalRequest) and request.plan is not None:
+        return None
+    return gates.decide_plainly(
+        connection,
+        run_identifier(identifier),
+        *_word(request, decider),
+        request.plan_sha256,
         dedupe_key=request.dedupe_key,
     )
 
@@ -131,6 +144,15 @@ def retry(connection: Connection, identifier: str, request: OperationRequest) ->
             f"the plan was rejected by {decided.decided_by}: submit an intent that differs instead"
         )
     return runs.move(connection, run, RunStatus.REPAIRING, next_action="NONE", next_segment=True)
+
+
+def _word(
+    request: PlanApprovalRequest | PlanRejectionRequest, decider: str | None
+) -> tuple[Decision, str, str | None]:
+    """Which decision, whose, and with which notes."""
+    if isinstance(request, PlanApprovalRequest):
+        return Decision.APPROVED, decider or request.approved_by, request.notes
+    return Decision.REJECTED, decider or request.rejected_by, request.reason
 
 
 def _check_gates(intent: Intent) -> None:

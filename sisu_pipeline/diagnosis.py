@@ -81,10 +81,16 @@ def diagnose(facts: Facts) -> Diagnosis:
         return _executing(facts)
     if facts.segment_status is None:
         return _unasked(facts)
+    if facts.dagster_status is None:
+        return Diagnosis(
+            f"Its Dagster run {run.dagster_run_id} is gone (deleted, or `sisu db sys-reset`), so nothing goes on with "
+            "it. Its rows stay; submit it again with something in its inputs that distinguishes it.",
+            f"sisu run cancel {run.id}",
+        )
     return Diagnosis(
         f"Its segment {run.segment} ended ({facts.segment_status}) but the run is still {run.status}; "
-        f"Dagster says {facts.dagster_status or 'nothing'}. Recovery asks for the segment again.",
-        "sisu doctor",
+        f"Dagster says {facts.dagster_status}. Recovery asks for its next segment within seconds.",
+        f"sisu run watch {run.id}",
     )
 
 

@@ -17,6 +17,11 @@ def run_id(workflow_id: str) -> str:
     return "run_" + sha256_json({"workflowId": workflow_id})[:32]
 
 
+def run_id_of(identifier: str) -> str:
+    """The run id of a run that is named by its run id or by its workflow id."""
+    return run_id(identifier) if identifier.startswith("ih_") else identifier
+
+
 def segment_workflow_id(workflow_id: str, segment: int) -> str:
     """The queue's workflow id of one segment: the first is the intent id itself (design §2)."""
     return workflow_id if segment == 1 else f"{workflow_id}/{segment}"

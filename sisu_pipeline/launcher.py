@@ -1,10 +1,12 @@
 """The run launcher: a Dagster run becomes a segment on `intentQ`; it never starts a process itself."""
 
+import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Self
 
 import dagster as dg
+import psycopg
 from dagster._core.launcher.base import (
     CheckRunHealthResult,
     LaunchRunContext,
@@ -14,17 +16,20 @@ from dagster._core.launcher.base import (
 )
 from dagster._core.storage.tags import PARTITION_NAME_TAG
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
+from sqlalchemy.exc import DBAPIError
 
 from sisu_pipeline import commands, segments
 from sisu_pipeline.contracts.operation import OperationRequest
 from sisu_pipeline.crash_points import crash_point
 from sisu_pipeline.services import services
-from sisu_pipeline.status import IllegalTransition
+from sisu_pipeline.status import IllegalTransition, RunStatus
 from sisu_pipeline.store import runs
 from sisu_pipeline.store.errors import NotFound
 from sisu_pipeline.store.runs import Run
 
 INTENT_JOB = "intent_workflow"
+PATIENCE_TRIES = 60
+PAUSE_SECONDS = 1.0
 
 
 class SegmentRunLauncher(RunLauncher[dg.DagsterInstance], ConfigurableClass):
@@ -50,8 +55,18 @@ class SegmentRunLauncher(RunLauncher[dg.DagsterInstance], ConfigurableClass):
         return cls(inst_data=inst_data, **config_value)
 
     def launch_run(self, context: LaunchRunContext) -> None:
-        """Enqueue the run's first segment. A second run for a living intent is reported cancelled."""
-        dagster_run = context.dagster_run
+        """Enqueue the run's first segment. A second run for a living intent is reported cancelled.
+
+        A database that is away is waited for: Dagster fails a run whose launch raises, and launches it no more.
+        """
+        for _ in range(PATIENCE_TRIES):
+            with suppress(psycopg.OperationalError, DBAPIError):
+                self._launch(context.dagster_run)
+                return
+            threading.Event().wait(PAUSE_SECONDS)
+        self._launch(context.dagster_run)
+
+    def _launch(self, dagster_run: dg.DagsterRun) -> None:
         workflow_id = dagster_run.tags.get(PARTITION_NAME_TAG)
         if workflow_id is None:
             self._enqueue(segments.of_job(dagster_run.run_id, services().app_version))
@@ -64,7 +79,9 @@ class SegmentRunLauncher(RunLauncher[dg.DagsterInstance], ConfigurableClass):
         elif run.status.is_terminal:
             # Nothing is left to do: the steps answer from their rows, under a workflow of its own.
             self._enqueue(segments.of_job(dagster_run.run_id, run.app_version))
-        else:
+        elif run.status is not RunStatus.WAITING_INPUT:
+            # One that waits was launched by recovery while this launch was slow. Its next segment is a decision's
+            # to ask for: asked for here it would be executed before, in vain, and never again.
             self._enqueue(segments.of_run(run))
 
     @property

@@ -12,6 +12,7 @@ from datetime import datetime
 from resources.database import Connection, Database, Row
 from sisu_pipeline import queues, segments
 from sisu_pipeline.crash_points import crash_point
+from sisu_pipeline.execution import end_run
 from sisu_pipeline.services import Services
 from sisu_pipeline.status import RunStatus
 from sisu_pipeline.store import runs
@@ -20,6 +21,7 @@ from sql import query
 SILENCE_SECONDS = 3.5
 LOOK_EVERY_SECONDS = 1.0
 _END_SECONDS = 2.0
+_AT_WORK = frozenset({RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.REPAIRING})
 
 
 @dataclass(frozen=True)
@@ -92,16 +94,39 @@ def resume_lost(services: Services) -> list[str]:
     for row in unlaunched:
         with services.database.connect() as connection:
             runs.claim(connection, row["workflow_id"], row["dagster_run_id"])
+    asked = []
     for row in [*lost, *unlaunched]:
-        segments.enqueue(services.database, segments.of_run(_next(services.database, row)))
-    return [row["workflow_id"] for row in [*lost, *unlaunched]]
+        run = _next(services.database, row)
+        if run is not None:
+            segments.enqueue(services.database, segments.of_run(run))
+            asked.append(row["workflow_id"])
+    return asked
 
 
-def _next(database: Database, row: Row) -> runs.Run:
-    """The run, counting on to its next segment when the current one has been executed."""
+def end_orphans(services: Services) -> list[str]:
+    """End every run whose Dagster run has failed beneath it, so that a person sees it and can retry; workflow ids.
+
+    What fails in a step ends the run itself; this is for failures around steps, and for a launch that never worked.
+    """
+    with services.database.connect() as connection:
+        orphans = connection.execute(query("segments.orphaned")).fetchall()
+    for row in orphans:
+        error = f"Dagster run {row['dagster_run_id']} failed outside of any step: its log says why"
+        end_run(services, row["id"], RunStatus.RETRIES_EXCEEDED, error)
+    return [row["workflow_id"] for row in orphans]
+
+
+def _next(database: Database, row: Row) -> runs.Run | None:
+    """The run, counting on to its next segment when the current one has been executed.
+
+    None when it went on since it was looked at: its next segment is a decision's to ask for. Asked for here it
+    would find the gate closed, and the decision, asking for the same segment, would find it executed.
+    """
     with database.connect() as connection:
         run = runs.lock(connection, row["workflow_id"])
-        if row["is_executed"] and run.segment == row["segment"] and run.status is RunStatus.RUNNING:
+        if run.segment != row["segment"] or run.status not in _AT_WORK:
+            return None
+        if row["is_executed"] and run.status is RunStatus.RUNNING:
             return runs.count_segment(connection, run)
         return run
 

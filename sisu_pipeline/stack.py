@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
+import psycopg
+
 from resources import database
 from resources.database import Database
 from sisu_pipeline.preparation import check_sandbox, prepare, stack_environment
@@ -80,9 +82,9 @@ class Stack:
         self._check_ports()
         self._check_home()
         check_sandbox(self.settings)
-        # A database that ran before (`sisu db up`) goes on running afterwards.
-        self._stops_database = self.settings.database_url is None and not database.is_running(self.settings)
+        self._stops_database = self._takes_database()
         self._database = prepare(self.settings)
+        self._note_database()
         self.report(f"{'database':<16}ready")
         for program in self.programs():
             if not self.stopping:
@@ -111,6 +113,7 @@ class Stack:
         self.running.clear()
         if self._stops_database and database.is_running(self.settings):
             database.down(self.settings)
+        self._database_note.unlink(missing_ok=True)
         self._database = None
         self._held.close()
 
@@ -201,15 +204,35 @@ class Stack:
             self._spawn(program)
 
     def _revive_database(self, now: float) -> None:
-        """The embedded server is one of ours: it is started again when it was killed."""
-        if not self._stops_database or now < self._next_start.get("database", 0):
+        """The embedded server is started again when it ended, whoever started it first."""
+        if self.settings.database_url is not None or now < self._next_start.get("database", 0):
             return
         self._next_start["database"] = now + _RESTART_PAUSE_S
         if not database.is_running(self.settings):
             self.restarts["database"] = self.restarts.get("database", 0) + 1
             self.report("database ended: started again")
-            with suppress(database.DatabaseError):
+            # What is left of a killed server may have to end first: tried again until it works.
+            with suppress(database.DatabaseError, psycopg.Error, subprocess.SubprocessError):
                 database.up(self.settings)
+                self._note_database()
+
+    @property
+    def _database_note(self) -> Path:
+        """Which server a stack started: the next one stops it, should this one be killed."""
+        return self.settings.home / "stack.database"
+
+    def _takes_database(self) -> bool:
+        """Whether to stop the server at the end: one that ran before (`sisu db up`) goes on running."""
+        if self.settings.database_url is not None:
+            return False
+        running = database.server_pid(self.settings)
+        with suppress(FileNotFoundError):
+            return running is None or self._database_note.read_text() == str(running)
+        return running is None
+
+    def _note_database(self) -> None:
+        if self._stops_database:
+            self._database_note.write_text(str(database.server_pid(self.settings)))
 
     def _log(self, name: str) -> Path:
         return self.settings.logs / f"{name}.log"

@@ -85,6 +85,7 @@ class PooledPostgresStorage(DagsterPostgresStorage):
             )
             # After a restart of Postgres a kept connection is dead: found out before it is used.
             fencing.guard(storage._engine)
+            fencing.watch(storage._engine)
 
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Any) -> Self:

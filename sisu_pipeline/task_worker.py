@@ -16,13 +16,14 @@ from sisu_pipeline.identity import run_id
 from sisu_pipeline.services import services
 from sisu_pipeline.settings import Settings
 from sisu_pipeline.status import RunStatus
-from sisu_pipeline.steps.execute import Task
+from sisu_pipeline.steps.execute import FanOut
 from sisu_pipeline.store import runs
 from sisu_pipeline.task_service import TaskService, open_task_service
 from sql import query
 
 _REMEMBERED_RUNS = 64
 _RECONNECT_SECONDS = 1.0
+_CLOSE_SECONDS = 2.0
 CANCELED = "CANCELED"
 
 
@@ -31,7 +32,7 @@ class _Plan:
     """A run's tasks as one retry of it asks for them."""
 
     run_id: str
-    tasks: tuple[Task, ...]
+    tasks: FanOut
 
 
 class TaskWorker:
@@ -45,6 +46,8 @@ class TaskWorker:
         self._plans: OrderedDict[tuple[str, int], asyncio.Future[_Plan]] = OrderedDict()
         self._active: defaultdict[str, set[asyncio.Task[SandboxResult]]] = defaultdict(set)
         self._canceled: set[str] = set()
+        self._closing = False
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def run(self, workflow_id: str, position: int, retry: int) -> str:
         """One task to its committed result; returns its error code for the queue's own record.
@@ -62,11 +65,28 @@ class TaskWorker:
                 await asyncio.to_thread(end_run, services(), run_id(workflow_id), RunStatus.RETRIES_EXCEEDED, error)
                 raise
 
+    def close(self) -> None:
+        """Give the sandbox provider back when nothing runs in it; for the main thread of a process about to end.
+
+        What still runs is left to recovery: killed here it would have a result, and not its own.
+        """
+        if self._loop is not None:
+            closed = asyncio.run_coroutine_threadsafe(self._close(), self._loop)
+            with suppress(TimeoutError):
+                closed.result(_CLOSE_SECONDS)
+
+    async def _close(self) -> None:
+        self._closing = True
+        if not self._active:
+            await self._open.aclose()
+
     async def _run(self, workflow_id: str, position: int, retry: int) -> str:
         plan = await self._plan(workflow_id, retry)
         service = await self._opened()
         if plan.run_id in self._canceled:
             return CANCELED
+        if self._closing:
+            await asyncio.Event().wait()  # too late: the process ends, and another one gets the task
         work = asyncio.create_task(service.run(plan.run_id, plan.tasks[position]))
         self._active[plan.run_id].add(work)
         try:
@@ -84,10 +104,8 @@ class TaskWorker:
         async with self._opening:
             if self._service is None:
                 self._service = await self._open.enter_async_context(open_task_service(self._configuration))
-                watch = threading.Thread(
-                    target=self._watch, args=(asyncio.get_running_loop(),), daemon=True, name="cancel-watch"
-                )
-                watch.start()
+                self._loop = asyncio.get_running_loop()
+                threading.Thread(target=self._watch, args=(self._loop,), daemon=True, name="cancel-watch").start()
             return self._service
 
     async def _plan(self, workflow_id: str, retry: int) -> _Plan:

@@ -11,15 +11,13 @@ from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request
-from fastapi.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sisu_pipeline.api.errors import Refusal, answer
 from sisu_pipeline.api.guard import is_foreign_host, is_foreign_page
+from sisu_pipeline.api.lookups import Lookups
 from sisu_pipeline.api.rooms import Rooms
 from sisu_pipeline.contracts.access import Role
-from sisu_pipeline.store import tokens
-from sisu_pipeline.store.tokens import Lookup
 
 COOKIE = "sisu_token"
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -44,7 +42,7 @@ class Access:
 
     def __init__(self, app: ASGIApp, rooms: Rooms, open_paths: Iterable[str]) -> None:
         self._app = app
-        self._rooms = rooms
+        self._lookups = Lookups(rooms.pool)
         self._open = tuple(open_paths)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -63,10 +61,10 @@ class Access:
     async def _admit(self, request: Request) -> Caller | None:
         if is_foreign_page(request):
             raise _foreign()
-        if _is_open(request.url.path, self._open):
+        if _is_open(request.scope["path"], self._open):
             return None
         header, cookie = _bearer(request), request.cookies.get(COOKIE)
-        found = await run_in_threadpool(self._look_up, cookie if header is None else header)
+        found = await self._lookups.of(cookie if header is None else header)
         if not found.required:
             if is_foreign_host(request):
                 raise _foreign()
@@ -76,10 +74,6 @@ class Access:
         if header is None and request.method not in _SAFE and "origin" not in request.headers:
             raise Refusal(403, "foreign_origin", "a page's request that changes something must say its origin")
         return Caller(found.owner, found.roles)
-
-    def _look_up(self, token: str | None) -> Lookup:
-        with self._rooms.pool.glance() as connection:
-            return tokens.look_up(connection, token)
 
 
 def needs(role: Role) -> Callable[[Endpoint], Endpoint]:
@@ -114,7 +108,7 @@ def unauthorized() -> Refusal:
     return refusal
 
 
-def _caller(request: Request) -> Caller:
+async def _caller(request: Request) -> Caller:
     caller: Caller = request.state.caller
     return caller
 

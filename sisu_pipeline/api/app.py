@@ -59,8 +59,9 @@ def create_app(services: Services, *, settings: Settings, heartbeat_s: float = H
     # Only what no route raises reaches these: no route, no method, a failure of the framework itself.
     app.add_exception_handler(HTTPException, _answer)
     app.add_exception_handler(Exception, _answer)
+    # Gates first: routes are tried in order, and a decision is what many people send at once.
     # Not `include_router`: it would wrap each Door and match paths by its own pattern.
-    for module in (pages, session, intents, gates, operations, events, output, runs, artifacts, ops):
+    for module in (gates, pages, session, intents, operations, events, output, runs, artifacts, ops):
         app.router.routes.extend(module.router.routes)
     _serve_docs(app)
     return app

@@ -10,7 +10,7 @@ from fastapi.responses import StreamingResponse
 
 from sisu_pipeline.api import views
 from sisu_pipeline.api.door import Door
-from sisu_pipeline.api.errors import documented
+from sisu_pipeline.api.errors import documented, is_unreachable
 from sisu_pipeline.api.events import EVENT_STREAM, HEARTBEAT
 from sisu_pipeline.api.openapi import event_schema
 from sisu_pipeline.api.query import PlainRequest
@@ -18,6 +18,7 @@ from sisu_pipeline.api.rooms import Rooms, RoomsOf
 from sisu_pipeline.contracts.base import Contract
 from sisu_pipeline.status import RunStatus
 from sisu_pipeline.store import output
+from sisu_pipeline.store.errors import NotFound
 from sisu_pipeline.store.output import Piece
 
 _HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
@@ -63,18 +64,31 @@ async def pieces(rooms: Rooms, run_id: str, seen: int) -> AsyncIterator[str]:
                 await changed.wait()
             silent = not changed.is_set()
             changed.clear()
-            status, fresh = await run_in_threadpool(_read, rooms, run_id, seen)
-            while fresh:
-                yield "".join(map(_event, fresh))
-                seen = fresh[-1].id
-                status, fresh = await run_in_threadpool(_read, rooms, run_id, seen)
-            if status.is_terminal:
+            try:
+                status, fresh = await _read(rooms, run_id, seen)
+                while fresh:
+                    yield "".join(map(_event, fresh))
+                    seen = fresh[-1].id
+                    status, fresh = await _read(rooms, run_id, seen)
+            except NotFound:
+                return  # the database was reset
+            if status is not None and status.is_terminal:
                 return
             if silent:
                 yield HEARTBEAT
 
 
-def _read(rooms: Rooms, run_id: str, seen: int) -> tuple[RunStatus, list[Piece]]:
+async def _read(rooms: Rooms, run_id: str, seen: int) -> tuple[RunStatus | None, list[Piece]]:
+    """The run's status and the next pieces; nothing is known while Postgres restarts, which the stream outlives."""
+    try:
+        return await run_in_threadpool(_read_once, rooms, run_id, seen)
+    except Exception as failure:
+        if not is_unreachable(failure):
+            raise
+        return None, []
+
+
+def _read_once(rooms: Rooms, run_id: str, seen: int) -> tuple[RunStatus, list[Piece]]:
     with rooms.pool.snapshot() as connection:
         return views.run_progress(connection, run_id).status, output.after(connection, run_id, seen)
 

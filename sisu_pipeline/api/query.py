@@ -39,12 +39,13 @@ def parse(request: Request, contract: type[Q]) -> Q:
         raise contract_refusal(contract, failure, "invalid_query") from None
 
 
-def no_query(request: Request) -> None:
+# Dependencies are coroutines: FastAPI sends each plain function through a thread of its own.
+async def no_query(request: Request) -> None:
     """For routes that take no query parameters."""
     parse(request, NoQuery)
 
 
-def runs_query(request: Request) -> RunsQuery:
+async def runs_query(request: Request) -> RunsQuery:
     """For the list of runs."""
     return parse(request, RunsQuery)
 

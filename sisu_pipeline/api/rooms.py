@@ -22,7 +22,7 @@ class Rooms:
     dagster_url: str
 
 
-def _rooms(request: Request) -> Rooms:
+async def _rooms(request: Request) -> Rooms:
     rooms: Rooms = request.app.state.rooms
     return rooms
 

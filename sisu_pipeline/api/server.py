@@ -1,5 +1,6 @@
 """The API process: `python -m sisu_pipeline.api.server`."""
 
+import gc
 import socket
 import sys
 
@@ -32,6 +33,8 @@ class Server(uvicorn.Server):
                 ws="none",
                 access_log=False,
                 server_header=False,
+                # Nothing here asks for the client's address or scheme: `Origin` and `Host` say what we need.
+                proxy_headers=False,
                 timeout_graceful_shutdown=_GRACE_S,
             )
         )
@@ -66,6 +69,9 @@ def main() -> None:
         app = create_app(services(), settings=configuration)
     except (SettingsError, DatabaseError, PlannerUnavailable, psycopg.OperationalError) as failure:
         sys.exit(_refuse(str(failure)))
+    # What was loaded stays: the collector must not look through it while somebody waits for an answer.
+    gc.collect()
+    gc.freeze()
     Server(app, configuration.sisu_host, configuration.port).run()
 
 

@@ -59,7 +59,7 @@ def resume(count: int, tasks: int, workers: int, progress: Progress, profile: st
         "intents": count,
         "tasks_per_intent": tasks,
         "workers": workers,
-        **{name: _spread([float(row[name]) for row in rows]) for name in names},
+        **{name: spread([float(row[name]) for row in rows]) for name in names},
     }
 
 
@@ -105,25 +105,34 @@ def fanout(tasks: int, seconds: float, sandbox_workers: int, progress: Progress,
 
 
 def parked(count: int, workers: int, progress: Progress, profile: str = "warm") -> Report:
-    """What `count` waiting intents cost: memory, processes, threads, queue rows, connections, latency."""
+    """What `count` waiting intents cost: memory, processes, threads, queue rows, connections, latency.
+
+    A stack grows while it warms up, whatever then waits: so ten readings on the way, by component.
+    """
     with stage(workers=workers, profile=profile) as stack:
         _warm_up(stack, 1, progress)
-        before = _state(stack)
         latency_before = _resume_latency(stack, "before", progress)
+        before = _state(stack)
         ids: list[str] = []
+        on_the_way: dict[int, Figures] = {}
         while len(ids) < count:
             batch = [stack.submit(f"parked {len(ids) + n}") for n in range(min(100, count - len(ids)))]
             ids += batch
             stack.wait_for(batch, "waiting_input", TIMEOUT_S, lambda n: None)
             progress(f"parked {len(ids)}/{count}")
+            if len(ids) * 10 // count > len(on_the_way):
+                on_the_way[len(ids)] = _rounded(stack.memory_mb())
         after, cpu = _state(stack), _idle_cpu(stack)
         latency_after = _resume_latency(stack, "after", progress)
+    growth = {name: after["memory_mb"][name] - before["memory_mb"][name] for name in after["memory_mb"]}
     return {
         "profile": profile,
         "parked": count,
         "before": before,
+        "on_the_way_mb": on_the_way,
         "after": after,
-        "rss_growth_mb": round(after["memory_mb"] - before["memory_mb"], 1),
+        "growth_mb": _rounded(growth),
+        "growth_mb_without_postgres": round(sum(growth.values()) - growth["postgres"], 1),
         "idle_cpu_percent": cpu,
         "approve_to_end_before": latency_before,
         "approve_to_end_after": latency_after,
@@ -131,16 +140,18 @@ def parked(count: int, workers: int, progress: Progress, profile: str = "warm") 
 
 
 def _state(stack: Stage) -> Report:
-    memory = stack.memory_mb()
     processes, threads = stack.processes_and_threads()
     return {
-        "memory_mb": round(sum(value for name, value in memory.items() if name != "postgres"), 1),
-        "postgres_mb": round(memory["postgres"], 1),
+        "memory_mb": _rounded(stack.memory_mb()),
         "processes": processes,
         "threads": threads,
         "queue_rows": stack.rows("bench.queue_rows")[0]["count"],
         "connections": stack.rows("bench.backends")[0]["count"],
     }
+
+
+def _rounded(figures: Figures) -> Figures:
+    return {name: round(value, 1) for name, value in figures.items()}
 
 
 def _idle_cpu(stack: Stage, seconds: float = 10.0) -> Figures:
@@ -159,7 +170,7 @@ def _resume_latency(stack: Stage, label: str, progress: Progress, count: int = 2
         stack.wait_for([workflow_id], "succeeded", TIMEOUT_S, lambda n: None)
         ids.append(workflow_id)
         progress(f"latency {label}: {number + 1}/{count}")
-    return _spread([float(row["approve_to_end"]) for row in stack.rows("bench.latencies", workflow_ids=ids)])
+    return spread([float(row["approve_to_end"]) for row in stack.rows("bench.latencies", workflow_ids=ids)])
 
 
 def _warm_up(stack: Stage, tasks: int, progress: Progress) -> None:
@@ -175,7 +186,8 @@ def _inputs(tasks: int, command: str = "run") -> dict[str, Any]:
     return {"tests": [f"t{number}" for number in range(tasks)], "testCommand": command}
 
 
-def _spread(values: Sequence[float]) -> Figures:
+def spread(values: Sequence[float]) -> Figures:
+    """Median, smallest, 95th percentile, largest, and of how many."""
     ordered = sorted(values)
     return {
         "median": round(statistics.median(ordered), 4),

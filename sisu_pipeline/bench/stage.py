@@ -1,7 +1,7 @@
 """A stack of its own for a measurement, with CPU and memory by component."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -45,16 +45,29 @@ class Stage(stages.Stage):
 
 @contextmanager
 def stage(*, workers: int, profile: str = "warm", sandbox_workers: int = 1) -> Iterator[Stage]:
-    """A fresh stack in a temporary folder, stopped and removed at the end."""
-    with tempfile.TemporaryDirectory(prefix="sisu-bench-", ignore_cleanup_errors=True) as folder:
+    """A fresh stack on the mock provider in a temporary folder, stopped and removed at the end."""
+    variables = {"SISU_PROFILE": profile, "SBX_MODE": "mock", **NO_LIMITS}
+    with folder() as home, stage_in(home, variables, workers, sandbox_workers) as found:
+        yield found
+
+
+@contextmanager
+def folder() -> Iterator[Path]:
+    """A temporary folder for a stack, there until the block ends."""
+    with tempfile.TemporaryDirectory(prefix="sisu-bench-", ignore_cleanup_errors=True) as name:
         # The embedded Postgres runs as a user of its own when we are root.
-        Path(folder).chmod(0o755)
-        variables = {"SISU_PROFILE": profile, "SBX_MODE": "mock", **NO_LIMITS}
-        with (
-            lab_stack(Path(folder), variables, workers=workers, sandbox_workers=sandbox_workers) as stack,
-            stages.on(stack) as found,
-        ):
-            yield Stage(found.stack, found.http, found.database)
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@contextmanager
+def stage_in(home: Path, variables: Mapping[str, str], workers: int, sandbox_workers: int) -> Iterator[Stage]:
+    """A fresh stack with its data in `home`, stopped at the end; what it left can then be looked at."""
+    with (
+        lab_stack(home, variables, workers=workers, sandbox_workers=sandbox_workers) as stack,
+        stages.on(stack) as found,
+    ):
+        yield Stage(found.stack, found.http, found.database)
 
 
 def _cpu(process: psutil.Process) -> float:

@@ -2,7 +2,22 @@
 
 import typer
 
-from sisu_pipeline.cli import bench, db, demo, doctor, env, gate, intent, lab, oracle, run, start, token, worker
+from sisu_pipeline.cli import (
+    bench,
+    db,
+    demo,
+    doctor,
+    env,
+    gate,
+    intent,
+    lab,
+    oracle,
+    run,
+    ship,
+    start,
+    token,
+    worker,
+)
 
 app = typer.Typer(
     name="sisu",
@@ -22,6 +37,7 @@ app.add_typer(token.app, name="token")
 app.add_typer(db.app, name="db")
 app.add_typer(lab.app, name="lab")
 app.add_typer(bench.app, name="bench")
+app.command("ship")(ship.ship)
 app.command("oracle")(oracle.oracle)
 app.command("doctor")(doctor.doctor)
 app.command("env")(env.env)

@@ -76,6 +76,51 @@ def parked(count: int = 1000, workers: Workers = 2, as_json: AsJson = False) -> 
     _print({"bench": "parked", "ours": _watched(lambda tick: measures.parked(count, workers, tick))}, as_json)
 
 
+@app.command()
+def recovery(
+    count: Annotated[int, typer.Option(min=1, help="How many workers are killed.")] = 20,
+    workers: Workers = 2,
+    seed: Annotated[int, typer.Option(help="The same seed kills at the same moments.")] = 424242,
+    as_json: AsJson = False,
+) -> None:
+    """Kill -9 the worker of one intent after another in ExecuteST: kill → taken over, kill → succeeded."""
+    from sisu_pipeline.bench.recovery import recovery as measure
+
+    ours = _watched(lambda tick: measure(count, workers, seed, tick))
+    _print({"bench": "recovery", "ours": ours}, as_json)
+
+
+@app.command()
+def sandboxes(
+    intents: Annotated[int, typer.Option(min=1)] = 100,
+    tasks: Annotated[int, typer.Option(min=1, help="Tasks of each intent.")] = 20,
+    concurrency: Annotated[int, typer.Option(min=1, help="Sandboxes at once, over all workers.")] = 16,
+    workers: Workers = 2,
+    sandbox_workers: SandboxWorkers = 2,
+    as_json: AsJson = False,
+) -> None:
+    """Python starts in local sandboxes: tasks/s beside plain processes, what is left; exit 1 if anything is."""
+    from sisu_pipeline.bench.sandboxes import sandboxes as measure
+
+    ours = _watched(lambda tick: measure(intents, tasks, concurrency, workers, sandbox_workers, tick))
+    _print({"bench": "sandboxes", "ours": ours}, as_json)
+    raise typer.Exit(0 if ours["passed"] else 1)
+
+
+@app.command()
+def cancel(
+    rounds: Annotated[int, typer.Option(min=1, help="How many runs are canceled.")] = 20,
+    tasks: Annotated[int, typer.Option(min=1, help="Tasks of each run; each has two processes.")] = 10,
+    as_json: AsJson = False,
+) -> None:
+    """Cancel runs whose tasks sleep: request → last process gone, → patches taken back; exit 1 if p95 ≥ 2 s."""
+    from sisu_pipeline.bench.cancel import cancel as measure
+
+    ours = _watched(lambda tick: measure(rounds, tasks, tick))
+    _print({"bench": "cancel", "ours": ours}, as_json)
+    raise typer.Exit(0 if ours["passed"] else 1)
+
+
 def _watched(measure: Callable[[Callable[[str], None]], dict[str, Any]]) -> dict[str, Any]:
     with _console.status("starting a stack") as status:
         return measure(lambda message: status.update(message))

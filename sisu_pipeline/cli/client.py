@@ -38,19 +38,23 @@ class Api:
         """A run's progress as it changes, until the API ends the stream (a terminal status, or its own stop)."""
         yield from self._events("runs", run, "events")
 
-    def run_output(self, run: str) -> Iterator[dict[str, Any]]:
-        """What a run's tasks say while they run, until the run has ended."""
-        yield from self._events("runs", run, "output")
+    def run_output(self, run: str, after: int = 0) -> Iterator[dict[str, Any]]:
+        """What a run's tasks say while they run, until it has ended; after a break, go on from an `id`."""
+        yield from self._events("runs", run, "output", after=after)
 
-    def _events(self, *path: str) -> Iterator[dict[str, Any]]:
+    def _events(self, *path: str, after: int = 0) -> Iterator[dict[str, Any]]:
+        headers = {"Last-Event-ID": str(after)} if after else {}
         try:
-            with self._http.stream("GET", _path(*path), timeout=_SILENCE) as response:
+            with self._http.stream("GET", _path(*path), timeout=_SILENCE, headers=headers) as response:
                 if response.is_error:
                     response.read()
                     raise _refusal(response)
+                identity: dict[str, Any] = {}
                 for line in response.iter_lines():
+                    if line.startswith("id: "):
+                        identity = {"id": int(line.removeprefix("id: "))}
                     if line.startswith("data: "):
-                        yield json.loads(line.removeprefix("data: "))
+                        yield json.loads(line.removeprefix("data: ")) | identity
         except httpx.TransportError as error:
             raise self._unreachable(error) from None
 

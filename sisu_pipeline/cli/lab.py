@@ -1,5 +1,6 @@
 """`sisu lab`: the seed's soak and chaos labs, each on a stack of its own, with a verdict from SQL."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -48,6 +49,56 @@ def crashdemo(soak: Soak = 1, seed: Seed = SEED, as_json: AsJson = False) -> Non
     from sisu_pipeline.labs.crashdemo import LAB
 
     _run(LAB, soak, seed, as_json)
+
+
+@app.command("restart")
+def restart(
+    count: Annotated[int, typer.Option(min=1, max=100_000, help="How many intents wait.")] = 1000,
+    soak: Soak = 1,
+    seed: Seed = SEED,
+    as_json: AsJson = False,
+) -> None:
+    """Many intents wait for a person; everything is killed, Postgres too; started again, all of them succeed."""
+    from sisu_pipeline.labs.parked_restart import lab
+
+    _run(lab(count), soak, seed, as_json)
+
+
+@app.command()
+def chaos(
+    minutes: Annotated[float, typer.Option(min=0.1, max=24 * 60, help="How long faults strike.")] = 10.0,
+    seed: Seed = SEED,
+    report: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="Write the report here as Markdown, and as JSON beside it.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """A stream of intents while everything is killed, frozen and cut off: nothing lost, twice or stuck."""
+    with speaking(as_json) as voice:
+        from sisu_pipeline.labs import chaos as lab
+        from sisu_pipeline.labs import chaos_report
+
+        storm = lab.run(minutes, seed)
+        found = storm.report()
+        if report is not None:
+            chaos_report.write(found, report)
+        voice.say(found | {"data": str(storm.home)}, lambda: chaos_report.words(found, storm.home))
+        if not found["passed"]:
+            raise typer.Exit(REFUSED)
+
+
+@app.command()
+def gate(
+    count: Annotated[int, typer.Option(min=10, max=100_000, help="How many intents wait.")] = 1000,
+    clients: Annotated[int, typer.Option(min=1, max=500, help="How many people decide at once.")] = 20,
+    soak: Soak = 1,
+    seed: Seed = SEED,
+    as_json: AsJson = False,
+) -> None:
+    """Many intents wait, many people decide about all of them at once: each decided once, each run as decided."""
+    from sisu_pipeline.labs.gate_load import lab
+
+    _run(lab(count, clients), soak, seed, as_json)
 
 
 @app.command("e2b-smoke")

@@ -77,6 +77,7 @@ def watch(
     until_gate: Annotated[
         bool, typer.Option("--until-gate", help="Stop (exit 3) when the run waits for a person.")
     ] = False,
+    output: Annotated[bool, typer.Option(help="Show what running tasks say.")] = True,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
@@ -85,7 +86,7 @@ def watch(
     from sisu_pipeline.cli.watching import exit_status, follow
 
     with speaking(as_json) as voice:
-        last = follow(Api(url), run, until_gate=until_gate, silent=as_json)
+        last = follow(Api(url), run, until_gate=until_gate, silent=as_json, output=output)
         if as_json:
             voice.say(last, str)
         raise typer.Exit(exit_status(last))

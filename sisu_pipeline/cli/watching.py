@@ -2,7 +2,10 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
+from threading import Event, Thread
 from typing import Any
 
 from sisu_pipeline.cli import words
@@ -15,36 +18,85 @@ _WAITS_AT = "waiting_input"
 # An API that restarts is back within seconds; one that was never there is not waited for.
 _PATIENCE_S = 30.0
 _PAUSE_S = 0.5
+_LAST_WORDS_S = 5.0
 
 State = dict[str, Any]
+Listen = Callable[[Callable[[str], None]], AbstractContextManager[Callable[[State], None]]]
 
 
-def follow(api: Api, run: str, *, until_gate: bool, silent: bool) -> State:
-    """The run's last state: it has ended, or it waits for a person and `until_gate` says to stop there."""
+def follow(api: Api, run: str, *, until_gate: bool, silent: bool, output: bool = False) -> State:
+    """The run's last state: it has ended, or it waits for a person and `until_gate` says to stop there.
+
+    With `output`, what its tasks say is shown between its changes.
+    """
     states = _states(api, run, until_gate)
     if silent:
         return _last(states)
+    listen = partial(_listening, api, run) if output else _deaf
     if sys.stdout.isatty():
-        return _live(states)
-    return _lines(states)
+        return _live(states, listen)
+    return _lines(states, listen)
 
 
 def follow_output(api: Api, run: str) -> None:
     """Print what the run's tasks say, whole lines, until the run has ended."""
+    for line in _output_lines(api.run_output(run)):
+        write(line)
+
+
+def _output_lines(pieces: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """Whole lines, each after its task's place in the fan-out, and `!` when it is of stderr."""
     unfinished: dict[tuple[int, str], str] = {}
-    for piece in api.run_output(run):
+    for piece in pieces:
         stream = (piece["position"], piece["kind"])
         *lines, unfinished[stream] = (unfinished.get(stream, "") + piece["chunk"]).split("\n")
-        for line in lines:
-            write(_said(stream, line))
-    for stream, rest in unfinished.items():
-        if rest:
-            write(_said(stream, rest))
+        yield from (_said(stream, line) for line in lines)
+    yield from (_said(stream, rest) for stream, rest in unfinished.items() if rest)
 
 
 def _said(stream: tuple[int, str], line: str) -> str:
     position, kind = stream
     return f"{position}{'!' if kind == 'stderr' else ' '} {line}"
+
+
+@contextmanager
+def _listening(api: Api, run: str, say: Callable[[str], None]) -> Iterator[Callable[[State], None]]:
+    """Say the tasks' lines from a thread of its own; the block is given what to call with the last state.
+
+    A run that ended has its last lines said before the block is left.
+    """
+    is_over = Event()
+
+    def listen() -> None:
+        for line in _output_lines(_pieces(api, run, is_over)):
+            say(line)
+
+    thread = Thread(target=listen, daemon=True, name="output")
+
+    def ended(last: State) -> None:
+        is_over.set()
+        if last["status"] in ENDS:
+            thread.join(_LAST_WORDS_S)
+
+    thread.start()
+    yield ended
+
+
+@contextmanager
+def _deaf(say: Callable[[str], None]) -> Iterator[Callable[[State], None]]:
+    yield lambda last: None
+
+
+def _pieces(api: Api, run: str, is_over: Event) -> Iterator[dict[str, Any]]:
+    """The output until the run is over, across restarts of the API."""
+    seen = 0
+    while True:
+        with suppress(Failure):
+            for piece in api.run_output(run, seen):
+                seen = piece["id"]
+                yield piece
+        if is_over.wait(_PAUSE_S):
+            return
 
 
 def exit_status(state: State) -> int:
@@ -74,22 +126,33 @@ def _last(states: Iterator[State]) -> State:
     return last
 
 
-def _lines(states: Iterator[State]) -> State:
+def _lines(states: Iterator[State], listen: Listen) -> State:
     shown = ""
-    for state in states:
-        if (line := words.progress(state)) != shown:
-            write(line)
-            shown = line
+    with listen(write) as ended:
+        for state in states:
+            if (line := words.progress(state)) != shown and state["status"] not in ENDS:
+                write(line)
+                shown = line
+        ended(state)
+    if line != shown:
+        write(line)
     return state
 
 
-def _live(states: Iterator[State]) -> State:
+def _live(states: Iterator[State], listen: Listen) -> State:
     from rich.console import Console
     from rich.live import Live
+    from rich.text import Text
 
     from sisu_pipeline.cli.picture import picture
 
-    with Live(console=Console(), refresh_per_second=10) as live:
+    console = Console()
+    # What is printed while the picture is shown scrolls by above it.
+    with (
+        Live(console=console, refresh_per_second=10) as live,
+        listen(lambda line: console.print(Text(line))) as ended,
+    ):
         for state in states:
             live.update(picture(state))
+        ended(state)
     return state

@@ -2,11 +2,13 @@
 
 import { el, say, show } from "./dom.js";
 import { list } from "./list.js";
+import { Output } from "./output.js";
 import { isEnded, load, picture, progress } from "./run.js";
 import { askForToken, enter, session } from "./session.js";
 import { setNow } from "./time.js";
 
 let stream = null;
+let spoken = null;
 let view = 0;
 
 async function start() {
@@ -22,6 +24,7 @@ async function start() {
 
 async function route() {
   stream?.close();
+  spoken?.close();
   const mine = ++view;
   const match = location.hash.match(/^#\/runs\/(run_[0-9a-f]{32})$/);
   try {
@@ -46,12 +49,13 @@ function showInbox(mine) {
 
 async function showRun(id, mine) {
   let drawings = 0;
+  const output = spoken = new Output(id);
   const draw = async () => {
     const drawing = ++drawings;
     const loaded = await load(id);
     // What was asked for later is newer, whichever answer comes first.
     if (mine !== view || drawing !== drawings) return loaded;
-    show(picture(loaded, draw));
+    show(picture(loaded, draw, output));
     document.title = `${loaded.plan ? loaded.plan.plan.goal : id} · Sisu inbox`;
     return loaded;
   };
@@ -61,6 +65,7 @@ async function showRun(id, mine) {
   let last = shown;
   follow(`/runs/${id}/events`, "run", async (run) => {
     if (mine !== view) return;
+    output.follow(run);
     document.getElementById("progress")?.replaceChildren(...progress(run));
     // Redrawn only when something else than the progress changed: a person may be writing.
     if (shape(run) !== last) {

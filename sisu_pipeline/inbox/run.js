@@ -16,13 +16,14 @@ export async function load(id) {
   return { run, gates, interactions, plan };
 }
 
-export function picture({ run, gates, interactions, plan }, changed) {
+export function picture({ run, gates, interactions, plan }, changed, output) {
   const waiting = gates.filter((gate) => gate.state === "waiting" && gate.purpose === "approve-plan");
   const asking = gates.filter((gate) => gate.state === "waiting" && gate.purpose === "ask-user");
   return [
     el("p", {}, el("a", { href: "#/" }, "← Inbox")),
     el("h1", {}, plan ? plan.plan.goal : run.runId),
     el("div", { id: "progress" }, progress(run)),
+    output.section,
     ...asking.map((gate) => gateSection(gate, plan, changed)),
     ...waiting.map(shortcut),
     plan ? reading(plan) : el("p", { class: "quiet" }, "There is no plan yet."),

@@ -4,6 +4,7 @@ import time
 
 from sisu_pipeline.labs import processes
 from sisu_pipeline.labs.soak import Json, Lab, Round, expect
+from sisu_pipeline.labs.stage import Stage
 
 TASKS = 5
 DELAY_MS = 5000
@@ -33,10 +34,10 @@ def _repetition(one: Round) -> Json:
     began = time.monotonic()
     one.struck("SIGKILL", "intent_worker", pid=pid, executor=executor, tasks_before=before["tasks"])
     stage.until(
-        lambda: executor_of(one, workflow_id) not in (None, executor), 30, lambda: "another worker on the segment"
+        lambda: executor_of(stage, workflow_id) not in (None, executor), 30, lambda: "another worker on the segment"
     )
     taken_over = time.monotonic() - began
-    second = executor_of(one, workflow_id)
+    second = executor_of(stage, workflow_id)
     stage.wait_for([workflow_id], "succeeded", _TIMEOUT_S)
     run = stage.row("labs.of_run", workflow_id=workflow_id)
     for step in _FIRST_STEPS:
@@ -60,9 +61,9 @@ def process_of(executor: str) -> int:
     return int(executor.rsplit("-", 2)[1])
 
 
-def executor_of(one: Round, workflow_id: str) -> str | None:
+def executor_of(stage: Stage, workflow_id: str) -> str | None:
     """Who executes the intent's segment now."""
-    rows = one.stage.rows("labs.executor", workflow_id=workflow_id)
+    rows = stage.rows("labs.executor", workflow_id=workflow_id)
     return str(rows[0]["executor_id"]) if rows else None
 
 

@@ -28,11 +28,16 @@ class Round:
     number: int
     stage: Stage
     random: random.Random
-    say: Callable[[str], None]
+    show: Callable[[int, str], None]
+    """Progress: how many steps of this repetition are done, and what happens now."""
     schedule: Json = field(default_factory=dict)
     """What the seed decided, before anything happened: the same for the same seed."""
     faults: list[Json] = field(default_factory=list)
     _began: float = field(default_factory=time.monotonic)
+
+    def say(self, text: str) -> None:
+        """What happens now, in words."""
+        self.show(0, text)
 
     def struck(self, kind: str, target: str, **detail: Any) -> None:
         """Record a fault that was done."""
@@ -142,7 +147,8 @@ def percentiles(values: Sequence[float]) -> Json:
 def _round(lab: Lab, number: int, seed: int, stage: Stage, tick: Progress) -> Json:
     done = number * lab.steps
     tick(done, f"round {number + 1}")
-    one = Round(number, stage, random.Random(f"{lab.name}/{seed}/{number}"), lambda text: tick(done, text))  # noqa: S311
+    draw = random.Random(f"{lab.name}/{seed}/{number}")  # noqa: S311
+    one = Round(number, stage, draw, lambda steps, text: tick(done + steps, text))
     began = time.monotonic()
     try:
         outcome: Json = {"passed": True, "evidence": lab.repetition(one)}

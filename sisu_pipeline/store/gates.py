@@ -9,6 +9,7 @@ from resources.database import Connection, Row
 from sisu_pipeline.contracts.gate import Decision
 from sisu_pipeline.contracts.steps import Plan, StepId
 from sisu_pipeline.crash_points import crash_point
+from sisu_pipeline.identity import run_id_of
 from sisu_pipeline.plan_edit import check as check_edit
 from sisu_pipeline.steps.result import ASK_GATE, PLAN_GATE, Gate, plan_gate_key
 from sisu_pipeline.store import deadlines, interactions, plans, quorum, runs
@@ -89,6 +90,41 @@ def is_passed(connection: Connection, run: Run) -> bool:
     return decision(connection, run.id) is not None
 
 
+def decide_plainly(
+    connection: Connection,
+    identifier: str,
+    wanted: Decision,
+    decided_by: str,
+    notes: str | None,
+    plan_sha256: str | None,
+    *,
+    dedupe_key: str | None = None,
+) -> Decided | None:
+    """The usual decision, in one statement, which may commit by itself: what `decide` would write and return.
+
+    None, and nothing written, when there is anything to weigh or refuse: then `decide` does.
+    """
+    run_id = run_id_of(identifier)
+    said = _said(run_id, wanted, decided_by, notes, plan_sha256, None, dedupe_key)
+    crash_point("gate.decide.before")
+    row = connection.execute(
+        query("gates.decide_plainly"),
+        {
+            "run_id": run_id,
+            "gate_key": said.gate_key,
+            "decision": wanted,
+            "actor": decided_by,
+            "notes": notes,
+            "plan_sha256": plan_sha256,
+            "dedupe_key": said.key,
+            "kind": said.kind,
+            "payload": Jsonb(said.payload),
+            "payload_hash": said.payload_hash,
+        },
+    ).fetchone()
+    return None if row is None else _decided(row)
+
+
 def decide(
     connection: Connection,
     identifier: str,
@@ -108,7 +144,7 @@ def decide(
     """
     # The lock makes this and a suspension see each other, so that no wake-up is lost (design §2.5).
     run = runs.lock(connection, identifier)
-    said = _said(run, wanted, decided_by, notes, plan_sha256, edited, dedupe_key)
+    said = _said(run.id, wanted, decided_by, notes, plan_sha256, edited, dedupe_key)
     now = _situation(connection, run, said)
     is_decided = now["decided"] is not None
     if not is_decided and now["is_over"]:
@@ -182,7 +218,7 @@ def _change_plan(connection: Connection, run: Run, edited: Plan, current: str | 
 
 
 def _said(
-    run: Run,
+    run_id: str,
     wanted: Decision,
     person: str,
     notes: str | None,
@@ -194,7 +230,7 @@ def _said(
     if edited is not None:
         payload["editedSha256"] = plans.hash_of(edited)
     kind = "approve" if wanted is Decision.APPROVED else "reject"
-    return Said(plan_gate_key(run.id), kind, person, payload, dedupe_key)
+    return Said(plan_gate_key(run_id), kind, person, payload, dedupe_key)
 
 
 def _decided(row: Row) -> Decided:

@@ -66,10 +66,15 @@ def revoke(connection: Connection, identifier: str) -> Token:
 
 def look_up(connection: Connection, token: str | None) -> Lookup:
     """Whose token this is, and whether a request needs one at all."""
-    digest = _NO_HASH if token is None else sha256_hex(token)
-    row = connection.execute(query("tokens.lookup"), {"sha256": digest}).fetchone()
-    assert row is not None
-    return Lookup(row["required"], row["owner"], _roles(row["roles"] or []))
+    return look_up_all(connection, [token])[token]
+
+
+def look_up_all(connection: Connection, given: Sequence[str | None]) -> dict[str | None, Lookup]:
+    """The same for several tokens, in one statement."""
+    digests = [_NO_HASH if token is None else sha256_hex(token) for token in given]
+    rows = connection.execute(query("tokens.lookup"), {"sha256s": digests}).fetchall()
+    found = {row["sha256"]: Lookup(row["required"], row["owner"], _roles(row["roles"] or [])) for row in rows}
+    return {token: found[digest] for token, digest in zip(given, digests, strict=True)}
 
 
 def are_required(connection: Connection) -> bool:

@@ -34,3 +34,83 @@ WHERE w.status = 'PENDING' AND w.queue_name = 'sbxQ' GROUP BY w.executor_id ORDE
 -- From each run's start to its end, in seconds.
 SELECT extract(epoch FROM updated_at - created_at)::float AS seconds
 FROM app.runs WHERE workflow_id = ANY(%(workflow_ids)s) AND status = 'succeeded' ORDER BY 1
+
+-- held_by --
+-- Intents of which worker processes (their ids as text; null for all) hold a segment or a task: an executor's name is
+-- host-pid-random.
+SELECT DISTINCT coalesce(w.parent_workflow_id, split_part(w.workflow_uuid, '/', 1)) AS workflow_id
+FROM dbos.workflow_status w
+WHERE w.status = 'PENDING' AND w.queue_name IN ('intentQ', 'sbxQ')
+  AND (%(pids)s::text[] IS NULL OR substring(w.executor_id FROM '-([0-9]+)-[0-9a-f]+$') = ANY(%(pids)s))
+
+-- unasked --
+-- Intents that only the daemon can bring on: submitted or decided, and nobody was asked for their next segment.
+SELECT workflow_id FROM app.runs r
+WHERE (r.status = 'queued' AND r.dagster_run_id IS NULL)
+   OR (r.status = 'waiting_input' AND r.requested_at IS NULL
+       AND EXISTS (SELECT FROM app.plan_approvals a WHERE a.run_id = r.id))
+
+-- backends --
+-- The sessions of this database but this one, the oldest first.
+SELECT pid FROM pg_stat_activity
+WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()
+ORDER BY backend_start, pid
+
+-- terminate --
+-- End these sessions.
+SELECT pg_terminate_backend(pid) AS ended FROM unnest(%(pids)s::int[]) AS chosen (pid)
+
+-- ends --
+-- How many runs have ended.
+SELECT count(*) AS count FROM app.runs WHERE status IN ('succeeded', 'failed', 'canceled', 'retries_exceeded')
+
+-- unsettled --
+-- What keeps a stream of intents from being over: runs that have not ended or are not tied up, Dagster's own that have
+-- not, and queue workflows that nobody has finished.
+SELECT r.workflow_id, 'run ' || r.status || ', segment ' || r.segment || ', after ' || coalesce(r.last_step, 'nothing')
+    AS place
+FROM app.runs r
+WHERE r.status NOT IN ('succeeded', 'failed', 'canceled', 'retries_exceeded')
+   OR (r.status = 'canceled' AND r.closed_at IS NULL)
+UNION ALL
+SELECT t.value, 'Dagster run ' || d.run_id || ' ' || d.status
+FROM dagster.runs d JOIN dagster.run_tags t ON t.run_id = d.run_id AND t.key = 'dagster/partition'
+WHERE d.status NOT IN ('SUCCESS', 'FAILURE', 'CANCELED')
+UNION ALL
+SELECT coalesce(parent_workflow_id, split_part(workflow_uuid, '/', 1)), queue_name || ' ' || workflow_uuid || ' ' || status
+FROM dbos.workflow_status WHERE status IN ('ENQUEUED', 'DELAYED', 'PENDING')
+ORDER BY 1, 2
+
+-- every_run --
+-- Each run as chaos judges it: how it ended, its steps, tasks, tries, executions and patches, and what Dagster says.
+SELECT r.workflow_id, r.id, r.status, r.error, r.closed_at IS NOT NULL AS is_closed,
+       coalesce(s.steps, ARRAY[]::text[]) AS steps, coalesce(t.tasks, 0) AS tasks, coalesce(t.bad, 0) AS bad_tasks,
+       coalesce(m.receipts, 0) AS receipts, coalesce(m.repeated, 0) AS repeated,
+       coalesce(p.applied, 0) AS patches_applied, coalesce(p.standing, 0) AS patches_standing,
+       d.status AS dagster_status
+FROM app.runs r
+LEFT JOIN dagster.runs d ON d.run_id = r.dagster_run_id
+LEFT JOIN (SELECT run_id, array_agg(step_id ORDER BY finished_at) AS steps FROM app.run_steps GROUP BY run_id) s
+    ON s.run_id = r.id
+LEFT JOIN (SELECT run_id, count(*) AS tasks, count(*) FILTER (WHERE err_code <> 'NONE') AS bad
+           FROM app.sbx_runs GROUP BY run_id) t ON t.run_id = r.id
+LEFT JOIN (SELECT run_id, count(*) AS receipts, count(*) FILTER (WHERE seen_count > 1) AS repeated
+           FROM app.mock_receipts GROUP BY run_id) m ON m.run_id = r.id
+LEFT JOIN (SELECT run_id, count(*) FILTER (WHERE applied_at IS NOT NULL) AS applied,
+                  count(*) FILTER (WHERE rolled_back_at IS NULL) AS standing
+           FROM app.patch_history GROUP BY run_id) p ON p.run_id = r.id
+ORDER BY r.workflow_id
+
+-- progress_after --
+-- For each fault and intent it struck (arrays of one length): the seconds until something of the intent was committed.
+SELECT asked.fault, extract(epoch FROM min(seen.at) - asked.since)::float AS seconds
+FROM unnest(%(fault)s::int[], %(workflow_id)s::text[], %(since)s::timestamptz[]) AS asked (fault, workflow_id, since)
+JOIN app.runs r ON r.workflow_id = asked.workflow_id
+CROSS JOIN LATERAL (
+    SELECT finished_at AS at FROM app.run_steps WHERE run_id = r.id
+    UNION ALL SELECT created_at FROM app.sbx_runs WHERE run_id = r.id
+    UNION ALL SELECT finished_at FROM app.sbx_attempts WHERE run_id = r.id
+    UNION ALL SELECT updated_at FROM app.runs WHERE id = r.id) AS seen
+WHERE seen.at > asked.since
+GROUP BY asked.fault, asked.workflow_id, asked.since
+ORDER BY 1, 2

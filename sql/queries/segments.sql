@@ -58,6 +58,18 @@ WHERE r.status IN ('queued', 'repairing') AND r.dagster_run_id IS NULL
   AND d.update_timestamp < (clock_timestamp() AT TIME ZONE 'UTC') - interval '5 seconds'
 ORDER BY r.created_at LIMIT 100
 
+-- orphaned --
+-- Runs at work whose Dagster run (their owner, or the one that was requested for them) has failed: nobody goes on with
+-- them. A run's own failure is in its row before Dagster hears of it.
+SELECT r.id, r.workflow_id, d.run_id AS dagster_run_id
+FROM app.runs r
+JOIN dagster.run_tags t ON t.key = 'dagster/run_key' AND t.value = r.workflow_id || '#' || r.retry_count
+JOIN dagster.runs d ON d.run_id = t.run_id AND d.status = 'FAILURE'
+WHERE r.status IN ('queued', 'running', 'waiting_input', 'repairing')
+  AND (r.dagster_run_id IS NULL OR r.dagster_run_id = d.run_id)
+  AND d.update_timestamp < (clock_timestamp() AT TIME ZONE 'UTC') - interval '5 seconds'
+ORDER BY r.created_at LIMIT 100
+
 -- release_worker --
 -- Give a worker's lock back after looking whether it was free.
 SELECT pg_advisory_unlock(hashtextextended('sisu:worker:' || %(executor_id)s, 0))
@@ -84,6 +96,11 @@ ORDER BY created_at, workflow_uuid
 -- try_lock --
 -- The same lock, when nobody holds it; for what must not happen beside a segment.
 SELECT pg_try_advisory_lock(hashtextextended('sisu:segment:' || %(workflow_id)s, 0)) AS held
+
+-- executing --
+-- The segments of an intent that a worker has taken and not finished.
+SELECT workflow_uuid FROM dbos.workflow_status
+WHERE status = 'PENDING' AND (workflow_uuid = %(workflow_id)s OR workflow_uuid LIKE %(workflow_id)s || '/%%')
 
 -- waiting_work --
 -- What waits on the queues for this intent: segments by their id, tasks by the deduplicating parent they name.

@@ -13,7 +13,7 @@ UPDATE app.api_tokens SET revoked_at = coalesce(revoked_at, clock_timestamp()) W
 RETURNING id, owner, roles, created_at, revoked_at
 
 -- lookup --
--- Whose token this hash is, if anybody's; and whether tokens are needed at all. Always one row.
-SELECT EXISTS (SELECT FROM app.api_tokens) AS required, token.owner, token.roles
-FROM (SELECT) AS nothing
-LEFT JOIN app.api_tokens token ON token.sha256 = %(sha256)s AND token.revoked_at IS NULL
+-- Whose tokens these hashes are, if anybody's; and whether tokens are needed at all. One row for each.
+SELECT asked.sha256, EXISTS (SELECT FROM app.api_tokens) AS required, token.owner, token.roles
+FROM unnest(%(sha256s)s::text[]) AS asked (sha256)
+LEFT JOIN app.api_tokens token ON token.sha256 = asked.sha256 AND token.revoked_at IS NULL

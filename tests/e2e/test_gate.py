@@ -8,7 +8,7 @@ from sisu_pipeline.cli.client import Api
 from tests.e2e.conftest import Sisu, until
 
 _RUN = {"recipeName": "sandbox-default", "queuePartitionKey": "gates"}
-_FORM = {"type": "object", "properties": {"environment": {"enum": ["staging", "production"]}}}
+FORM = {"type": "object", "properties": {"environment": {"enum": ["staging", "production"]}}}
 
 
 def start(api: Api, goal: str, constraints: dict[str, Any], tests: list[str]) -> str:
@@ -26,7 +26,7 @@ def status(api: Api, run: str) -> tuple[str, str | None]:
 
 
 def test_a_question_then_an_edited_plan_then_the_end(api: Api, sisu: Sisu, stack_database: Database) -> None:
-    run = start(api, "Ask, then edit", {"askUser": {"question": "Where to?", "form": _FORM}}, ["t1", "t2"])
+    run = start(api, "Ask, then edit", {"askUser": {"question": "Where to?", "form": FORM}}, ["t1", "t2"])
     until(lambda: status(api, run) == ("waiting_input", "ANSWER"), "it waits for an answer")
     answered = sisu("gate", "answer", run, '{"environment": "staging"}', "--by", "ann", "--json")
     assert answered.status == 0, answered.stdout

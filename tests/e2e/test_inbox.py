@@ -10,7 +10,8 @@ from resources.database import Database
 from sisu_pipeline import execution, ownership
 from sisu_pipeline.contracts.access import Role
 from sisu_pipeline.status import RunStatus
-from sisu_pipeline.store import runs
+from sisu_pipeline.store import output, runs
+from sisu_pipeline.store.output import Piece
 from tests.builders import a_run, an_intent
 from tests.e2e.browser import CHROMEDRIVER, CHROMIUM, DESKTOP, PHONE, Browser, browser
 from tests.integration.api.conftest import Api, Live, api, services_over, serving
@@ -181,6 +182,31 @@ def test_running_intents_show_their_progress_live(page: Browser, api: Api) -> No
     page.one("#active", "0 of 2 tasks")
     run.execute(ended())
     page.one("#finished", "succeeded")
+
+
+def test_what_running_tasks_say_is_shown_while_they_run(page: Browser, api: Api) -> None:
+    run = Waiting(api.services, tests=["a", "b"])
+    api.post(f"/runs/{run.run_id}/approve-plan", {"approvedBy": "bob"})
+    ownership.enter(api.services.database, run.id, run.owner)
+    execution.commit(api.services, run.id, execution.decide_plan(api.services, run.id))
+    page.open(f"{api.url}/#/runs/{run.run_id}")
+    page.one("#progress", "0 of 2 tasks")
+    say(api, run, (0, "stdout", "collecting\nhalf a "), (1, "stderr", "<b>warned</b>\n"))
+    page.one("#output", "0  collecting\n1! <b>warned</b>")
+    assert "half" not in page.text
+    say(api, run, (0, "stdout", "line\n"))
+    page.one("#output", "0  half a line")
+    assert page.faults() == []
+    run.execute(ended())
+    page.one("#progress", "succeeded")
+    page.one("#output", "0  half a line")
+    assert page.complaints() == []
+
+
+def say(api: Api, run: Waiting, *texts: tuple[int, str, str]) -> None:
+    """What a worker writes while tasks run."""
+    with api.services.database.connect() as connection:
+        output.append(connection, [Piece(run.run_id, str(text[0]) * 64, *text) for text in texts])
 
 
 def test_a_finished_run_shows_its_artifacts_and_leads_into_the_lineage(page: Browser, api: Api) -> None:

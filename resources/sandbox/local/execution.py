@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from resources.sandbox.local.disk import used_bytes
 from resources.sandbox.local.memory import used_mb
 from resources.sandbox.local.processes import Process, kill_marked
 from resources.sandbox.local.reading import Lines, read_pipe
 from resources.sandbox.local.spawning import Pipes, Spawner
-from resources.sandbox.local.tree import TreeTooLarge, used_bytes
+from resources.sandbox.local.tree import TreeTooLarge
 from resources.sandbox.output import Kind, Output
 
 Reason = Literal["boot", "spawner", "timeout", "memory", "disk", "request"]
@@ -23,6 +24,7 @@ _GENTLE_ROUNDS = 20
 _KILL_ROUNDS = 200
 _MEMORY_SECONDS = 0.05
 _DISK_SECONDS = 0.25
+_CLOSE_DISK_SECONDS = 0.05
 _SPAWNER_SECONDS = 0.25
 
 
@@ -77,6 +79,9 @@ class Execution:
         finally:
             await _uninterrupted(self._end(over))
         ended = time.monotonic()
+        # It may have been quicker than the watch.
+        if reason is None and await _disk_used(bounds, init=None) > bounds.disk_bytes:
+            reason = "disk"
         return Ending(
             exit_code=self._exit_code,
             reason=reason,
@@ -107,7 +112,7 @@ class Execution:
             asyncio.create_task(_after(kill_asked.wait(), "request")),
             asyncio.create_task(self._watch_memory(bounds.memory_mb)),
             asyncio.create_task(self._watch_spawner()),
-            asyncio.create_task(_watch_disk(bounds.work, bounds.disk_bytes)),
+            asyncio.create_task(self._watch_disk(bounds)),
         }
         try:
             done, _ = await asyncio.wait(
@@ -128,6 +133,18 @@ class Execution:
             if self._init is not None:
                 self._peak_mb = max(self._peak_mb, used_mb(self._init.pid, limit_mb))
         return "memory"
+
+    async def _watch_disk(self, bounds: Bounds) -> Reason:
+        used = 0
+        pause = _DISK_SECONDS
+        while used <= bounds.disk_bytes:
+            await asyncio.sleep(pause)
+            began = time.monotonic()
+            used = await _disk_used(bounds, None if self._init is None else self._init.pid)
+            # A large folder takes long to look through: never spend more than a tenth of the time on it.
+            pause = _CLOSE_DISK_SECONDS if used > bounds.disk_bytes / 4 else _DISK_SECONDS
+            pause = max(pause, 9 * (time.monotonic() - began))
+        return "disk"
 
     async def _watch_spawner(self) -> Reason:
         """Without it nobody says when the sandbox is over, and the kernel may not have killed all of it."""
@@ -192,19 +209,12 @@ async def _after(event: Awaitable[Any], reason: Reason) -> Reason:
     return reason
 
 
-async def _watch_disk(work: Path, limit_bytes: int) -> Reason:
-    used = 0
-    pause = _DISK_SECONDS
-    while used <= limit_bytes:
-        await asyncio.sleep(pause)
-        began = time.monotonic()
-        try:
-            used = await asyncio.to_thread(used_bytes, work)
-        except TreeTooLarge:
-            return "disk"
-        # A large folder takes long to look through: never spend more than a tenth of the time on it.
-        pause = max(_DISK_SECONDS, 9 * (time.monotonic() - began))
-    return "disk"
+async def _disk_used(bounds: Bounds, init: int | None) -> int:
+    """Bytes; more than is allowed when nobody could count them."""
+    try:
+        return await asyncio.to_thread(used_bytes, bounds.work, init)
+    except (TreeTooLarge, OSError):
+        return bounds.disk_bytes + 1
 
 
 async def _uninterrupted(work: Coroutine[Any, Any, None]) -> None:

@@ -12,12 +12,16 @@ from typing import Any
 from resources.sandbox.local import bwrap
 from resources.sandbox.local.bwrap import Bwrap
 from resources.sandbox.local.cgroup import Cgroup, delegated_cgroup
-from resources.sandbox.local.layout import Instance, Layout, plain_layout, staged_layout, write_etc
+from resources.sandbox.local.instance import Instance
+from resources.sandbox.local.layout import Layout, plain_layout, staged_layout, write_etc
 from resources.sandbox.local.seccomp import UnsupportedMachine, filter_program
 from resources.sandbox.local.slots import SharedSlot, Slot, UidPool
 from resources.sandbox.local.spawning import Launch, Pipes, Spawner
 from resources.sandbox.port import SandboxUnavailable
 from sisu_pipeline.contracts.sandbox import SandboxRequest
+
+MARK = "sisu-sandbox-"
+"""Begins a word on the command line of every sandbox's processes that are ours: bwrap, and the shell it starts."""
 
 _MIB = 1024 * 1024
 
@@ -76,13 +80,13 @@ class Host:
             raise
         return cls(settings, found, instance, layout, slots, seccomp, delegated_cgroup(), spawner)
 
-    def new_box(self) -> str:
+    def new_box(self, task_key: str) -> str:
         """A name no other sandbox of this instance has."""
-        return str(next(self._numbers))
+        return self.instance.box(next(self._numbers), task_key)
 
     def mark(self, box: str) -> str:
         """A word by which the processes of a sandbox can be found on this machine."""
-        return f"sisu-sandbox-{self.instance.boxes.name}-{box}"
+        return f"{MARK}{self.instance.boxes.name}-{box}"
 
     def launch(
         self,

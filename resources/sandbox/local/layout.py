@@ -1,14 +1,12 @@
 """The folders of the local provider on the host, and where the starting uid finds them.
 
-    <home>/boxes/<instance>/<number>   the working folder of one sandbox, gone when it ends
-    <home>/boxes/<instance>.lock       held while that instance lives; whoever can lock it removes the folder
+    <home>/boxes/                      working folders (`instance.py`)
     <home>/etc                         what every sandbox sees as /etc
 
 As root, everything a sandbox is made of is also mounted below one empty folder of `runtime` that only
 sandboxes see filled (`spawner.py`), because the uid they start with may not pass through `home`.
 """
 
-import fcntl
 import os
 import sys
 import sysconfig
@@ -18,7 +16,6 @@ from pathlib import Path
 
 from resources.sandbox.local.bwrap import BOX_PYTHON, INNER_ID, Bwrap, Sources
 from resources.sandbox.local.spawning import Stage
-from resources.sandbox.local.tree import remove_tree
 
 _ETC = {
     "passwd": f"sandbox:x:{INNER_ID}:{INNER_ID}:sandbox:/tmp:/bin/sh\n",
@@ -97,56 +94,6 @@ def interpreter_prefix() -> str | None:
     if _is_shared() and Path("/usr/bin/python3").exists() and _system_has_our_library():
         return None
     return str(prefix)
-
-
-@dataclass(frozen=True)
-class Instance:
-    """The folder of one running provider, and the lock that says it lives."""
-
-    boxes: Path
-    lock: int
-
-    @classmethod
-    def create(cls, home: Path) -> "Instance":
-        """Remove what dead instances left, then make a folder of our own. Raises OSError."""
-        parent = home / "boxes"
-        parent.mkdir(parents=True, exist_ok=True)
-        parent.chmod(0o711)  # whatever the umask: a sandbox's uid passes through
-        for lock_file in parent.glob("*.lock"):
-            _remove_if_dead(lock_file)
-        while True:
-            lock, name = tempfile.mkstemp(dir=parent, suffix=".lock")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if Path(name).exists():
-                break
-            os.close(lock)  # another worker swept it between its creation and our lock
-        boxes = Path(name).with_suffix("")
-        boxes.mkdir()
-        boxes.chmod(0o711)
-        return cls(boxes, lock)
-
-    def remove(self) -> None:
-        """Give the folder back."""
-        remove_tree(self.boxes)
-        self.boxes.with_suffix(".lock").unlink()
-        os.close(self.lock)
-
-
-def _remove_if_dead(lock_file: Path) -> None:
-    try:
-        lock = os.open(lock_file, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        boxes = lock_file.with_suffix("")
-        if boxes.exists():
-            remove_tree(boxes)
-        lock_file.unlink(missing_ok=True)
-    except BlockingIOError:
-        return
-    finally:
-        os.close(lock)
 
 
 def _libraries() -> str | None:

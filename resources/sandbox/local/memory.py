@@ -17,14 +17,14 @@ def used_mb(init: int, limit_mb: int) -> int:
     The sum of resident sizes, which counts shared pages once per process; only when that exceeds `limit_mb`
     the exact but slower sum of proportional sizes.
     """
-    processes = _members(init)
+    processes = members(init)
     resident = sum(map(_resident, processes))
     if resident > limit_mb * _MIB:
         resident = sum(map(_proportional, processes))
     return -(-resident // _MIB)
 
 
-def _members(init: int) -> list[int]:
+def members(init: int) -> list[int]:
     """Every process of the namespace: whatever detaches itself becomes a child of its first process."""
     found = [init]
     for pid in found:

@@ -6,7 +6,7 @@ It refuses to start where a sandbox does not isolate (`selftest.py`) and never f
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from resources.sandbox import evidence
 from resources.sandbox.files_in import UploadFailed
@@ -24,6 +24,9 @@ from resources.sandbox.port import ChunkSink, RequestRefused, SandboxHealth, Tas
 from sisu_pipeline.contracts.sandbox import ErrorCode, Metrics, SandboxRequest, SandboxResult
 
 T = TypeVar("T")
+
+How = Literal["created", "restarted"]
+"""The first execution of the task; or a worker died during an earlier one, and its sandbox with it."""
 
 _MIB = 1024 * 1024
 _log = logging.getLogger(__name__)
@@ -106,14 +109,15 @@ class _Attempt:
         self._context = context
         self._output = Output(on_chunk)
         self._output_limits = limits
-        self._box = host.new_box()
+        self._box = host.new_box(request.task_key)
+        self._how: How = "created"
         self._work = host.layout.boxes / self._box
         self._cgroup: Cgroup | None = None
 
     async def run(self, plan: Plan, slot: Slot, running: Running) -> SandboxResult:
         try:
             try:
-                await _in_thread(lambda: place_files(self._work, plan.directory, plan.files, slot))
+                await _in_thread(lambda: self._prepare(plan, slot))
             except OSError as error:
                 raise UploadFailed(f"the files could not be placed: {error}") from error
             ending = await self._execute(plan, slot, running)
@@ -131,6 +135,11 @@ class _Attempt:
             raw=self._raw(boot_ms=0),
             stderr=stderr,
         )
+
+    def _prepare(self, plan: Plan, slot: Slot) -> None:
+        if self._host.instance.was_interrupted(self._request.task_key):
+            self._how = "restarted"
+        place_files(self._work, plan.directory, plan.files, slot)
 
     async def _execute(self, plan: Plan, slot: Slot, running: Running) -> Ending:
         limits = self._request.limits
@@ -201,6 +210,7 @@ class _Attempt:
         self, boot_ms: int, killed_by: str | None = None, files: dict[str, Any] | None = None
     ) -> dict[str, Any]:
         raw = evidence.base_raw("local", self._request, self._context, boot_ms)
+        raw["sandbox"] = {"how": self._how}
         raw["limits"] = self._host.enforcement(self._cgroup)
         raw["output"] = self._output.evidence()
         if killed_by is not None:

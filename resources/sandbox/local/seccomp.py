@@ -43,6 +43,7 @@ class Machine:
     ioctl: int
     socket: int
     clone: int
+    fallocate: int
     denied: dict[str, int]
 
 
@@ -69,6 +70,7 @@ MACHINES = {
         ioctl=16,
         socket=41,
         clone=56,
+        fallocate=285,
         denied={
             "ptrace": 101,
             "syslog": 103,
@@ -122,6 +124,7 @@ MACHINES = {
         ioctl=29,
         socket=198,
         clone=220,
+        fallocate=47,
         denied={
             "umount2": 39,
             "mount": 40,
@@ -198,6 +201,8 @@ class _Program:
             self._return_if(_JUMP_GREATER_OR_EQUAL, _X32_BIT, _ERRNO | errno.ENOSYS)
         # clone3 hides its flags in memory, where a filter cannot look: without it libc uses clone.
         self._return_if(_JUMP_EQUAL, _CLONE3, _ERRNO | errno.ENOSYS)
+        # It takes all the disk there is in no time, faster than a quota can be watched; libc then writes instead.
+        self._return_if(_JUMP_EQUAL, machine.fallocate, _ERRNO | errno.EOPNOTSUPP)
         for number in sorted(machine.denied.values()):
             self._return_if(_JUMP_EQUAL, number, _ERRNO | errno.EPERM)
         self._for_call(machine.clone, self._clone_check())

@@ -75,15 +75,6 @@ def walk(root: int) -> Iterator[Entry]:
             os.close(descriptor)
 
 
-def used_bytes(path: Path) -> int:
-    """Disk space of everything below `path`, in bytes. Raises TreeTooLarge, OSError."""
-    root = open_folder(path)
-    try:
-        return sum(entry.stat.st_blocks * 512 for entry in walk(root))
-    finally:
-        os.close(root)
-
-
 def remove_tree(path: Path) -> None:
     """Remove `path` and everything below, however deep or closed; nothing may run in it any more.
 

@@ -1,19 +1,23 @@
 """GET /runs/{id}/output: what tasks say while they run."""
 
 import json
+import threading
+from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
 
 from sisu_pipeline.cli.client import Api as Client
-from sisu_pipeline.cli.watching import follow_output
+from sisu_pipeline.cli.watching import follow, follow_output
 from sisu_pipeline.status import RunStatus
 from sisu_pipeline.store import output, runs
 from sisu_pipeline.store.output import Piece
 from sisu_pipeline.store.runs import Run
 from tests.builders import a_run
 from tests.integration.api.conftest import Api
+
+Until = Callable[[Callable[[], bool]], None]
 
 
 def a_running_run(api: Api) -> Run:
@@ -74,3 +78,41 @@ def test_the_command_line_prints_whole_lines_by_task(api: Api, capsys: pytest.Ca
     follow_output(client, run.id)
     client.close()
     assert capsys.readouterr().out == "1! oh\n0  half\n0  rest\n"
+
+
+def test_watch_shows_what_tasks_say_between_the_runs_changes(
+    api: Api, until: Until, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = a_running_run(api)
+    client = Client(api.url)
+
+    def watched() -> None:
+        follow(client, run.id, until_gate=False, silent=False, output=True)
+
+    watching = threading.Thread(target=watched)
+    watching.start()
+    until(lambda: api.rooms.feed.watcher_count == 2)
+    say(api, run, "early\n")
+    heard = ""
+    while "early" not in heard:  # while the run goes on
+        heard += capsys.readouterr().out
+        assert watching.is_alive()
+    say(api, run, "late\n", "unfinished")
+    end(api, run)
+    watching.join(20)
+    client.close()
+    lines = (heard + capsys.readouterr().out).splitlines()
+    assert lines[1:4] == ["0  early", "0  late", "0  unfinished"]
+    assert "running" in lines[0]
+    assert "succeeded" in lines[4]
+    assert len(lines) == 5
+
+
+def test_watch_can_be_asked_to_show_none_of_it(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+    run = a_running_run(api)
+    say(api, run, "noise\n")
+    end(api, run)
+    client = Client(api.url)
+    follow(client, run.id, until_gate=False, silent=False)
+    client.close()
+    assert "noise" not in capsys.readouterr().out

@@ -160,6 +160,71 @@ def test_disk_quota(run_local: RunLocal) -> None:
     assert result.raw["killedBy"] == "disk"
 
 
+HOLD_UNLINKED = """
+import os, time
+held = []
+for n in range(20):
+    held.append(os.open('f', os.O_CREAT | os.O_RDWR))
+    os.unlink('f')
+    for _ in range(10):
+        os.write(held[-1], b'x' * 1_000_000)
+print('wrote', flush=True)
+time.sleep(60)
+"""
+MAP_UNLINKED = """
+import mmap, os, time
+held = []
+for n in range(20):
+    file = os.open('f', os.O_CREAT | os.O_RDWR)
+    os.unlink('f')
+    for _ in range(10):
+        os.write(file, b'x' * 1_000_000)
+    held.append(mmap.mmap(file, 10_000_000))
+    os.close(file)
+print('wrote', flush=True)
+time.sleep(60)
+"""
+TAKE_WITHOUT_WRITING = """
+import ctypes, os, time
+libc = ctypes.CDLL(None, use_errno=True)
+for n in range(60):
+    file = os.open(f'f{n}', os.O_CREAT | os.O_RDWR)
+    done = libc.fallocate(file, 0, ctypes.c_long(0), ctypes.c_long(30_000_000))
+    print(done, os.strerror(ctypes.get_errno()))
+"""
+
+
+@pytest.mark.parametrize("filler", [HOLD_UNLINKED, MAP_UNLINKED])
+def test_files_without_a_name_count(run_local: RunLocal, filler: str) -> None:
+    if filler is MAP_UNLINKED and os.getuid() != 0:
+        pytest.skip("what a process has only mapped is shown to root alone")
+    # As much memory as it likes: mapped files count there too.
+    result = run_local(
+        "python3 fill.py", files_in=(FileIn(path="fill.py", inline=filler),), limits=Limits(mem_mb=2048)
+    )
+    assert (result.err_code, result.exit) == (ErrorCode.CMD_NONZERO, 137)
+    assert result.raw is not None
+    assert result.raw["killedBy"] == "disk"
+
+
+def test_disk_space_cannot_be_taken_at_a_stroke(run_local: RunLocal) -> None:
+    result = run_local("python3 take.py", files_in=(FileIn(path="take.py", inline=TAKE_WITHOUT_WRITING),))
+    assert set(result.stdout.splitlines()) == {"-1 Operation not supported"}
+    # What asks nicely gets it, by writing.
+    result = run_local(
+        "python3 -c \"import os; os.posix_fallocate(os.open('f', os.O_CREAT | os.O_RDWR), 0, 9000)\"; wc -c < f"
+    )
+    assert (result.err_code, result.stdout) == (ErrorCode.NONE, "9000\n")
+
+
+def test_who_fills_the_disk_faster_than_it_is_watched_fails_all_the_same(run_local: RunLocal) -> None:
+    result = run_local("for n in 1 2 3; do head -c 20000000 /dev/zero > file$n; done")
+    assert (result.err_code, result.exit) == (ErrorCode.CMD_NONZERO, 137)
+    assert result.raw is not None
+    assert result.raw["killedBy"] == "disk"
+    assert result.files_out == ()
+
+
 def test_a_bomb_of_folders(run_local: RunLocal) -> None:
     dig = (
         "import os, time\nfor _ in range(2000):\n    os.mkdir('d'); os.chdir('d')\n"

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from resources.sandbox.local import selftest
-from resources.sandbox.local.layout import Instance
+from resources.sandbox.local.instance import Instance
 from resources.sandbox.local.provider import LocalSandbox
 from resources.sandbox.local.selftest import open_local
 from resources.sandbox.local.slots import UidPool
@@ -75,6 +75,31 @@ def test_a_killed_worker_leaves_nothing(tmp_path: Path) -> None:
     assert len(list(boxes.iterdir())) == 2
     Instance.create(tmp_path).remove()
     assert list(boxes.iterdir()) == []
+
+
+@pytest.mark.parametrize("swept", [True, False])
+def test_a_task_that_died_with_its_worker_says_so_when_it_runs_again(tmp_path: Path, swept: bool) -> None:
+    tmp_path.chmod(0o711)
+    earlier = None if swept else open_local(local_settings(tmp_path))
+    with worker(tmp_path, "echo ready; sleep 60") as killed:
+        assert killed.stdout is not None
+        assert killed.stdout.readline() == "ready\n"
+        killed.kill()
+        killed.wait()
+    sandbox = earlier or open_local(local_settings(tmp_path))
+
+    async def how() -> str:
+        result = await sandbox.run(a_request("true"), a_context(), ignore)
+        assert result.raw is not None
+        return str(result.raw["sandbox"]["how"])
+
+    told = [asyncio.run(how())]
+    if earlier is not None:  # what is dead is swept by the next provider to open, and then known to all
+        Instance.create(tmp_path).remove()
+        told.append(asyncio.run(how()))
+    told.append(asyncio.run(how()))
+    asyncio.run(sandbox.close())
+    assert told == ["restarted", "created"] if swept else ["restarted", "restarted", "created"]
 
 
 def test_the_folder_of_a_living_worker_is_not_swept(tmp_path: Path) -> None:

@@ -54,6 +54,11 @@ def test_processes_may_be_made_but_no_namespaces(machine: str) -> None:
 
 
 @pytest.mark.parametrize("machine", sorted(MACHINES))
+def test_disk_space_cannot_be_taken_without_writing(machine: str) -> None:
+    assert verdict(machine, MACHINES[machine].fallocate) == 0x50000 | errno.EOPNOTSUPP
+
+
+@pytest.mark.parametrize("machine", sorted(MACHINES))
 def test_only_confined_socket_families(machine: str) -> None:
     socket = MACHINES[machine].socket
     assert [verdict(machine, socket, family) for family in (1, 2, 10, 16)] == [ALLOW] * 4

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from resources.sandbox.local import tree
+from resources.sandbox.local.disk import used_bytes
 
 
 def walked(folder: Path) -> list[str]:
@@ -68,7 +69,7 @@ def test_used_bytes_counts_blocks_not_holes(tmp_path: Path) -> None:
     (tmp_path / "data").write_bytes(b"x" * 100_000)
     with (tmp_path / "hole").open("wb") as file:
         file.truncate(1 << 30)
-    assert 100_000 <= tree.used_bytes(tmp_path) < 1 << 20
+    assert 100_000 <= used_bytes(tmp_path) < 1 << 20
 
 
 def test_a_very_deep_and_closed_tree_is_removed(tmp_path: Path) -> None:

@@ -1,0 +1,54 @@
+// What a run's tasks say while they run. A courtesy: the whole of it is in their artifacts.
+
+import { el } from "./dom.js";
+
+const MOST_LINES = 500;
+
+export class Output {
+  constructor(id) {
+    this.path = `/runs/${id}/output`;
+    this.stream = null;
+    this.lines = el("pre", {});
+    // Not announced as it comes: nobody could follow. Who wants to read it can.
+    this.box = el("div", { class: "scroll log", tabindex: "0", role: "log", "aria-live": "off", "aria-label": "Live output" }, this.lines);
+    this.section = el("section", { id: "output", hidden: true }, el("h2", {}, "Live output"), this.box);
+    this.unfinished = new Map();
+    this.heard = 0;
+  }
+
+  // Listened to only while there is work: a browser has few connections for one site.
+  follow(run) {
+    if (run.status === "running" && !this.stream) this.open();
+    if (run.status !== "running" && this.stream) this.isLast = true;
+  }
+
+  open() {
+    this.isLast = false;
+    this.stream = new EventSource(this.path);
+    this.stream.addEventListener("output", (event) => {
+      // Opened again, it begins with the last minute.
+      if (Number(event.lastEventId) <= this.heard) return;
+      this.heard = Number(event.lastEventId);
+      this.hear(JSON.parse(event.data));
+    });
+    // The stream ends with its run; a break before that is mended by the browser.
+    this.stream.addEventListener("error", () => { if (this.isLast) this.close(); });
+  }
+
+  hear({ position, kind, chunk }) {
+    const name = `${position}${kind === "stderr" ? "!" : " "}`;
+    const pieces = ((this.unfinished.get(name) || "") + chunk).split("\n");
+    this.unfinished.set(name, pieces.pop());
+    if (!pieces.length) return;
+    const follows = this.box.scrollTop + this.box.clientHeight >= this.box.scrollHeight - 8;
+    this.lines.append(...pieces.map((text) => el("span", kind === "stderr" ? { class: "warn" } : {}, `${name} ${text}\n`)));
+    while (this.lines.childElementCount > MOST_LINES) this.lines.firstElementChild.remove();
+    this.section.hidden = false;
+    if (follows) this.box.scrollTop = this.box.scrollHeight;
+  }
+
+  close() {
+    this.stream?.close();
+    this.stream = null;
+  }
+}

@@ -1,0 +1,12 @@
+-- outcomes --
+-- Of each run: what was decided and said, how it ended, how often its tasks were executed, the patches that stayed, and
+-- the Dagster runs it had.
+SELECT r.id, r.workflow_id, r.status, made.decision,
+       (SELECT count(*) FROM app.human_interactions said WHERE said.run_id = r.id) AS said,
+       (SELECT count(*) FROM app.mock_receipts m WHERE m.run_id = r.id) AS receipts,
+       (SELECT coalesce(sum(m.seen_count), 0)::int FROM app.mock_receipts m WHERE m.run_id = r.id) AS executions,
+       (SELECT count(*) FROM app.patch_history p WHERE p.run_id = r.id AND p.rolled_back_at IS NULL) AS patches_left,
+       (SELECT count(*) FROM dagster.run_tags t WHERE t.key = 'dagster/partition' AND t.value = r.workflow_id)
+           AS dagster_runs
+FROM app.runs r LEFT JOIN app.plan_approvals made ON made.run_id = r.id
+WHERE r.workflow_id = ANY(%(workflow_ids)s) ORDER BY r.id

@@ -1,0 +1,16 @@
+-- at_rest --
+-- What works or waits for work on the queues now: nothing while every intent waits for a person.
+SELECT count(*) AS count FROM dbos.workflow_status WHERE status IN ('ENQUEUED', 'PENDING', 'DELAYED')
+
+-- odd --
+-- Of these runs, those that did not succeed with four steps, one Dagster run, and every task executed and answered once.
+SELECT r.workflow_id, r.status, s.steps, t.results, m.receipts, m.executions
+FROM app.runs r
+CROSS JOIN LATERAL (SELECT count(*) AS steps FROM app.run_steps WHERE run_id = r.id) AS s
+CROSS JOIN LATERAL (SELECT count(*) AS results FROM app.sbx_runs WHERE run_id = r.id) AS t
+CROSS JOIN LATERAL (
+    SELECT count(*) AS receipts, coalesce(sum(seen_count), 0) AS executions
+    FROM app.mock_receipts WHERE run_id = r.id) AS m
+WHERE r.workflow_id = ANY(%(workflow_ids)s) AND (r.status, s.steps, t.results, m.receipts, m.executions)
+    IS DISTINCT FROM ('succeeded', 4, %(tasks)s, %(tasks)s, %(tasks)s)
+ORDER BY r.created_at

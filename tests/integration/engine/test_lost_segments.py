@@ -1,0 +1,43 @@
+"""A segment is asked for only while the run is where it was seen: on a slow machine it has gone on meanwhile."""
+
+from sisu_pipeline import recovery
+from sisu_pipeline.status import RunStatus
+from sisu_pipeline.store import runs
+from tests.integration.engine.intents import Stage
+
+
+def come_to_the_gate(stage: Stage, workflow_id: str) -> None:
+    """What the first segment does to the run's row."""
+    with stage.services.database.connect() as connection:
+        run = runs.move(connection, runs.lock(connection, workflow_id), RunStatus.RUNNING)
+        run = runs.count_segment(connection, run)
+        runs.move(connection, run, RunStatus.WAITING_INPUT, next_action="APPROVE_PLAN")
+
+
+def test_a_run_that_came_to_its_gate_meanwhile_is_left_to_the_decision(stage: Stage) -> None:
+    workflow_id = stage.intent("slow machine")
+    seen = {"workflow_id": workflow_id, "segment": 1, "is_executed": False}
+    come_to_the_gate(stage, workflow_id)
+    assert recovery._next(stage.services.database, seen) is None
+
+
+def test_a_launch_that_comes_after_recoverys_leaves_a_waiting_run_to_the_decision(stage: Stage) -> None:
+    workflow_id = stage.intent("slow launcher")
+    dagster_run_id = stage.dagster_run(workflow_id)
+    with stage.services.database.connect() as connection:
+        runs.claim(connection, workflow_id, dagster_run_id)
+    come_to_the_gate(stage, workflow_id)
+    stage.launch(dagster_run_id)
+    assert stage.queue() == {}
+
+
+def test_a_run_whose_segment_was_executed_in_vain_gets_the_next_one(stage: Stage) -> None:
+    workflow_id = stage.intent("died at its end")
+    with stage.services.database.connect() as connection:
+        runs.move(connection, runs.lock(connection, workflow_id), RunStatus.RUNNING)
+    seen = {"workflow_id": workflow_id, "segment": 1, "is_executed": True}
+    found = recovery._next(stage.services.database, seen)
+    assert found is not None
+    assert found.segment == 2
+    # Somebody else who saw the same asks for nothing.
+    assert recovery._next(stage.services.database, seen) is None

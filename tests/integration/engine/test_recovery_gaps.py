@@ -1,0 +1,103 @@
+"""Gaps found by chaos, and by reading after it: a launch, a closing and a Dagster run that lost their footing."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import dagster as dg
+import pytest
+from dagster._core.storage.tags import PARTITION_NAME_TAG, RUN_KEY_TAG
+from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
+
+from resources import fencing
+from sisu_pipeline import closing, commands, recovery, segment_runner
+from sisu_pipeline.contracts.operation import OperationRequest
+from sisu_pipeline.event_buffer import BufferedEventLogStorage
+from sisu_pipeline.status import RunStatus
+from tests.integration.engine.intents import Stage, until
+
+_WAITS = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND pid <> pg_backend_pid()"
+_SLEEPS = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+_AGE = "UPDATE dagster.runs SET update_timestamp = update_timestamp - interval '1 minute' WHERE run_id = %s"
+
+
+def requested(stage: Stage, workflow_id: str) -> dg.DagsterRun:
+    """A Dagster run as the daemon makes it for a tick's request: its run key names the try."""
+    stage.instance.add_dynamic_partitions("intents", [workflow_id])
+    job = segment_runner.repository().get_job("intent_workflow")
+    tags = {PARTITION_NAME_TAG: workflow_id, RUN_KEY_TAG: f"{workflow_id}#{stage.run(workflow_id).retry_count}"}
+    return stage.instance.create_run_for_job(job, tags=tags)
+
+
+def failed(stage: Stage, workflow_id: str) -> str:
+    """Such a run that failed a minute ago, outside of any step; returns its id."""
+    run = requested(stage, workflow_id)
+    stage.instance.report_run_failed(run)
+    with stage.services.database.connect() as connection:
+        connection.execute(_AGE, [run.run_id])
+    return run.run_id
+
+
+def test_a_launch_whose_connection_is_cut_is_done_again_and_the_run_does_not_fail(stage: Stage) -> None:
+    workflow_id = stage.intent("cut off")
+    run = requested(stage, workflow_id)
+    with ThreadPoolExecutor(1) as pool:
+        with stage.services.database.connect() as other:
+            other.execute("SELECT FROM app.runs WHERE workflow_id = %s FOR UPDATE", [workflow_id])
+            launched = pool.submit(stage.launch, run.run_id)
+            until(lambda: bool(stage.rows(_WAITS)), "the launcher never came to the run's row")
+            assert stage.value(f"SELECT pg_terminate_backend(pid) FROM ({_WAITS}) AS waiting")
+        launched.result(30)
+    assert stage.queue() == {workflow_id: "ENQUEUED"}
+    assert stage.run(workflow_id).dagster_run_id == run.run_id
+    assert stage.dagster_status(run.run_id) != "FAILURE"
+
+
+def test_a_statement_of_dagsters_storage_that_is_cut_off_ends_the_worker(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Taken for an error it would fail the step around it, and the run: see `fencing.watch`."""
+    stopped: list[str] = []
+    monkeypatch.setattr(fencing, "_stop", lambda: stopped.append("stopped"))
+    storage = stage.instance.event_log_storage
+    assert isinstance(storage, BufferedEventLogStorage)
+
+    def sleep() -> None:
+        with storage._engine.connect() as connection:
+            connection.execute(text("SELECT pg_sleep(60)"))
+
+    with ThreadPoolExecutor(1) as pool:
+        asleep = pool.submit(sleep)
+        until(lambda: bool(stage.rows(_SLEEPS)), "nobody sleeps")
+        assert stopped == []
+        assert stage.value(f"SELECT pg_terminate_backend(pid) FROM ({_SLEEPS}) AS sleeping")
+        with pytest.raises(OperationalError):
+            asleep.result(30)
+    assert stopped == ["stopped"]
+
+
+def test_a_run_whose_dagster_run_failed_beneath_it_is_ended_and_can_be_tried_again(stage: Stage) -> None:
+    workflow_id, healthy = stage.intent("orphan"), stage.intent("healthy")
+    stage.launch(requested(stage, healthy).run_id)
+    dagster_run_id = failed(stage, workflow_id)
+    assert recovery.end_orphans(stage.services) == [workflow_id]
+    run = stage.run(workflow_id)
+    assert (run.status, run.next_action) == (RunStatus.RETRIES_EXCEEDED, "REPAIR")
+    assert dagster_run_id in str(run.error)
+    assert stage.run(healthy).status is RunStatus.QUEUED
+    assert recovery.end_orphans(stage.services) == []
+    with stage.services.database.connect() as connection:
+        commands.retry(connection, workflow_id, OperationRequest())
+    assert recovery.end_orphans(stage.services) == [], "the failure belongs to the try before"
+
+
+def test_a_canceled_run_is_not_closed_while_a_segment_without_its_lock_works_on(stage: Stage) -> None:
+    workflow_id = stage.intent("lock lost")
+    stage.request(workflow_id)
+    with stage.services.database.connect() as connection:
+        connection.execute("UPDATE dbos.workflow_status SET status = 'PENDING', executor_id = 'host-1-abcdef'")
+        commands.cancel(connection, workflow_id, OperationRequest())
+    assert stage.holder(workflow_id) is None
+    assert closing.close_canceled(stage.services, lambda run, reason: None) == []
+    with stage.services.database.connect() as connection:
+        connection.execute("UPDATE dbos.workflow_status SET status = 'SUCCESS'")
+    assert len(closing.close_canceled(stage.services, lambda run, reason: None)) == 1

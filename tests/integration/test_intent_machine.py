@@ -1,0 +1,206 @@
+"""Whatever people do and wherever workers die, an intent's rows are what a plain model of it says, and stay.
+
+Hypothesis drives the real store, two intents at a time, through orderings of: submit and start (again, and with
+another partition key), decisions by several people, early, late, edited and bound to a plan, deadlines, workers
+that go on and die between any two commits, task results of every kind that arrive twice, retries, cancellation.
+After every event the rows agree with the model and none has vanished; at the end the oracle is clean.
+"""
+
+import itertools
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
+
+from resources.database import PooledDatabase
+from sisu_pipeline import closing, commands, escalation, oracle, ownership
+from sisu_pipeline.contracts.gate import PlanApprovalRequest
+from sisu_pipeline.contracts.operation import OperationRequest
+from sisu_pipeline.contracts.steps import Plan
+from sisu_pipeline.ownership import NotOwner
+from sisu_pipeline.services import Services
+from sisu_pipeline.store import plans
+from tests.builders import a_request, an_intent
+from tests.integration.intent_case import EDIT, Case
+from tests.integration.intent_model import INFRASTRUCTURE, Model, Seen
+from tests.integration.life import FILES, PATCHES
+
+OUTCOMES = {"reject": "rejected", "approve": "approved"}
+PEOPLE = st.sampled_from(["ann", "bob", "eve"])
+WORDS = st.sampled_from(["approved", "approved", "approved", "rejected"])
+CODE = st.sampled_from(["NONE", "NONE", "NONE", "CMD_NONZERO", "TIMEOUT", INFRASTRUCTURE])
+CODES = st.lists(CODE, min_size=2, max_size=2)
+
+Draw = Callable[..., Any]
+
+_tickets = itertools.count(1)
+
+
+class IntentLife(RuleBasedStateMachine):
+    """Two intents, from submission to their ends, in an order nobody planned."""
+
+    services: Services
+    cases: Bundle[Case] = Bundle("cases")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.all: list[Case] = []
+
+    @initialize(target=cases, outcomes=st.lists(st.sampled_from(sorted(OUTCOMES)), min_size=2, max_size=2))
+    def submit(self, outcomes: list[str]) -> Any:
+        for outcome in outcomes:
+            inputs = {"files": FILES, "patches": PATCHES, "tests": ["t1", "t2"], "ticket": next(_tickets)}
+            intent = an_intent("machine", inputs=inputs, constraints={"planApprovalOnTimeout": outcome})
+            with self.services.database.connect() as connection:
+                kept = commands.submit_intent(connection, intent)
+            assert not kept.is_replay
+            self.all.append(Case(self.services, intent, kept.id, Model(OUTCOMES[outcome], tasks=2)))
+        return multiple(*self.all)
+
+    @rule(case=cases, data=st.data())
+    def something_happens(self, case: Case, data: st.DataObject) -> None:
+        # One rule for all: of several, hypothesis leaves some out of most examples, and an intent that nobody
+        # starts, or no worker works on, has no life to look at.
+        data.draw(st.sampled_from(self._events()), label="event")(case, data.draw)
+
+    def _events(self) -> list[Callable[[Case, Draw], None]]:
+        """What can happen, more often what takes an intent further."""
+        further = [self.submit_and_start, self.a_worker_works, self.a_worker_works, self.somebody_decides]
+        return [
+            *further,
+            self.the_deadline_passes,
+            self.somebody_retries,
+            self.somebody_cancels,
+            self.another_dagster_run_tries,
+        ]
+
+    def submit_and_start(self, case: Case, draw: Draw) -> None:
+        with self.services.database.connect() as connection:
+            kept = commands.submit_intent(connection, case.intent)
+        assert (kept.id, kept.is_replay) == (case.id, True)
+        partition = draw(st.sampled_from(["p", "p", "p", "q"]), label="partition")
+        request = a_request(queuePartitionKey=partition)
+        case.agree(
+            lambda: case.model.start(partition),
+            lambda connection: commands.start_run(connection, case.id, request, "v1").is_replay,
+        )
+
+    def a_worker_works(self, case: Case, draw: Draw) -> None:
+        """It goes on for some commits; then it dies, before the last one or after it, or is just slow."""
+        if not case.model.is_started:
+            return
+        moves = draw(st.integers(1, 8), label="moves")
+        dies = draw(st.sampled_from([None, "before", "after"]), label="dies")
+        codes = draw(CODES, label="codes")
+        for move in range(moves):
+            case.go_on(codes, keeps=dies != "before" or move < moves - 1)
+            if case.at is None:
+                return
+        if dies is not None:
+            case.at = None
+
+    def somebody_decides(self, case: Case, draw: Draw) -> None:
+        person, word = draw(PEOPLE, label="person"), draw(WORDS, label="word")
+        if case.model.is_open and word == "approved" and draw(st.booleans(), label="edits"):
+            self._edit_and_approve(case, person)
+            return
+        seen = draw(st.sampled_from(list(Seen) if case.model.is_open else [Seen.NONE, Seen.OTHER]), label="seen")
+        request = case.request(word, person, seen)
+        case.agree(
+            lambda: case.model.decide(word, person, seen).by,
+            lambda connection: commands.decide(connection, case.id, request).decided_by,
+        )
+
+    def the_deadline_passes(self, case: Case, draw: Draw) -> None:
+        if case.model.is_open:
+            with self.services.database.connect() as connection:
+                past = "UPDATE app.human_gates SET deadline_at = now() - interval '1 second' WHERE run_id = %s"
+                connection.execute(past, [case.run_id])
+            case.model.is_overdue = True
+        if draw(st.booleans(), label="the sensor looks"):
+            escalation.enforce(self.services.database)
+            for each in self.all:
+                each.model.enforce_deadline()
+
+    def somebody_retries(self, case: Case, draw: Draw) -> None:
+        was = case.model.retries
+        case.agree(case.model.retry, lambda connection: commands.retry(connection, case.id, OperationRequest()))
+        if case.model.retries > was:
+            case.at = None
+
+    def somebody_cancels(self, case: Case, draw: Draw) -> None:
+        if draw(st.sampled_from([False, False, True]), label="means it"):
+            request = OperationRequest(actor="ops")
+            case.agree(case.model.cancel, lambda connection: commands.cancel(connection, case.id, request))
+        closing.close_canceled(self.services, lambda *_: None)
+
+    def another_dagster_run_tries(self, case: Case, draw: Draw) -> None:
+        if case.model.status == "running":
+            with pytest.raises(NotOwner):
+                ownership.enter(self.services.database, case.id, "dagster-somebody-else")
+
+    @invariant()
+    def the_rows_are_the_models_and_none_vanishes(self) -> None:
+        with self.services.database.connect() as connection:
+            for case in self.all:
+                case.check_rows(connection)
+
+    def teardown(self) -> None:
+        """Let everything come to its end or its gate: then files are as they should be, and every law holds."""
+        for case in self.all:
+            if case.model.is_started:
+                case.settle()
+        closing.close_canceled(self.services, lambda *_: None)
+        self.the_rows_are_the_models_and_none_vanishes()
+        for case in self.all:
+            case.check_files()
+        with self.services.database.connect() as connection:
+            broken = [f"{law.law}: {law.rows}" for law in oracle.judge(connection) if not law.holds]
+        assert broken == []
+
+    def _edit_and_approve(self, case: Case, person: str) -> None:
+        with self.services.database.connect() as connection:
+            now = plans.current(connection, case.run_id)
+        edited = Plan.from_json({**now.plan, "patchPlan": EDIT, "tests": ["edited"]})
+        request = PlanApprovalRequest(approved_by=person, plan_sha256=now.sha256, plan=edited)
+        case.agree(
+            lambda: case.model.edit(person).by,
+            lambda connection: commands.decide(connection, case.id, request).decided_by,
+        )
+
+
+def _drive(services: Services, examples: int, steps: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        pooled = replace(services, database=PooledDatabase(services.database.url))
+        patch.setattr(IntentLife, "services", pooled, raising=False)
+        run_state_machine_as_test(
+            IntentLife,
+            settings=settings(
+                max_examples=examples,
+                stateful_step_count=steps,
+                deadline=None,
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
+
+
+def test_rows_agree_with_the_model_of_an_intents_life(services: Services) -> None:
+    _drive(services, examples=30, steps=50)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_rows_agree_with_the_model_of_an_intents_life_in_many_more_examples(services: Services) -> None:
+    _drive(services, examples=500, steps=60)
