@@ -81,10 +81,21 @@ def diagnose(facts: Facts) -> Diagnosis:
         return _executing(facts)
     if facts.segment_status is None:
         return _unasked(facts)
+    return _executed(facts)
+
+
+def _ended(run: Run) -> Diagnosis:
+    if run.status is RunStatus.SUCCEEDED:
+        return Diagnosis("It has succeeded: there is nothing left to do.", f"sisu run show {run.id}")
+    return Diagnosis(f"It has ended {run.status}: {run.error or 'no reason is kept'}.", f"sisu run show {run.id}")
+
+
+def _executed(facts: Facts) -> Diagnosis:
+    run = facts.run
     if facts.dagster_status is None:
         return Diagnosis(
-            f"Its Dagster run {run.dagster_run_id} is gone (deleted, or `sisu db sys-reset`), so nothing goes on with "
-            "it. Its rows stay; submit it again with something in its inputs that distinguishes it.",
+            f"Its Dagster run {run.dagster_run_id} is gone (deleted, or `sisu db sys-reset`), so nothing goes on "
+            "with it. Its rows stay; submit it again with something in its inputs that distinguishes it.",
             f"sisu run cancel {run.id}",
         )
     return Diagnosis(
@@ -92,12 +103,6 @@ def diagnose(facts: Facts) -> Diagnosis:
         f"Dagster says {facts.dagster_status}. Recovery asks for its next segment within seconds.",
         f"sisu run watch {run.id}",
     )
-
-
-def _ended(run: Run) -> Diagnosis:
-    if run.status is RunStatus.SUCCEEDED:
-        return Diagnosis("It has succeeded: there is nothing left to do.", f"sisu run show {run.id}")
-    return Diagnosis(f"It has ended {run.status}: {run.error or 'no reason is kept'}.", f"sisu run show {run.id}")
 
 
 def _unasked(facts: Facts) -> Diagnosis:

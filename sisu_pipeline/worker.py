@@ -109,8 +109,9 @@ class Group:
     def _start_child(self) -> None:
         # A signal to stop waits until the child is known here and listens there: none is missed by either.
         signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
+        parent = os.getpid()
         try:
-            self.children.add(_fork(lambda: run_worker(self.queue, settings())))
+            self.children.add(_fork(lambda: run_worker(self.queue, settings(), parent)))
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
 
@@ -133,7 +134,7 @@ class Group:
         self.children.discard(pid)
 
 
-def run_worker(queue: QueueName, configuration: Settings) -> None:
+def run_worker(queue: QueueName, configuration: Settings, parent: int) -> None:
     """One worker process, until SIGTERM, its recycling, or the death of its parent."""
     stop = threading.Event()
     for number in _STOP_SIGNALS:
@@ -172,7 +173,7 @@ def run_worker(queue: QueueName, configuration: Settings) -> None:
     DBOS.launch()
     queues.remember_limits()
     queues.guard(services().database)
-    _wait(stop, recovery.Observer(services().database))
+    _wait(stop, recovery.Observer(services().database), parent)
     _finish(busy, close)
 
 
@@ -230,9 +231,9 @@ def _nothing_to_close() -> None:
     """An intent worker holds nothing but connections."""
 
 
-def _wait(stop: threading.Event, observer: recovery.Observer) -> None:
+def _wait(stop: threading.Event, observer: recovery.Observer, parent: int) -> None:
     """Until asked to stop or left alone; meanwhile, look whether a fellow worker has died."""
-    parent = os.getppid()
+    # The parent's id is from before the fork: it may have died while this process was starting.
     while not stop.wait(recovery.LOOK_EVERY_SECONDS / 2):
         if os.getppid() != parent:
             return

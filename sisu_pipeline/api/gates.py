@@ -112,8 +112,10 @@ def _decide(
     rooms: Rooms, run_id: str, request: PlanApprovalRequest | PlanRejectionRequest, caller: Caller
 ) -> Decided:
     """The usual decision commits with its only statement; any other is weighed in a transaction."""
-    with rooms.pool.statement() as connection:
-        decided = commands.decide_plainly(connection, run_id, request, caller.name)
+    # Said twice, it is no second decision: then it was made, and is found there.
+    decided = rooms.pool.statement(
+        lambda connection: commands.decide_plainly(connection, run_id, request, caller.name)
+    )
     if decided is not None:
         return decided
     with rooms.pool.connect() as connection:

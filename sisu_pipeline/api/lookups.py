@@ -49,5 +49,4 @@ class Lookups:
             future.set_result(found[token])
 
     def _look_up(self, given: list[str | None]) -> dict[str | None, Lookup]:
-        with self._pool.glance() as connection:
-            return tokens.look_up_all(connection, given)
+        return self._pool.glance(lambda connection: tokens.look_up_all(connection, given))

@@ -199,18 +199,21 @@ def _execute(outcome: Outcome, heard: Callable[[str], None]) -> int:
                     heard(line.strip()[:100])
             return process.wait()
         except KeyboardInterrupt:
-            _interrupt(process)
+            log.write(_interrupt(process))
             raise
 
 
-def _interrupt(process: "subprocess.Popen[str]") -> None:
+def _interrupt(process: "subprocess.Popen[str]") -> str:
+    """Pass the Ctrl-C on and wait, but not for ever; returns what was said meanwhile."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGINT)
     try:
-        process.communicate(timeout=_STOPS_WITHIN_S)
+        said, _ = process.communicate(timeout=_STOPS_WITHIN_S)
     except (subprocess.TimeoutExpired, KeyboardInterrupt):
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
+        said, _ = process.communicate()
+    return said
 
 
 def _holds(run: Ship, names: Sequence[str]) -> bool:

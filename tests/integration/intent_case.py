@@ -128,9 +128,10 @@ class Case:
 
     def go_on(self, codes: list[str], keeps: bool = True) -> None:
         """The worker's next move, up to one commit."""
-        if self.at is None:
+        if self.at is None or self.at <= EXECUTE:  # every op up to the fan-out enters before it works
             ownership.enter(self.services.database, self.id, self.owner)
             self.model.enter()
+        if self.at is None:
             self.at = 0
         elif self.at < EXECUTE:
             self._step(keeps)

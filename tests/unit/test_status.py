@@ -27,7 +27,7 @@ def test_nothing_becomes_queued_again() -> None:
     assert not any(can_move(status, RunStatus.QUEUED) for status in RunStatus)
 
 
-@pytest.mark.parametrize("status", set(RunStatus) - TERMINAL)
+@pytest.mark.parametrize("status", sorted(set(RunStatus) - TERMINAL))
 def test_from_every_living_status_a_run_can_still_end(status: RunStatus) -> None:
     assert can_move(status, RunStatus.FAILED)
     assert can_move(status, RunStatus.CANCELED)

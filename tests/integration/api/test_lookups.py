@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from resources.database import Database
+from resources.database import Connection, Database
 from sisu_pipeline.api.lookups import Lookups
 from sisu_pipeline.contracts.access import Role
 from sisu_pipeline.store import tokens
@@ -105,6 +105,37 @@ def test_a_token_made_now_is_asked_for_by_the_very_next_request(api: Api) -> Non
     headers = a_token(api.services.database, "ann")
     assert api.get("/runs").status_code == 401
     assert api.client.get("/runs", headers=headers).status_code == 200
+
+
+def test_a_session_that_ends_while_it_is_used_for_the_first_statement_is_replaced(api: Api) -> None:
+    pool, ended = api.rooms.pool, []
+
+    def own_session(connection: Connection) -> int:
+        pid = connection.info.backend_pid
+        if not ended:
+            ended.append(pid)
+            # Between the pool's check and the statement: nothing can tell that it is dead.
+            with api.services.database.connect() as other:
+                other.execute("SELECT pg_terminate_backend(%s)", [pid])
+        connection.execute("SELECT pg_sleep(0.2)")
+        return pid
+
+    assert pool.glance(own_session) not in ended
+    ended.clear()
+    assert pool.statement(own_session) not in ended
+
+
+def test_a_transaction_does_not_begin_on_a_dead_connection(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = api.rooms.pool
+    # As if a session ended between the pool's check and the transaction's begin.
+    monkeypatch.setattr("sisu_pipeline.api.pool._has_something_to_read", lambda _: False)
+    with pool.connect() as connection:
+        dead = connection.info.backend_pid
+    with api.services.database.connect() as other:
+        other.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'sisu-api'")
+    with pool.connect() as connection:
+        assert connection.info.backend_pid != dead
+        assert connection.execute("SELECT 1 AS one").fetchone() == {"one": 1}
 
 
 def test_sessions_that_postgres_ended_are_replaced_before_anybody_meets_them(api: Api, until: Until) -> None:

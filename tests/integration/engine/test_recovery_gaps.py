@@ -1,8 +1,11 @@
 """Gaps found by chaos, and by reading after it: a launch, a closing and a Dagster run that lost their footing."""
 
+import os
+import signal
 from concurrent.futures import ThreadPoolExecutor
 
 import dagster as dg
+import psutil
 import pytest
 from dagster._core.storage.tags import PARTITION_NAME_TAG, RUN_KEY_TAG
 from sqlalchemy import text
@@ -14,6 +17,7 @@ from sisu_pipeline.contracts.operation import OperationRequest
 from sisu_pipeline.event_buffer import BufferedEventLogStorage
 from sisu_pipeline.status import RunStatus
 from tests.integration.engine.intents import Stage, until
+from tests.integration.engine.workers import Nursery
 
 _WAITS = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND pid <> pg_backend_pid()"
 _SLEEPS = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
@@ -101,3 +105,12 @@ def test_a_canceled_run_is_not_closed_while_a_segment_without_its_lock_works_on(
     with stage.services.database.connect() as connection:
         connection.execute("UPDATE dbos.workflow_status SET status = 'SUCCESS'")
     assert len(closing.close_canceled(stage.services, lambda run, reason: None)) == 1
+
+
+def test_a_worker_whose_group_died_while_it_was_starting_ends_too(nursery: Nursery) -> None:
+    """It would take work for ever, of a version nobody runs any more, and nobody would know it."""
+    with nursery.worker("intentQ", DBOS__APPVERSION="v-left-alone") as group:
+        until(lambda: bool(group.processes), "the group forks nobody")
+        left = psutil.Process(group.processes[0])
+        os.kill(group.pid, signal.SIGKILL)
+        until(lambda: not left.is_running() or left.status() == psutil.STATUS_ZOMBIE, "it lives on alone")

@@ -101,6 +101,7 @@ def test_e2b_fifty_tasks_of_a_killed_worker_are_adopted_and_none_is_started_agai
     assert Counter(ledger.read_text().split()) == {f"t{number}": 1 for number in range(IN_FLIGHT)}
 
 
+@pytest.mark.slow
 def test_local_fifty_tasks_of_a_killed_worker_died_with_it_and_say_that_they_were_started_again(
     stage: Stage, nursery: Nursery
 ) -> None:

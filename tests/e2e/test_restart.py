@@ -1,0 +1,30 @@
+"""Ten intents wait for a person while everything is killed, Postgres too; started again, all ten succeed."""
+
+import json
+import subprocess
+import sys
+from tempfile import TemporaryDirectory
+
+from sisu_pipeline.settings import PROJECT_ROOT, child_environment
+
+INTENTS = 10
+_PATIENCE_S = 240
+
+
+def test_intents_that_wait_outlive_every_process_and_the_database() -> None:
+    with TemporaryDirectory(prefix="sisu-", ignore_cleanup_errors=True) as home:
+        done = subprocess.run(
+            [sys.executable, "-m", "sisu_pipeline.cli", "lab", "restart", "--count", str(INTENTS), "--json"],
+            cwd=PROJECT_ROOT,
+            env=child_environment(SISU_HOME=home),
+            capture_output=True,
+            text=True,
+            timeout=_PATIENCE_S,
+            check=False,
+        )
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = json.loads(done.stdout)
+    (evidence,) = (each["evidence"] for each in report["rounds"])
+    assert (evidence["succeeded"], evidence["stranded"]) == (INTENTS, 0)
+    assert report["verdict"]["broken"] == {}
+    assert {fault["target"] for each in report["rounds"] for fault in each["faults"]} == {"everything", "postgres"}
