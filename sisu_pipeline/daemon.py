@@ -11,6 +11,8 @@ from dagster._core.remote_representation.external import RemoteSensor
 from dagster._core.scheduler.instigation import InstigatorState
 from dagster._daemon.cli import cli
 
+from sisu_pipeline.settings import settings
+
 LOOP_PAUSE_S = 0.1
 # A sensor that asks for the shortest interval Dagster has, a second, means: as soon as there is something.
 _SHORTEST_INTERVAL_S = 1
@@ -22,6 +24,9 @@ def is_under_min_interval(
     state: InstigatorState, remote_sensor: RemoteSensor, minimum_allowed_min_interval: int | None = None
 ) -> bool:
     """Dagster's own rule, but for sensors that listen: theirs is the loop's pause."""
+    if not settings().code_socket.exists():
+        # Its server is being started again: to ask all the same would only take the CPU it needs for that.
+        return True
     if remote_sensor.min_interval_seconds != _SHORTEST_INTERVAL_S:
         return bool(_is_under_min_interval(state, remote_sensor, minimum_allowed_min_interval))
     elapsed = sensor_daemon.get_elapsed(state)

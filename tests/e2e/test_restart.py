@@ -5,12 +5,15 @@ import subprocess
 import sys
 from tempfile import TemporaryDirectory
 
+import pytest
+
 from sisu_pipeline.settings import PROJECT_ROOT, child_environment
 
 INTENTS = 10
 _PATIENCE_S = 240
 
 
+@pytest.mark.slow
 def test_intents_that_wait_outlive_every_process_and_the_database() -> None:
     with TemporaryDirectory(prefix="sisu-", ignore_cleanup_errors=True) as home:
         done = subprocess.run(
