@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,15 @@ def test_a_line_of_the_checklist_holds_when_all_its_steps_passed(
     assert [step["passed"] for step in document["steps"]] == [True, False, False]
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl-C as a terminal's process knows it: a test process of many ignores it, and so would its children."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_lets_the_running_step_clean_up_and_runs_no_other(run: Ship, tmp_path: Path) -> None:
     cleaned = tmp_path / "cleaned"
     script = f"""

@@ -1,6 +1,8 @@
 """GET /runs/{id}/output: what tasks say while they run."""
 
+import io
 import json
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -81,8 +83,10 @@ def test_the_command_line_prints_whole_lines_by_task(api: Api, capsys: pytest.Ca
 
 
 def test_watch_shows_what_tasks_say_between_the_runs_changes(
-    api: Api, until: Until, capsys: pytest.CaptureFixture[str]
+    api: Api, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    heard = io.StringIO()  # to be read while it is written to, which capsys cannot without losing something
+    monkeypatch.setattr(sys, "stdout", heard)
     run = a_running_run(api)
     client = Client(api.url)
 
@@ -93,15 +97,13 @@ def test_watch_shows_what_tasks_say_between_the_runs_changes(
     watching.start()
     until(lambda: api.rooms.feed.watcher_count == 2)
     say(api, run, "early\n")
-    heard = ""
-    while "early" not in heard:  # while the run goes on
-        heard += capsys.readouterr().out
-        assert watching.is_alive()
+    until(lambda: "early" in heard.getvalue())  # while the run goes on
+    assert watching.is_alive()
     say(api, run, "late\n", "unfinished")
     end(api, run)
     watching.join(20)
     client.close()
-    lines = (heard + capsys.readouterr().out).splitlines()
+    lines = heard.getvalue().splitlines()
     assert lines[1:4] == ["0  early", "0  late", "0  unfinished"]
     assert "running" in lines[0]
     assert "succeeded" in lines[4]

@@ -16,9 +16,14 @@ from sisu_pipeline.bench import leftovers
 def a_process(*words: str) -> Iterator[int]:
     """A process with these words on its command line."""
     process = subprocess.Popen(
-        [sys.executable, "-I", "-S", "-c", "input()", *words], stdin=subprocess.PIPE, start_new_session=True
+        [sys.executable, "-I", "-S", "-c", "print(flush=True); input()", *words],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
     )
     try:
+        assert process.stdout is not None
+        process.stdout.readline()  # it has its own command line by now
         yield process.pid
     finally:
         process.communicate(b"\n")
