@@ -26,6 +26,8 @@ FILES = {"a.txt": "before\n"}
 PATCHES = [{"targetPath": "a.txt", "postimageContent": "after\n", "diffText": "-before\n+after\n"}]
 PATIENCE_S = 60.0
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def stage() -> Iterator[Stage]:
