@@ -86,11 +86,13 @@ def resume_lost(services: Services) -> list[str]:
     """Ask for the segment of every run that should be at work and that no queue holds; returns workflow ids.
 
     A process may die between claiming a run and enqueueing its segment, or a segment may end without its
-    run having ended: then the next one goes on.
+    run having ended: then the next one goes on. A Dagster run whose intent ended before its launcher could
+    say so is launched again: its steps answer from their rows, and it ends.
     """
     with services.database.connect() as connection:
         lost = connection.execute(query("segments.lost")).fetchall()
         unlaunched = connection.execute(query("segments.unlaunched")).fetchall()
+        late = connection.execute(query("segments.launched_late")).fetchall()
     for row in unlaunched:
         with services.database.connect() as connection:
             runs.claim(connection, row["workflow_id"], row["dagster_run_id"])
@@ -100,6 +102,9 @@ def resume_lost(services: Services) -> list[str]:
         if run is not None:
             segments.enqueue(services.database, segments.of_run(run))
             asked.append(row["workflow_id"])
+    for row in late:
+        segments.enqueue(services.database, segments.of_job(row["dagster_run_id"], row["app_version"]))
+        asked.append(row["workflow_id"])
     return asked
 
 

@@ -1,4 +1,4 @@
-"""How long a killed worker delays its intent: kill -9 in ExecuteST, and another worker goes on (issue 5)."""
+"""How long a killed worker delays its intent: kill -9 in ExecuteST, and another worker goes on."""
 
 import random
 from dataclasses import dataclass

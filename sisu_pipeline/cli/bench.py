@@ -83,11 +83,12 @@ def recovery(
     seed: Annotated[int, typer.Option(help="The same seed kills at the same moments.")] = 424242,
     as_json: AsJson = False,
 ) -> None:
-    """Kill -9 the worker of one intent after another in ExecuteST: kill → taken over, kill → succeeded."""
+    """Kill -9 the worker of one intent after another in ExecuteST: how long it takes; exit 1 if anything is off."""
     from sisu_pipeline.bench.recovery import recovery as measure
 
     ours = _watched(lambda tick: measure(count, workers, seed, tick))
     _print({"bench": "recovery", "ours": ours}, as_json)
+    raise typer.Exit(1 if ours["tasks_executed_twice"] or ours["broken_laws"] else 0)
 
 
 @app.command()

@@ -10,9 +10,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
 import psycopg
 
-from sisu_pipeline.labs import chaos_report, chaos_schedule, chaos_stories, chaos_verdict
+from sisu_pipeline.labs import chaos_report, chaos_schedule, chaos_stories, chaos_verdict, processes
 from sisu_pipeline.labs import stage as stages
 from sisu_pipeline.labs.chaos_faults import Monkey, Struck
 from sisu_pipeline.labs.chaos_schedule import Planned
@@ -31,6 +32,7 @@ VARIABLES = MOCK | {"INTENT_QUEUE_RATE_LIMIT_PER_PERIOD": "0", "SBX_QUEUE_RATE_L
 INTENT_WORKERS = 2
 SANDBOX_WORKERS = 2
 _LOOK_EVERY_S = 0.5
+_ENDS_WITHIN_S = 10.0
 
 
 @dataclass
@@ -48,12 +50,14 @@ class Storm:
     verdict: Json = field(default_factory=dict)
     settled_s: float | None = None
     unsettled: list[Json] = field(default_factory=list)
+    left_behind: list[str] = field(default_factory=list)
     error: str | None = None
     interrupted: bool = False
 
     def report(self) -> Json:
         """Everything but the list of faults: what is worth keeping."""
-        passed = bool(self.verdict) and self.verdict["passed"] and self.error is None and not self.interrupted
+        judged = bool(self.verdict) and self.verdict["passed"]
+        passed = judged and not self.left_behind and self.error is None and not self.interrupted
         return {
             "lab": NAME,
             "seed": self.seed,
@@ -69,6 +73,7 @@ class Storm:
             "faults": chaos_report.of_faults(self.struck, len(self.schedule)),
             "recovery": self.recovery,
             "settled_s": self.settled_s,
+            **({"left_behind": self.left_behind} if self.left_behind else {}),
             "verdict": self.verdict,
         }
 
@@ -86,6 +91,7 @@ def run(minutes: float, seed: int, home: Path | None = None) -> Storm:
         ):
             _blow(storm, stage, tick)
             _judge(storm, stage)
+        storm.left_behind = _left_behind(storm.home)
     except LabFailed as failure:
         storm.error = str(failure)
     except KeyboardInterrupt:
@@ -121,6 +127,12 @@ def _settle(storm: Storm, stage: Stage, tick: Callable[[int], None]) -> None:
         if not stage.stack.is_running:
             raise LabFailed(f"the stack has ended: read {stage.stack.log}")
         time.sleep(_LOOK_EVERY_S)
+
+
+def _left_behind(home: Path) -> list[str]:
+    """Processes that outlive their stack by more than they need to notice its end."""
+    _, alive = psutil.wait_procs(processes.of_home(home), timeout=_ENDS_WITHIN_S)
+    return list(map(str, alive))
 
 
 def _judge(storm: Storm, stage: Stage) -> None:

@@ -110,6 +110,7 @@ def words(report: Json, home: Path) -> str:
         )
     if report.get("error"):
         lines.append(f"  {report['error']}")
+    lines += [f"  left behind: {process}" for process in report.get("left_behind", [])]
     if verdict and not verdict["passed"]:
         lines += _broken(verdict)
     lines.append(f"  report {home}/report.json, logs {home}/logs")

@@ -33,6 +33,17 @@ def by_component(stack: LabStack) -> dict[str, list[psutil.Process]]:
     return groups
 
 
+def of_home(home: Path) -> list[psutil.Process]:
+    """Every living process of ours that has this data folder, whoever its parent is; Postgres is none of them."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            line = " ".join(process.cmdline())
+            if process.environ().get("SISU_HOME") == str(home) and ("sisu_pipeline" in line or "dagster" in line):
+                found.append(process)
+    return found
+
+
 def workers(stack: LabStack, component: str) -> list[psutil.Process]:
     """The processes that execute work: a worker group forks them, and forks another when one dies."""
     return by_component(stack)[component][1:]

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
 import pytest
 
 from resources import database
@@ -104,24 +103,11 @@ def _api_alone(stack: LabStack) -> Iterator[httpx.Client]:
     try:
         with httpx.Client(base_url=stack.url, timeout=30, trust_env=False) as http:
             _until_it_answers(http)
-            assert _processes_of(stack) == {process.pid}
+            assert [each.pid for each in processes.of_home(stack.settings.home)] == [process.pid]
             yield http
     finally:
         process.terminate()
         process.wait(20)
-
-
-def _processes_of(stack: LabStack) -> set[int]:
-    """Our processes that have this stack's data folder in their environment."""
-    found = set()
-    for process in psutil.process_iter():
-        try:
-            home, line = process.environ().get("SISU_HOME"), " ".join(process.cmdline())
-        except psutil.Error:
-            continue
-        if home == stack.environment["SISU_HOME"] and ("sisu_pipeline" in line or "dagster" in line):
-            found.add(process.pid)
-    return found
 
 
 def _until_it_answers(http: httpx.Client) -> None:

@@ -94,6 +94,26 @@ def test_a_run_whose_dagster_run_failed_beneath_it_is_ended_and_can_be_tried_aga
     assert recovery.end_orphans(stage.services) == [], "the failure belongs to the try before"
 
 
+def test_a_dagster_run_whose_intent_was_canceled_while_it_was_launched_ends_too(
+    stage: Stage, nursery: Nursery
+) -> None:
+    workflow_id = stage.intent("canceled before its launch")
+    run = requested(stage, workflow_id)
+    with stage.services.database.connect() as connection:
+        # The daemon dies as it launches; the cancellation knows of no Dagster run.
+        connection.execute("UPDATE dagster.runs SET status = 'STARTING' WHERE run_id = %s", [run.run_id])
+        commands.cancel(connection, workflow_id, OperationRequest())
+    assert len(closing.close_canceled(stage.services, lambda run, reason: None)) == 1
+    assert recovery.resume_lost(stage.services) == [], "it may only be slow"
+    with stage.services.database.connect() as connection:
+        connection.execute(_AGE, [run.run_id])
+    assert recovery.resume_lost(stage.services) == [workflow_id]
+    assert recovery.resume_lost(stage.services) == []
+    with nursery.worker("intentQ"):
+        until(lambda: stage.dagster_status(run.run_id) == "CANCELED", "it does not end")
+    assert stage.run(workflow_id).status is RunStatus.CANCELED
+
+
 def test_a_canceled_run_is_not_closed_while_a_segment_without_its_lock_works_on(stage: Stage) -> None:
     workflow_id = stage.intent("lock lost")
     stage.request(workflow_id)

@@ -9,8 +9,6 @@ from dataclasses import replace
 from typing import Any
 
 import httpx
-import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -18,7 +16,6 @@ from hypothesis.stateful import (
     invariant,
     precondition,
     rule,
-    run_state_machine_as_test,
 )
 from psycopg import sql
 
@@ -27,6 +24,7 @@ from sisu_pipeline.status import RunStatus
 from sisu_pipeline.steps.result import ASK_GATE
 from sisu_pipeline.store import deadlines, runs
 from tests.integration.api.conftest import Api
+from tests.integration.gate import machine
 from tests.integration.gate.test_ask import ASK
 from tests.integration.gate.world import Waiting
 from tests.integration.life import FILES
@@ -191,14 +189,4 @@ class Questions(RuleBasedStateMachine):
 
 
 def test_every_ordering_at_a_question_ends_in_one_deterministic_audited_outcome(api: Api) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Questions, "api", api, raising=False)
-        run_state_machine_as_test(
-            Questions,
-            settings=settings(
-                max_examples=15,
-                stateful_step_count=10,
-                deadline=None,
-                suppress_health_check=list(HealthCheck),
-            ),
-        )
+    machine.run(Questions, api, examples=15, steps=10)

@@ -10,8 +10,6 @@ from dataclasses import replace
 from typing import Any
 
 import httpx
-import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -19,13 +17,13 @@ from hypothesis.stateful import (
     invariant,
     precondition,
     rule,
-    run_state_machine_as_test,
 )
 
 from sisu_pipeline import closing, escalation, oracle, ownership
 from sisu_pipeline.status import RunStatus
 from sisu_pipeline.store import deadlines
 from tests.integration.api.conftest import Api
+from tests.integration.gate import machine
 from tests.integration.gate.world import Waiting
 from tests.integration.life import FILES
 
@@ -185,14 +183,4 @@ class Orderings(RuleBasedStateMachine):
 
 
 def test_every_ordering_ends_in_one_deterministic_audited_outcome(api: Api) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Orderings, "api", api, raising=False)
-        run_state_machine_as_test(
-            Orderings,
-            settings=settings(
-                max_examples=25,
-                stateful_step_count=12,
-                deadline=None,
-                suppress_health_check=list(HealthCheck),
-            ),
-        )
+    machine.run(Orderings, api, examples=25, steps=12)

@@ -1,4 +1,4 @@
-"""A sandbox worker killed with tasks in flight: every task has one result, and evidence of how (issue 6)."""
+"""A sandbox worker killed with tasks in flight: every task has one result, and evidence of how."""
 
 from collections import Counter
 from collections.abc import Iterator
