@@ -118,14 +118,16 @@ def guard(engine: Engine) -> None:
 
 
 def watch(engine: Engine) -> None:
-    """Have a statement of this engine that loses its connection end the process, as a transaction's does.
+    """Have a statement of this engine that loses its connection, or gets none, end the process, as a transaction's does.
 
-    For Dagster's own storage: what it reads around a step would else fail the step, and with it the run.
+    For Dagster's own storage and for the fan-out's batches: what they say in a step would else fail the step, and
+    with it the run.
     """
 
     @event.listens_for(engine, "handle_error")
     def lost(context: ExceptionContext) -> None:
-        if context.is_disconnect:
+        # Without a connection it is the attempt to open one that failed.
+        if context.is_disconnect or context.connection is None:
             connection_broke()
 
 

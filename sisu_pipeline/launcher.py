@@ -60,7 +60,7 @@ class SegmentRunLauncher(RunLauncher[dg.DagsterInstance], ConfigurableClass):
         A database that is away is waited for: Dagster fails a run whose launch raises, and launches it no more.
         """
         for _ in range(PATIENCE_TRIES):
-            with suppress(psycopg.OperationalError, DBAPIError):
+            with suppress(psycopg.OperationalError, psycopg.InterfaceError, DBAPIError):
                 self._launch(context.dagster_run)
                 return
             threading.Event().wait(PAUSE_SECONDS)

@@ -8,16 +8,17 @@ import dagster as dg
 import psutil
 import pytest
 from dagster._core.storage.tags import PARTITION_NAME_TAG, RUN_KEY_TAG
-from sqlalchemy import text
+from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
 
 from resources import fencing
-from sisu_pipeline import closing, commands, recovery, segment_runner
+from sisu_pipeline import closing, commands, execution, recovery, segment_runner
 from sisu_pipeline.contracts.operation import OperationRequest
 from sisu_pipeline.event_buffer import BufferedEventLogStorage
 from sisu_pipeline.status import RunStatus
+from tests.integration.engine.conftest import Engine
 from tests.integration.engine.intents import Stage, until
-from tests.integration.engine.workers import Nursery
+from tests.integration.engine.workers import Nursery, Worker
 
 _WAITS = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND pid <> pg_backend_pid()"
 _SLEEPS = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
@@ -76,6 +77,35 @@ def test_a_statement_of_dagsters_storage_that_is_cut_off_ends_the_worker(
         assert stage.value(f"SELECT pg_terminate_backend(pid) FROM ({_SLEEPS}) AS sleeping")
         with pytest.raises(OperationalError):
             asleep.result(30)
+    assert stopped == ["stopped"]
+
+
+def test_a_fan_out_whose_connection_is_cut_is_asked_for_again_and_the_run_succeeds(
+    engine: Engine, stage: Stage, nursery: Nursery, sandbox_worker: Worker
+) -> None:
+    """DBOS repeats what it says when a connection breaks, but not its batch insert."""
+    workflow_id = stage.decided("cut off while it fans out", tests=["t0", "t1"], command="run")
+    task = execution.plan_tasks(stage.services, workflow_id)[1]
+    with nursery.worker("intentQ"):
+        with engine.database.connect() as other:
+            other.execute("INSERT INTO dbos.workflow_status (workflow_uuid) VALUES (%s)", [task.key])
+            dagster_run_id = stage.request(workflow_id)
+            until(lambda: bool(stage.rows(_WAITS)), "nobody came to the task's row")
+            assert stage.value(f"SELECT pg_terminate_backend(pid) FROM ({_WAITS}) AS waiting")
+            other.rollback()
+        stage.wait_for(workflow_id, RunStatus.SUCCEEDED)
+        until(lambda: stage.dagster_status(dagster_run_id) == "SUCCESS")
+    assert stage.value("SELECT max(seen_count) FROM app.mock_receipts") == 1
+    assert stage.broken_laws() == []
+
+
+def test_a_statement_that_gets_no_connection_ends_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    stopped: list[str] = []
+    monkeypatch.setattr(fencing, "_stop", lambda: stopped.append("stopped"))
+    nowhere = create_engine("postgresql+psycopg://nobody@/nothing?host=/nowhere")
+    fencing.watch(nowhere)
+    with pytest.raises(OperationalError):
+        nowhere.connect()
     assert stopped == ["stopped"]
 
 
