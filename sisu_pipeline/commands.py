@@ -11,6 +11,7 @@ from sisu_pipeline import forms
 from sisu_pipeline.contracts.gate import AnswerRequest, Decision, PlanApprovalRequest, PlanRejectionRequest
 from sisu_pipeline.contracts.intent import Intent, RunRequest
 from sisu_pipeline.contracts.operation import OperationRequest
+from sisu_pipeline.identity import run_id_of
 from sisu_pipeline.policy import admit
 from sisu_pipeline.status import RunStatus
 from sisu_pipeline.steps import gate_terms
@@ -18,7 +19,7 @@ from sisu_pipeline.steps.gate_terms import ConstraintInvalid
 from sisu_pipeline.store import answers, gates, intents, runs
 from sisu_pipeline.store.answers import Answered
 from sisu_pipeline.store.errors import DecisionConflict, NotFound
-from sisu_pipeline.store.gates import Decided
+from sisu_pipeline.store.gates import Decided, Word
 from sisu_pipeline.store.intents import Kept
 from sisu_pipeline.store.runs import Run
 
@@ -82,24 +83,17 @@ def decide(
     )
 
 
-def decide_plainly(
-    connection: Connection,
-    identifier: str,
-    request: PlanApprovalRequest | PlanRejectionRequest,
-    decider: str | None = None,
-) -> Decided | None:
-    """The same for the usual case, in one statement that needs no transaction; None, and nothing written,
-    in any other case: then ask `decide`. Raises NotFound.
+def plain_word(
+    identifier: str, request: PlanApprovalRequest | PlanRejectionRequest, decider: str | None = None
+) -> Word | None:
+    """The same request as a word that `gates.decide_plainly` may record; None when it changes the plan.
+
+    Raises NotFound for what cannot be a run.
     """
     if isinstance(request, PlanApprovalRequest) and request.plan is not None:
         return None
-    return gates.decide_plainly(
-        connection,
-        run_identifier(identifier),
-        *_word(request, decider),
-        request.plan_sha256,
-        dedupe_key=request.dedupe_key,
-    )
+    run_id = run_id_of(run_identifier(identifier))
+    return Word(run_id, *_word(request, decider), request.plan_sha256, request.dedupe_key)
 
 
 def answer(

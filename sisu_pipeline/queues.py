@@ -49,7 +49,7 @@ def cancel(database: Database, workflow_ids: list[str]) -> None:
 def guard(database: Database) -> None:
     """Let a worker's own queue connections pass its fence (`resources/fencing.py`)."""
     fencing.guard(client(database)._sys_db.engine)
-    # Unlike the rest of DBOS, its batch insert is not said again when its connection breaks: it would fail a fan-out.
+    # Unlike the rest of DBOS, its batch insert is not repeated when its connection breaks: it would fail the run.
     fencing.watch(client(database)._sys_db.engine)
     fencing.guard(_get_dbos_instance()._sys_db.engine)
 

@@ -6,7 +6,7 @@ A cookie is sent by the browser whoever wrote the page, so a request that change
 name our own origin.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
@@ -15,9 +15,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sisu_pipeline.api.errors import Refusal, answer
 from sisu_pipeline.api.guard import is_foreign_host, is_foreign_page
-from sisu_pipeline.api.lookups import Lookups
+from sisu_pipeline.api.pool import Pool
 from sisu_pipeline.api.rooms import Rooms
+from sisu_pipeline.batching import Batcher
 from sisu_pipeline.contracts.access import Role
+from sisu_pipeline.store import tokens
+from sisu_pipeline.store.tokens import Lookup
 
 COOKIE = "sisu_token"
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -42,7 +45,7 @@ class Access:
 
     def __init__(self, app: ASGIApp, rooms: Rooms, open_paths: Iterable[str]) -> None:
         self._app = app
-        self._lookups = Lookups(rooms.pool)
+        self._lookups = lookups(rooms.pool)
         self._open = tuple(open_paths)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -64,7 +67,7 @@ class Access:
         if _is_open(request.scope["path"], self._open):
             return None
         header, cookie = _bearer(request), request.cookies.get(COOKIE)
-        found = await self._lookups.of(cookie if header is None else header)
+        found = await self._lookups.submit(cookie if header is None else header)
         if not found.required:
             if is_foreign_host(request):
                 raise _foreign()
@@ -74,6 +77,19 @@ class Access:
         if header is None and request.method not in _SAFE and "origin" not in request.headers:
             raise Refusal(403, "foreign_origin", "a page's request that changes something must say its origin")
         return Caller(found.owner, found.roles)
+
+
+def lookups(pool: Pool) -> Batcher[str | None, Lookup]:
+    """What tokens are worth now, looked up together for all who came while the last were looked up.
+
+    It remembers nothing: a request asks after it came, so a revoked token is unknown to the very next one.
+    """
+
+    def look_up(given: Sequence[str | None]) -> list[Lookup]:
+        found = pool.glance(lambda connection: tokens.look_up_all(connection, list(dict.fromkeys(given))))
+        return [found[token] for token in given]
+
+    return Batcher(look_up)
 
 
 def needs(role: Role) -> Callable[[Endpoint], Endpoint]:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from fastapi import FastAPI, Request, Response
 from fastapi.openapi.docs import get_swagger_ui_html
@@ -22,10 +23,12 @@ from sisu_pipeline.api import (
     session,
 )
 from sisu_pipeline.api.access import Access
+from sisu_pipeline.api.decisions import record_together
 from sisu_pipeline.api.feed import RunFeed
 from sisu_pipeline.api.openapi import DocumentedApp
 from sisu_pipeline.api.pool import Pool
 from sisu_pipeline.api.rooms import Rooms
+from sisu_pipeline.batching import Batcher
 from sisu_pipeline.services import Services
 from sisu_pipeline.settings import Settings
 
@@ -37,8 +40,10 @@ _OPEN = ("/", "/assets/*", "/healthz", "/session/cookie", "/session/close")
 
 def create_app(services: Services, *, settings: Settings, heartbeat_s: float = HEARTBEAT_S) -> FastAPI:
     """The API over these services; it connects when it starts, not when it is created."""
+    pool = Pool(services.database)
     rooms = Rooms(
-        pool=Pool(services.database),
+        pool=pool,
+        decisions=Batcher(partial(record_together, pool)),
         feed=RunFeed(services.database),
         blobs=services.blobs,
         app_version=services.app_version,

@@ -4,19 +4,19 @@ from fastapi import APIRouter, Response
 
 from sisu_pipeline import commands
 from sisu_pipeline.api import gate_views
-from sisu_pipeline.api.access import Caller, CallerOf, needs
-from sisu_pipeline.api.body import RawBody, parse
+from sisu_pipeline.api.access import CallerOf, needs
+from sisu_pipeline.api.body import RawBody, parse, parse_aside
 from sisu_pipeline.api.contracts import Answered, Approvals, Approved, Rejected
+from sisu_pipeline.api.decisions import decide
 from sisu_pipeline.api.door import Door
 from sisu_pipeline.api.errors import documented
 from sisu_pipeline.api.gate_contracts import GateEntry, Gates, Inbox, Interactions, PlanView
 from sisu_pipeline.api.openapi import request_body
 from sisu_pipeline.api.query import PlainRequest
 from sisu_pipeline.api.reply import reply
-from sisu_pipeline.api.rooms import Rooms, RoomsOf
+from sisu_pipeline.api.rooms import RoomsOf
 from sisu_pipeline.contracts.access import Role
 from sisu_pipeline.contracts.gate import AnswerRequest, PlanApprovalRequest, PlanRejectionRequest
-from sisu_pipeline.store.gates import Decided
 
 router = APIRouter(route_class=Door, dependencies=[PlainRequest], tags=["gates"])
 
@@ -29,14 +29,14 @@ router = APIRouter(route_class=Door, dependencies=[PlainRequest], tags=["gates"]
     openapi_extra=request_body(PlanApprovalRequest, required=True),
 )
 @needs(Role.APPROVER)
-def approve_plan(run_id: str, raw: RawBody, caller: CallerOf, rooms: RoomsOf) -> Response:
+async def approve_plan(run_id: str, raw: RawBody, caller: CallerOf, rooms: RoomsOf) -> Response:
     """Approve the plan, before or after its gate opens; the first decision stands.
 
     With `plan`, what is approved is that changed plan: held to the contract and the run's budget, kept as a
     new version beside the hash of the one it was made of, and the one that is executed.
     """
-    request = parse(raw, PlanApprovalRequest)
-    decided = _decide(rooms, run_id, request, caller)
+    request = await parse_aside(raw, PlanApprovalRequest)
+    decided = await decide(rooms, run_id, request, caller)
     approvals = None if decided.is_final else Approvals(given=decided.given, required=decided.required)
     return reply(Approved(run_id=decided.run_id, approved_at=decided.decided_at, approvals=approvals), 202)
 
@@ -49,10 +49,10 @@ def approve_plan(run_id: str, raw: RawBody, caller: CallerOf, rooms: RoomsOf) ->
     openapi_extra=request_body(PlanRejectionRequest, required=True),
 )
 @needs(Role.APPROVER)
-def reject_plan(run_id: str, raw: RawBody, caller: CallerOf, rooms: RoomsOf) -> Response:
+async def reject_plan(run_id: str, raw: RawBody, caller: CallerOf, rooms: RoomsOf) -> Response:
     """Reject the plan with a reason: its patches are taken back and the run ends."""
-    request = parse(raw, PlanRejectionRequest)
-    decided = _decide(rooms, run_id, request, caller)
+    request = await parse_aside(raw, PlanRejectionRequest)
+    decided = await decide(rooms, run_id, request, caller)
     return reply(Rejected(run_id=decided.run_id, rejected_at=decided.decided_at), 202)
 
 
@@ -106,17 +106,3 @@ def list_interactions(run_id: str, rooms: RoomsOf) -> Response:
     """Everything people said at a run's gates, in order."""
     with rooms.pool.snapshot() as connection:
         return reply(gate_views.interactions(connection, run_id))
-
-
-def _decide(
-    rooms: Rooms, run_id: str, request: PlanApprovalRequest | PlanRejectionRequest, caller: Caller
-) -> Decided:
-    """The usual decision commits with its only statement; any other is weighed in a transaction."""
-    # Said twice, it is no second decision: then it was made, and is found there.
-    decided = rooms.pool.statement(
-        lambda connection: commands.decide_plainly(connection, run_id, request, caller.name)
-    )
-    if decided is not None:
-        return decided
-    with rooms.pool.connect() as connection:
-        return commands.decide(connection, run_id, request, caller.name)

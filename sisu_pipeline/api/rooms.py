@@ -7,14 +7,17 @@ from fastapi import Depends, Request
 
 from sisu_pipeline.api.feed import RunFeed
 from sisu_pipeline.api.pool import Pool
+from sisu_pipeline.batching import Batcher
 from sisu_pipeline.store.artifacts import BlobStore
+from sisu_pipeline.store.gates import Decided, Word
 
 
 @dataclass(frozen=True)
 class Rooms:
-    """The API's own ports: pooled connections, the feed of changes, the blobs."""
+    """The API's own ports: pooled connections, decisions that come together, the feed of changes, the blobs."""
 
     pool: Pool
+    decisions: Batcher[Word, Decided | None]
     feed: RunFeed
     blobs: BlobStore
     app_version: str

@@ -1,5 +1,6 @@
 """Gates and decisions: one row per decision, bound to the plan it saw (design §2.4, §6)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -9,7 +10,6 @@ from resources.database import Connection, Row
 from sisu_pipeline.contracts.gate import Decision
 from sisu_pipeline.contracts.steps import Plan, StepId
 from sisu_pipeline.crash_points import crash_point
-from sisu_pipeline.identity import run_id_of
 from sisu_pipeline.plan_edit import check as check_edit
 from sisu_pipeline.steps.result import ASK_GATE, PLAN_GATE, Gate, plan_gate_key
 from sisu_pipeline.store import deadlines, interactions, plans, quorum, runs
@@ -36,6 +36,18 @@ class Decided:
     def is_final(self) -> bool:
         """True when the run goes on with it."""
         return self.given >= self.required
+
+
+@dataclass(frozen=True)
+class Word:
+    """What somebody decided about a run's plan, changing nothing of it; `plan_sha256` is the plan they read."""
+
+    run_id: str
+    decision: Decision
+    decided_by: str
+    notes: str | None
+    plan_sha256: str | None
+    dedupe_key: str | None
 
 
 def open_gate(connection: Connection, run_id: str, gate: Gate) -> None:
@@ -90,39 +102,17 @@ def is_passed(connection: Connection, run: Run) -> bool:
     return decision(connection, run.id) is not None
 
 
-def decide_plainly(
-    connection: Connection,
-    identifier: str,
-    wanted: Decision,
-    decided_by: str,
-    notes: str | None,
-    plan_sha256: str | None,
-    *,
-    dedupe_key: str | None = None,
-) -> Decided | None:
-    """The usual decision, in one statement, which may commit by itself: what `decide` would write and return.
+def decide_plainly(connection: Connection, words: Sequence[Word]) -> dict[Word, Decided]:
+    """The usual decisions, in one statement, which may commit by itself: what `decide` would write and return.
 
-    None, and nothing written, when there is anything to weigh or refuse: then `decide` does.
+    A word is missing, and nothing of it written, when there is anything to weigh, to refuse or to wait for: then
+    `decide` does.
     """
-    run_id = run_id_of(identifier)
-    said = _said(run_id, wanted, decided_by, notes, plan_sha256, None, dedupe_key)
+    # Of several about one run only the first may win here; `decide` tells the others what it was.
+    first = {word.run_id: word for word in reversed(words)}
     crash_point("gate.decide.before")
-    row = connection.execute(
-        query("gates.decide_plainly"),
-        {
-            "run_id": run_id,
-            "gate_key": said.gate_key,
-            "decision": wanted,
-            "actor": decided_by,
-            "notes": notes,
-            "plan_sha256": plan_sha256,
-            "dedupe_key": said.key,
-            "kind": said.kind,
-            "payload": Jsonb(said.payload),
-            "payload_hash": said.payload_hash,
-        },
-    ).fetchone()
-    return None if row is None else _decided(row)
+    rows = connection.execute(query("gates.decide_plainly"), {"words": Jsonb([*map(_columns, first.values())])})
+    return {first[row["run_id"]]: _decided(row) for row in rows}
 
 
 def decide(
@@ -231,6 +221,23 @@ def _said(
         payload["editedSha256"] = plans.hash_of(edited)
     kind = "approve" if wanted is Decision.APPROVED else "reject"
     return Said(plan_gate_key(run_id), kind, person, payload, dedupe_key)
+
+
+def _columns(word: Word) -> Row:
+    """The word as `gates.decide_plainly` reads it."""
+    said = _said(word.run_id, word.decision, word.decided_by, word.notes, word.plan_sha256, None, word.dedupe_key)
+    return {
+        "run_id": word.run_id,
+        "gate_key": said.gate_key,
+        "decision": word.decision,
+        "actor": word.decided_by,
+        "notes": word.notes,
+        "plan_sha256": word.plan_sha256,
+        "dedupe_key": said.key,
+        "kind": said.kind,
+        "payload": said.payload,
+        "payload_hash": said.payload_hash,
+    }
 
 
 def _decided(row: Row) -> Decided:

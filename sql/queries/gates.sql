@@ -54,33 +54,35 @@ LEFT JOIN LATERAL (
 WHERE run.id = %(run_id)s
 
 -- decide_plainly --
--- Record a decision with what was said, in one statement, where nothing has to be weighed: one approval is enough and
+-- Record decisions with what was said, in one statement, where nothing has to be weighed: one approval is enough and
 -- anybody may give it, the gate is open, its deadline has not passed, its plan is as it was compiled and the one that
--- was read, and nobody decided yet. No row otherwise. Whoever waited for the run's row sees its status as it is then;
--- a decision made meanwhile is the conflict that keeps this one out.
+-- was read, and nobody decided yet. No row for any other, nor for a run somebody else holds now: it is weighed, and
+-- waits there, so that the others do not. A decision made meanwhile is the conflict that keeps this one out.
 WITH waiting AS MATERIALIZED (
-    SELECT run.id, gate.gate_key, gate.plan_sha256 FROM app.runs run
+    SELECT run.id, word.*, gate.plan_sha256 AS gate_sha256
+    FROM jsonb_to_recordset(%(words)s) AS word(
+        run_id text, gate_key text, decision text, actor text, notes text, plan_sha256 text, dedupe_key text,
+        kind text, payload jsonb, payload_hash text)
+    JOIN app.runs run ON run.id = word.run_id
     JOIN app.recipes recipe ON recipe.id = run.recipe_id
-    JOIN app.human_gates gate ON gate.run_id = run.id AND gate.gate_key = %(gate_key)s
-    WHERE run.id = %(run_id)s
-      AND run.status IN ('queued', 'running', 'waiting_input', 'repairing')
+    JOIN app.human_gates gate ON gate.run_id = run.id AND gate.gate_key = word.gate_key
+    WHERE run.status IN ('queued', 'running', 'waiting_input', 'repairing')
       AND recipe.approvals_required = 1 AND recipe.approvers IS NULL AND recipe.self_approval
       AND (gate.deadline_at IS NULL OR gate.deadline_at > clock_timestamp())
-      AND gate.plan_sha256 = coalesce(%(plan_sha256)s, gate.plan_sha256)
+      AND gate.plan_sha256 = coalesce(word.plan_sha256, gate.plan_sha256)
       AND NOT EXISTS (SELECT FROM app.plan_approvals made WHERE made.run_id = run.id)
       AND NOT EXISTS (SELECT FROM app.plan_versions edited WHERE edited.run_id = run.id)
       AND NOT EXISTS (SELECT FROM app.human_interactions said
-          WHERE said.run_id = run.id AND said.gate_key = gate.gate_key AND said.dedupe_key = %(dedupe_key)s)
-    FOR NO KEY UPDATE OF run
+          WHERE said.run_id = run.id AND said.gate_key = gate.gate_key AND said.dedupe_key = word.dedupe_key)
+    FOR NO KEY UPDATE OF run SKIP LOCKED
 ), decided AS (
     INSERT INTO app.plan_approvals (run_id, decision, decided_by, notes, plan_sha256)
-    SELECT id, %(decision)s, %(actor)s, %(notes)s, %(plan_sha256)s FROM waiting
+    SELECT id, decision, actor, notes, plan_sha256 FROM waiting
     ON CONFLICT (run_id) DO NOTHING
     RETURNING *
 ), said AS (
     INSERT INTO app.human_interactions (run_id, gate_key, dedupe_key, kind, actor, plan_sha256, payload, payload_hash)
-    SELECT waiting.id, waiting.gate_key, %(dedupe_key)s, %(kind)s, %(actor)s, waiting.plan_sha256, %(payload)s,
-        %(payload_hash)s
+    SELECT waiting.id, gate_key, dedupe_key, kind, actor, gate_sha256, payload, payload_hash
     FROM waiting JOIN decided ON decided.run_id = waiting.id
 )
 SELECT * FROM decided

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from resources.database import Connection, Database
-from sisu_pipeline.api.lookups import Lookups
+from sisu_pipeline.api.access import lookups
 from sisu_pipeline.contracts.access import Role
 from sisu_pipeline.store import tokens
 from sisu_pipeline.store.tokens import Lookup
@@ -40,12 +40,12 @@ def test_those_who_come_while_one_is_looked_up_share_the_next_look_up(api: Api, 
     given = [f"sisu_{person}" for person in people] + ["sisu_unknown", None]
 
     async def crowd() -> list[Lookup]:
-        lookups = Lookups(api.rooms.pool)
+        together = lookups(api.rooms.pool)
         with database.connect() as connection:
             connection.execute("LOCK TABLE app.api_tokens IN ACCESS EXCLUSIVE MODE")
-            first = [asyncio.create_task(lookups.of(token)) for token in given]
+            first = [asyncio.create_task(together.submit(token)) for token in given]
             await asyncio.to_thread(until, lambda: sessions(database, _WAITING_SESSIONS) > 0)
-            second = [asyncio.create_task(lookups.of(token)) for token in given]
+            second = [asyncio.create_task(together.submit(token)) for token in given]
             await asyncio.sleep(0)
             assert sessions(database, _WAITING_SESSIONS) == 1
         return await asyncio.gather(*first, *second)
@@ -60,10 +60,10 @@ def test_a_client_that_leaves_does_not_end_the_look_up_of_the_others(api: Api, u
     a_token(database, "ann")
 
     async def crowd() -> Lookup:
-        lookups = Lookups(api.rooms.pool)
+        together = lookups(api.rooms.pool)
         with database.connect() as connection:
             connection.execute("LOCK TABLE app.api_tokens IN ACCESS EXCLUSIVE MODE")
-            leaves, stays = (asyncio.create_task(lookups.of("sisu_ann")) for _ in range(2))
+            leaves, stays = (asyncio.create_task(together.submit("sisu_ann")) for _ in range(2))
             await asyncio.to_thread(until, lambda: sessions(database, _WAITING_SESSIONS) == 1)
             leaves.cancel()
             with pytest.raises(asyncio.CancelledError):

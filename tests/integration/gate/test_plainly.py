@@ -1,6 +1,6 @@
 """The usual decision is one statement: it writes what a weighed one writes, and leaves everything else to it."""
 
-import threading
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -8,24 +8,31 @@ import pytest
 
 from resources.database import Connection
 from sisu_pipeline import commands
+from sisu_pipeline.api.decisions import record_together
 from sisu_pipeline.contracts.gate import Decision, PlanApprovalRequest, PlanRejectionRequest
 from sisu_pipeline.contracts.operation import OperationRequest
 from sisu_pipeline.store import gates
 from sisu_pipeline.store.errors import NotFound
-from sisu_pipeline.store.gates import Decided
+from sisu_pipeline.store.gates import Decided, Word
 from tests.integration.api.conftest import Api
 from tests.integration.gate.conftest import Recipe
 from tests.integration.gate.world import Waiting
 
 Contents = Callable[[], dict[str, str]]
-Until = Callable[[Callable[[], bool]], None]
 APPROVE = PlanApprovalRequest(approved_by="ann", notes="fine")
 REJECT = PlanRejectionRequest(rejected_by="ann", reason="too risky")
 
 
+def word_about(run: Waiting, request: PlanApprovalRequest | PlanRejectionRequest = APPROVE) -> Word:
+    word = commands.plain_word(run.run_id, request)
+    assert word is not None
+    return word
+
+
 def plainly(run: Waiting, request: PlanApprovalRequest | PlanRejectionRequest = APPROVE) -> Decided | None:
+    word = word_about(run, request)
     with run.services.database.connect(autocommit=True) as connection:
-        return commands.decide_plainly(connection, run.run_id, request)
+        return gates.decide_plainly(connection, [word]).get(word)
 
 
 def weighed(run: Waiting, request: PlanApprovalRequest | PlanRejectionRequest = APPROVE) -> Decided:
@@ -61,10 +68,42 @@ def test_it_writes_and_returns_what_a_weighed_decision_does(
 
 def test_by_its_workflow_id_it_is_the_same_run(api: Api) -> None:
     run = Waiting(api.services)
+    assert commands.plain_word(run.id, APPROVE) == commands.plain_word(run.run_id, APPROVE)
+
+
+def test_many_are_recorded_in_one_statement_each_as_it_was_said(api: Api) -> None:
+    runs = [Waiting(api.services) for _ in range(6)]
+    late = runs.pop()
+    weighed(late)
+    said = [REJECT if number % 2 else APPROVE for number in range(len(runs))]
+    words = [word_about(run, request) for run, request in zip(runs, said, strict=True)]
+    others = [word_about(late), dataclasses.replace(words[0], run_id=f"run_{'0' * 32}")]
     with api.services.database.connect(autocommit=True) as connection:
-        decided = commands.decide_plainly(connection, run.id, APPROVE)
+        decided = gates.decide_plainly(connection, [*words, *others])
+    assert {word: one.decision for word, one in decided.items()} == {word: word.decision for word in words}
+    for run, word in zip(runs, words, strict=True):
+        (approval,), (entry,) = run.rows("plan_approvals"), run.rows("human_interactions")
+        assert (approval["decision"], approval["notes"]) == (word.decision, word.notes)
+        assert (entry["payload"]["decision"], entry["payload"]["notes"]) == (word.decision, word.notes)
+
+
+def test_of_two_about_one_run_the_first_is_recorded_and_the_other_left_alone(api: Api) -> None:
+    run = Waiting(api.services)
+    first, second = word_about(run, REJECT), word_about(run, APPROVE)
+    with api.services.database.connect(autocommit=True) as connection:
+        decided = gates.decide_plainly(connection, [first, second])
+    assert set(decided) == {first}
+    assert [row["decision"] for row in run.rows("plan_approvals")] == ["rejected"]
+    assert [row["kind"] for row in run.rows("human_interactions")] == ["reject"]
+
+
+def test_what_the_database_refuses_of_one_is_not_the_others_failure(api: Api) -> None:
+    run = Waiting(api.services)
+    fine, unkept = word_about(run), dataclasses.replace(word_about(Waiting(api.services)), notes="\0")
+    assert record_together(api.rooms.pool, [unkept, fine]) == [None, None]
+    assert run.rows("plan_approvals") == []
+    (decided,) = record_together(api.rooms.pool, [fine])
     assert decided is not None
-    assert decided.run_id == run.run_id
 
 
 def _early(api: Api) -> Waiting:
@@ -142,11 +181,9 @@ def test_another_plan_than_the_gates_is_left_alone(api: Api, contents: Contents)
     assert contents() == before
 
 
-def test_a_run_nobody_knows_is_no_run(api: Api) -> None:
-    with api.services.database.connect(autocommit=True) as connection:
-        assert commands.decide_plainly(connection, f"run_{'0' * 32}", APPROVE) is None
-        with pytest.raises(NotFound):
-            commands.decide_plainly(connection, "anything", APPROVE)
+def test_what_can_be_no_run_is_refused_before_it_is_a_word() -> None:
+    with pytest.raises(NotFound):
+        commands.plain_word("anything", APPROVE)
 
 
 def _decide(connection: Connection, run: Waiting) -> None:
@@ -158,29 +195,17 @@ def _cancel(connection: Connection, run: Waiting) -> None:
 
 
 @pytest.mark.parametrize("meanwhile", [_decide, _cancel])
-def test_whoever_waited_for_the_run_sees_what_happened_to_it_meanwhile(
-    api: Api, until: Until, meanwhile: Callable[[Connection, Waiting], None]
+def test_a_run_that_somebody_else_holds_now_is_left_alone_and_keeps_nobody_waiting(
+    api: Api, meanwhile: Callable[[Connection, Waiting], None]
 ) -> None:
-    run = Waiting(api.services)
-    results: list[Decided | None] = []
-    waiter = threading.Thread(target=lambda: results.append(plainly(run)))
+    held, free = Waiting(api.services), Waiting(api.services)
+    words = [word_about(run) for run in (held, free)]
     with api.services.database.connect() as holder:
-        meanwhile(holder, run)
-        waiter.start()
-        until(lambda: _is_blocked_by(api, holder))
-    waiter.join(20)
-    assert results == [None]
-    assert [row["decided_by"] for row in run.rows("plan_approvals")] in ([], ["bob"])
-    assert [row["actor"] for row in run.rows("human_interactions")] in ([], ["bob"])
-
-
-def _is_blocked_by(api: Api, holder: Connection) -> bool:
-    with api.services.database.connect() as connection:
-        row = connection.execute(
-            "SELECT count(*) AS n FROM pg_stat_activity WHERE %s = ANY(pg_blocking_pids(pid))",
-            [holder.info.backend_pid],
-        ).fetchone()
-    return row == {"n": 1}
+        meanwhile(holder, held)
+        with api.services.database.connect(autocommit=True) as connection:
+            assert set(gates.decide_plainly(connection, words)) == {words[1]}
+    assert [row["decided_by"] for row in held.rows("plan_approvals")] in ([], ["bob"])
+    assert [row["actor"] for row in held.rows("human_interactions")] in ([], ["bob"])
 
 
 def _without_hashes(row: dict[str, Any]) -> dict[str, Any]:
