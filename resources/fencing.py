@@ -118,7 +118,7 @@ def guard(engine: Engine) -> None:
 
 
 def watch(engine: Engine) -> None:
-    """Have a statement of this engine that loses its connection, or gets none, end the process, as a transaction does.
+    """Have a statement of this engine that loses its connection, or gets none, end the process like a transaction.
 
     For Dagster's own storage and for the fan-out's batches: what they say in a step would else fail the step, and
     with it the run.
