@@ -26,7 +26,8 @@ async def decide(
     """
     word = commands.plain_word(run_id, request, caller.name)
     decided = None if word is None else await rooms.decisions.submit(word)
-    if decided is not None:
+    if word is not None and decided is not None:
+        gates.agree(decided, word.decision)
         return decided
     return await run_in_threadpool(_weigh, rooms.pool, run_id, request, caller)
 
@@ -34,7 +35,7 @@ async def decide(
 def record_together(pool: Pool, words: Sequence[Word]) -> list[Decided | None]:
     """What became of each word; None for one that has to be weighed. Raises when Postgres cannot be reached."""
     try:
-        # Said twice, it is no second decision: then it was made, and is found when it is weighed.
+        # Said twice, it is no second decision: then it was made, and is found.
         decided = pool.statement(lambda connection: gates.decide_plainly(connection, words))
     except psycopg.Error as failure:
         if is_unreachable(failure):

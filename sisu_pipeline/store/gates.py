@@ -105,14 +105,22 @@ def is_passed(connection: Connection, run: Run) -> bool:
 def decide_plainly(connection: Connection, words: Sequence[Word]) -> dict[Word, Decided]:
     """The usual decisions, in one statement, which may commit by itself: what `decide` would write and return.
 
-    A word is missing, and nothing of it written, when there is anything to weigh, to refuse or to wait for: then
-    `decide` does.
+    Of a run that is decided it is that decision, for `agree` to compare with the word. A word is missing, and
+    nothing of it written, when there is anything to weigh, to refuse or to wait for: then `decide` does.
     """
     # Of several about one run only the first may win here; `decide` tells the others what it was.
     first = {word.run_id: word for word in reversed(words)}
     crash_point("gate.decide.before")
     rows = connection.execute(query("gates.decide_plainly"), {"words": Jsonb([*map(_columns, first.values())])})
     return {first[row["run_id"]]: _decided(row) for row in rows}
+
+
+def agree(decided: Decided, wanted: Decision) -> None:
+    """Raises DecisionConflict when another decision was made than the one that was wanted."""
+    if decided.decision is not wanted:
+        raise DecisionConflict(
+            f"plan already {decided.decision} by {decided.decided_by}; the first decision stands"
+        )
 
 
 def decide(
@@ -234,6 +242,7 @@ def _columns(word: Word) -> Row:
         "notes": word.notes,
         "plan_sha256": word.plan_sha256,
         "dedupe_key": said.key,
+        "has_own_key": word.dedupe_key is not None,
         "kind": said.kind,
         "payload": said.payload,
         "payload_hash": said.payload_hash,
@@ -254,10 +263,7 @@ def _decided(row: Row) -> Decided:
 def _check_same(
     connection: Connection, earlier: Decided, wanted: Decision, plan_sha256: str | None, edited: Plan | None
 ) -> None:
-    if earlier.decision is not wanted:
-        raise DecisionConflict(
-            f"plan already {earlier.decision} by {earlier.decided_by}; the first decision stands"
-        )
+    agree(earlier, wanted)
     seen = plan_sha256 if edited is None else plans.hash_of(edited)
     _check_plan(seen, earlier.plan_sha256 or plan_hash(connection, earlier.run_id))
 

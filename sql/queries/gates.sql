@@ -56,13 +56,16 @@ WHERE run.id = %(run_id)s
 -- decide_plainly --
 -- Record decisions with what was said, in one statement, where nothing has to be weighed: one approval is enough and
 -- anybody may give it, the gate is open, its deadline has not passed, its plan is as it was compiled and the one that
--- was read, and nobody decided yet. No row for any other, nor for a run somebody else holds now: it is weighed, and
--- waits there, so that the others do not. A decision made meanwhile is the conflict that keeps this one out.
-WITH waiting AS MATERIALIZED (
-    SELECT run.id, word.*, gate.plan_sha256 AS gate_sha256
-    FROM jsonb_to_recordset(%(words)s) AS word(
+-- was read, and nobody decided yet. A decision made meanwhile is the conflict that keeps this one out. Where somebody
+-- has decided, their decision, unless the word claims a dedupe key or another plan. No row for any other word, nor
+-- for a run that somebody else holds now: it is weighed, and waits there, so that the others do not.
+WITH word AS MATERIALIZED (
+    SELECT * FROM jsonb_to_recordset(%(words)s) AS word(
         run_id text, gate_key text, decision text, actor text, notes text, plan_sha256 text, dedupe_key text,
-        kind text, payload jsonb, payload_hash text)
+        has_own_key boolean, kind text, payload jsonb, payload_hash text)
+), waiting AS MATERIALIZED (
+    SELECT word.*, gate.plan_sha256 AS gate_sha256
+    FROM word
     JOIN app.runs run ON run.id = word.run_id
     JOIN app.recipes recipe ON recipe.id = run.recipe_id
     JOIN app.human_gates gate ON gate.run_id = run.id AND gate.gate_key = word.gate_key
@@ -77,15 +80,19 @@ WITH waiting AS MATERIALIZED (
     FOR NO KEY UPDATE OF run SKIP LOCKED
 ), decided AS (
     INSERT INTO app.plan_approvals (run_id, decision, decided_by, notes, plan_sha256)
-    SELECT id, decision, actor, notes, plan_sha256 FROM waiting
+    SELECT run_id, decision, actor, notes, plan_sha256 FROM waiting
     ON CONFLICT (run_id) DO NOTHING
-    RETURNING *
+    RETURNING run_id, decision, decided_by, decided_at, notes, plan_sha256
 ), said AS (
     INSERT INTO app.human_interactions (run_id, gate_key, dedupe_key, kind, actor, plan_sha256, payload, payload_hash)
-    SELECT waiting.id, gate_key, dedupe_key, kind, actor, gate_sha256, payload, payload_hash
-    FROM waiting JOIN decided ON decided.run_id = waiting.id
+    SELECT run_id, gate_key, dedupe_key, kind, actor, gate_sha256, payload, payload_hash
+    FROM waiting WHERE run_id IN (SELECT run_id FROM decided)
 )
 SELECT * FROM decided
+UNION ALL
+SELECT made.run_id, made.decision, made.decided_by, made.decided_at, made.notes, made.plan_sha256
+FROM word JOIN app.plan_approvals made ON made.run_id = word.run_id
+WHERE NOT word.has_own_key AND (word.plan_sha256 IS NULL OR word.plan_sha256 = made.plan_sha256)
 
 -- keep_answer --
 -- Record an ask gate's answer, or with null that none came; the first one wins.

@@ -74,7 +74,7 @@ def test_by_its_workflow_id_it_is_the_same_run(api: Api) -> None:
 def test_many_are_recorded_in_one_statement_each_as_it_was_said(api: Api) -> None:
     runs = [Waiting(api.services) for _ in range(6)]
     late = runs.pop()
-    weighed(late)
+    late.overdue()
     said = [REJECT if number % 2 else APPROVE for number in range(len(runs))]
     words = [word_about(run, request) for run, request in zip(runs, said, strict=True)]
     others = [word_about(late), dataclasses.replace(words[0], run_id=f"run_{'0' * 32}")]
@@ -116,12 +116,6 @@ def _overdue(api: Api) -> Waiting:
     return run
 
 
-def _decided(api: Api) -> Waiting:
-    run = Waiting(api.services)
-    weighed(run)
-    return run
-
-
 def _canceled(api: Api) -> Waiting:
     run = Waiting(api.services)
     api.post(f"/runs/{run.run_id}/cancel", {"actor": "ann"})
@@ -141,7 +135,7 @@ def _edited(api: Api) -> Waiting:
     return run
 
 
-@pytest.mark.parametrize("situation", [_early, _overdue, _decided, _canceled, _edited])
+@pytest.mark.parametrize("situation", [_early, _overdue, _canceled, _edited])
 @pytest.mark.parametrize("request_", [APPROVE, REJECT])
 def test_what_has_to_be_weighed_is_left_alone(
     api: Api,
@@ -152,6 +146,28 @@ def test_what_has_to_be_weighed_is_left_alone(
     run = situation(api)
     before = contents()
     assert plainly(run, request_) is None
+    assert contents() == before
+
+
+@pytest.mark.parametrize("seen", [None, "own"])
+@pytest.mark.parametrize("request_", [APPROVE, REJECT, APPROVE.model_copy(update={"approved_by": "bob"})])
+def test_where_somebody_has_decided_it_is_their_decision(
+    api: Api, contents: Contents, seen: str | None, request_: PlanApprovalRequest | PlanRejectionRequest
+) -> None:
+    run = Waiting(api.services)
+    sha256 = seen and run.plan_hash(api.client)
+    earlier = weighed(run, APPROVE.model_copy(update={"plan_sha256": sha256}))
+    before = contents()
+    assert plainly(run, request_.model_copy(update={"plan_sha256": sha256})) == earlier
+    assert contents() == before
+
+
+@pytest.mark.parametrize("claim", [{"dedupe_key": "mine"}, {"plan_sha256": "0" * 64}])
+def test_a_repetition_that_claims_more_is_weighed(api: Api, contents: Contents, claim: dict[str, str]) -> None:
+    run = Waiting(api.services)
+    weighed(run)
+    before = contents()
+    assert plainly(run, APPROVE.model_copy(update=claim)) is None
     assert contents() == before
 
 
