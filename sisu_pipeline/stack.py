@@ -30,6 +30,8 @@ _ONE_CTRL_C_S = 1.0
 _PAUSE_S = 0.05
 _RESTART_PAUSE_S = 0.5
 _PR_SET_PDEATHSIG = 1
+# On a busy machine people come first: their requests take milliseconds, work takes as long as it takes.
+_NICENESS = 5
 
 
 class StackError(Exception):
@@ -38,11 +40,12 @@ class StackError(Exception):
 
 @dataclass(frozen=True)
 class Program:
-    """One process of the stack: how to start it, and when it is ready."""
+    """One process of the stack: how to start it, when it is ready, and whether people wait for its answers."""
 
     name: str
     command: tuple[str, ...]
     is_ready: Callable[[], bool] = lambda: True
+    serves_people: bool = False
 
 
 @dataclass
@@ -142,7 +145,7 @@ class Stack:
                 ),
                 lambda: answers(self.settings.code_socket),
             ),
-            Program("api", (python, "-m", "sisu_pipeline.api.server"), lambda: listens(port)),
+            Program("api", (python, "-m", "sisu_pipeline.api.server"), lambda: listens(port), serves_people=True),
             Program("daemon", (python, "-m", "sisu_pipeline.daemon")),
             Program(
                 "webserver",
@@ -151,6 +154,7 @@ class Stack:
                     *("-w", str(PROJECT_ROOT / "workspace.yaml")),
                 ),
                 lambda: listens(admin),
+                serves_people=True,
             ),
         ]
         if self.settings.sisu_profile == "warm":
@@ -175,7 +179,7 @@ class Stack:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=die_with_parent,
+                preexec_fn=die_with_parent if program.serves_people else _in_the_background,
             )
 
     def _await(self, program: Program) -> None:
@@ -270,6 +274,14 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
     """Kill what is left of a program's session, its children included; nothing when all have ended."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
+
+
+def _in_the_background() -> None:
+    die_with_parent()
+    os.nice(_NICENESS)
+    # Where Linux groups processes by session, a session's share is what its group's niceness says (`man 7 sched`).
+    with suppress(OSError):
+        Path("/proc/self/autogroup").write_text(str(_NICENESS))
 
 
 def die_with_parent() -> None:

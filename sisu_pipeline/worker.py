@@ -33,8 +33,6 @@ from sisu_pipeline.settings import Settings, name_connections, settings
 
 STOP_DEADLINE_S = 6.0
 _SHORTEST_LIFE_S = 1.0
-# On a busy machine people come first: their requests take milliseconds, work takes as long as it takes.
-_NICENESS = 5
 _M_ARENA_MAX = -8
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -50,7 +48,6 @@ def main() -> None:
 
 def run_group(queue: QueueName, processes: int | None) -> None:
     """Run workers on a queue until SIGTERM or SIGINT; returns when all have stopped."""
-    os.nice(_NICENESS)
     intents = queue is QueueName.INTENT
     count = processes or (settings().intent_queue_worker_concurrency if intents else 1)
     if intents:
