@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sisu_pipeline.bench.stage import Figures, Stage, stage
+from sisu_pipeline.bench.stage import BUFFERS, Figures, Stage, stage
 
 Progress = Callable[[str], None]
 Report = dict[str, Any]
@@ -132,7 +132,7 @@ def parked(count: int, workers: int, progress: Progress, profile: str = "warm") 
         "on_the_way_mb": on_the_way,
         "after": after,
         "growth_mb": _rounded(growth),
-        "growth_mb_without_postgres": round(sum(growth.values()) - growth["postgres"], 1),
+        "growth_mb_without_shared_buffers": round(sum(growth.values()) - growth[BUFFERS], 1),
         "idle_cpu_percent": cpu,
         "approve_to_end_before": latency_before,
         "approve_to_end_after": latency_after,

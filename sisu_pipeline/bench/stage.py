@@ -19,6 +19,8 @@ NO_LIMITS = {
     "SBX_QUEUE_WORKER_CONCURRENCY": "2000",
 }
 
+BUFFERS = "postgres_shared_buffers"
+
 Figures = dict[str, float]
 
 
@@ -30,8 +32,14 @@ class Stage(stages.Stage):
         return {name: sum(_cpu(process) for process in group) for name, group in self._groups().items()}
 
     def memory_mb(self) -> Figures:
-        """Memory in MiB by component: each process's own share (PSS), so that forked pages count once."""
-        return {name: sum(_memory(process) for process in group) for name, group in self._groups().items()}
+        """Memory in MiB by component: each process's own share (PSS), so that forked pages count once.
+
+        Postgres' shared buffers are counted apart: a cache of a set size, which work of any kind fills.
+        """
+        groups = self._groups()
+        figures = {name: sum(_memory(process) for process in group) for name, group in groups.items()}
+        buffers = sum(_shared_memory(process) for process in groups["postgres"])
+        return {**figures, "postgres": figures["postgres"] - buffers, BUFFERS: buffers}
 
     def processes_and_threads(self) -> tuple[int, int]:
         """How many processes and threads the stack has, Postgres apart."""
@@ -76,6 +84,14 @@ def _cpu(process: psutil.Process) -> float:
     except psutil.Error:
         return 0.0
     return float(times.user + times.system + times.children_user + times.children_system)
+
+
+def _shared_memory(process: psutil.Process) -> float:
+    try:
+        lines = Path(f"/proc/{process.pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0.0
+    return sum(float(line.split()[1]) / 2**10 for line in lines if line.startswith("Pss_Shmem:"))
 
 
 def _memory(process: psutil.Process) -> float:
