@@ -68,7 +68,9 @@ def give_up(database: Database, executor_id: str) -> list[Recovered]:
     ended, so that nothing it had begun can be committed, and no lock of its is left.
     """
     with database.connect(autocommit=True) as session:
-        session.execute(query("segments.end_worker"), {"executor_id": executor_id})
+        session.execute(
+            query("segments.end_worker"), {"executor_id": executor_id, "name": _sessions_of(executor_id)}
+        )
         if not _take_lock(session, executor_id):
             return []
         _end_sessions(session, executor_id)
@@ -149,8 +151,12 @@ def _take_lock(session: Connection, executor_id: str) -> bool:
 
 def _end_sessions(session: Connection, executor_id: str) -> None:
     deadline = time.monotonic() + _END_SECONDS
-    parameters = {"name": f"%{executor_id[-8:]} %"}
-    while session.execute(query("segments.end_sessions"), parameters).fetchall():
+    while session.execute(query("segments.end_sessions"), {"name": _sessions_of(executor_id)}).fetchall():
         if time.monotonic() > deadline:
             return
         time.sleep(0.02)
+
+
+def _sessions_of(executor_id: str) -> str:
+    """What the names of a worker's sessions are like (`worker._application_name`), after their common beginning."""
+    return f"%{executor_id[-8:]} %"

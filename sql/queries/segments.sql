@@ -23,11 +23,13 @@ SELECT 1
 SELECT 1 FROM pg_stat_get_activity(%(pid)s) WHERE backend_start = %(started)s
 
 -- end_worker --
--- End the session that holds a worker's lock, if there is one.
-SELECT pg_terminate_backend(pid) FROM pg_locks
-WHERE locktype = 'advisory' AND granted AND mode = 'ExclusiveLock'
-  AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-  AND ((classid::bigint << 32) | objid::bigint) = hashtextextended('sisu:worker:' || %(executor_id)s, 0)
+-- End the session that holds a worker's lock: the worker's own, which they all name, or that of somebody who is giving
+-- it up and has fallen silent over it. One that is just doing so is left alone.
+SELECT pg_terminate_backend(l.pid) FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
+WHERE l.locktype = 'advisory' AND l.granted AND l.mode = 'ExclusiveLock'
+  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+  AND ((l.classid::bigint << 32) | l.objid::bigint) = hashtextextended('sisu:worker:' || %(executor_id)s, 0)
+  AND (a.application_name LIKE 'sisu-worker ' || %(name)s OR a.state_change < clock_timestamp() - interval '3 seconds')
 
 -- end_sessions --
 -- End every session of a worker, by the name they all carry; returns those that are not gone yet.
