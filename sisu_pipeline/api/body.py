@@ -21,7 +21,7 @@ MAX_BYTES = 8 * 1024 * 1024
 MAX_DEPTH = 64
 # A client still sending cannot read our answer: this much of an oversized body is read and thrown away.
 _DRAIN_BYTES = 4 * MAX_BYTES
-# Up to here reading takes less than a change of threads would.
+# A plain decision is far smaller; a changed plan may have megabytes.
 _LARGE_BYTES = 8 * 1024
 
 C = TypeVar("C", bound=Contract)

@@ -1,4 +1,4 @@
--- ExecuteST's output lists exactly the kept results, in fan-out order, each ended as its row says.
+-- ExecuteST's output lists exactly the results kept until it was committed, in fan-out order, each ended as its row says.
 -- source: design §2.6, reference §C4 (mergeResults)
 WITH executed AS (
     SELECT DISTINCT ON (run_id) run_id, output
@@ -10,9 +10,7 @@ WITH executed AS (
         (t.task ->> 'exit')::int AS exit, (t.task ->> 'attempt')::int AS attempt
     FROM executed e, jsonb_array_elements(e.output #> '{raw,tasks}') WITH ORDINALITY AS t (task, place)
 ), kept AS (
-    SELECT s.run_id, s.position, s.task_key, s.err_code, (s.response ->> 'exit')::int AS exit, s.attempt
-    FROM app.sbx_current s
-    JOIN executed e ON e.run_id = s.run_id
+    SELECT run_id, position, task_key, err_code, (response ->> 'exit')::int AS exit, attempt FROM app.sbx_merged
 )
 SELECT run_id, task_key,
     CASE WHEN l.position IS NULL THEN 'a result that ExecuteST does not list'

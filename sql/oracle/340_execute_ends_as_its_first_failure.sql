@@ -12,7 +12,7 @@ WITH executed AS (
         (array_agg(err_code ORDER BY position) FILTER (WHERE err_code <> 'NONE'))[1] AS err_code,
         (array_agg((response ->> 'exit')::int ORDER BY position) FILTER (WHERE err_code <> 'NONE'))[1] AS exit,
         bool_or(err_code IN ('BOOT_FAIL', 'NET_FAIL', 'UPLOAD_FAIL', 'DOWNLOAD_FAIL')) AS gave_up
-    FROM app.sbx_current
+    FROM app.sbx_merged
     GROUP BY run_id
 )
 SELECT e.run_id,

@@ -1,9 +1,11 @@
--- A task's result is kept after DecideST was committed and before ExecuteST was.
+-- A task's result is kept after DecideST was committed and before ExecuteST was. Results of a retry that came to no
+-- ExecuteST of its own are kept after the one before it.
 -- source: reference §E4.19
 WITH bounds AS (
     SELECT run_id,
         max(finished_at) FILTER (WHERE step_id = 'DecideST') AS decided_at,
-        max(finished_at) FILTER (WHERE step_id = 'ExecuteST') AS merged_at
+        max(finished_at) FILTER (WHERE step_id = 'ExecuteST') AS merged_at,
+        (max(attempt) FILTER (WHERE step_id = 'ExecuteST') - 1) / 3 AS merged_retry
     FROM app.run_steps
     WHERE step_id IN ('DecideST', 'ExecuteST')
     GROUP BY run_id
@@ -13,5 +15,8 @@ SELECT s.run_id, s.task_key,
         AS detail
 FROM app.sbx_runs s
 JOIN bounds b ON b.run_id = s.run_id
-WHERE s.step_id = 'ExecuteST' AND (s.created_at < b.decided_at OR s.created_at > b.merged_at)
+JOIN app.runs r ON r.id = s.run_id
+WHERE s.step_id = 'ExecuteST'
+  AND (s.created_at < b.decided_at
+       OR (s.created_at > b.merged_at AND (s.retry <= b.merged_retry OR r.status = 'succeeded')))
 ORDER BY s.run_id, s.task_key

@@ -1,5 +1,6 @@
 """A retry goes on from the first step without a good result; what succeeded is never done again (quirk N19)."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from sisu_pipeline.services import Services
 from sisu_pipeline.status import RunStatus
 from sisu_pipeline.steps.execute import Task
 from sisu_pipeline.store import runs, tasks
+from sisu_pipeline.store.tasks import Outcome, Try
 from tests.integration.life import FILES, PATCHES, Life, ended
 
 
@@ -38,6 +40,14 @@ def _keys(life: Life) -> dict[str, str]:
     return {task.request.cmd: task.key for task in execution.plan_tasks(life.services, life.id)}
 
 
+def _broken_laws(services: Services) -> set[str]:
+    """Behind these lives stand no Dagster run and no provider: the laws about those two have nothing to hold to."""
+    with services.database.connect() as connection:
+        verdicts = oracle.judge_here(connection)
+    broken = {verdict.law for verdict in verdicts if verdict.applicable and not verdict.holds}
+    return broken - {"040_one_dagster_run_owns_an_intent", "510_results_and_receipts_agree"}
+
+
 def test_only_the_failed_task_is_asked_again_and_under_a_key_of_its_own(services: Services) -> None:
     life = Life(services, tests=["a", "b", "c"], testCommand="run")
     life.approve()
@@ -62,11 +72,49 @@ def test_a_retry_that_goes_well_succeeds_and_keeps_the_failures_evidence(service
             "SELECT position, retry, err_code FROM app.sbx_runs WHERE run_id = %s ORDER BY position, retry",
             [life.run_id],
         ).fetchall()
-        verdicts = oracle.judge_here(connection)
     assert [tuple(row.values()) for row in rows] == [(0, 0, "NONE"), (1, 0, "CMD_NONZERO"), (1, 1, "NONE")]
-    broken = {verdict.law for verdict in verdicts if verdict.applicable and not verdict.holds}
-    # No Dagster run and no provider stands behind this life: the laws about those two have nothing to hold to.
-    assert broken <= {"040_one_dagster_run_owns_an_intent", "510_results_and_receipts_agree"}
+    assert _broken_laws(services) == set()
+
+
+def _keep_retried(life: Life, code: ErrorCode, attempt: int = 1) -> None:
+    """The result of the second task, which the retry asks again, with nobody left to merge it."""
+    asked = execution.plan_tasks(life.services, life.id)[1]
+    with life.services.database.connect() as connection:
+        tasks.keep_tries(
+            connection, [Try(life.run_id, asked.key, number, code, "") for number in range(1, attempt)]
+        )
+        outcome = Outcome(life.run_id, asked, attempt, "mock", ended(code)(asked))
+        tasks.keep_outcomes(connection, [outcome], life.services.blobs)
+
+
+def _canceled(life: Life) -> None:
+    _keep_retried(life, ErrorCode.NONE)
+    with life.services.database.connect() as connection:
+        commands.cancel(connection, life.id, OperationRequest())
+    closing.close_canceled(life.services, lambda run, reason: None)
+
+
+def _given_up(life: Life) -> None:
+    _keep_retried(life, ErrorCode.NET_FAIL, attempt=3)
+    with pytest.raises(SandboxExecutionFailed):
+        execution.collect(life.services, life.id)
+
+
+@pytest.mark.parametrize("end", [_canceled, _given_up])
+def test_a_retry_that_came_to_no_end_of_its_own_leaves_the_first_one_standing(
+    services: Services, end: Callable[[Life], None]
+) -> None:
+    """Its results are newer than the ExecuteST that stands: no law takes them for that one's."""
+    life = Life(services, tests=["a", "b"], testCommand="run")
+    life.approve()
+    _fail(life, "b")
+    _retry(life)
+    end(life)
+    assert life.run.status in (RunStatus.CANCELED, RunStatus.RETRIES_EXCEEDED)
+    with services.database.connect() as connection:
+        rows = connection.execute("SELECT retry FROM app.sbx_runs WHERE run_id = %s", [life.run_id]).fetchall()
+    assert sorted(row["retry"] for row in rows) == [0, 0, 1]
+    assert _broken_laws(services) == set()
 
 
 def test_a_run_can_be_retried_as_often_as_needed(services: Services) -> None:

@@ -104,6 +104,18 @@ def test_who_is_giving_a_worker_up_is_not_ended_by_another_who_would(stage: Stag
         assert fellow.execute("SELECT 1 AS one").fetchone() == {"one": 1}
 
 
+def test_who_falls_silent_while_giving_a_worker_up_is_ended_by_another(stage: Stage) -> None:
+    with stage.services.database.connect(autocommit=True) as fellow:
+        fellow.execute(query("segments.announce_worker"), {"executor_id": "gone-2-0123abcd"})
+
+        def is_ended() -> bool:
+            give_up(stage.services.database, "gone-2-0123abcd")
+            alive = "SELECT count(*) FROM pg_stat_activity WHERE pid = %s"
+            return stage.value(alive, fellow.info.backend_pid) == 0
+
+        until(is_ended, "a dead worker's work waits for somebody who is frozen")
+
+
 def test_a_worker_that_loses_its_session_stops_at_once(engine: Engine, stage: Stage, nursery: Nursery) -> None:
     """Every session that holds a worker's lock is cut, other tests' workers' too: their groups start new ones."""
     with nursery.worker("sbxQ", DBOS__APPVERSION="v-session") as group:

@@ -23,8 +23,8 @@ from sisu_pipeline import closing, escalation, oracle, ownership
 from sisu_pipeline.status import RunStatus
 from sisu_pipeline.steps.result import ASK_GATE
 from sisu_pipeline.store import deadlines, runs
+from tests.integration import machine
 from tests.integration.api.conftest import Api
-from tests.integration.gate import machine
 from tests.integration.gate.test_ask import ASK
 from tests.integration.gate.world import Waiting
 from tests.integration.life import FILES
@@ -189,4 +189,4 @@ class Questions(RuleBasedStateMachine):
 
 
 def test_every_ordering_at_a_question_ends_in_one_deterministic_audited_outcome(api: Api) -> None:
-    machine.run(Questions, api, examples=15, steps=10)
+    machine.run(Questions, api=api, examples=15, steps=10)

@@ -22,8 +22,8 @@ from hypothesis.stateful import (
 from sisu_pipeline import closing, escalation, oracle, ownership
 from sisu_pipeline.status import RunStatus
 from sisu_pipeline.store import deadlines
+from tests.integration import machine
 from tests.integration.api.conftest import Api
-from tests.integration.gate import machine
 from tests.integration.gate.world import Waiting
 from tests.integration.life import FILES
 
@@ -183,4 +183,4 @@ class Orderings(RuleBasedStateMachine):
 
 
 def test_every_ordering_ends_in_one_deterministic_audited_outcome(api: Api) -> None:
-    machine.run(Orderings, api, examples=25, steps=12)
+    machine.run(Orderings, api=api, examples=25, steps=12)
