@@ -41,7 +41,8 @@ def record_together(pool: Pool, words: Sequence[Word]) -> list[Decided | None]:
         if is_unreachable(failure):
             raise
         # What the database refuses of one is not to be the others' failure: weighed, each fails by itself.
-        logger.warning("%d decisions were refused together", len(words), exc_info=failure)
+        # What it says may quote what people wrote; its code says enough.
+        logger.warning("%d decisions were refused together: SQLSTATE %s", len(words), failure.sqlstate)
         decided = {}
     return [decided.get(word) for word in words]
 
