@@ -8,7 +8,7 @@ order would put them before U+E000; every other key sorts the same.
 import hashlib
 import hmac
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -18,6 +18,8 @@ _LITERALS = {None: "null", True: "true", False: "false"}
 
 JsonValue = Any
 """Anything `json.loads` can return: None, bool, int, float, str, list, dict with str keys."""
+
+_Emit = Callable[[JsonValue], Iterable[str]]
 
 
 class CanonicalError(ValueError):
@@ -34,6 +36,19 @@ def canonical_json(value: JsonValue) -> str:
     return text
 
 
+def canonical_pieces(value: JsonValue) -> Iterator[str]:
+    """The canonical JSON of `value` in pieces: joined, they are the text. Raises CanonicalError on the way.
+
+    An item of a list is a piece, so that a long list can be made, written and hashed an item at a time.
+    """
+    if isinstance(value, Mapping):
+        yield from _object(value, canonical_pieces)
+    elif _is_array(value):
+        yield from _array(value, lambda item: (canonical_json(item),))
+    else:
+        yield canonical_json(value)
+
+
 def sha256_hex(content: str | bytes) -> str:
     """Lowercase hex sha256 of raw bytes; text is hashed as its UTF-8 bytes, without quotes."""
     return hashlib.sha256(content.encode("utf-8") if isinstance(content, str) else content).hexdigest()
@@ -42,6 +57,14 @@ def sha256_hex(content: str | bytes) -> str:
 def sha256_json(value: JsonValue) -> str:
     """Lowercase hex sha256 of the canonical JSON of `value`."""
     return sha256_hex(canonical_json(value))
+
+
+def sha256_pieces(pieces: Iterable[str]) -> str:
+    """Lowercase hex sha256 of a text that comes in pieces."""
+    digest = hashlib.sha256()
+    for piece in pieces:
+        digest.update(piece.encode("utf-8"))
+    return digest.hexdigest()
 
 
 def hmac_sha256_hex(secret: str, content: bytes) -> str:
@@ -95,24 +118,32 @@ def _emit(value: JsonValue) -> Iterator[str]:
     elif isinstance(value, float):
         yield _number(value)
     elif isinstance(value, Mapping):
-        yield from _object(value)
-    elif isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
-        yield "["
-        for index, item in enumerate(value):
-            yield "," if index else ""
-            yield from _emit(item)
-        yield "]"
+        yield from _object(value, _emit)
+    elif _is_array(value):
+        yield from _array(value, _emit)
     else:
         raise CanonicalError(f"{type(value).__name__} is not a JSON value")
 
 
-def _object(members: Mapping[Any, JsonValue]) -> Iterator[str]:
+def _is_array(value: JsonValue) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray)
+
+
+def _array(items: Sequence[JsonValue], emit: _Emit) -> Iterator[str]:
+    yield "["
+    for index, item in enumerate(items):
+        yield "," if index else ""
+        yield from emit(item)
+    yield "]"
+
+
+def _object(members: Mapping[Any, JsonValue], emit: _Emit) -> Iterator[str]:
     if not all(isinstance(key, str) for key in members):
         raise CanonicalError("object keys must be strings")
     yield "{"
     for index, key in enumerate(sorted(members)):
         yield ("," if index else "") + _string(key) + ":"
-        yield from _emit(members[key])
+        yield from emit(members[key])
     yield "}"
 
 

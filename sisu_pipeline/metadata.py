@@ -9,7 +9,7 @@ from urllib.parse import quote
 import dagster as dg
 
 from sisu_pipeline import timing_plot
-from sisu_pipeline.canonical import sha256_json
+from sisu_pipeline.canonical import canonical_pieces, sha256_pieces
 from sisu_pipeline.contracts.steps import StepId
 from sisu_pipeline.services import Services
 from sisu_pipeline.steps.result import StepResult
@@ -30,7 +30,7 @@ def of_step(services: Services, workflow_id: str, result: StepResult) -> Metadat
     common: Metadata = {
         "run": dg.MetadataValue.url(f"{services.api_url}/runs/{run.id}"),
         "replayed": result.is_replay,
-        "output_sha256": sha256_json(result.output),
+        "output_sha256": sha256_pieces(canonical_pieces(result.output)),
     }
     if result.artifacts:
         common["artifacts"] = dg.MetadataValue.md(_artifact_list(services, result))

@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import Any, NamedTuple, overload
 
 from sisu_pipeline.canonical import sha256_json
 from sisu_pipeline.contracts.sandbox import ErrorCode, FileIn, Limits, SandboxRequest
@@ -15,6 +15,7 @@ FALLBACK_ENVIRONMENT = "local-node-24"
 MAX_SHARDS = 128
 MAX_ATTEMPTS = 3
 SEPARATOR = "\n---\n"
+_METRICS = ("wallMs", "cpuMs", "memPeakMB")
 
 
 class MissingTestCommand(Exception):
@@ -72,6 +73,57 @@ class TaskResult:
     files_out: tuple[dict[str, Any], ...] = ()
     command: str = ""
     retry: int = 0
+
+
+class _Line(NamedTuple):
+    """What ExecuteST's output says of one task."""
+
+    key: str
+    err_code: ErrorCode
+    exit: int
+    index_ref: str
+    attempt: int
+    wall_ms: int
+    cpu_ms: int
+    mem_peak_mb: int
+
+
+class TaskLines(Sequence[dict[str, Any]]):
+    """The output's list of tasks, each written out when asked for: ten thousand weigh what their names do."""
+
+    def __init__(self) -> None:
+        self._lines: list[_Line] = []
+
+    def add(self, task: TaskResult) -> None:
+        """The next task in fan-out order."""
+        wall, cpu, memory = (task.metrics[name] for name in _METRICS)
+        line = _Line(task.key, task.err_code, task.exit, task.artifact_index_ref, task.attempt, wall, cpu, memory)
+        self._lines.append(line)
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    @overload
+    def __getitem__(self, place: int) -> dict[str, Any]: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[dict[str, Any]]: ...
+
+    def __getitem__(self, place: int | slice) -> dict[str, Any] | list[dict[str, Any]]:
+        if isinstance(place, slice):
+            return [_written_out(line) for line in self._lines[place]]
+        return _written_out(self._lines[place])
+
+
+def _written_out(line: _Line) -> dict[str, Any]:
+    return {
+        "taskKey": line.key,
+        "errCode": str(line.err_code),
+        "exit": line.exit,
+        "artifactIndexRef": line.index_ref,
+        "metrics": dict(zip(_METRICS, (line.wall_ms, line.cpu_ms, line.mem_peak_mb), strict=True)),
+        "attempt": line.attempt,
+    }
 
 
 def cold_template(recipe_id: str, recipe_version: int, recipe_hash: str) -> Template:
@@ -180,14 +232,14 @@ def shards(count: int, most: int = MAX_SHARDS) -> tuple[range, ...]:
 def merge(results: Iterable[TaskResult]) -> StepResult:
     """ExecuteST's output: the tasks' results, one or more, as one (reference §C4 `mergeResults`).
 
-    It leaves no artifact of its own: its tasks' artifacts are the step's. Looks at each result once, so that
-    they need not all be in memory.
+    It leaves no artifact of its own: its tasks' artifacts are the step's. Looks at each result once, and keeps
+    of it what the output says, so that they need not all be in memory.
     """
     failed: TaskResult | None = None
     attempt = wall_ms = cpu_ms = mem_peak_mb = 0
     stdout, stderr, indexes = [], [], []
     files: list[dict[str, Any]] = []
-    lines: list[dict[str, Any]] = []
+    lines = TaskLines()
     sandboxes: dict[str, None] = {}
     for task in results:
         if failed is None and task.err_code is not ErrorCode.NONE:
@@ -201,7 +253,7 @@ def merge(results: Iterable[TaskResult]) -> StepResult:
         stderr.append(task.stderr)
         indexes.append(task.artifact_index_ref)
         files += task.files_out
-        lines.append(_task_line(task))
+        lines.add(task)
         sandboxes[task.sandbox_ref] = None
     output = {
         "exit": failed.exit if failed else 0,
@@ -216,14 +268,3 @@ def merge(results: Iterable[TaskResult]) -> StepResult:
         "raw": {"attempt": attempt, "tasks": lines},
     }
     return StepResult(StepId.EXECUTE, output, attempt=attempt)
-
-
-def _task_line(task: TaskResult) -> dict[str, Any]:
-    return {
-        "taskKey": task.key,
-        "errCode": str(task.err_code),
-        "exit": task.exit,
-        "artifactIndexRef": task.artifact_index_ref,
-        "metrics": dict(task.metrics),
-        "attempt": task.attempt,
-    }

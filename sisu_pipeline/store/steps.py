@@ -1,11 +1,11 @@
 """Step outputs: read back when they exist, committed once with everything that belongs to them."""
 
+import itertools
+from collections.abc import Iterator
 from datetime import datetime
 
-from psycopg.types.json import Jsonb
-
 from resources.database import Connection
-from sisu_pipeline.canonical import same_json
+from sisu_pipeline.canonical import canonical_pieces, same_json
 from sisu_pipeline.contracts.steps import StepId
 from sisu_pipeline.steps.result import StepResult
 from sisu_pipeline.store import artifacts, gates, runs
@@ -13,6 +13,8 @@ from sisu_pipeline.store.artifacts import BlobStore
 from sisu_pipeline.store.errors import DeterminismBreach
 from sisu_pipeline.store.runs import Run
 from sql import query
+
+_PART = 2**17
 
 
 def stored(connection: Connection, run_id: str, step: StepId) -> StepResult | None:
@@ -28,24 +30,13 @@ def commit(connection: Connection, run: Run, result: StepResult, blobs: BlobStor
 
     Raises DeterminismBreach when the step is stored with another output.
     """
-    inserted = connection.execute(
-        query("steps.insert"),
-        {
-            "run_id": run.id,
-            "step_id": result.step,
-            "attempt": result.attempt,
-            "phase": result.step.phase,
-            "output": Jsonb(result.output),
-            "trace_id": run.trace_id,
-            "started_at": result.started_at or now(connection),
-        },
-    ).fetchone()
-    if inserted is None:
+    is_new = _insert(connection, run, result)
+    if not is_new:
         _compare(connection, run, result)
     artifacts.insert(connection, run.id, result.artifacts, blobs)
     if result.gate is not None:
         gates.open_gate(connection, run.id, result.gate)
-    if inserted is not None:
+    if is_new:
         runs.set_last_step(connection, run, result.step)
 
 
@@ -55,6 +46,43 @@ def now(connection: Connection) -> datetime:
     assert row is not None
     time: datetime = row["now"]
     return time
+
+
+def _insert(connection: Connection, run: Run, result: StepResult) -> bool:
+    """Insert the output unless the step has one. The output of a large fan-out is sent part by part."""
+    row = {
+        "run_id": run.id,
+        "step_id": result.step,
+        "attempt": result.attempt,
+        "phase": result.step.phase,
+        "trace_id": run.trace_id,
+        "started_at": result.started_at or now(connection),
+    }
+    parts = _parts(canonical_pieces(result.output))
+    first, second = next(parts), next(parts, None)
+    if second is None:
+        return connection.execute(query("steps.insert"), row | {"output": first}).fetchone() is not None
+    connection.execute(query("steps.create_parts"))
+    with connection.cursor() as cursor, cursor.copy(query("steps.copy_parts")) as copy:
+        for place, part in enumerate(itertools.chain((first, second), parts)):
+            copy.write_row((place, part))
+    inserted = connection.execute(query("steps.insert_parts"), row).fetchone()
+    connection.execute(query("steps.drop_parts"))
+    return inserted is not None
+
+
+def _parts(pieces: Iterator[str]) -> Iterator[str]:
+    """The same text in parts of about `_PART` characters."""
+    held: list[str] = []
+    length = 0
+    for piece in pieces:
+        held.append(piece)
+        length += len(piece)
+        if length >= _PART:
+            yield "".join(held)
+            held, length = [], 0
+    if held:
+        yield "".join(held)
 
 
 def _compare(connection: Connection, run: Run, result: StepResult) -> None:

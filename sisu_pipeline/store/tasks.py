@@ -152,8 +152,9 @@ def results(connection: Connection, run_id: str) -> Generator[TaskResult, None, 
 
 def durations(connection: Connection, run_id: str) -> tuple[int, list[int]]:
     """How many of the run's tasks failed, and how long each took (ms) in fan-out order."""
-    rows = connection.execute(query("tasks.durations"), {"run_id": run_id}).fetchall()
-    return sum(row["err_code"] != ErrorCode.NONE for row in rows), [row["wall_ms"] for row in rows]
+    row = connection.execute(query("tasks.durations"), {"run_id": run_id}).fetchone()
+    assert row is not None
+    return row["failed"], row["wall_ms"]
 
 
 def _compare(connection: Connection, replayed: Outcome) -> None:

@@ -1,9 +1,30 @@
 -- insert --
 -- Keep a step's output, once.
 INSERT INTO app.run_steps (run_id, step_id, attempt, phase, output, trace_id, started_at)
-VALUES (%(run_id)s, %(step_id)s, %(attempt)s, %(phase)s, %(output)s, %(trace_id)s, %(started_at)s)
+VALUES (%(run_id)s, %(step_id)s, %(attempt)s, %(phase)s, %(output)s::jsonb, %(trace_id)s, %(started_at)s)
 ON CONFLICT (run_id, step_id, attempt) DO NOTHING
 RETURNING step_id
+
+-- create_parts --
+-- Where the parts of a large output wait for the last of them.
+CREATE TEMPORARY TABLE output_parts (place int, part text)
+
+-- copy_parts --
+-- Send the parts, one at a time: the sender never holds the whole text.
+COPY output_parts (place, part) FROM STDIN
+
+-- insert_parts --
+-- Keep a step's output, once, whose parts have been sent.
+INSERT INTO app.run_steps (run_id, step_id, attempt, phase, output, trace_id, started_at)
+SELECT %(run_id)s, %(step_id)s, %(attempt)s, %(phase)s, string_agg(part, '' ORDER BY place)::jsonb, %(trace_id)s,
+    %(started_at)s
+FROM output_parts
+ON CONFLICT (run_id, step_id, attempt) DO NOTHING
+RETURNING step_id
+
+-- drop_parts --
+-- The parts are in their place.
+DROP TABLE output_parts
 
 -- latest --
 -- A step's stored output: the newest attempt.

@@ -33,9 +33,10 @@ SELECT template_key, template_id FROM app.sbx_templates
 WHERE recipe_id = %(recipe_id)s AND recipe_version = %(recipe_version)s AND deps_hash = %(deps_hash)s
 
 -- durations --
--- How a run's tasks ended and how long each took (ms), in fan-out order.
-SELECT err_code, (metrics->>'wallMs')::int AS wall_ms
-FROM app.sbx_current WHERE run_id = %(run_id)s ORDER BY position
+-- How many of a run's tasks failed, and how long each took (ms), in fan-out order.
+SELECT count(*) FILTER (WHERE err_code <> 'NONE') AS failed,
+    coalesce(array_agg((metrics->>'wallMs')::int ORDER BY position), '{}') AS wall_ms
+FROM app.sbx_current WHERE run_id = %(run_id)s
 
 -- finished_positions --
 -- Which places of a run's fan-out have their final result, as ranges: what every waiting shard needs, in one

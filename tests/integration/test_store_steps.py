@@ -6,6 +6,7 @@ import psycopg
 import pytest
 
 from resources.database import Connection
+from sisu_pipeline.canonical import canonical_pieces
 from sisu_pipeline.contracts.steps import Plan, StepId
 from sisu_pipeline.services import Services
 from sisu_pipeline.steps.apply_patch import patched_plan
@@ -50,6 +51,22 @@ def test_the_same_result_again_is_a_replay_and_writes_nothing(services: Services
         steps.commit(connection, run, replace(result, output=dict(reversed(result.output.items()))), services.blobs)
         assert connection.execute("SELECT * FROM app.run_steps").fetchall() == before
         assert _rows(connection) == {"steps": 1, "artifacts": 1, "gates": 1}
+
+
+def test_a_large_output_is_kept_and_compared_as_any_other(services: Services) -> None:
+    lines = [{"task": number, "said": "tab\t back\\slash\nline \u20ac"} for number in range(10_000)]
+    result = StepResult(StepId.EXECUTE, {"raw": {"tasks": lines}, "stdout": "x" * 1_000_000, "exit": 0})
+    assert len("".join(canonical_pieces(result.output))) > 1_400_000
+    with services.database.connect() as connection:
+        run = a_run(connection)
+        for _ in range(2):
+            steps.commit(connection, run, result, services.blobs)
+            stored = steps.stored(connection, run.id, StepId.EXECUTE)
+            assert stored is not None and stored.output == result.output
+        lines[-1]["task"] = 0
+        with pytest.raises(DeterminismBreach, match=f"{run.id}:ExecuteST:1"):
+            steps.commit(connection, run, result, services.blobs)
+        assert _rows(connection) == {"steps": 1, "artifacts": 0, "gates": 0}
 
 
 def test_another_output_is_a_breach_and_the_whole_transaction_is_taken_back(services: Services) -> None:

@@ -12,10 +12,12 @@ from sisu_pipeline.canonical import (
     MAX_SAFE_INTEGER,
     CanonicalError,
     canonical_json,
+    canonical_pieces,
     load_stored_json,
     same_json,
     sha256_hex,
     sha256_json,
+    sha256_pieces,
 )
 from tests import json_values
 from tests.unit.ecmascript import number_text
@@ -185,6 +187,18 @@ def test_canonical_json_says_what_json_says(value: Any) -> None:
     text = canonical_json(value)
     assert same_json(load_stored_json(text), load_stored_json(json.dumps(value)))
     assert load_stored_json(text.encode()) == load_stored_json(text)
+
+
+@given(json_values.values())
+def test_the_pieces_of_a_value_are_its_canonical_json(value: Any) -> None:
+    assert "".join(canonical_pieces(value)) == canonical_json(value)
+    assert sha256_pieces(canonical_pieces(value)) == sha256_json(value)
+
+
+@pytest.mark.parametrize("value", [{"a": [float("nan")]}, {"a": {1: 2}}, [object()], {"a": b"1"}])
+def test_what_has_no_canonical_json_has_no_pieces(value: Any) -> None:
+    with pytest.raises(CanonicalError):
+        list(canonical_pieces(value))
 
 
 @given(json_values.objects(), st.randoms(use_true_random=False))

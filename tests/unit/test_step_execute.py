@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sisu_pipeline.canonical import canonical_json, canonical_pieces
 from sisu_pipeline.contracts.sandbox import ErrorCode
 from sisu_pipeline.contracts.steps import MAX_TESTS, Build, StepId
 from sisu_pipeline.steps.execute import (
@@ -176,6 +177,21 @@ def test_many_results_are_merged_into_one() -> None:
         "taskKey": "aggregated",
         "artifactIndexRef": "artifact://0,artifact://1,artifact://2",
     }
+
+
+def test_the_list_of_tasks_is_a_list_like_any_other() -> None:
+    merged = merge([a_result(0), a_result(1, ErrorCode.TIMEOUT), a_result(2)])
+    lines = merged.output["raw"]["tasks"]
+    assert lines[1] == {
+        "taskKey": "key1",
+        "errCode": "TIMEOUT",
+        "exit": 41,
+        "artifactIndexRef": "artifact://1",
+        "metrics": {"wallMs": 11, "cpuMs": 1, "memPeakMB": 4},
+        "attempt": 1,
+    }
+    assert [lines[-1], *lines[:2]] == [list(lines)[place] for place in (2, 0, 1)]
+    assert canonical_json(lines) == canonical_json(list(lines)) == "".join(canonical_pieces(lines))
 
 
 def test_the_first_task_that_failed_gives_the_merged_code_and_exit() -> None:
