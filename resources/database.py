@@ -50,7 +50,7 @@ _CREATED_MEANWHILE = (psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueVio
 _EMBEDDED_CONFIGURATION = """
 # Written by sisu: room for a stack of pooled processes, and nothing on the network.
 max_connections = 400
-shared_buffers = 256MB
+shared_buffers = 64MB
 listen_addresses = ''
 """
 
