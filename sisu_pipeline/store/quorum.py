@@ -1,4 +1,4 @@
-"""Who must agree to a plan, by its recipe (issue 4: N-of-M, no self-approval)."""
+"""Who must agree to a plan, by its recipe: N of M, no self-approval."""
 
 from dataclasses import dataclass
 

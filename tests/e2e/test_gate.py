@@ -1,4 +1,4 @@
-"""The gates on a whole stack: a question, an edited plan, a deadline; each wait holds no worker (issue 4)."""
+"""The gates on a whole stack: a question, an edited plan, a deadline; each wait holds no worker."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""The inbox in a real browser: every verb, at both widths, with the keyboard, without outside help (issue 4)."""
+"""The inbox in a real browser: every verb, at both widths, with the keyboard, without outside help."""
 
 from collections.abc import Iterator
 from urllib.parse import quote, urlsplit

@@ -1,4 +1,4 @@
-"""A gate's deadline decides as declared, exactly once, whatever was down when (issue 4, quirk N18)."""
+"""A gate's deadline decides as declared, exactly once, whatever was down when (quirk N18)."""
 
 import json
 import threading

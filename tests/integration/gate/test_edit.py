@@ -1,4 +1,4 @@
-"""Edit, then approve: the changed plan is held to the contract and the budget, kept, and is what runs (issue 4)."""
+"""Edit, then approve: the changed plan is held to the contract and the budget, kept, and is what runs."""
 
 import copy
 from typing import Any

@@ -1,4 +1,4 @@
-"""N of M must agree, and nobody approves their own: by recipe, off unless it says so (issue 4)."""
+"""N of M must agree, and nobody approves their own: by recipe, off unless it says so."""
 
 import threading
 from collections.abc import Callable
