@@ -15,7 +15,7 @@ COMPILE := $(UV) pip compile pyproject.toml --quiet --universal --python-version
 
 PYTEST := $(BIN)/python -m pytest
 # A file is a worker's as a whole, and whole packages where they share a stack (`tests/conftest.py`).
-PYTEST_JOBS := $(PYTEST) -n $(JOBS) --dist loadgroup --no-loadscope-reorder
+PYTEST_JOBS := $(PYTEST) -n $(JOBS) --dist loadscope --no-loadscope-reorder
 LAB := $(BIN)/sisu lab
 # The same seed is the same schedule of faults.
 SEED ?= 424242

@@ -4,10 +4,12 @@ import socket
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
 from psycopg import sql
+from xdist.scheduler import LoadScopeScheduling
 
 from resources import database as server
 from resources.database import Database
@@ -34,24 +36,41 @@ _GROUPS = {
     "tests/e2e/test_seed_": "seed",
     "tests/chaos/": "chaos",
     "tests/e2e/": "stack",
+    # It makes network interfaces: the browser of the stack's tests drops its connections when one appears.
+    "tests/integration/engine/test_two_machines.py": "stack",
     "tests/integration/engine/": "engine",
     "tests/integration/sandbox/": "sandbox",
     "tests/unit/sandbox/": "sandbox",
 }
 
 
-@pytest.hookimpl(tryfirst=True)
+def _group(path: str) -> str:
+    """What a test file belongs to: a group above, or itself."""
+    return next((group for prefix, group in _GROUPS.items() if path.startswith(prefix)), path)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say which tests stay together (`pytest -n 2 --dist loadgroup`); every other file is a group of its own."""
+    """The groups in their order, then every other file."""
     order = list(dict.fromkeys(_GROUPS.values()))
 
     def place(item: pytest.Item) -> tuple[int, str]:
-        path = item.path.relative_to(item.config.rootpath).as_posix()
-        group = next((group for prefix, group in _GROUPS.items() if path.startswith(prefix)), None)
-        item.add_marker(pytest.mark.xdist_group(group or path))
-        return (len(order), path) if group is None else (order.index(group), path)
+        path = item.nodeid.partition("::")[0]
+        group = _group(path)
+        return (order.index(group) if group in order else len(order), path)
 
     items.sort(key=place)
+
+
+class _GroupScheduling(LoadScopeScheduling):
+    """A group is one process's as a whole. (pytest-xdist 3.8's own `loadgroup` does nothing under pytest 9.2.)"""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return _group(nodeid.partition("::")[0])
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """Who runs what with `-n`."""
+    return _GroupScheduling(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -49,11 +49,10 @@ class Worker:
             os.kill(pid, signal.SIGKILL)
 
     def kill(self) -> None:
-        """SIGKILL to all of it, the parent first: nothing is started again."""
-        processes = self.processes
-        for pid in (self.pid, *processes):
+        """SIGKILL to all of it at once: nothing is started again, not even what is being forked right now."""
+        for kill in (os.killpg, os.kill):  # the second for one that has not yet made itself a group
             with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+                kill(self.pid, signal.SIGKILL)
 
     def stop(self) -> None:
         """SIGTERM, as an operator stops it."""
