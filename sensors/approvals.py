@@ -5,7 +5,7 @@ import time
 import dagster as dg
 
 from resources.database import Row
-from resources.listening import wait_for_rows
+from resources.listening import listening, wait_for_rows
 from sisu_pipeline import metadata, segments
 from sisu_pipeline.assets import DECISION, EXECUTION, PATCHED_PLAN, PLAN_APPROVAL
 from sisu_pipeline.contracts.gate import Decision
@@ -35,26 +35,43 @@ def approval_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg
 
 
 def _resume_until(instance: dg.DagsterInstance, deadline: float) -> dg.SkipReason:
-    """Serve decisions as they come for the length of a tick: none waits for the next one."""
+    """Serve decisions as they come for the length of a tick: none waits for the next one.
+
+    Looks once for those that came while nobody listened. Each one after that names its run, so that its cost
+    does not depend on how many others wait.
+    """
     resumed = 0
-    while (left := deadline - time.monotonic()) > 0:
-        rows = _decided(left)
-        waiting = [row for row in rows if row["waits"]]
-        for row in waiting:
-            crash_point("approval_sensor.enqueue.before")
-            segments.enqueue(services().database, segments.of_decided(row))
-            crash_point("approval_sensor.enqueue.after")
-        _mark_requested(waiting)
-        unreported = [row for row in rows if row["unreported"]]
-        for row in unreported:
-            instance.report_runless_asset_event(_approval(row))
-        _mark_reported(unreported)
-        resumed += len(waiting)
+    with listening(services().database, "sisu_decided") as listener:
+        while time.monotonic() < deadline and (rows := outbox.decided(listener.session, BATCH)):
+            resumed += _act_on(instance, rows)
+        while (left := deadline - time.monotonic()) > 0:
+            if named := listener.wait(left):
+                resumed += _act_on(instance, outbox.decided_on(listener.session, sorted(named)))
     return dg.SkipReason(f"{resumed} run(s) went on after a decision." if resumed else "No decision came.")
 
 
+def _act_on(instance: dg.DagsterInstance, rows: list[Row]) -> int:
+    """Ask for the next segments, tell lineage; returns how many runs go on."""
+    waiting = [row for row in rows if row["waits"]]
+    for row in waiting:
+        crash_point("approval_sensor.enqueue.before")
+        segments.enqueue(services().database, segments.of_decided(row))
+        crash_point("approval_sensor.enqueue.after")
+    _mark_requested(waiting)
+    unreported = [row for row in rows if row["unreported"]]
+    for row in unreported:
+        instance.report_runless_asset_event(_approval(row))
+    _mark_reported(unreported)
+    return len(waiting)
+
+
 def _request_second_runs() -> dg.SensorResult | dg.SkipReason:
-    rows = _decided(LISTEN_SECONDS)
+    rows = wait_for_rows(
+        services().database,
+        "sisu_decided",
+        lambda connection: outbox.decided(connection, BATCH),
+        LISTEN_SECONDS,
+    )
     if not rows:
         return dg.SkipReason("No decision came.")
     waiting = [row for row in rows if row["waits"]]
@@ -73,15 +90,6 @@ def _request_second_runs() -> dg.SensorResult | dg.SkipReason:
             for row in waiting
         ],
         asset_events=[_approval(row) for row in unreported],
-    )
-
-
-def _decided(seconds: float) -> list[Row]:
-    return wait_for_rows(
-        services().database,
-        "sisu_decided",
-        lambda connection: outbox.decided(connection, BATCH),
-        seconds,
     )
 
 

@@ -36,7 +36,7 @@ def of_run(run: Run) -> Segment:
 
 
 def of_decided(row: Row) -> Segment:
-    """The segment that goes on after a decision, from a row of `runs.decided`."""
+    """The segment that goes on after a decision, from a row of `runs.decided_on`."""
     return Segment(
         segment_workflow_id(row["workflow_id"], row["segment"]),
         row["dagster_run_id"],

@@ -12,8 +12,14 @@ def unrequested(connection: Connection, limit: int) -> list[Row]:
 
 
 def decided(connection: Connection, limit: int) -> list[Row]:
-    """Decisions and answers to act on, oldest first: `waits`, the run is to go on; `unreported`, tell lineage."""
-    return connection.execute(query("runs.decided"), {"limit": limit}).fetchall()
+    """Decisions and answers to act on, wherever there are any; costs a look at every run that waits."""
+    rows = connection.execute(query("runs.decided"), {"limit": limit})
+    return decided_on(connection, [row["id"] for row in rows])
+
+
+def decided_on(connection: Connection, run_ids: Sequence[str]) -> list[Row]:
+    """Those on these runs, oldest first: `waits`, the run is to go on; `unreported`, tell lineage."""
+    return connection.execute(query("runs.decided_on"), {"run_ids": list(run_ids)}).fetchall()
 
 
 def to_close(connection: Connection) -> list[Row]:

@@ -67,26 +67,35 @@ ORDER BY priority, created_at, id
 LIMIT %(limit)s
 
 -- decided --
--- What people said and nobody acted on yet, oldest first: the run waits at a gate that was passed and was not asked to
--- go on (`waits`), or lineage was not told of the decision (`unreported`).
-WITH passed AS (
-    SELECT id FROM app.runs r
-    WHERE r.status = 'waiting_input'
-      AND (r.requested_at IS NULL OR r.requested_at < clock_timestamp() - interval '60 seconds')
-      AND CASE r.next_action
-          WHEN 'ANSWER' THEN EXISTS (SELECT FROM app.gate_answers said WHERE said.run_id = r.id)
-          ELSE EXISTS (SELECT FROM app.plan_approvals made WHERE made.run_id = r.id) END
-), unreported AS (
-    SELECT run_id AS id FROM app.plan_approvals WHERE reported_at IS NULL
-), found AS (
-    SELECT id FROM passed UNION SELECT id FROM unreported
-)
-SELECT r.workflow_id, r.id, r.segment, r.next_action, r.dagster_run_id, r.queue_partition_key, r.priority,
-       r.app_version, r.id IN (SELECT id FROM passed) AS waits, r.id IN (SELECT id FROM unreported) AS unreported,
-       a.decision, a.decided_by, a.decided_at, a.notes, a.plan_sha256
-FROM found JOIN app.runs r ON r.id = found.id LEFT JOIN app.plan_approvals a ON a.run_id = r.id
-ORDER BY a.decided_at NULLS LAST, r.id
+-- Runs about which people said what nobody acted on yet: the run waits at a gate that was passed and was not asked to go
+-- on, or lineage was not told of the decision. Looks at every run that waits.
+SELECT id FROM app.runs r
+WHERE r.status = 'waiting_input'
+  AND (r.requested_at IS NULL OR r.requested_at < clock_timestamp() - interval '60 seconds')
+  AND CASE r.next_action
+      WHEN 'ANSWER' THEN EXISTS (SELECT FROM app.gate_answers said WHERE said.run_id = r.id)
+      ELSE EXISTS (SELECT FROM app.plan_approvals made WHERE made.run_id = r.id) END
+UNION
+SELECT run_id FROM app.plan_approvals WHERE reported_at IS NULL
 LIMIT %(limit)s
+
+-- decided_on --
+-- What people said about these runs and nobody acted on yet, oldest first: the run is to go on (`waits`), lineage is to
+-- be told of the decision (`unreported`).
+SELECT * FROM (
+    SELECT r.workflow_id, r.id, r.segment, r.next_action, r.dagster_run_id, r.queue_partition_key, r.priority,
+           r.app_version, made.decision, made.decided_by, made.decided_at, made.notes, made.plan_sha256,
+           r.status = 'waiting_input'
+               AND (r.requested_at IS NULL OR r.requested_at < clock_timestamp() - interval '60 seconds')
+               AND CASE r.next_action
+                   WHEN 'ANSWER' THEN EXISTS (SELECT FROM app.gate_answers said WHERE said.run_id = r.id)
+                   ELSE made.run_id IS NOT NULL END AS waits,
+           made.run_id IS NOT NULL AND made.reported_at IS NULL AS unreported
+    FROM app.runs r LEFT JOIN app.plan_approvals made ON made.run_id = r.id
+    WHERE r.id = ANY(%(run_ids)s)
+) AS said
+WHERE waits OR unreported
+ORDER BY decided_at NULLS LAST, id
 
 -- mark_reported --
 -- Lineage has been told of these decisions.

@@ -9,11 +9,11 @@ from resources.database import Connection, Database
 from sisu_pipeline.contracts.gate import Decision
 from sisu_pipeline.status import RunStatus
 from sisu_pipeline.steps.result import plan_gate
-from sisu_pipeline.store import gates, runs
+from sisu_pipeline.store import gates, outbox, runs
 from sisu_pipeline.store.errors import DecisionConflict, DeterminismBreach, NotFound
 from sisu_pipeline.store.gates import Decided
 from sisu_pipeline.store.runs import Run
-from tests.builders import a_run
+from tests.builders import a_run, an_intent
 
 APPROVED, REJECTED = Decision.APPROVED, Decision.REJECTED
 PLAN = {"goal": "g"}
@@ -35,8 +35,8 @@ def plan_hash(run: Run) -> str:
     return plan_gate(run.id, PLAN).plan_sha256
 
 
-def with_open_gate(connection: Connection) -> Run:
-    run = a_run(connection)
+def with_open_gate(connection: Connection, goal: str = "demo") -> Run:
+    run = a_run(connection, an_intent(goal))
     gates.open_gate(connection, run.id, plan_gate(run.id, PLAN))
     return run
 
@@ -164,3 +164,24 @@ def test_whoever_waits_is_told_of_a_decision(clean_database: Database) -> None:
             decide(connection, run, APPROVED)
         (told,) = listener.notifies(timeout=10, stop_after=1)
         assert told.payload == run.id
+
+
+def test_a_decision_is_to_be_acted_on_until_it_was(clean_database: Database) -> None:
+    with clean_database.connect() as connection:
+        others = [with_open_gate(connection, f"waits {number}") for number in range(3)]
+        run = with_open_gate(connection, "decided")
+        for each in (*others, run):
+            runs.move(connection, runs.lock(connection, each.id), RunStatus.RUNNING)
+            waits = runs.lock(connection, each.id)
+            runs.move(connection, waits, RunStatus.WAITING_INPUT, next_action="APPROVE_PLAN", next_segment=True)
+        everybody = [each.id for each in (*others, run)]
+        assert outbox.decided(connection, 10) == outbox.decided_on(connection, everybody) == []
+        decide(connection, run, APPROVED)
+        (row,) = outbox.decided(connection, 10)
+        assert (row["id"], row["waits"], row["unreported"], row["decision"]) == (run.id, True, True, "approved")
+        assert outbox.decided_on(connection, everybody) == outbox.decided_on(connection, [run.id]) == [row]
+        assert outbox.decided_on(connection, [others[0].id]) == outbox.decided_on(connection, []) == []
+        outbox.mark_requested(connection, [run.workflow_id])
+        assert [(row["waits"], row["unreported"]) for row in outbox.decided(connection, 10)] == [(False, True)]
+        outbox.mark_reported(connection, [run.id])
+        assert outbox.decided(connection, 10) == outbox.decided_on(connection, everybody) == []
