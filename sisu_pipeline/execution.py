@@ -1,36 +1,30 @@
 """The rooms behind the ops: what each step does, with no Dagster or DBOS in sight.
 
 Every function starts by looking for the step's committed row and returns it when it is there. A failure
-takes the patches back and ends the run before it is raised again.
+ends the run before it is raised again (`ending.py`).
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import replace
-
-import psycopg
 
 from resources.planner.port import Question
 from sisu_pipeline import budget, forms, patching
-from sisu_pipeline.budget import BudgetExceeded, Violation
 from sisu_pipeline.contracts.gate import Decision
 from sisu_pipeline.contracts.intent import Intent
 from sisu_pipeline.contracts.sandbox import ErrorCode
 from sisu_pipeline.contracts.steps import Build, PatchedPlan, Plan, StepId
 from sisu_pipeline.crash_points import crash_point
+from sisu_pipeline.ending import RunEnded, ending_on_failure
 from sisu_pipeline.identity import run_id
 from sisu_pipeline.services import Services
 from sisu_pipeline.status import RunStatus
 from sisu_pipeline.steps import apply_patch, compile, decide, execute, gate_terms
 from sisu_pipeline.steps.execute import FanOut, TaskDefaults, TaskResult, Template
 from sisu_pipeline.steps.result import StepResult
-from sisu_pipeline.store import answers, artifacts, gates, intents, plans, runs, steps, tasks
+from sisu_pipeline.store import answers, gates, intents, plans, runs, steps, tasks
 from sisu_pipeline.store.plans import Version
 from sisu_pipeline.store.runs import Run
-
-
-class RunEnded(Exception):
-    """The run was ended (canceled, say) while a step of it was working."""
 
 
 class PlanRejected(Exception):
@@ -248,50 +242,6 @@ def commit(services: Services, workflow_id: str, result: StepResult) -> None:
         steps.commit(connection, run, result, services.blobs)
         crash_point(f"{result.step}.commit.before")
     crash_point(f"{result.step}.commit.after")
-
-
-@contextmanager
-def ending_on_failure(services: Services, run: str) -> Iterator[None]:
-    """Ends the run when its step fails: patches taken back, status and error written, then raised again.
-
-    A database that cannot be reached ends nothing. Dagster would log the step as failed all the same, so a
-    worker stops there and then (`resources/fencing.py`): its segment is given back and resumed from its rows.
-    """
-    try:
-        yield
-    except (psycopg.OperationalError, psycopg.InterfaceError, RunEnded):
-        raise
-    except Exception as failure:
-        violation = failure.violation if isinstance(failure, BudgetExceeded) else None
-        end_run(services, run, RunStatus.RETRIES_EXCEEDED, str(failure) or type(failure).__name__, violation)
-        raise
-
-
-def end_run(
-    services: Services, run_id: str, status: RunStatus, error: str, broken: Violation | None = None
-) -> None:
-    """Take the run's patches back and write its end, with the evidence of the limit it broke, if that is why.
-
-    Nothing when it has ended already.
-    """
-    workspace = patching.workspace_of(services.workspaces, run_id)
-    try:
-        patching.roll_back(services.database, workspace, run_id)
-    except (patching.PatchMismatch, patching.PathNotAllowed, OSError) as failure:
-        error = f"APPLY_PATCH_ROLLBACK_FAILED:{failure};source={error}"
-    with services.database.connect() as connection:
-        run = runs.lock(connection, run_id)
-        if run.status.is_terminal:
-            return
-        if run.status is RunStatus.QUEUED:
-            run = runs.move(connection, run, RunStatus.RUNNING)
-        if broken is not None:
-            evidence = budget.evidence(run.id, run.retry_count, broken)
-            artifacts.insert(connection, run.id, [evidence], services.blobs)
-        action = "NONE" if status is RunStatus.CANCELED else "REPAIR"
-        runs.move(connection, run, status, error=error, next_action=action)
-        crash_point("run.fail.before")
-    crash_point("run.fail.after")
 
 
 def _step(

@@ -40,7 +40,7 @@ def start(services: Services, workflow_id: str) -> list[str]:
 
 
 def run_shard(services: Services, workflow_id: str, shard: str) -> None:
-    """Return when every task of the shard has its result. Raises execution.RunEnded when the run ends first."""
+    """Return when every task of the shard has its result. Raises ending.RunEnded when the run ends first."""
     positions = positions_in(shard)
     if services.queues_tasks:
         task_board.wait(services.database, workflow_id, positions)

@@ -12,7 +12,7 @@ from datetime import datetime
 from resources.database import Connection, Database, Row
 from sisu_pipeline import queues, segments
 from sisu_pipeline.crash_points import crash_point
-from sisu_pipeline.execution import end_run
+from sisu_pipeline.ending import end_run
 from sisu_pipeline.services import Services
 from sisu_pipeline.status import RunStatus
 from sisu_pipeline.store import runs

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from resources.database import Database
-from sisu_pipeline.execution import RunEnded
+from sisu_pipeline.ending import RunEnded
 from sisu_pipeline.store import runs, tasks
 
 _SHORTEST_PAUSE_S = 0.04

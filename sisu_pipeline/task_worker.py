@@ -11,7 +11,8 @@ from psycopg_pool import PoolTimeout
 
 from resources.listening import listen
 from sisu_pipeline.contracts.sandbox import SandboxResult
-from sisu_pipeline.execution import end_run, plan_tasks
+from sisu_pipeline.ending import end_run
+from sisu_pipeline.execution import plan_tasks
 from sisu_pipeline.identity import run_id
 from sisu_pipeline.services import services
 from sisu_pipeline.settings import Settings

@@ -10,7 +10,8 @@ from sisu_pipeline import execution, ownership, patching
 from sisu_pipeline.contracts.gate import PlanApprovalRequest, PlanRejectionRequest
 from sisu_pipeline.contracts.intent import Intent
 from sisu_pipeline.contracts.sandbox import ErrorCode
-from sisu_pipeline.execution import PlanRejected, RunEnded, SandboxExecutionFailed
+from sisu_pipeline.ending import RunEnded
+from sisu_pipeline.execution import PlanRejected, SandboxExecutionFailed
 from sisu_pipeline.identity import run_id
 from sisu_pipeline.services import Services
 from sisu_pipeline.status import IllegalTransition

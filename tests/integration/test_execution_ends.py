@@ -6,15 +6,12 @@ from typing import Any
 import psycopg
 import pytest
 
-from sisu_pipeline import execution, patching
+from sisu_pipeline import ending, execution, patching
+from sisu_pipeline.budget import BudgetExceeded
 from sisu_pipeline.contracts.gate import Decision
 from sisu_pipeline.contracts.sandbox import ErrorCode, SandboxResult
-from sisu_pipeline.execution import (
-    BudgetExceeded,
-    PlanRejected,
-    RunEnded,
-    SandboxExecutionFailed,
-)
+from sisu_pipeline.ending import RunEnded
+from sisu_pipeline.execution import PlanRejected, SandboxExecutionFailed
 from sisu_pipeline.services import Services
 from sisu_pipeline.status import RunStatus
 from sisu_pipeline.steps.execute import Task
@@ -166,7 +163,7 @@ def test_an_intent_row_that_lies_about_its_id_ends_the_run(services: Services) -
 def test_what_a_step_worked_out_after_the_run_ended_is_not_kept(services: Services) -> None:
     life = Life(services)
     result = execution.compile_intent(services, life.id)
-    execution.end_run(services, life.run_id, RunStatus.CANCELED, "canceled by po")
+    ending.end_run(services, life.run_id, RunStatus.CANCELED, "canceled by po")
     with pytest.raises(RunEnded):
         life.commit(result)
     assert life.counts()["steps"] == 0
@@ -182,21 +179,21 @@ def test_what_a_step_worked_out_after_the_run_ended_is_not_kept(services: Servic
 def test_a_canceled_run_gets_its_files_back(services: Services) -> None:
     life = Life(services, files=FILES, patches=PATCHES)
     life.plan()
-    execution.end_run(services, life.run_id, RunStatus.CANCELED, "canceled by po")
+    ending.end_run(services, life.run_id, RunStatus.CANCELED, "canceled by po")
     assert life.files() == FILES
 
 
 def test_the_first_end_of_a_run_stands(services: Services) -> None:
     life = Life(services)
-    execution.end_run(services, life.run_id, RunStatus.CANCELED, "first")
-    execution.end_run(services, life.run_id, RunStatus.RETRIES_EXCEEDED, "second")
+    ending.end_run(services, life.run_id, RunStatus.CANCELED, "first")
+    ending.end_run(services, life.run_id, RunStatus.RETRIES_EXCEEDED, "second")
     assert (life.run.status, life.run.error) == (RunStatus.CANCELED, "first")
 
 
 def test_a_run_that_was_never_started_can_be_ended(services: Services) -> None:
     with services.database.connect() as connection:
         run = a_run(connection)
-    execution.end_run(services, run.id, RunStatus.CANCELED, "not needed")
+    ending.end_run(services, run.id, RunStatus.CANCELED, "not needed")
     with services.database.connect() as connection:
         assert runs.get(connection, run.id).status is RunStatus.CANCELED
 
@@ -204,13 +201,13 @@ def test_a_run_that_was_never_started_can_be_ended(services: Services) -> None:
 @pytest.mark.parametrize("error", [psycopg.OperationalError("gone"), psycopg.InterfaceError("closed")])
 def test_a_database_that_is_away_ends_no_run(services: Services, error: Exception) -> None:
     life = Life(services)
-    with pytest.raises(type(error)), execution.ending_on_failure(services, life.run_id):
+    with pytest.raises(type(error)), ending.ending_on_failure(services, life.run_id):
         raise error
     assert life.run.status is RunStatus.RUNNING
 
 
 def test_a_failure_without_a_message_is_named_by_its_type(services: Services) -> None:
     life = Life(services)
-    with pytest.raises(ZeroDivisionError), execution.ending_on_failure(services, life.run_id):
+    with pytest.raises(ZeroDivisionError), ending.ending_on_failure(services, life.run_id):
         raise ZeroDivisionError
     assert life.run.error == "ZeroDivisionError"

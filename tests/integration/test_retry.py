@@ -8,7 +8,8 @@ import pytest
 from sisu_pipeline import closing, commands, execution, oracle, patching
 from sisu_pipeline.contracts.operation import OperationRequest
 from sisu_pipeline.contracts.sandbox import ErrorCode, SandboxResult
-from sisu_pipeline.execution import RunEnded, SandboxExecutionFailed
+from sisu_pipeline.ending import RunEnded
+from sisu_pipeline.execution import SandboxExecutionFailed
 from sisu_pipeline.services import Services
 from sisu_pipeline.status import RunStatus
 from sisu_pipeline.steps.execute import Task

@@ -46,6 +46,7 @@ ENGINE_FREE = (
     "sisu_pipeline/api/",
     "sisu_pipeline/store/",
     "sisu_pipeline/commands.py",
+    "sisu_pipeline/ending.py",
     "sisu_pipeline/execution.py",
     "sisu_pipeline/patching.py",
     "sisu_pipeline/workspace.py",

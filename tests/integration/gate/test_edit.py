@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sisu_pipeline import execution, oracle
+from sisu_pipeline import ending, execution, oracle
 from sisu_pipeline.canonical import sha256_json
 from sisu_pipeline.contracts.gate import Decision
 from sisu_pipeline.status import RunStatus
@@ -80,7 +80,7 @@ def test_a_failure_after_the_edit_restores_every_byte(api: Api) -> None:
     approve(api, run, planSha256=view["planSha256"], plan=edited(view, patchPlan=EDITED_PATCHES))
     execution.commit(api.services, run.id, execution.decide_plan(api.services, run.id))
     assert run.files() == AFTER_EDIT
-    execution.end_run(api.services, run.run_id, RunStatus.RETRIES_EXCEEDED, "a task failed")
+    ending.end_run(api.services, run.run_id, RunStatus.RETRIES_EXCEEDED, "a task failed")
     assert run.files() == FILES
 
 

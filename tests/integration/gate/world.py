@@ -5,7 +5,7 @@ from typing import Any
 
 import httpx
 
-from sisu_pipeline import execution, ownership
+from sisu_pipeline import ending, execution, ownership
 from sisu_pipeline.services import Services
 from sisu_pipeline.steps.result import StepResult, plan_gate_key
 from sisu_pipeline.store.runs import Run
@@ -57,7 +57,7 @@ class Waiting(Life):
             result: StepResult | None = step(self.services, self.id)
             while result is None and not ownership.suspend(self.services.database, self.id):
                 result = step(self.services, self.id)
-        except (execution.PlanRejected, execution.NobodyAnswered, execution.RunEnded):
+        except (execution.PlanRejected, execution.NobodyAnswered, ending.RunEnded):
             return False
         if result is None:
             return False

@@ -10,7 +10,7 @@ import pytest
 from resources.database import Connection, Database
 from resources.sandbox.mock import MockSandbox
 from resources.sandbox.receipts import Receipt, ReceiptState
-from sisu_pipeline import execution, ownership, task_runner
+from sisu_pipeline import ending, execution, ownership, task_runner
 from sisu_pipeline.contracts.gate import Decision
 from sisu_pipeline.contracts.sandbox import SandboxResult
 from sisu_pipeline.identity import segment_workflow_id
@@ -206,7 +206,7 @@ def _failed(world: World) -> None:
 def _unfinished(world: World) -> None:
     canceled = world.start("canceled", patches=PATCHES)
     world.plan(canceled)
-    execution.end_run(world.services, canceled.id, RunStatus.CANCELED, "canceled by ann")
+    ending.end_run(world.services, canceled.id, RunStatus.CANCELED, "canceled by ann")
     waiting = world.start("waiting")
     world.plan(waiting)
     world.suspend(waiting)
