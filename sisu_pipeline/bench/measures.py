@@ -160,14 +160,14 @@ def _rounded(figures: Figures) -> Figures:
     return {name: round(value, 1) for name, value in figures.items()}
 
 
-def _idle_cpu(stack: Stage, seconds: float = 10.0) -> Figures:
+def _idle_cpu(stack: Stage, seconds: float = 60.0) -> Figures:
     before = stack.cpu_seconds()
     time.sleep(seconds)
     after = stack.cpu_seconds()
     return {name: round(100 * (after[name] - before.get(name, 0)) / seconds, 2) for name in after}
 
 
-def _resume_latency(stack: Stage, label: str, progress: Progress, count: int = 20) -> Figures:
+def _resume_latency(stack: Stage, label: str, progress: Progress, count: int = 40) -> Figures:
     ids = []
     for number in range(count):
         workflow_id = stack.submit(f"latency {label} {number}")

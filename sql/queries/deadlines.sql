@@ -2,7 +2,7 @@
 -- Gates whose deadline has passed and that still wait, the longest overdue first.
 SELECT gate.run_id, gate.gate_key FROM app.human_gates gate
 JOIN app.runs run ON run.id = gate.run_id
-WHERE gate.deadline_at <= clock_timestamp()
+WHERE gate.deadline_at <= statement_timestamp()
   AND run.status IN ('queued', 'running', 'waiting_input', 'repairing')
   AND CASE gate.purpose
       WHEN 'approve-plan' THEN NOT EXISTS (SELECT FROM app.plan_approvals made WHERE made.run_id = gate.run_id)
