@@ -14,7 +14,7 @@ from sisu_pipeline.store.errors import DeterminismBreach
 from sisu_pipeline.store.runs import Run
 from sql import query
 
-_PART = 2**17
+_PART = 2**17  # characters: an output up to this long is sent whole
 
 
 def stored(connection: Connection, run_id: str, step: StepId) -> StepResult | None:

@@ -4,6 +4,7 @@ Each moment is armed with real rows: the decision is made exactly there, on anot
 """
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -12,11 +13,12 @@ import pytest
 from dagster._core.events import DagsterEvent
 from dagster._core.execution.context.system import PlanOrchestrationContext
 
-from resources.database import Connection, Database
+from resources.database import Connection, Database, Row
+from sensors import approvals
 from sisu_pipeline import ownership, run_driver, segment_runner
 from sisu_pipeline.executor import Gatekeeper
 from sisu_pipeline.status import RunStatus
-from sisu_pipeline.store import gates, runs
+from sisu_pipeline.store import gates, outbox, runs
 from sisu_pipeline.store.runs import Run
 from tests.integration.engine.intents import Stage, until
 from tests.integration.engine.workers import Worker
@@ -169,6 +171,27 @@ def test_a_decision_at_this_moment_lets_the_run_go_on_once(
     if not goes_on_at_once:
         segment_runner.run_segment(dagster_run_id)
     assert_it_went_through_once(stage, workflow_id, dagster_run_id)
+
+
+def test_a_decision_after_the_sensor_has_looked_is_served_in_the_same_tick(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = [stage.intent(f"goes on waiting {number}") for number in range(2)]
+    workflow_id = stage.intent("decided while the sensor listens")
+    for each in (*others, workflow_id):
+        segment_runner.run_segment(stage.request(each))
+        assert stage.run(each).status is RunStatus.WAITING_INPUT
+    look = outbox.decided
+
+    def looking(connection: Connection, limit: int) -> list[Row]:
+        found = look(connection, limit)
+        assert found == [], "the sensor looks once a tick"
+        stage.decide(workflow_id)
+        return found
+
+    monkeypatch.setattr(outbox, "decided", looking)
+    approvals._resume_until(stage.instance, time.monotonic() + 2)
+    assert {segment for segment in stage.queue() if segment.endswith("/2")} == {f"{workflow_id}/2"}
 
 
 def test_a_segment_asked_for_while_the_first_still_suspends_waits_for_its_lock_and_goes_on(

@@ -34,16 +34,13 @@ def all_done(stage: Stage, version: str, queue: str = "intentQ") -> bool:
 
 
 def starting_order(stage: Stage) -> list[str]:
-    """The workflows' ids; the queue knows no order between two of one priority and one millisecond, nor do we."""
-    rows = stage.rows(
-        "SELECT workflow_uuid FROM dbos.workflow_status"
-        " ORDER BY started_at_epoch_ms, priority, created_at, length(workflow_uuid), workflow_uuid"
-    )
+    """The workflows' ids in the order they were started: an intent worker starts one at a time."""
+    rows = stage.rows("SELECT workflow_uuid FROM dbos.workflow_status ORDER BY started_at_epoch_ms, created_at")
     return [row["workflow_uuid"] for row in rows]
 
 
 def came_at(stage: Stage, names: Iterable[str]) -> list[int]:
-    """When each of these workflows came, in milliseconds."""
+    """When each of these workflows came, in milliseconds. The queue promises no order within one."""
     rows = stage.rows("SELECT workflow_uuid, created_at FROM dbos.workflow_status")
     times = {row["workflow_uuid"]: int(row["created_at"]) for row in rows}
     return [times[name] for name in names]
