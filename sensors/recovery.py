@@ -1,10 +1,12 @@
 """recovery_sensor: work that nobody does goes back to its queue, for any live worker to resume."""
 
 import time
+from functools import partial
 
 import dagster as dg
 
 from sisu_pipeline import recovery
+from sisu_pipeline.failure_cause import failure_cause
 from sisu_pipeline.services import services
 from sisu_pipeline.settings import settings
 
@@ -28,7 +30,7 @@ def recovery_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         recovered += observer.recover()
         if settings().sisu_profile == "warm":
             resumed += recovery.resume_lost(services())
-            ended += recovery.end_orphans(services())
+            ended += recovery.end_orphans(services(), partial(failure_cause, context.instance))
         time.sleep(recovery.LOOK_EVERY_SECONDS)
     for work in recovered:
         context.log.info(f"{work.queue_name}: {work.workflow_id} given back; its worker {work.executor_id} is gone")

@@ -6,6 +6,7 @@ may be among the dead. A worker is given up when its session is gone, or when it
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -110,15 +111,16 @@ def resume_lost(services: Services) -> list[str]:
     return asked
 
 
-def end_orphans(services: Services) -> list[str]:
+def end_orphans(services: Services, cause: Callable[[str], str]) -> list[str]:
     """End every run whose Dagster run has failed beneath it, so that a person sees it and can retry; workflow ids.
 
     What fails in a step ends the run itself; this is for failures around steps, and for a launch that never worked.
+    `cause` says why a Dagster run failed, by its id.
     """
     with services.database.connect() as connection:
         orphans = connection.execute(query("segments.orphaned")).fetchall()
     for row in orphans:
-        error = f"Dagster run {row['dagster_run_id']} failed outside of any step: its log says why"
+        error = f"Dagster run {row['dagster_run_id']} failed around the steps: {cause(row['dagster_run_id'])}"
         end_run(services, row["id"], RunStatus.RETRIES_EXCEEDED, error)
     return [row["workflow_id"] for row in orphans]
 

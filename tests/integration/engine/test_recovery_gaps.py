@@ -3,18 +3,23 @@
 import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import dagster as dg
 import psutil
 import pytest
+from dagster._core.events import DagsterEvent
+from dagster._core.execution.plan.objects import StepFailureData
 from dagster._core.storage.tags import PARTITION_NAME_TAG, RUN_KEY_TAG
+from dagster_shared.error import SerializableErrorInfo
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
 
 from resources import fencing
-from sisu_pipeline import closing, commands, execution, recovery, segment_runner
+from sisu_pipeline import closing, commands, execution, recovery, segment_runner, segments
 from sisu_pipeline.contracts.operation import OperationRequest
 from sisu_pipeline.event_buffer import BufferedEventLogStorage
+from sisu_pipeline.failure_cause import failure_cause
 from sisu_pipeline.status import RunStatus
 from tests.integration.engine.conftest import Engine
 from tests.integration.engine.intents import Stage, until
@@ -37,9 +42,19 @@ def failed(stage: Stage, workflow_id: str) -> str:
     """Such a run that failed a minute ago, outside of any step; returns its id."""
     run = requested(stage, workflow_id)
     stage.instance.report_run_failed(run)
-    with stage.services.database.connect() as connection:
-        connection.execute(_AGE, [run.run_id])
+    aged(stage, run.run_id)
     return run.run_id
+
+
+def aged(stage: Stage, dagster_run_id: str) -> None:
+    """Long enough ago that nobody is only slow."""
+    with stage.services.database.connect() as connection:
+        connection.execute(_AGE, [dagster_run_id])
+
+
+def orphans(stage: Stage) -> list[str]:
+    """What recovery ends, each with what Dagster's log says of its failure."""
+    return recovery.end_orphans(stage.services, partial(failure_cause, stage.instance))
 
 
 def test_a_launch_whose_connection_is_cut_is_done_again_and_the_run_does_not_fail(stage: Stage) -> None:
@@ -113,15 +128,44 @@ def test_a_run_whose_dagster_run_failed_beneath_it_is_ended_and_can_be_tried_aga
     workflow_id, healthy = stage.intent("orphan"), stage.intent("healthy")
     stage.launch(requested(stage, healthy).run_id)
     dagster_run_id = failed(stage, workflow_id)
-    assert recovery.end_orphans(stage.services) == [workflow_id]
+    assert orphans(stage) == [workflow_id]
     run = stage.run(workflow_id)
     assert (run.status, run.next_action) == (RunStatus.RETRIES_EXCEEDED, "REPAIR")
     assert dagster_run_id in str(run.error)
     assert stage.run(healthy).status is RunStatus.QUEUED
-    assert recovery.end_orphans(stage.services) == []
+    assert orphans(stage) == []
     with stage.services.database.connect() as connection:
         commands.retry(connection, workflow_id, OperationRequest())
-    assert recovery.end_orphans(stage.services) == [], "the failure belongs to the try before"
+    assert orphans(stage) == [], "the failure belongs to the try before"
+
+
+def test_an_orphan_says_what_its_launch_failed_of(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise ValueError("no such queue") from KeyError("intentQ")
+
+    workflow_id = stage.intent("never launched")
+    run = requested(stage, workflow_id)
+    monkeypatch.setattr(segments, "enqueue", refuse)
+    with pytest.raises(ValueError, match="no such queue"):
+        stage.instance.launch_run(run.run_id, None)
+    aged(stage, run.run_id)
+    assert orphans(stage) == [workflow_id]
+    assert str(stage.run(workflow_id).error).endswith("failed around the steps: KeyError: 'intentQ'")
+
+
+def test_an_orphan_says_which_step_failed_of_what(stage: Stage) -> None:
+    workflow_id = stage.intent("failed around a step")
+    run = requested(stage, workflow_id)
+    error = SerializableErrorInfo("no metadata\n", [], "LookupError")
+    wrapped = SerializableErrorInfo("the op failed\n", [], "DagsterExecutionStepExecutionError", error)
+    event = DagsterEvent(
+        "STEP_FAILURE", run.job_name, step_key="DecideST", event_specific_data=StepFailureData(wrapped, None)
+    )
+    stage.instance.report_dagster_event(event, run.run_id)
+    stage.instance.report_run_failed(run)
+    aged(stage, run.run_id)
+    assert orphans(stage) == [workflow_id]
+    assert str(stage.run(workflow_id).error).endswith("failed around the steps: DecideST: no metadata")
 
 
 def test_a_dagster_run_whose_intent_was_canceled_while_it_was_launched_ends_too(
@@ -135,8 +179,7 @@ def test_a_dagster_run_whose_intent_was_canceled_while_it_was_launched_ends_too(
         commands.cancel(connection, workflow_id, OperationRequest())
     assert len(closing.close_canceled(stage.services, lambda run, reason: None)) == 1
     assert recovery.resume_lost(stage.services) == [], "it may only be slow"
-    with stage.services.database.connect() as connection:
-        connection.execute(_AGE, [run.run_id])
+    aged(stage, run.run_id)
     assert recovery.resume_lost(stage.services) == [workflow_id]
     assert recovery.resume_lost(stage.services) == []
     with nursery.worker("intentQ"):
