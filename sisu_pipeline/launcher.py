@@ -1,12 +1,10 @@
 """The run launcher: a Dagster run becomes a segment on `intentQ`; it never starts a process itself."""
 
-import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Self
 
 import dagster as dg
-import psycopg
 from dagster._core.launcher.base import (
     CheckRunHealthResult,
     LaunchRunContext,
@@ -16,11 +14,11 @@ from dagster._core.launcher.base import (
 )
 from dagster._core.storage.tags import PARTITION_NAME_TAG
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
-from sqlalchemy.exc import DBAPIError
 
 from sisu_pipeline import commands, segments
 from sisu_pipeline.contracts.operation import OperationRequest
 from sisu_pipeline.crash_points import crash_point
+from sisu_pipeline.patience import patiently
 from sisu_pipeline.services import services
 from sisu_pipeline.status import IllegalTransition, RunStatus
 from sisu_pipeline.store import runs
@@ -28,8 +26,6 @@ from sisu_pipeline.store.errors import NotFound
 from sisu_pipeline.store.runs import Run
 
 INTENT_JOB = "intent_workflow"
-PATIENCE_TRIES = 60
-PAUSE_SECONDS = 1.0
 
 
 class SegmentRunLauncher(RunLauncher[dg.DagsterInstance], ConfigurableClass):
@@ -59,12 +55,7 @@ class SegmentRunLauncher(RunLauncher[dg.DagsterInstance], ConfigurableClass):
 
         A database that is away is waited for: Dagster fails a run whose launch raises, and launches it no more.
         """
-        for _ in range(PATIENCE_TRIES):
-            with suppress(psycopg.OperationalError, psycopg.InterfaceError, DBAPIError):
-                self._launch(context.dagster_run)
-                return
-            threading.Event().wait(PAUSE_SECONDS)
-        self._launch(context.dagster_run)
+        patiently(lambda: self._launch(context.dagster_run))
 
     def _launch(self, dagster_run: dg.DagsterRun) -> None:
         workflow_id = dagster_run.tags.get(PARTITION_NAME_TAG)

@@ -4,12 +4,16 @@ import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import LiteralString
 
 import dagster as dg
 import psutil
+import psycopg
 import pytest
 from dagster._core.events import DagsterEvent
 from dagster._core.execution.plan.objects import StepFailureData
+from dagster._core.launcher.base import LaunchRunContext
+from dagster._core.run_coordinator.base import SubmitRunContext
 from dagster._core.storage.tags import PARTITION_NAME_TAG, RUN_KEY_TAG
 from dagster_shared.error import SerializableErrorInfo
 from sqlalchemy import create_engine, text
@@ -52,6 +56,11 @@ def aged(stage: Stage, dagster_run_id: str) -> None:
         connection.execute(_AGE, [dagster_run_id])
 
 
+def submit(stage: Stage, run: dg.DagsterRun) -> dg.DagsterRun:
+    """What the daemon does with the run it has made."""
+    return stage.instance.run_coordinator.submit_run(SubmitRunContext(run, workspace=None))
+
+
 def orphans(stage: Stage) -> list[str]:
     """What recovery ends, each with what Dagster's log says of its failure."""
     return recovery.end_orphans(stage.services, partial(failure_cause, stage.instance))
@@ -70,6 +79,66 @@ def test_a_launch_whose_connection_is_cut_is_done_again_and_the_run_does_not_fai
     assert stage.queue() == {workflow_id: "ENQUEUED"}
     assert stage.run(workflow_id).dagster_run_id == run.run_id
     assert stage.dagster_status(run.run_id) != "FAILURE"
+
+
+@pytest.mark.parametrize(
+    "lock",
+    [
+        "LOCK TABLE dagster.event_logs IN EXCLUSIVE MODE",
+        "LOCK TABLE dagster.runs IN EXCLUSIVE MODE",
+        "LOCK TABLE dagster.runs IN ACCESS EXCLUSIVE MODE",
+    ],
+)
+def test_a_submission_whose_connection_is_cut_on_its_way_to_the_launcher_is_done_again(
+    stage: Stage, lock: LiteralString
+) -> None:
+    """Dagster says first that the run starts, and takes a statement lost there for the end of the run."""
+    workflow_id = stage.intent("cut off before its launch")
+    run = requested(stage, workflow_id)
+    with ThreadPoolExecutor(1) as pool:
+        with stage.services.database.connect() as other:
+            other.execute(lock)
+            submitted = pool.submit(submit, stage, run)
+            until(lambda: bool(stage.rows(_WAITS)), "the submission never came to the table")
+            assert stage.value(f"SELECT pg_terminate_backend(pid) FROM ({_WAITS}) AS waiting")
+        assert submitted.result(30).status is dg.DagsterRunStatus.STARTING
+    assert stage.queue() == {workflow_id: "ENQUEUED"}
+    assert stage.run(workflow_id).dagster_run_id == run.run_id
+
+
+def test_a_submission_that_is_cut_off_after_it_said_so_goes_on_from_there(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workflow_id = stage.intent("cut off after it said that it starts")
+    run = requested(stage, workflow_id)
+    said: list[str] = []
+
+    def cut_off(_instance: dg.DagsterInstance, dagster_run_id: str, _workspace: object) -> None:
+        said.append(dagster_run_id)
+        stage.instance.report_dagster_event(DagsterEvent("PIPELINE_STARTING", run.job_name), dagster_run_id)
+        raise psycopg.OperationalError("the connection is lost")
+
+    monkeypatch.setattr(dg.DagsterInstance, "launch_run", cut_off)
+    assert submit(stage, run).status is dg.DagsterRunStatus.STARTING
+    assert said == [run.run_id], "a run that may have started since is not said to start"
+    assert stage.queue() == {workflow_id: "ENQUEUED"}
+
+
+def test_a_submission_says_what_its_launcher_failed_of_and_launches_nothing_twice(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launched: list[str] = []
+
+    def refuse(_self: object, context: LaunchRunContext) -> None:
+        launched.append(context.dagster_run.run_id)
+        raise psycopg.OperationalError("away for longer than anybody waits")
+
+    run = requested(stage, stage.intent("its launcher gave up"))
+    monkeypatch.setattr(type(stage.instance.run_launcher), "launch_run", refuse)
+    with pytest.raises(psycopg.OperationalError, match="longer than anybody waits"):
+        submit(stage, run)
+    assert launched == [run.run_id]
+    assert stage.dagster_status(run.run_id) == "FAILURE"
 
 
 def test_a_statement_of_dagsters_storage_that_is_cut_off_ends_the_worker(
