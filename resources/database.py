@@ -10,7 +10,6 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -23,6 +22,7 @@ from psycopg_pool import ConnectionPool
 
 import sql as statements
 from resources import fencing
+from resources.once import once
 from sisu_pipeline.canonical import canonical_json, load_stored_json, sha256_hex
 from sisu_pipeline.settings import Settings
 
@@ -105,7 +105,7 @@ class PooledDatabase(Database):
             raise
 
 
-@cache
+@once
 def _pool(url: str, pid: int) -> ConnectionPool[Connection]:
     """One pool per database and process: a forked child must not share its parent's sockets."""
     return ConnectionPool(

@@ -1,7 +1,6 @@
 """The DBOS side of the queues: their names, limits and scopes, the client, and the schema (design §7)."""
 
 import time
-from functools import cache
 from typing import Any
 
 from dbos import DBOS, DBOSClient, Queue
@@ -9,6 +8,7 @@ from dbos._dbos import _get_dbos_instance
 
 from resources import fencing
 from resources.database import Database
+from resources.once import once
 from sisu_pipeline.contracts.intent import QueueName
 from sisu_pipeline.settings import Settings
 
@@ -24,7 +24,7 @@ def migrate(database: Database) -> None:
     DBOS.migrate(database.sqlalchemy_url("psycopg"), schema=SCHEMA)
 
 
-@cache
+@once
 def client(database: Database) -> DBOSClient:
     """The process's client, which enqueues and never runs a workflow."""
     return DBOSClient(

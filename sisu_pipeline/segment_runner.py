@@ -3,13 +3,13 @@
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from functools import cache
 
 import dagster as dg
 import psycopg
 from dagster._core.storage.tags import PARTITION_NAME_TAG
 
 from resources.database import Database
+from resources.once import once
 from sisu_pipeline import commands, ownership, run_driver
 from sisu_pipeline.contracts.operation import OperationRequest
 from sisu_pipeline.crash_points import crash_point
@@ -25,13 +25,13 @@ from sql import query
 _one_at_a_time = threading.Lock()
 
 
-@cache
+@once
 def instance() -> dg.DagsterInstance:
     """The process's Dagster instance, from DAGSTER_HOME."""
     return dg.DagsterInstance.get()
 
 
-@cache
+@once
 def repository() -> dg.RepositoryDefinition:
     """The code location's definitions, loaded once."""
     from sisu_pipeline.definitions import defs

@@ -1,10 +1,10 @@
 """What a step needs from outside: opened once per process from the settings."""
 
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 from resources.database import Database, PooledDatabase, locate
+from resources.once import once
 from resources.planner.factory import open_planner
 from resources.planner.port import Planner
 from sisu_pipeline.settings import PROJECT_ROOT, Settings, settings
@@ -46,7 +46,7 @@ def open_services(configuration: Settings) -> Services:
     )
 
 
-@cache
+@once
 def services() -> Services:
     """This process's services."""
     return open_services(settings())
