@@ -214,11 +214,16 @@ def _hold_usage(services: Services, run: Run) -> None:
 
 
 def finish(services: Services, workflow_id: str, result: StepResult) -> None:
-    """After ExecuteST is committed: the run succeeded, or a task failed and the run ends so."""
+    """After ExecuteST is committed: the run succeeded, or a task failed and the run ends so.
+
+    What has ended stays so, and is said again: whoever ended it may have died before Dagster heard of it.
+    """
     with services.database.connect() as connection:
         run = runs.get(connection, workflow_id)
-    if run.status.is_terminal:
+    if run.status is RunStatus.SUCCEEDED:
         return
+    if run.status.is_terminal:
+        raise RunEnded(f"run {run.id} is {run.status}: {run.error}")
     with ending_on_failure(services, run.id):
         code = ErrorCode(result.output["errCode"])
         if code is not ErrorCode.NONE:

@@ -35,12 +35,13 @@ class Story:
     waits: bool = False
     command: str = "run"
     try_rows: int = 2
-    """Tries of its two tasks."""
+    """Tries of its two tasks; without any, nothing is executed."""
 
 
 APPROVED = Story(RunStatus.SUCCEEDED, Decision.APPROVED)
 PARKED = Story(RunStatus.SUCCEEDED, Decision.APPROVED, waits=True)
 REJECTED = Story(RunStatus.RETRIES_EXCEEDED, Decision.REJECTED, try_rows=0)
+FAILING = Story(RunStatus.RETRIES_EXCEEDED, Decision.APPROVED, command="FAIL_ME")
 FLAKY = Story(RunStatus.SUCCEEDED, Decision.APPROVED, command="FLAKY_INFRA_FAIL", try_rows=6)
 
 TABLE: list[tuple[str, Story]] = [
@@ -52,7 +53,7 @@ TABLE: list[tuple[str, Story]] = [
     *((f"task.{point}", APPROVED) for point in ("run.before", "run.after", "commit.before", "commit.after")),
     *((f"run.succeed.{point}", APPROVED) for point in ("before", "after")),
     *((f"gate.suspend.{point}", PARKED) for point in ("before", "after")),
-    *((f"run.fail.{point}", REJECTED) for point in ("before", "after")),
+    *((f"run.fail.{point}", story) for story in (REJECTED, FAILING) for point in ("before", "after")),
     *((f"patch.{point}.after", REJECTED) for point in ("restore", "rolled_back")),
     ("task.try.after", FLAKY),
 ]
@@ -110,11 +111,11 @@ def tell(stage: Stage, story: Story, goal: str) -> str:
 def check(stage: Stage, story: Story, workflow_id: str) -> None:
     """The rows are what they are without any death."""
     steps = [row["step_id"] for row in stage.rows("SELECT step_id FROM app.run_steps ORDER BY started_at")]
-    succeeded = story.ends is RunStatus.SUCCEEDED
-    assert steps == list(STEPS if succeeded else STEPS[:2])
+    executed, succeeded = story.try_rows > 0, story.ends is RunStatus.SUCCEEDED
+    assert steps == list(STEPS if executed else STEPS[:2])
     assert stage.value("SELECT count(*) FROM app.sbx_attempts") == story.try_rows
     receipts = stage.rows("SELECT seen_count FROM app.mock_receipts")
-    assert [row["seen_count"] for row in receipts] == ([1, 1] if succeeded else [])
+    assert [row["seen_count"] for row in receipts] == ([1, 1] if executed else [])
     assert files(stage, workflow_id) == (PATCHED if succeeded else FILES)
     assert stage.broken_laws() == []
 
