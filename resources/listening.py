@@ -8,6 +8,9 @@ from psycopg import sql
 
 from resources.database import Connection, Database, Row
 
+LOOK_EVERY_SECONDS = 2.0
+"""How often rows are read again though nobody said anything: some are due only after a while."""
+
 
 def listen(session: Connection, channel: str) -> None:
     """Have the session told of the channel's notifications."""
@@ -41,7 +44,8 @@ def wait_for_rows(
 ) -> list[Row]:
     """Rows as soon as `read` finds any, or [] after `seconds`.
 
-    Listens first and reads then, so that a row that arrives in between is seen.
+    Listens first and reads then, so that a row that arrives in between is seen. What nobody says anything about
+    (somebody who was asked for it may have died) is found by looking again.
     """
     deadline = time.monotonic() + seconds
     with listening(database, channel) as listener:
@@ -49,5 +53,5 @@ def wait_for_rows(
             left = deadline - time.monotonic()
             if left <= 0:
                 return []
-            listener.wait(left)
+            listener.wait(min(left, LOOK_EVERY_SECONDS))
         return rows

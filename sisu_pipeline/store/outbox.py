@@ -33,5 +33,5 @@ def mark_reported(connection: Connection, run_ids: Sequence[str]) -> None:
 
 
 def mark_requested(connection: Connection, workflow_ids: Sequence[str]) -> None:
-    """Remember that these have been asked for; after a minute without effect they are asked for again."""
+    """Remember that these have been asked for; without effect for a while, they are asked for again."""
     connection.execute(query("runs.mark_requested"), {"workflow_ids": list(workflow_ids)})
