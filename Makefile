@@ -19,11 +19,13 @@ PYTEST_JOBS := $(PYTEST) -n $(JOBS) --dist loadscope --no-loadscope-reorder
 LAB := $(BIN)/sisu lab
 # The same seed is the same schedule of faults.
 SEED ?= 424242
+# Of some two thousand; every one of them takes an hour (`sisu lab cuts`).
+CUTS ?= 100
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help demo test lint quick check full unit integration golden golden-refresh crashdemo chaos e2e slow \
-	fanout restart intent-chaos sandbox-soak ship start install install-dev lock
+	cuts fanout restart intent-chaos sandbox-soak ship start install install-dev lock
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 16
@@ -44,7 +46,7 @@ quick: lint unit ## lint, policy gates, unit tests
 
 check: quick integration golden crashdemo chaos ## quick, integration tests, golden files, crashdemo, a minute of chaos
 
-full: check e2e slow fanout restart intent-chaos sandbox-soak ## check, end-to-end, browser, slow tests, every lab
+full: check e2e slow cuts fanout restart intent-chaos sandbox-soak ## check, end-to-end, browser, slow tests, every lab
 
 ship: $(INSTALLED_DEV) ## the ship checklist, each line once (ARGS='--list' shows them)
 	$(BIN)/sisu ship $(ARGS)
@@ -76,6 +78,9 @@ crashdemo: $(INSTALLED) ## lab: every process killed at once, Postgres too
 
 chaos: $(INSTALLED) ## lab: a minute of random faults under load
 	$(LAB) chaos --minutes 1 --seed $(SEED)
+
+cuts: $(INSTALLED) ## lab: CUTS statements lose their connection, one at a time
+	$(LAB) cuts --count $(CUTS) --seed $(SEED)
 
 fanout: $(INSTALLED) ## lab L08: a fan-out's worker killed in its middle
 	$(LAB) fanout-soak --seed $(SEED)

@@ -93,12 +93,9 @@ class PooledDatabase(Database):
     @contextmanager
     def connect(self, *, autocommit: bool = False) -> Iterator[Connection]:
         """A connection in a transaction: committed on success, rolled back on error, given back either way."""
-        if autocommit:
-            with super().connect(autocommit=True) as session:
-                yield session
-            return
+        session = super().connect(autocommit=True) if autocommit else None
         try:
-            with _pool(self.url, os.getpid()).connection() as connection:
+            with session or _pool(self.url, os.getpid()).connection() as connection:
                 yield connection
         except (psycopg.OperationalError, psycopg.InterfaceError):
             fencing.connection_broke()

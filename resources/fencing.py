@@ -41,16 +41,16 @@ def put_up(fence: Fence) -> None:
 
 
 def stop_when_a_connection_breaks(stop: Callable[[], None]) -> None:
-    """Have this process end when a transaction of it loses its connection: what it held is resumed elsewhere.
+    """Have this process end when a transaction or session of it is lost: what it held is resumed elsewhere.
 
-    Without that, whatever the transaction was for would be taken for failed.
+    Without that, whatever it was for would be taken for failed.
     """
     global _stop
     _stop = stop
 
 
 def connection_broke() -> None:
-    """A transaction of this process lost its connection."""
+    """A transaction or session of this process lost its connection."""
     if _stop is not None:
         _stop()
 

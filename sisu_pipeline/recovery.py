@@ -135,7 +135,7 @@ def _next(database: Database, row: Row) -> runs.Run | None:
         run = runs.lock(connection, row["workflow_id"])
         if run.segment != row["segment"] or run.status not in _AT_WORK:
             return None
-        if row["is_executed"] and run.status is RunStatus.RUNNING:
+        if row["is_executed"]:
             return runs.count_segment(connection, run)
         return run
 

@@ -34,6 +34,7 @@ hypothesis.settings.load_profile("sisu")
 _GROUPS = {
     "tests/e2e/test_readme.py": "seed",
     "tests/e2e/test_seed_": "seed",
+    "tests/chaos/test_cuts.py": "cuts",
     "tests/chaos/": "chaos",
     "tests/e2e/": "stack",
     # It makes network interfaces: the browser of the stack's tests drops its connections when one appears.

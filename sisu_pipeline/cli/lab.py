@@ -88,6 +88,25 @@ def chaos(
 
 
 @app.command()
+def cuts(
+    count: Annotated[
+        int | None,
+        typer.Option(min=1, help="How many cuts, drawn by the seed. [default: all there are, half an hour]"),
+    ] = None,
+    seed: Seed = SEED,
+    as_json: AsJson = False,
+) -> None:
+    """Whatever statement loses its connection to Postgres, done or not, intents end as they should."""
+    with speaking(as_json) as voice:
+        from sisu_pipeline.labs import cuts as lab
+
+        report = lab.run(count, seed).report()
+        voice.say(report, lambda: lab.words(report))
+        if not report["passed"]:
+            raise typer.Exit(REFUSED)
+
+
+@app.command()
 def gate(
     count: Annotated[int, typer.Option(min=10, max=100_000, help="How many intents wait.")] = 1000,
     clients: Annotated[int, typer.Option(min=1, max=500, help="How many people decide at once.")] = 20,

@@ -64,7 +64,7 @@ STEPS = (
     # What each lane has beyond the one before it.
     Step("check", ("make", "-s", "integration", "crashdemo", "chaos")),
     Step("golden", ("make", "-s", "golden")),
-    Step("full", ("make", "-s", "e2e", "slow", "fanout", "restart")),
+    Step("full", ("make", "-s", "e2e", "slow", "cuts", "fanout", "restart")),
     Step("wf:intent:chaos:soak", (*_SISU, "lab", "intent-chaos", "--soak", "20", "--seed", str(SEED))),
     Step("sandbox:soak", (*_SISU, "lab", "sandbox-soak", "--seed", str(SEED))),
 )

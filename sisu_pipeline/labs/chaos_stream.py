@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from sisu_pipeline.labs.chaos_stories import Act, Story, Verb
+from sisu_pipeline.labs.chaos_stories import Story, Verb
 from sisu_pipeline.labs.lab_stack import LabFailed
 from sisu_pipeline.labs.stage import Json
 
@@ -84,7 +84,7 @@ class Stream:
             number, place = turn
             one = self.told[number]
             try:
-                self._perform(one, one.story.acts[place])
+                perform(self._post, one, one.story.acts[place].verb)
             except LabFailed as failure:
                 one.wrong.append(str(failure))
             self._give_back(number, place + 1)
@@ -109,29 +109,32 @@ class Stream:
                 self._left -= 1
             self._turn.notify()
 
-    def _perform(self, one: Told, act: Act) -> None:
-        if act.verb is Verb.SUBMIT:
-            self._submit(one)
-            return
-        path, body = _REQUESTS[act.verb]
-        status, answer = self._post(f"/runs/{one.workflow_id}/{path}", body)
-        one.done.append((act.verb, status))
-        if status not in (202, _REFUSED):
-            one.wrong.append(f"{act.verb}: {status} {answer}")
 
-    def _submit(self, one: Told) -> None:
-        story = one.story
-        status, kept = self._post("/intents", {"goal": story.goal, "inputs": story.inputs, "constraints": {}})
-        if status >= _ACCEPTED:
-            one.wrong.append(f"submit: {status} {kept}")
-            return
-        workflow_id = str(kept["intentId"])
-        body = {"recipeName": "sandbox-default", "queuePartitionKey": story.partition}
-        status, started = self._post(f"/intents/{workflow_id}/run", body)
-        one.done.append((Verb.SUBMIT, status))
-        if status != 202 or one.workflow_id not in ("", workflow_id):
-            one.wrong.append(f"submit: {status} {started}; first it was {one.workflow_id}")
-        one.workflow_id = workflow_id
+def perform(post: Post, one: Told, verb: Verb) -> None:
+    """Do it, and note what the API answered. Raises what `post` raises."""
+    if verb is Verb.SUBMIT:
+        _submit(post, one)
+        return
+    path, body = _REQUESTS[verb]
+    status, answer = post(f"/runs/{one.workflow_id}/{path}", body)
+    one.done.append((verb, status))
+    if status not in (202, _REFUSED):
+        one.wrong.append(f"{verb}: {status} {answer}")
+
+
+def _submit(post: Post, one: Told) -> None:
+    story = one.story
+    status, kept = post("/intents", {"goal": story.goal, "inputs": story.inputs, "constraints": {}})
+    if status >= _ACCEPTED:
+        one.wrong.append(f"submit: {status} {kept}")
+        return
+    workflow_id = str(kept["intentId"])
+    body = {"recipeName": "sandbox-default", "queuePartitionKey": story.partition}
+    status, started = post(f"/intents/{workflow_id}/run", body)
+    one.done.append((Verb.SUBMIT, status))
+    if status != 202 or one.workflow_id not in ("", workflow_id):
+        one.wrong.append(f"submit: {status} {started}; first it was {one.workflow_id}")
+    one.workflow_id = workflow_id
 
 
 _REQUESTS: dict[Verb, tuple[str, Json]] = {

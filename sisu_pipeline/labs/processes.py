@@ -21,6 +21,14 @@ WORKERS = ("intent_worker", "sandbox_worker")
 _FOUND_WITHIN_S = 30.0
 
 
+def component_of(pid: int) -> str | None:
+    """The component a process belongs to, whatever stack's it is; None for every other process."""
+    with suppress(psutil.Error):
+        line = " ".join(psutil.Process(pid).cmdline())
+        return next((name for name, mark in COMPONENTS.items() if mark in line), None)
+    return None
+
+
 def by_component(stack: LabStack) -> dict[str, list[psutil.Process]]:
     """Every process of each component, its main process first; Postgres is none of them."""
     groups: dict[str, list[psutil.Process]] = {name: [] for name in COMPONENTS}

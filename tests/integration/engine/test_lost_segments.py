@@ -1,5 +1,7 @@
 """A segment is asked for only while the run is where it was seen: on a slow machine it has gone on meanwhile."""
 
+import pytest
+
 from sisu_pipeline import recovery
 from sisu_pipeline.status import RunStatus
 from sisu_pipeline.store import runs
@@ -31,10 +33,13 @@ def test_a_launch_that_comes_after_recoverys_leaves_a_waiting_run_to_the_decisio
     assert stage.queue() == {}
 
 
-def test_a_run_whose_segment_was_executed_in_vain_gets_the_next_one(stage: Stage) -> None:
+@pytest.mark.parametrize("status", [RunStatus.QUEUED, RunStatus.RUNNING])
+def test_a_run_whose_segment_was_executed_in_vain_gets_the_next_one(stage: Stage, status: RunStatus) -> None:
+    """It may have ended before it had begun, or before it was done."""
     workflow_id = stage.intent("died at its end")
-    with stage.services.database.connect() as connection:
-        runs.move(connection, runs.lock(connection, workflow_id), RunStatus.RUNNING)
+    if status is RunStatus.RUNNING:
+        with stage.services.database.connect() as connection:
+            runs.move(connection, runs.lock(connection, workflow_id), RunStatus.RUNNING)
     seen = {"workflow_id": workflow_id, "segment": 1, "is_executed": True}
     found = recovery._next(stage.services.database, seen)
     assert found is not None

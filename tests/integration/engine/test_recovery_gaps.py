@@ -183,6 +183,30 @@ def test_a_fan_out_whose_connection_is_cut_is_asked_for_again_and_the_run_succee
     assert stage.broken_laws() == []
 
 
+def test_a_segment_whose_session_is_cut_as_it_waits_for_its_lock_is_taken_over(
+    stage: Stage, nursery: Nursery
+) -> None:
+    """Nothing of its run has begun: taken for executed, it would wait for ever."""
+    workflow_id = stage.intent("cut off at its lock")
+    with nursery.worker("intentQ"):
+        with segment_runner.holding(stage.services.database, workflow_id):
+            stage.request(workflow_id)
+            until(stage.waits_for_an_intents_lock, "no segment came to the lock")
+            assert stage.value(f"SELECT pg_terminate_backend(pid) FROM ({_WAITS}) AS waiting")
+        stage.wait_for(workflow_id, RunStatus.WAITING_INPUT)
+        until(lambda: stage.queue() == {workflow_id: "SUCCESS"}, "the segment does not end")
+    assert stage.broken_laws() == []
+
+
+def test_a_session_that_is_cut_ends_the_worker(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    stopped: list[str] = []
+    monkeypatch.setattr(fencing, "_stop", lambda: stopped.append("stopped"))
+    database = stage.services.database
+    with pytest.raises(psycopg.OperationalError), database.connect(autocommit=True) as session:
+        session.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+    assert stopped == ["stopped"]
+
+
 def test_a_statement_that_gets_no_connection_ends_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     stopped: list[str] = []
     monkeypatch.setattr(fencing, "_stop", lambda: stopped.append("stopped"))
