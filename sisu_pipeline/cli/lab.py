@@ -93,6 +93,9 @@ def cuts(
         int | None,
         typer.Option(min=1, help="How many cuts, drawn by the seed. [default: all there are, half an hour]"),
     ] = None,
+    kill: Annotated[
+        bool, typer.Option("--kill", help="Kill the process that says the statement, instead of cutting it off.")
+    ] = False,
     seed: Seed = SEED,
     as_json: AsJson = False,
 ) -> None:
@@ -100,7 +103,7 @@ def cuts(
     with speaking(as_json) as voice:
         from sisu_pipeline.labs import cuts as lab
 
-        report = lab.run(count, seed).report()
+        report = lab.run(count, seed, kills=kill).report()
         voice.say(report, lambda: lab.words(report))
         if not report["passed"]:
             raise typer.Exit(REFUSED)

@@ -99,16 +99,17 @@ class Cutting:
         }
 
 
-def run(count: int | None, seed: int, home: Path | None = None) -> Cutting:
+def run(count: int | None, seed: int, *, kills: bool = False, home: Path | None = None) -> Cutting:
     """Cut `count` connections, drawn by the seed from all there are to cut, or each of them.
 
-    Ctrl-C ends it early; what was done is not judged then.
+    `kills`: the process that says the statement dies, instead of losing one connection. Ctrl-C ends it early; what
+    was done is not judged then.
     """
     cutting = Cutting(seed, home or fresh_home(NAME))
     try:
         with _wired(cutting.home) as (wire, stage):
             cutting.heard = _listen(cutting, wire, stage)
-            plan = draw(cutting.heard, count, seed)
+            plan = draw(cutting.heard, count, seed, kills=kills)
             with progress(NAME, len(plan)) as tick:
                 for planned in plan:
                     _make(cutting, wire, stage, planned, tick)
@@ -122,7 +123,7 @@ def run(count: int | None, seed: int, home: Path | None = None) -> Cutting:
     return cutting
 
 
-def draw(heard: Heard, count: int | None, seed: int) -> list[Planned]:
+def draw(heard: Heard, count: int | None, seed: int, *, kills: bool = False) -> list[Planned]:
     """Every statement, before and after, its first times and its last; of these `count`, drawn by the seed. Pure.
 
     What an intent worker says is cut in every kind of life; what another process says, in the first that has it.
@@ -136,7 +137,7 @@ def draw(heard: Heard, count: int | None, seed: int) -> list[Planned]:
             known.add(statement)
             last = max(1, statements[statement] // HEARD)
             times = sorted({*range(1, min(FIRST_TIMES, last) + 1), last})
-            every += [Planned(plot, Cut(statement, at, moment)) for at in times for moment in Moment]
+            every += [Planned(plot, Cut(statement, at, moment, kills)) for at in times for moment in Moment]
     if count is None or count >= len(every):
         return every
     return random.Random(f"{NAME}/{seed}").sample(every, count)  # noqa: S311

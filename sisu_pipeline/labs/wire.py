@@ -5,7 +5,9 @@ messages of the Postgres protocol as they pass, and tells statements apart by th
 """
 
 import asyncio
+import os
 import re
+import signal
 import socket
 import struct
 import threading
@@ -47,17 +49,19 @@ class Statement:
 
 @dataclass(frozen=True)
 class Cut:
-    """The `occurrence`-th time (from 1) that a statement is said, its connection is lost."""
+    """The `occurrence`-th time (from 1) that a statement is said, its connection is lost; or the process dies."""
 
     statement: Statement
     occurrence: int
     moment: Moment
+    kills: bool = False
 
 
 @dataclass
 class _Link:
     """A connection: what was said on it last, and how many statements the server has not answered yet."""
 
+    pid: int
     component: str | None
     asker: asyncio.StreamWriter
     server: asyncio.StreamWriter
@@ -65,9 +69,13 @@ class _Link:
     transaction: tuple[str, ...] = ()
     prepared: dict[bytes, str] = field(default_factory=dict)
     unanswered: int = 1  # the server's greeting ends like an answer
-    is_muted: bool = False
+    cut: Cut | None = None
+    """What its asker hears of the server no more; set when the server is to answer once more."""
 
-    def lose(self) -> None:
+    def lose(self, *, kills: bool) -> None:
+        if kills:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
         self.asker.transport.abort()
         self.server.transport.abort()
 
@@ -128,7 +136,7 @@ class Wire:
         except OSError:
             writer.transport.abort()
             return
-        link = _Link(self._component_of(pid), writer, server)
+        link = _Link(pid, self._component_of(pid), writer, server)
         pumps = [asyncio.ensure_future(self._ask(link, reader)), asyncio.ensure_future(self._answer(link, answers))]
         try:
             await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
@@ -146,13 +154,12 @@ class Wire:
             while True:
                 kind, payload, raw = await _message(reader)
                 self._hear(link, kind, payload)
-                if kind in (b"Q", b"S") and self._is_turn(link):
-                    assert self._armed is not None
+                if kind in (b"Q", b"S") and (cut := self._turn_of(link)) is not None:
                     self._is_cut = True
-                    if self._armed.moment is Moment.BEFORE:
-                        link.lose()
+                    if cut.moment is Moment.BEFORE:
+                        link.lose(kills=cut.kills)
                         return
-                    link.is_muted = True
+                    link.cut = cut
                 link.unanswered += kind in (b"Q", b"S")
                 link.server.write(raw)
                 await link.server.drain()
@@ -162,11 +169,11 @@ class Wire:
             while True:
                 kind, _, raw = await _message(reader)
                 link.unanswered -= kind == b"Z"
-                if not link.is_muted:
+                if link.cut is None:
                     link.asker.write(raw)
                     await link.asker.drain()
                 elif link.unanswered == 0:
-                    link.lose()
+                    link.lose(kills=link.cut.kills)
                     return
 
     def _hear(self, link: _Link, kind: bytes, payload: bytes) -> None:
@@ -180,7 +187,8 @@ class Wire:
             _, name, _ = payload.split(b"\0", 2)
             link.said = link.prepared.get(name, link.said)
 
-    def _is_turn(self, link: _Link) -> bool:
+    def _turn_of(self, link: _Link) -> Cut | None:
+        """Count the statement; the armed cut, when this is the one."""
         text = link.said
         if text in _ENDS_OF_TRANSACTIONS:
             text = f"{text} of {'; '.join(link.transaction)}"
@@ -189,16 +197,13 @@ class Wire:
         else:
             link.transaction += (text,)
         if link.component is None:
-            return False
+            return None
         statement = Statement(link.component, text)
         self.heard[statement] += 1
         cut = self._armed
-        return (
-            cut is not None
-            and not self._is_cut
-            and cut.statement == statement
-            and cut.occurrence == self.heard[statement]
-        )
+        if cut is None or self._is_cut or cut.statement != statement or cut.occurrence != self.heard[statement]:
+            return None
+        return cut
 
 
 async def _greet(link: _Link, reader: asyncio.StreamReader) -> None:

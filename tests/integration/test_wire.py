@@ -1,5 +1,8 @@
 """The wire before Postgres passes everything on, hears it, and loses the one statement it is told to lose."""
 
+import signal
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -79,6 +82,18 @@ def test_a_commit_is_lost_before_the_server_has_it_or_after_it_was_done(tapped: 
     with psycopg.connect(tapped.url) as connection:
         connection.execute(f"INSERT INTO {TABLE} VALUES (%s)", [2])
     assert 2 in tapped.rows()
+
+
+@pytest.mark.parametrize("moment", Moment)
+def test_a_process_can_die_with_its_statement(tapped: Tapped, moment: Moment) -> None:
+    tapped.wire.arm(Cut(Statement("me", "INSERT INTO public.wire_test VALUES (...)"), 1, moment, kills=True))
+    insert = (
+        f"import psycopg; c = psycopg.connect({tapped.url!r}, autocommit=True); "
+        f"c.execute('INSERT INTO {TABLE} VALUES (1)')"
+    )
+    ended = subprocess.run([sys.executable, "-c", insert], check=False, timeout=60)
+    assert ended.returncode == -signal.SIGKILL
+    assert tapped.rows() == ([1] if moment is Moment.AFTER else [])
 
 
 def test_only_the_time_that_was_asked_for_is_cut(tapped: Tapped) -> None:
