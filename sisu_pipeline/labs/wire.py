@@ -25,6 +25,7 @@ _CREDENTIALS = struct.Struct("3i")
 _CANCEL, _SSL, _GSS = 80877102, 80877103, 80877104
 _VALUES = re.compile(r"'(?:[^']|'')*'|\b\d+\b")
 _LISTS = re.compile(r"\(\?(?:::\w+)?(?:, \?(?:::\w+)?)*\)(?:, \(\?(?:::\w+)?(?:, \?(?:::\w+)?)*\))*")
+_IDLE = b"I"  # what a server that is ready for a statement says of its transaction: there is none
 _SHOWN = 120
 _ENDS_OF_TRANSACTIONS = ("COMMIT", "ROLLBACK")
 
@@ -66,7 +67,7 @@ class _Link:
     asker: asyncio.StreamWriter
     server: asyncio.StreamWriter
     said: str = ""
-    transaction: tuple[str, ...] = ()
+    transaction: list[str] = field(default_factory=list)
     prepared: dict[bytes, str] = field(default_factory=dict)
     unanswered: int = 1  # the server's greeting ends like an answer
     cut: Cut | None = None
@@ -167,8 +168,11 @@ class Wire:
     async def _answer(self, link: _Link, reader: asyncio.StreamReader) -> None:
         with suppress(asyncio.IncompleteReadError, OSError):
             while True:
-                kind, _, raw = await _message(reader)
-                link.unanswered -= kind == b"Z"
+                kind, payload, raw = await _message(reader)
+                if kind == b"Z":
+                    link.unanswered -= 1
+                    if payload == _IDLE:
+                        link.transaction = []
                 if link.cut is None:
                     link.asker.write(raw)
                     await link.asker.drain()
@@ -192,10 +196,8 @@ class Wire:
         text = link.said
         if text in _ENDS_OF_TRANSACTIONS:
             text = f"{text} of {'; '.join(link.transaction)}"
-        elif text.startswith("BEGIN"):
-            link.transaction = ()
-        else:
-            link.transaction += (text,)
+        elif not text.startswith("BEGIN"):
+            link.transaction.append(text)
         if link.component is None:
             return None
         statement = Statement(link.component, text)
