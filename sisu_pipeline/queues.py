@@ -40,6 +40,11 @@ def give_back(database: Database, workflow_id: str, executor_id: str) -> bool:
     return client(database)._sys_db.reenqueue_for_recovery(workflow_id, [executor_id], QueueName.CONTROL)
 
 
+def executing() -> list[str]:
+    """The workflows that this worker executes."""
+    return _get_dbos_instance()._active_workflows_set.activeList()
+
+
 def cancel(database: Database, workflow_ids: list[str]) -> None:
     """Take workflows that wait on a queue off it."""
     if workflow_ids:

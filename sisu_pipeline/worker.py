@@ -26,6 +26,7 @@ from dbos._dbos import _get_dbos_instance
 
 from resources import fencing
 from sisu_pipeline import liveness, queues, recovery
+from sisu_pipeline.claims import Claims
 from sisu_pipeline.contracts.intent import QueueName
 from sisu_pipeline.preparation import check_sandbox
 from sisu_pipeline.services import services
@@ -173,7 +174,8 @@ def run_worker(queue: QueueName, configuration: Settings, parent: int) -> None:
     DBOS.launch()
     queues.remember_limits()
     queues.guard(services().database)
-    _wait(stop, recovery.Observer(services().database), parent)
+    claims = Claims(services().database, executor, queues.executing)
+    _wait(stop, recovery.Observer(services().database), claims, parent)
     _finish(busy, close)
 
 
@@ -231,14 +233,15 @@ def _nothing_to_close() -> None:
     """An intent worker holds nothing but connections."""
 
 
-def _wait(stop: threading.Event, observer: recovery.Observer, parent: int) -> None:
-    """Until asked to stop or left alone; meanwhile, look whether a fellow worker has died."""
+def _wait(stop: threading.Event, observer: recovery.Observer, claims: Claims, parent: int) -> None:
+    """Until asked to stop or left alone; meanwhile, look whether a fellow worker has died, or a claim got lost."""
     # The parent's id is from before the fork: it may have died while this process was starting.
     while not stop.wait(recovery.LOOK_EVERY_SECONDS / 2):
         if os.getppid() != parent:
             return
         with suppress(psycopg.Error):
             observer.recover()
+            claims.give_back()
 
 
 def _finish(busy: _Busy, close: Callable[[], None]) -> None:

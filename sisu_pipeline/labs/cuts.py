@@ -189,7 +189,7 @@ def _make(cutting: Cutting, wire: Wire, stage: Stage, planned: Planned, tick: Pr
         if not stage.stack.is_running:
             raise
         # The next ones can be cut all the same; the verdict finds this one.
-        tick(number, f"FAILED: {failure}")
+        tick(len(cutting.planned) - 1, f"FAILED: {failure}")
     cutting.seconds.append(round(time.monotonic() - began, 3))
     if wire.is_cut:
         cutting.met.add(number)

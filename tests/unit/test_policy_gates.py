@@ -64,6 +64,7 @@ CLOCKS = {
     "sisu_pipeline/api/events.py": "a stream sends a heartbeat",
     "sisu_pipeline/bench/": "measures",
     "sisu_pipeline/cli/": "shows people how long something takes",
+    "sisu_pipeline/claims.py": "judges how long its own claims stand by its own clock",
     "sisu_pipeline/labs/": "measures",
     "sisu_pipeline/queues.py": "keeps what DBOS read for a while",
     "sisu_pipeline/recovery.py": "judges a worker's silence by the observer's own clock",

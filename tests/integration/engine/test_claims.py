@@ -1,0 +1,77 @@
+"""A claim whose answer was lost: the worker that holds it without knowing gives it back."""
+
+from dataclasses import replace
+
+import pytest
+
+from sisu_pipeline import claims, segments
+from sisu_pipeline.claims import Claims
+from sisu_pipeline.status import RunStatus
+from sisu_pipeline.store import runs
+from tests.integration.engine.intents import Stage, until
+from tests.integration.engine.workers import Nursery
+
+_CLAIM = """
+UPDATE dbos.workflow_status SET status = 'PENDING', executor_id = %s, application_version = 'v1'
+WHERE workflow_uuid = %s"""
+
+
+def claim(stage: Stage, workflow_id: str, executor_id: str) -> None:
+    """What the lost COMMIT did."""
+    with stage.services.database.connect() as connection:
+        connection.execute(_CLAIM, [executor_id, workflow_id])
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(claims, "LOOK_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(claims, "BEGUN_WITHIN_SECONDS", 0.0)
+
+
+@pytest.mark.usefixtures("hasty")
+def test_what_is_seen_twice_and_was_not_begun_is_given_back(stage: Stage) -> None:
+    unknown, executing, other = (stage.intent(goal) for goal in ("unknown", "executing", "somebody else's"))
+    for workflow_id, executor_id in ((unknown, "me"), (executing, "me"), (other, "other")):
+        stage.request(workflow_id)
+        claim(stage, workflow_id, executor_id)
+    mine = Claims(stage.services.database, "me", lambda: [executing])
+    assert mine.give_back() == [], "it may just be about to begin"
+    assert mine.give_back() == [unknown]
+    assert mine.give_back() == []
+    assert stage.queue() == {unknown: "ENQUEUED", executing: "PENDING", other: "PENDING"}
+
+
+@pytest.mark.usefixtures("hasty")
+def test_what_has_begun_or_ended_meanwhile_is_left_alone(stage: Stage) -> None:
+    slow, quick = stage.intent("slow to begin"), stage.intent("quick to end")
+    for workflow_id in (slow, quick):
+        stage.request(workflow_id)
+        claim(stage, workflow_id, "me")
+    begun: list[str] = []
+    mine = Claims(stage.services.database, "me", lambda: begun)
+    assert mine.give_back() == []
+    begun.append(slow)
+    with stage.services.database.connect() as connection:
+        connection.execute("UPDATE dbos.workflow_status SET status = 'SUCCESS' WHERE workflow_uuid = %s", [quick])
+    assert mine.give_back() == []
+    # As if it had never been seen: its time begins anew.
+    begun.clear()
+    assert mine.give_back() == []
+    assert mine.give_back() == [slow]
+
+
+def test_a_worker_executes_what_it_had_claimed_without_knowing(stage: Stage, nursery: Nursery) -> None:
+    first, lost = stage.intent("tells who works here"), stage.intent("its claim was lost")
+    with nursery.worker("intentQ"):
+        stage.request(first)
+        stage.wait_for(first, RunStatus.WAITING_INPUT)
+        until(lambda: stage.queue()[first] == "SUCCESS", "the segment does not end")
+        executor_id = stage.value("SELECT executor_id FROM dbos.workflow_status WHERE workflow_uuid = %s", first)
+        dagster_run_id = stage.dagster_run(lost)
+        with stage.services.database.connect() as connection:
+            run = runs.claim(connection, lost, dagster_run_id)
+        assert run is not None
+        segments.enqueue(stage.services.database, segments.of_run(replace(run, app_version="v-nobody")))
+        claim(stage, lost, executor_id)
+        stage.wait_for(lost, RunStatus.WAITING_INPUT)
+    assert stage.broken_laws() == []
