@@ -1,8 +1,8 @@
 """What a worker has claimed and knows nothing of.
 
-DBOS claims queued workflows with a COMMIT. When the answer to it is lost with the connection, the claim stands, and
-nobody executes what was claimed: this worker goes on with its next claim, and no other one may take it from a worker
-that lives. So a worker gives back itself what it has not begun.
+DBOS claims queued workflows with a COMMIT. When the answer to it is lost with the connection, the claim stands and
+nobody executes what was claimed: this worker goes on with its next claim, and no other one may take it from a
+worker that lives. So a worker gives back itself what it has not begun.
 """
 
 import time
