@@ -16,7 +16,9 @@ from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
 from dagster_postgres.event_log import PostgresEventLogStorage
 from sqlalchemy.exc import DBAPIError
 
+from resources import fencing
 from sisu_pipeline.crash_points import crash_point
+from sisu_pipeline.patience import DATABASE_AWAY
 
 FLUSH_SECONDS = 0.1
 LARGEST_BATCH = 200
@@ -65,6 +67,14 @@ class BufferedEventLogStorage(PostgresEventLogStorage):
                 self._flush()
 
     def _flush(self) -> None:
+        try:
+            self._write()
+        except DATABASE_AWAY:
+            # Not all of it comes by way of the engine (`fencing.watch`): the driver says some things to itself.
+            fencing.connection_broke()
+            raise
+
+    def _write(self) -> None:
         if self._buffer:
             batch = tuple(self._buffer)
             crash_point("events.flush.before")

@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import TypeVar
 
 import psycopg
+import psycopg2
 from dagster_postgres.utils import DagsterPostgresException
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -17,6 +18,7 @@ PAUSE_SECONDS = 1.0
 DATABASE_AWAY = (
     psycopg.OperationalError,
     psycopg.InterfaceError,
+    psycopg2.Error,
     SQLAlchemyError,
     DagsterPostgresException,
     DatabaseError,

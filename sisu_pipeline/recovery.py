@@ -89,8 +89,8 @@ def resume_lost(services: Services) -> list[str]:
     """Ask for the segment of every run that should be at work and that no queue holds; returns workflow ids.
 
     A process may die between claiming a run and enqueueing its segment, or a segment may end without its
-    run having ended: then the next one goes on. A Dagster run whose intent ended before its launcher could
-    say so is launched again: its steps answer from their rows, and it ends.
+    run having ended: then the next one goes on. A Dagster run whose intent has ended, and that nobody told so, is
+    executed once more: its steps answer from their rows, and it ends.
     """
     with services.database.connect() as connection:
         lost = connection.execute(query("segments.lost")).fetchall()

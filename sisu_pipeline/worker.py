@@ -28,6 +28,7 @@ from resources import fencing
 from sisu_pipeline import liveness, queues, recovery
 from sisu_pipeline.claims import Claims
 from sisu_pipeline.contracts.intent import QueueName
+from sisu_pipeline.patience import DATABASE_AWAY
 from sisu_pipeline.preparation import check_sandbox
 from sisu_pipeline.services import services
 from sisu_pipeline.settings import Settings, name_connections, settings
@@ -210,7 +211,12 @@ def _register_segments(busy: _Busy, recycle_after: int, stop: threading.Event) -
     @DBOS.workflow(name=queues.SEGMENT_WORKFLOW, max_recovery_attempts=1000)
     def segment(dagster_run_id: str) -> None:
         with busy:
-            run_segment(dagster_run_id)
+            try:
+                run_segment(dagster_run_id)
+            except DATABASE_AWAY:
+                # It would be taken for executed, and what was left of it never be done.
+                fencing.connection_broke()
+                raise
         if busy.done >= recycle_after:
             stop.set()
 

@@ -61,15 +61,21 @@ WHERE r.status IN ('queued', 'repairing') AND r.dagster_run_id IS NULL
 ORDER BY r.created_at LIMIT 100
 
 -- launched_late --
--- Dagster runs of intents that have ended, canceled perhaps before Dagster was asked, that were being launched and that
--- no queue holds: their launcher died. (`job/` and the run's id is the workflow of a run that works on no intent.)
+-- Dagster runs of intents that have ended, canceled perhaps before Dagster was asked, that no queue holds: their launcher
+-- died, or the segment that ended the intent broke off before it had told Dagster. A canceled run that has started is
+-- `closing_sensor`'s to end. (`job/` and the run's id is the workflow of a run that works on no intent.)
 SELECT r.workflow_id, r.app_version, d.run_id AS dagster_run_id
 FROM dagster.runs d
 JOIN dagster.run_tags t ON t.run_id = d.run_id AND t.key = 'dagster/partition'
 JOIN app.runs r ON r.workflow_id = t.value
-WHERE d.status = 'STARTING' AND r.status IN ('succeeded', 'failed', 'canceled', 'retries_exceeded')
+WHERE ((d.status = 'STARTING' AND r.status IN ('succeeded', 'failed', 'canceled', 'retries_exceeded'))
+       OR (d.status = 'STARTED' AND r.status IN ('succeeded', 'failed', 'retries_exceeded')
+           AND r.updated_at < clock_timestamp() - interval '5 seconds'))
   AND d.update_timestamp < (clock_timestamp() AT TIME ZONE 'UTC') - interval '5 seconds'
   AND NOT EXISTS (SELECT FROM dbos.workflow_status w WHERE w.workflow_uuid = 'job/' || d.run_id)
+  AND NOT EXISTS (SELECT FROM dbos.workflow_status w
+                  WHERE w.queue_name = 'intentQ' AND w.status IN ('ENQUEUED', 'PENDING', 'DELAYED')
+                    AND split_part(w.workflow_uuid, '/', 1) = r.workflow_id)
 ORDER BY d.id LIMIT 100
 
 -- orphaned --

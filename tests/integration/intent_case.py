@@ -198,9 +198,12 @@ class Case:
         if done is Done.LOST:
             return
         execution.commit(self.services, self.id, result)
-        if keeps and self.model.finish() is Done.FAILED:
-            self._ends(Done.FAILED, lambda: execution.finish(self.services, self.id, result))
-        elif keeps:
+        if not keeps:
+            return
+        done = self.model.finish()
+        if done in (Done.FAILED, Done.ENDED):
+            self._ends(done, lambda: execution.finish(self.services, self.id, result))
+        else:
             execution.finish(self.services, self.id, result)
             self.at = None
 

@@ -171,7 +171,7 @@ class Model:
 
     def finish(self) -> Done:
         if self.has_ended:
-            return Done.REPLAYED
+            return Done.REPLAYED if self.status == "succeeded" else Done.ENDED
         succeeded = set(self._codes()) == {"NONE"}
         self.status = "succeeded" if succeeded else "retries_exceeded"
         return Done.COMMITTED if succeeded else Done.FAILED

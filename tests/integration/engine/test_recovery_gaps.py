@@ -9,6 +9,7 @@ from typing import LiteralString
 import dagster as dg
 import psutil
 import psycopg
+import psycopg2
 import pytest
 from dagster._core.events import DagsterEvent
 from dagster._core.execution.plan.objects import StepFailureData
@@ -205,6 +206,47 @@ def test_a_session_that_is_cut_ends_the_worker(stage: Stage, monkeypatch: pytest
     with pytest.raises(psycopg.OperationalError), database.connect(autocommit=True) as session:
         session.execute("SELECT pg_terminate_backend(pg_backend_pid())")
     assert stopped == ["stopped"]
+
+
+def test_an_event_that_cannot_be_written_ends_the_worker_whoever_says_so(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The driver itself, too: it raises as it leaves a transaction, past the engine."""
+    stopped: list[str] = []
+    storage = stage.instance.event_log_storage
+    assert isinstance(storage, BufferedEventLogStorage)
+
+    def cut_off() -> None:
+        raise psycopg2.OperationalError("server closed the connection unexpectedly")
+
+    monkeypatch.setattr(fencing, "_stop", lambda: stopped.append("stopped"))
+    monkeypatch.setattr(storage, "_write", cut_off)
+    with pytest.raises(psycopg2.OperationalError), storage.buffered():
+        pass
+    assert set(stopped) == {"stopped"}
+
+
+def test_a_dagster_run_that_was_not_told_of_its_intents_end_is_told(stage: Stage, nursery: Nursery) -> None:
+    workflow_id = stage.decided("its segment broke off at its very end", tests=["t0"], command="run")
+    with nursery.worker("intentQ"), nursery.worker("sbxQ"):
+        dagster_run_id = stage.request(workflow_id)
+        stage.wait_for(workflow_id, RunStatus.SUCCEEDED)
+        until(lambda: set(stage.queue().values()) == {"SUCCESS"}, "the segment does not end")
+        with stage.services.database.connect() as connection:
+            connection.execute("UPDATE dagster.runs SET status = 'STARTED' WHERE run_id = %s", [dagster_run_id])
+        aged(stage, dagster_run_id)
+        assert recovery.resume_lost(stage.services) == [], "it may only be slow"
+        with stage.services.database.connect() as connection:
+            connection.execute("SET LOCAL session_replication_role = replica")  # or a trigger sets the time again
+            connection.execute("UPDATE app.runs SET updated_at = updated_at - interval '1 minute'")
+            connection.execute("UPDATE dbos.workflow_status SET status = 'PENDING' WHERE queue_name = 'intentQ'")
+        assert recovery.resume_lost(stage.services) == [], "its segment is at it"
+        with stage.services.database.connect() as connection:
+            connection.execute("UPDATE dbos.workflow_status SET status = 'ERROR' WHERE queue_name = 'intentQ'")
+        assert recovery.resume_lost(stage.services) == [workflow_id]
+        assert recovery.resume_lost(stage.services) == []
+        until(lambda: stage.dagster_status(dagster_run_id) == "SUCCESS", "it does not end")
+    assert stage.value("SELECT max(seen_count) FROM app.mock_receipts") == 1
 
 
 def test_a_statement_that_gets_no_connection_ends_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
