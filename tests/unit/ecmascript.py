@@ -1,7 +1,7 @@
 """ECMAScript's Number::toString by its definition (ECMA-262 §6.1.6.1.20), slow and without `repr`.
 
 The specification asks for integers n, k, s: s × 10^(n-k) is the number, k as small as possible, and s the
-nearest such choice. Here they are searched for with exact fractions.
+nearest such choice, the even one of two that are equally near. Here they are searched for with exact fractions.
 """
 
 from fractions import Fraction
@@ -25,7 +25,7 @@ def _shortest(value: float) -> tuple[int, int]:
         guess = round(exact / unit)
         fitting = [s for s in (guess - 1, guess, guess + 1) if s > 0 and _reads_back(s, n - k, value)]
         if fitting:
-            s = min(fitting, key=lambda s: abs(s * unit - exact))
+            s = min(fitting, key=lambda s: (abs(s * unit - exact), s % 2))
             # 9.99… may round up to the next power of ten: that is one digit and a larger n.
             return (n + 1, 1) if s == 10**k else (n, s)
     raise AssertionError("17 digits always suffice for a double")

@@ -162,6 +162,7 @@ def test_text_and_its_utf_8_bytes_have_one_hash() -> None:
 @given(json_values.doubles)
 @example(2.0**-44)  # powers of two: the interval that reads back is not symmetric
 @example(2.0**70)
+@example(70368744177664.375)  # of two nearest decimals, the even one
 @example(9.5)
 @example(1e22)
 @example(1e21)
