@@ -42,8 +42,11 @@ def _resume_until(instance: dg.DagsterInstance, deadline: float) -> dg.SkipReaso
     """
     resumed = 0
     with listening(services().database, "sisu_decided") as listener:
-        while time.monotonic() < deadline and (rows := outbox.decided(listener.session, BATCH)):
+        # At least once, however long it took to listen.
+        while rows := outbox.decided(listener.session, BATCH):
             resumed += _act_on(instance, rows)
+            if time.monotonic() > deadline:
+                break
         while (left := deadline - time.monotonic()) > 0:
             if named := listener.wait(left):
                 resumed += _act_on(instance, outbox.decided_on(listener.session, sorted(named)))
