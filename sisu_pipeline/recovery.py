@@ -95,7 +95,7 @@ def resume_lost(services: Services) -> list[str]:
     with services.database.connect() as connection:
         lost = connection.execute(query("segments.lost")).fetchall()
         unlaunched = connection.execute(query("segments.unlaunched")).fetchall()
-        late = connection.execute(query("segments.launched_late")).fetchall()
+        late = connection.execute(query("segments.untold")).fetchall()
     for row in unlaunched:
         with services.database.connect() as connection:
             runs.claim(connection, row["workflow_id"], row["dagster_run_id"])

@@ -110,7 +110,8 @@ class Wire:
         thread = threading.Thread(target=lambda: loop.run_until_complete(serve()), name="wire", daemon=True)
         thread.start()
         try:
-            ready.wait(10)
+            if not ready.wait(10):
+                raise OSError(f"no socket in {folder}: a Unix socket's path may have 107 bytes")
             yield
         finally:
             loop.call_soon_threadsafe(stop.set)

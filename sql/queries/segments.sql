@@ -60,7 +60,7 @@ WHERE r.status IN ('queued', 'repairing') AND r.dagster_run_id IS NULL
   AND d.update_timestamp < (clock_timestamp() AT TIME ZONE 'UTC') - interval '5 seconds'
 ORDER BY r.created_at LIMIT 100
 
--- launched_late --
+-- untold --
 -- Dagster runs of intents that have ended, canceled perhaps before Dagster was asked, that no queue holds: their launcher
 -- died, or the segment that ended the intent broke off before it had told Dagster. A canceled run that has started is
 -- `closing_sensor`'s to end. (`job/` and the run's id is the workflow of a run that works on no intent.)
