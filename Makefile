@@ -40,6 +40,7 @@ lint: $(INSTALLED_DEV) ## formatting, lint, types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 
 # Three lanes, each one more than the one before. `make ship` takes their parts apart: nothing runs twice there.
 quick: lint unit ## lint, policy gates, unit tests

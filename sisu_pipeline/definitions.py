@@ -2,17 +2,17 @@
 
 import dagster as dg
 
-from sensors.approvals import approval_sensor
-from sensors.closing import closing_sensor
-from sensors.deadlines import deadline_sensor
-from sensors.intents import intent_sensor
-from sensors.recovery import recovery_sensor
-from sisu_pipeline.assets import EVERY_ASSET
-from sisu_pipeline.checks import oracle_checks
-from sisu_pipeline.executor import segment_executor
-from sisu_pipeline.io_manager import row_io_manager, shard_io_manager
-from sisu_pipeline.jobs import JOBS
-from sisu_pipeline.ops import ROWS, SHARDS
+from sensors.approval_sensor import approval_sensor
+from sensors.cancel_cleanup_sensor import closing_sensor
+from sensors.deadline_sensor import deadline_sensor
+from sensors.intent_sensor import intent_sensor
+from sensors.recovery_sensor import recovery_sensor
+from sisu_pipeline.defs.assets import EVERY_ASSET
+from sisu_pipeline.defs.io_manager import row_io_manager, shard_io_manager
+from sisu_pipeline.defs.jobs import JOBS
+from sisu_pipeline.defs.oracle_checks import oracle_checks
+from sisu_pipeline.defs.step_ops import ROWS, SHARDS
+from sisu_pipeline.engine.step_executor import segment_executor
 from sisu_pipeline.settings import settings
 
 defs = dg.Definitions(

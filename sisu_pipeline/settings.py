@@ -8,13 +8,17 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
+from sisu_pipeline.domain.operator_errors import OperatorError
+
 _OURS = ("SISU_", "SBX_", "OC_", "INTENT_QUEUE_", "HITL_", "CHAOS_", "DBOS__")
 _READ_BY_OTHERS = frozenset({"DBOS__VMID", "DBOS__APPID", "DBOS__CLOUD"})
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
 
-class SettingsError(Exception):
+class SettingsError(OperatorError):
     """The environment is not usable; the message names each variable and what it may be."""
+
+    code = "settings"
 
 
 class Settings(BaseModel):

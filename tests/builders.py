@@ -4,7 +4,7 @@ from typing import Any
 
 from resources.database import Connection
 from sisu_pipeline.contracts.intent import Intent, RunRequest
-from sisu_pipeline.policy import admit
+from sisu_pipeline.domain.policy import admit
 from sisu_pipeline.store import intents, runs
 from sisu_pipeline.store.runs import Run
 

@@ -11,13 +11,13 @@ import pytest
 from psycopg import sql
 from xdist.scheduler import LoadScopeScheduling
 
-from resources import database as server
 from resources.database import Database
-from resources.planner.replay import ReplayPlanner
-from sisu_pipeline.services import Services
+from resources.planner.replay_planner import ReplayPlanner
+from sisu_pipeline import database_server as server
 from sisu_pipeline.settings import Settings, load_settings
 from sisu_pipeline.steps.execute import TaskDefaults
 from sisu_pipeline.store.artifacts import BlobStore
+from sisu_pipeline.workflow.dependencies import Services
 
 # What a migration writes stays; everything else of schema app is a test's own.
 _SEEDED = ["recipes", "run_transitions", "schema_migrations"]

@@ -4,7 +4,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from sisu_pipeline.canonical import MAX_SAFE_INTEGER
+from sisu_pipeline.domain.canonical import MAX_SAFE_INTEGER
 
 text = st.text(st.characters(codec="utf-8"))  # every character, no lone surrogate
 integers = st.integers(-MAX_SAFE_INTEGER, MAX_SAFE_INTEGER)

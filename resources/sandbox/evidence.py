@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from resources.sandbox.port import Chunk, ChunkSink, RequestRefused, TaskContext
-from sisu_pipeline.canonical import sha256_json
-from sisu_pipeline.contracts.sandbox import ErrorCode, FileOut, Metrics, SandboxRequest, SandboxResult
+from resources.sandbox.sandbox_port import Chunk, ChunkSink, RequestRefused, TaskContext
+from sisu_pipeline.contracts.sandbox_request import ErrorCode, FileOut, Metrics, SandboxRequest, SandboxResult
+from sisu_pipeline.domain.canonical import sha256_json
 
 REFUSED_EXIT = 126
 """Exit of a request that cannot be run here: the shell's "cannot execute". Never retried."""

@@ -9,28 +9,28 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
-from sisu_pipeline.api import (
-    artifacts,
-    errors,
-    events,
-    gates,
-    intents,
-    operations,
-    ops,
-    output,
-    pages,
-    runs,
-    session,
+from resources.write_batcher import Batcher
+from sisu_pipeline.api.auth.authentication import Access
+from sisu_pipeline.api.http import error_responses
+from sisu_pipeline.api.http.openapi import DocumentedApp
+from sisu_pipeline.api.routes import (
+    artifact_routes,
+    event_routes,
+    gate_routes,
+    intent_routes,
+    operation_routes,
+    operator_routes,
+    output_routes,
+    page_routes,
+    run_routes,
+    session_routes,
 )
-from sisu_pipeline.api.access import Access
-from sisu_pipeline.api.decisions import record_together
-from sisu_pipeline.api.feed import RunFeed
-from sisu_pipeline.api.openapi import DocumentedApp
-from sisu_pipeline.api.pool import Pool
-from sisu_pipeline.api.rooms import Rooms
-from sisu_pipeline.batching import Batcher
-from sisu_pipeline.services import Services
+from sisu_pipeline.api.routes.decision_batches import record_together
+from sisu_pipeline.api.state.app_state import Rooms
+from sisu_pipeline.api.state.change_feed import RunFeed
+from sisu_pipeline.api.state.connection_pool import Pool
 from sisu_pipeline.settings import Settings
+from sisu_pipeline.workflow.dependencies import Services
 
 HEARTBEAT_S = 15.0
 _ASSETS = "/docs/assets"
@@ -66,7 +66,18 @@ def create_app(services: Services, *, settings: Settings, heartbeat_s: float = H
     app.add_exception_handler(Exception, _answer)
     # Gates first: routes are tried in order, and a decision is what many people send at once.
     # Not `include_router`: it would wrap each Door and match paths by its own pattern.
-    for module in (gates, pages, session, intents, operations, events, output, runs, artifacts, ops):
+    for module in (
+        gate_routes,
+        page_routes,
+        session_routes,
+        intent_routes,
+        operation_routes,
+        event_routes,
+        output_routes,
+        run_routes,
+        artifact_routes,
+        operator_routes,
+    ):
         app.router.routes.extend(module.router.routes)
     _serve_docs(app)
     return app
@@ -85,7 +96,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 async def _answer(request: Request, failure: Exception) -> Response:
-    return errors.answer(request, failure)
+    return error_responses.answer(request, failure)
 
 
 def _serve_docs(app: FastAPI) -> None:

@@ -9,13 +9,13 @@ import uvicorn
 from fastapi import FastAPI
 
 from resources.database import Database, DatabaseError
-from resources.planner.port import PlannerUnavailable
+from resources.planner.planner_port import PlannerUnavailable
 from sisu_pipeline.api.app import create_app
-from sisu_pipeline.api.guard import is_loopback
-from sisu_pipeline.api.rooms import Rooms
-from sisu_pipeline.services import services
+from sisu_pipeline.api.auth.host_guard import is_loopback
+from sisu_pipeline.api.state.app_state import Rooms
 from sisu_pipeline.settings import Settings, SettingsError, settings
 from sisu_pipeline.store import tokens
+from sisu_pipeline.workflow.dependencies import services
 
 # Streams end by themselves when the server stops; whatever else has not ended by then is cut off.
 _GRACE_S = 2

@@ -3,6 +3,6 @@
 
 def main() -> None:
     """The entry point of the command `sisu`."""
-    from sisu_pipeline.cli.app import app
+    from sisu_pipeline.cli.command_tree import app
 
     app()

@@ -7,8 +7,8 @@ from pydantic import ConfigDict, Field, model_validator
 
 from sisu_pipeline.contracts.base import Contract
 from sisu_pipeline.contracts.intent import Text
-from sisu_pipeline.contracts.sandbox import Sha256
-from sisu_pipeline.contracts.steps import Plan
+from sisu_pipeline.contracts.sandbox_request import Sha256
+from sisu_pipeline.contracts.step_outputs import Plan
 
 DedupeKey = Annotated[str, Field(min_length=1, max_length=256)]
 

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sisu_pipeline.canonical import sha256_hex
-from sisu_pipeline.contracts.steps import PatchedPlan, Plan, StepId
-from sisu_pipeline.steps.result import StepResult, json_artifact, nothing_artifact, plan_gate
+from sisu_pipeline.contracts.step_outputs import PatchedPlan, Plan, StepId
+from sisu_pipeline.domain.canonical import sha256_hex
+from sisu_pipeline.steps.step_result import StepResult, json_artifact, nothing_artifact, plan_gate
 
 
 @dataclass(frozen=True)

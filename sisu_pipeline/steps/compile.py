@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from sisu_pipeline.canonical import canonical_json
 from sisu_pipeline.contracts.intent import Intent
-from sisu_pipeline.contracts.steps import Plan, PlannerOutput, StepId
+from sisu_pipeline.contracts.step_outputs import Plan, PlannerOutput, StepId
+from sisu_pipeline.domain.canonical import canonical_json
 from sisu_pipeline.steps import gate_terms
-from sisu_pipeline.steps.result import StepResult, ask_gate, json_artifact
+from sisu_pipeline.steps.step_result import StepResult, ask_gate, json_artifact
 
 INSTRUCTION = "Answer with JSON of the given schema only: a plan, no code and no patches outside it."
 

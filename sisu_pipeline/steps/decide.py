@@ -1,9 +1,9 @@
 """DecideST: an approved plan and the planner's second answer become what to execute (reference §C3)."""
 
-from sisu_pipeline.canonical import canonical_json
-from sisu_pipeline.contracts.steps import Build, PatchedPlan, PlannerOutput, StepId
+from sisu_pipeline.contracts.step_outputs import Build, PatchedPlan, PlannerOutput, StepId
+from sisu_pipeline.domain.canonical import canonical_json
 from sisu_pipeline.steps.compile import PlannerAnswerInvalid
-from sisu_pipeline.steps.result import StepResult, json_artifact, nothing_artifact
+from sisu_pipeline.steps.step_result import StepResult, json_artifact, nothing_artifact
 
 INSTRUCTION = "Answer with JSON of the given schema only: patch, tests and test_command."
 

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, overload
 
-from sisu_pipeline.canonical import sha256_json
-from sisu_pipeline.contracts.sandbox import ErrorCode, FileIn, Limits, SandboxRequest
-from sisu_pipeline.contracts.steps import Build, StepId
-from sisu_pipeline.identity import task_key
-from sisu_pipeline.steps.result import StepResult
+from sisu_pipeline.contracts.sandbox_request import ErrorCode, FileIn, Limits, SandboxRequest
+from sisu_pipeline.contracts.step_outputs import Build, StepId
+from sisu_pipeline.domain.canonical import sha256_json
+from sisu_pipeline.domain.identity import task_key
+from sisu_pipeline.steps.step_result import StepResult
 
 FALLBACK_ENVIRONMENT = "local-node-24"
 MAX_SHARDS = 128

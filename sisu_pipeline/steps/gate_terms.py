@@ -12,8 +12,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from sisu_pipeline.contracts.gate import TimeoutOutcome
-from sisu_pipeline.contracts.steps import Ask
-from sisu_pipeline.steps.result import Gate
+from sisu_pipeline.contracts.step_outputs import Ask
+from sisu_pipeline.steps.step_result import Gate
 
 LONGEST_TTL_S = 86_400
 _TTL = ("planApprovalTimeoutS", "plan_approval_timeout_s", "timeoutS")

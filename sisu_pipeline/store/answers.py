@@ -7,11 +7,11 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from resources.database import Connection, Row
-from sisu_pipeline import forms
-from sisu_pipeline.canonical import same_json
-from sisu_pipeline.steps.result import ASK_GATE
+from sisu_pipeline.domain import forms
+from sisu_pipeline.domain.canonical import same_json
+from sisu_pipeline.domain.errors import AnswerInvalid, DecisionConflict, NotFound
+from sisu_pipeline.steps.step_result import ASK_GATE
 from sisu_pipeline.store import deadlines, interactions, runs
-from sisu_pipeline.store.errors import AnswerInvalid, DecisionConflict, NotFound
 from sisu_pipeline.store.interactions import Said
 from sql import query
 

@@ -10,9 +10,9 @@ from psycopg.types.json import Jsonb
 from upath import UPath
 
 from resources.database import Connection, Row
-from sisu_pipeline.canonical import canonical_json, load_stored_json, sha256_hex
-from sisu_pipeline.steps.result import Artifact
-from sisu_pipeline.store.errors import DeterminismBreach, NotFound
+from sisu_pipeline.domain.canonical import canonical_json, load_stored_json, sha256_hex
+from sisu_pipeline.domain.errors import DeterminismBreach, NotFound
+from sisu_pipeline.steps.step_result import Artifact
 from sql import query
 
 INLINE_LIMIT = 64 * 1024

@@ -10,7 +10,7 @@ from psycopg.types.json import Jsonb
 
 from resources.database import Connection, Row
 from sisu_pipeline.contracts.gate import TimeoutOutcome
-from sisu_pipeline.steps.result import PLAN_GATE
+from sisu_pipeline.steps.step_result import PLAN_GATE
 from sisu_pipeline.store import interactions, plans, runs
 from sisu_pipeline.store.interactions import Said
 from sisu_pipeline.store.runs import Run

@@ -8,12 +8,12 @@ from psycopg.types.json import Jsonb
 
 from resources.database import Connection, Row
 from sisu_pipeline.contracts.gate import Decision
-from sisu_pipeline.contracts.steps import Plan, StepId
+from sisu_pipeline.contracts.step_outputs import Plan, StepId
 from sisu_pipeline.crash_points import crash_point
-from sisu_pipeline.plan_edit import check as check_edit
-from sisu_pipeline.steps.result import ASK_GATE, PLAN_GATE, Gate, plan_gate_key
+from sisu_pipeline.domain.errors import DecisionConflict, DeterminismBreach
+from sisu_pipeline.domain.plan_edit import check as check_edit
+from sisu_pipeline.steps.step_result import ASK_GATE, PLAN_GATE, Gate, plan_gate_key
 from sisu_pipeline.store import deadlines, interactions, plans, quorum, runs
-from sisu_pipeline.store.errors import DecisionConflict, DeterminismBreach
 from sisu_pipeline.store.interactions import Said
 from sisu_pipeline.store.runs import Run
 from sql import query

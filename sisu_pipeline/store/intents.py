@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from psycopg.types.json import Jsonb
 
 from resources.database import Connection
-from sisu_pipeline.canonical import same_json
 from sisu_pipeline.contracts.intent import Intent
-from sisu_pipeline.identity import intent_id
-from sisu_pipeline.policy import Recipe
-from sisu_pipeline.store.errors import DeterminismBreach, NotFound
+from sisu_pipeline.domain.canonical import same_json
+from sisu_pipeline.domain.errors import DeterminismBreach, NotFound
+from sisu_pipeline.domain.identity import intent_id
+from sisu_pipeline.domain.policy import Recipe
 from sql import query
 
 

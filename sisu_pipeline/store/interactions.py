@@ -6,8 +6,8 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from resources.database import Connection, Row
-from sisu_pipeline.canonical import sha256_json
-from sisu_pipeline.store.errors import DedupeConflict
+from sisu_pipeline.domain.canonical import sha256_json
+from sisu_pipeline.domain.errors import DedupeConflict
 from sql import query
 
 

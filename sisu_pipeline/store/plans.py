@@ -6,9 +6,9 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from resources.database import Connection, Row
-from sisu_pipeline.canonical import sha256_json
-from sisu_pipeline.contracts.steps import Plan
-from sisu_pipeline.store.errors import NotFound
+from sisu_pipeline.contracts.step_outputs import Plan
+from sisu_pipeline.domain.canonical import sha256_json
+from sisu_pipeline.domain.errors import NotFound
 from sql import query
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from resources.database import Connection, Row
 from sisu_pipeline.contracts.gate import Decision
-from sisu_pipeline.store.errors import DecisionForbidden
+from sisu_pipeline.domain.errors import DecisionForbidden
 from sql import query
 
 

@@ -7,12 +7,12 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from resources.database import Connection, Row
-from sisu_pipeline.canonical import same_json
-from sisu_pipeline.contracts.steps import StepId
-from sisu_pipeline.identity import run_id
-from sisu_pipeline.policy import Admission
-from sisu_pipeline.status import IllegalTransition, RunStatus, can_move
-from sisu_pipeline.store.errors import Drift, IdentityDrift, NotFound
+from sisu_pipeline.contracts.step_outputs import StepId
+from sisu_pipeline.domain.canonical import same_json
+from sisu_pipeline.domain.errors import Drift, IdentityDrift, NotFound
+from sisu_pipeline.domain.identity import run_id
+from sisu_pipeline.domain.policy import Admission
+from sisu_pipeline.domain.status import IllegalTransition, RunStatus, can_move
 from sisu_pipeline.store.intents import Kept
 from sql import query
 

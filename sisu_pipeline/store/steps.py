@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from resources.database import Connection
-from sisu_pipeline.canonical import canonical_pieces, same_json
-from sisu_pipeline.contracts.steps import StepId
-from sisu_pipeline.steps.result import StepResult
+from sisu_pipeline.contracts.step_outputs import StepId
+from sisu_pipeline.domain.canonical import canonical_pieces, same_json
+from sisu_pipeline.domain.errors import DeterminismBreach
+from sisu_pipeline.steps.step_result import StepResult
 from sisu_pipeline.store import artifacts, gates, runs
 from sisu_pipeline.store.artifacts import BlobStore
-from sisu_pipeline.store.errors import DeterminismBreach
 from sisu_pipeline.store.runs import Run
 from sql import query
 

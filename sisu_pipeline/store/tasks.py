@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from psycopg.types.json import Jsonb
 
 from resources.database import Connection
-from sisu_pipeline.budget import Usage
-from sisu_pipeline.canonical import same_json
-from sisu_pipeline.contracts.sandbox import ErrorCode, SandboxResult
-from sisu_pipeline.contracts.steps import StepId
-from sisu_pipeline.steps.evidence import index_uri, request_record, task_artifacts
+from sisu_pipeline.contracts.sandbox_request import ErrorCode, SandboxResult
+from sisu_pipeline.contracts.step_outputs import StepId
+from sisu_pipeline.domain.budget import Usage
+from sisu_pipeline.domain.canonical import same_json
+from sisu_pipeline.domain.errors import DeterminismBreach
 from sisu_pipeline.steps.execute import Task, TaskResult, Template, cold_template
+from sisu_pipeline.steps.task_evidence import index_uri, request_record, task_artifacts
 from sisu_pipeline.store import artifacts
 from sisu_pipeline.store.artifacts import BlobStore
-from sisu_pipeline.store.errors import DeterminismBreach
 from sisu_pipeline.store.runs import Run
 from sql import query
 

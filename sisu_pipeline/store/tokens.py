@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from resources.database import Connection, Row
-from sisu_pipeline.canonical import sha256_hex
 from sisu_pipeline.contracts.access import Role
-from sisu_pipeline.store.errors import NotFound
+from sisu_pipeline.domain.canonical import sha256_hex
+from sisu_pipeline.domain.errors import NotFound
 from sql import query
 
 _ID_DIGITS = 12

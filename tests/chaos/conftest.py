@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from sisu_pipeline.labs import stage as stages
-from sisu_pipeline.labs.lab_stack import lab_stack
-from sisu_pipeline.labs.stage import Stage
+from sisu_pipeline.proof.harness import running_stack as stages
+from sisu_pipeline.proof.harness.lab_stack import lab_stack
+from sisu_pipeline.proof.harness.running_stack import Stage
 
 VARIABLES = {
     "SBX_MODE": "mock",

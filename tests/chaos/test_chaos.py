@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from resources import database as server
 from resources.database import Connection, Database
-from sisu_pipeline.labs import chaos, chaos_faults, chaos_report, chaos_schedule, chaos_stories, chaos_verdict
-from sisu_pipeline.labs.chaos import Storm
-from sisu_pipeline.labs.chaos_schedule import Kind
-from sisu_pipeline.labs.chaos_stories import Plot, Verb
-from sisu_pipeline.labs.chaos_stream import Told
+from sisu_pipeline import database_server as server
+from sisu_pipeline.proof.chaos import chaos_lab, chaos_report, fault_schedule, scenarios, verdict
+from sisu_pipeline.proof.chaos.chaos_lab import Storm
+from sisu_pipeline.proof.chaos.fault_schedule import Kind
+from sisu_pipeline.proof.chaos.scenarios import Plot, Verb
+from sisu_pipeline.proof.chaos.workload import Told
 from sisu_pipeline.settings import load_settings
 
 pytestmark = pytest.mark.timeout(600)
@@ -32,7 +32,7 @@ def storm() -> Iterator[Storm]:
     """A minute of chaos, and what it left."""
     with tempfile.TemporaryDirectory(prefix="sisu-chaos-", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)
-        yield chaos.run(MINUTES, SEED, home=Path(folder) / "home")
+        yield chaos_lab.run(MINUTES, SEED, home=Path(folder) / "home")
 
 
 @pytest.fixture(scope="module")
@@ -150,9 +150,9 @@ def test_a_patch_that_was_not_taken_back_is_seen_in_the_files(storm: Storm, dama
 
 def test_an_answer_that_was_none_breaks_the_report(storm: Storm, damaged: Connection) -> None:
     told = [Told(one.story, one.workflow_id, one.done, ["approve: 404"]) for one in storm.told[:1]] + storm.told[1:]
-    verdict = chaos_verdict.judge_here(damaged, told, storm.home / "workspaces")
-    assert verdict["wrong"] == 1
-    report = storm.report() | {"passed": False, "verdict": verdict}
+    judged = verdict.judge_here(damaged, told, storm.home / "workspaces")
+    assert judged["wrong"] == 1
+    report = storm.report() | {"passed": False, "verdict": judged}
     assert "**BROKEN**" in chaos_report.markdown(report)
     assert "approve: 404" in chaos_report.markdown(report)
 
@@ -160,8 +160,8 @@ def test_an_answer_that_was_none_breaks_the_report(storm: Storm, damaged: Connec
 def test_a_story_that_was_canceled_must_end_canceled(storm: Storm) -> None:
     story = next(one for one in storm.stories if one.plot is Plot.CANCELED_LATE)
     late, refused = Told(story, done=[(Verb.CANCEL, 202)]), Told(story, done=[(Verb.CANCEL, 409)])
-    assert chaos_verdict.end_of(late).status == "canceled"
-    assert chaos_verdict.end_of(refused).status == "succeeded"
+    assert verdict.end_of(late).status == "canceled"
+    assert verdict.end_of(refused).status == "succeeded"
 
 
 def test_the_reports_are_written(storm: Storm, tmp_path: Path) -> None:
@@ -177,10 +177,10 @@ def test_the_reports_are_written(storm: Storm, tmp_path: Path) -> None:
 
 def judged(storm: Storm, connection: Connection) -> dict[str, Any]:
     """The verdict on what this transaction sees."""
-    return chaos_verdict.judge_here(connection, storm.told, storm.home / "workspaces")
+    return verdict.judge_here(connection, storm.told, storm.home / "workspaces")
 
 
-@pytest.mark.parametrize("draw", [chaos_stories.draw, chaos_schedule.draw], ids=["stories", "faults"])
+@pytest.mark.parametrize("draw", [scenarios.draw, fault_schedule.draw], ids=["stories", "faults"])
 def test_the_same_seed_is_the_same_schedule_and_another_is_another(
     draw: Callable[[int, float], list[Any]],
 ) -> None:
@@ -190,7 +190,7 @@ def test_the_same_seed_is_the_same_schedule_and_another_is_another(
 
 @pytest.mark.parametrize("seed", range(5))
 def test_ten_minutes_hold_five_hundred_intents_and_a_hundred_faults_of_every_kind(seed: int) -> None:
-    stories, faults = chaos_stories.draw(seed, 600), chaos_schedule.draw(seed, 600)
+    stories, faults = scenarios.draw(seed, 600), fault_schedule.draw(seed, 600)
     assert len(stories) >= 500
     assert {story.plot for story in stories} == set(Plot)
     assert {0, 30} <= {len(story.inputs["tests"]) for story in stories}
@@ -199,7 +199,7 @@ def test_ten_minutes_hold_five_hundred_intents_and_a_hundred_faults_of_every_kin
 
 
 def test_a_frozen_worker_sleeps_past_its_takeover() -> None:
-    faults = chaos_schedule.draw(1, 600)
-    workers = [one for one in faults if one.kind in chaos_faults._FROZEN_WORKERS]
+    faults = fault_schedule.draw(1, 600)
+    workers = [one for one in faults if one.kind in faults._FROZEN_WORKERS]
     assert workers
     assert all(one.seconds > 5 for one in workers)

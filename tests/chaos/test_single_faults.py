@@ -11,10 +11,10 @@ import psutil
 import psycopg
 import pytest
 
-from sisu_pipeline.labs import processes
-from sisu_pipeline.labs import stage as stages
-from sisu_pipeline.labs.lab_stack import lab_stack
-from sisu_pipeline.labs.stage import Stage
+from sisu_pipeline.proof.harness import running_stack as stages
+from sisu_pipeline.proof.harness import stack_processes
+from sisu_pipeline.proof.harness.lab_stack import lab_stack
+from sisu_pipeline.proof.harness.running_stack import Stage
 from tests.chaos.conftest import VARIABLES
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -34,14 +34,14 @@ def stage() -> Iterator[Stage]:
 
 def immediate_stop(stage: Stage) -> None:
     """What `pg_ctl stop -m immediate` does."""
-    server = processes.postmaster(stage.stack)
-    processes.send(server.pid, signal.SIGQUIT)
+    server = stack_processes.postmaster(stage.stack)
+    stack_processes.send(server.pid, signal.SIGQUIT)
     psutil.wait_procs([server], timeout=30)
 
 
 def crash_of_a_backend(stage: Stage) -> None:
     """One server process is killed: Postgres ends every session, and recovers."""
-    processes.kill(stage.rows("labs.backends")[0]["pid"])
+    stack_processes.kill(stage.rows("labs.backends")[0]["pid"])
 
 
 def end_of_every_session(stage: Stage) -> None:
@@ -71,14 +71,16 @@ def test_intents_go_on_whichever_part_was_killed(stage: Stage, component: str) -
     inputs = {"tests": [f"t{number}" for number in range(TASKS)]}
     waiting = stage.submit(f"waits while the {component} dies", inputs, "single")
     stage.wait_for([waiting], "waiting_input", PATIENCE_S)
-    killed = processes.main_process(stage.stack, component).pid
-    processes.kill(killed)
+    killed = stack_processes.main_process(stage.stack, component).pid
+    stack_processes.kill(killed)
     fresh = stage.submit(f"comes while the {component} is dead", inputs, "single")
     for workflow_id in (waiting, fresh):
         stage.approve(workflow_id)
     stage.wait_for([waiting, fresh], "succeeded", PATIENCE_S)
     stage.until(
-        lambda: processes.main_process(stage.stack, component).pid != killed, PATIENCE_S, lambda: "another process"
+        lambda: stack_processes.main_process(stage.stack, component).pid != killed,
+        PATIENCE_S,
+        lambda: "another process",
     )
     for workflow_id in (waiting, fresh):
         run = of_run(stage, workflow_id)

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from resources.database import Database, locate
-from sisu_pipeline.cli.client import Api
-from sisu_pipeline.labs.lab_stack import LabStack, lab_stack
+from resources.database import Database
+from sisu_pipeline.console.api_client import Api
+from sisu_pipeline.database_server import locate
+from sisu_pipeline.proof.harness.lab_stack import LabStack, lab_stack
 from sisu_pipeline.settings import PROJECT_ROOT
 
 PATIENCE_S = 60.0

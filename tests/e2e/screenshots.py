@@ -3,9 +3,9 @@
 import tempfile
 from pathlib import Path
 
-from resources import database as server
+from sisu_pipeline import database_server as server
+from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.settings import PROJECT_ROOT, load_settings
-from sisu_pipeline.status import RunStatus
 from sisu_pipeline.store import runs
 from tests.builders import a_run, an_intent
 from tests.e2e.browser import DESKTOP, PHONE, Browser, browser

@@ -2,8 +2,8 @@
 
 import json
 
-from sisu_pipeline.cli.client import Api
-from sisu_pipeline.labs.lab_stack import LabStack
+from sisu_pipeline.console.api_client import Api
+from sisu_pipeline.proof.harness.lab_stack import LabStack
 from tests.e2e.conftest import Sisu, run_sisu
 
 

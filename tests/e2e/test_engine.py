@@ -12,7 +12,7 @@ import pytest
 
 from resources.database import Database
 from sisu_pipeline import oracle
-from sisu_pipeline.labs.lab_stack import LabStack
+from sisu_pipeline.proof.harness.lab_stack import LabStack
 from tests.e2e.conftest import until
 
 PARTITION = "engine-tenant"

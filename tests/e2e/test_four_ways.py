@@ -8,11 +8,11 @@ import httpx
 import pytest
 
 from resources.database import Database
-from sisu_pipeline.canonical import canonical_json
-from sisu_pipeline.cli.client import Api
+from sisu_pipeline.console.api_client import Api
 from sisu_pipeline.contracts.intent import Intent
-from sisu_pipeline.identity import intent_id, run_id
-from sisu_pipeline.labs.lab_stack import LabStack
+from sisu_pipeline.domain.canonical import canonical_json
+from sisu_pipeline.domain.identity import intent_id, run_id
+from sisu_pipeline.proof.harness.lab_stack import LabStack
 from tests.e2e.conftest import Sisu, until
 
 _RUN = {"recipeName": "sandbox-default", "queuePartitionKey": "four-ways"}

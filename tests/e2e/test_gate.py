@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from resources.database import Database
-from sisu_pipeline.cli.client import Api
+from sisu_pipeline.console.api_client import Api
 from tests.e2e.conftest import Sisu, until
 
 _RUN = {"recipeName": "sandbox-default", "queuePartitionKey": "gates"}

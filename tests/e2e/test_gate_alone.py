@@ -12,11 +12,11 @@ from typing import Any
 import httpx
 import pytest
 
-from resources import database
-from sisu_pipeline.labs import processes
-from sisu_pipeline.labs import stage as stages
-from sisu_pipeline.labs.lab_stack import LabStack, lab_stack
-from sisu_pipeline.labs.stage import Stage
+from sisu_pipeline import database_server
+from sisu_pipeline.proof.harness import running_stack as stages
+from sisu_pipeline.proof.harness import stack_processes
+from sisu_pipeline.proof.harness.lab_stack import LabStack, lab_stack
+from sisu_pipeline.proof.harness.running_stack import Stage
 from sisu_pipeline.settings import PROJECT_ROOT
 
 VARIABLES = {"SBX_MODE": "mock", "INTENT_QUEUE_RATE_LIMIT_PER_PERIOD": "0", "DAGSTER_DISABLE_TELEMETRY": "1"}
@@ -40,12 +40,12 @@ def stage() -> Iterator[Stage]:
             finally:
                 stack.stop()
                 # The stack that was started again found the database running, and leaves it so.
-                database.down(stack.settings)
+                database_server.down(stack.settings)
 
 
 def test_decisions_made_while_only_the_api_and_postgres_live_are_honoured_after_the_restart(stage: Stage) -> None:
     approved, rejected, asked = _waiting(stage)
-    processes.kill_everything(stage.stack)
+    stack_processes.kill_everything(stage.stack)
     with _api_alone(stage.stack) as http:
         assert _say(http, approved, "approve-plan", {"approvedBy": "ann"}) == 202
         assert _say(http, approved, "reject-plan", {"rejectedBy": "bob", "reason": "no"}) == 409
@@ -103,7 +103,7 @@ def _api_alone(stack: LabStack) -> Iterator[httpx.Client]:
     try:
         with httpx.Client(base_url=stack.url, timeout=30, trust_env=False) as http:
             _until_it_answers(http)
-            assert [each.pid for each in processes.of_home(stack.settings.home)] == [process.pid]
+            assert [each.pid for each in stack_processes.of_home(stack.settings.home)] == [process.pid]
             yield http
     finally:
         process.terminate()

@@ -5,8 +5,8 @@ from typing import Any
 import httpx
 import pytest
 
-from sisu_pipeline.cli.client import Api
-from sisu_pipeline.labs.lab_stack import LabStack
+from sisu_pipeline.console.api_client import Api
+from sisu_pipeline.proof.harness.lab_stack import LabStack
 from tests.e2e.conftest import Sisu, until
 from tests.e2e.test_gate import FORM, start, status
 

@@ -7,11 +7,11 @@ import pytest
 from selenium.webdriver.common.keys import Keys
 
 from resources.database import Database
-from sisu_pipeline import execution, ownership
 from sisu_pipeline.contracts.access import Role
-from sisu_pipeline.status import RunStatus
-from sisu_pipeline.store import output, runs
-from sisu_pipeline.store.output import Piece
+from sisu_pipeline.domain.status import RunStatus
+from sisu_pipeline.store import runs, task_output
+from sisu_pipeline.store.task_output import Piece
+from sisu_pipeline.workflow import ownership, step_execution
 from tests.builders import a_run, an_intent
 from tests.e2e.browser import CHROMEDRIVER, CHROMIUM, DESKTOP, PHONE, Browser, browser
 from tests.integration.api.conftest import Api, Live, api, services_over, serving
@@ -178,7 +178,7 @@ def test_running_intents_show_their_progress_live(page: Browser, api: Api) -> No
     page.open(api.url)
     page.one("h1", "Nothing waits")
     ownership.enter(api.services.database, run.id, run.owner)
-    execution.commit(api.services, run.id, execution.decide_plan(api.services, run.id))
+    step_execution.commit(api.services, run.id, step_execution.decide_plan(api.services, run.id))
     page.one("#active", "0 of 2 tasks")
     run.execute(ended())
     page.one("#finished", "succeeded")
@@ -188,7 +188,7 @@ def test_what_running_tasks_say_is_shown_while_they_run(page: Browser, api: Api)
     run = Waiting(api.services, tests=["a", "b"])
     api.post(f"/runs/{run.run_id}/approve-plan", {"approvedBy": "bob"})
     ownership.enter(api.services.database, run.id, run.owner)
-    execution.commit(api.services, run.id, execution.decide_plan(api.services, run.id))
+    step_execution.commit(api.services, run.id, step_execution.decide_plan(api.services, run.id))
     page.open(f"{api.url}/#/runs/{run.run_id}")
     page.one("#progress", "0 of 2 tasks")
     say(api, run, (0, "stdout", "collecting\nhalf a "), (1, "stderr", "<b>warned</b>\n"))
@@ -206,7 +206,7 @@ def test_what_running_tasks_say_is_shown_while_they_run(page: Browser, api: Api)
 def say(api: Api, run: Waiting, *texts: tuple[int, str, str]) -> None:
     """What a worker writes while tasks run."""
     with api.services.database.connect() as connection:
-        output.append(connection, [Piece(run.run_id, str(text[0]) * 64, *text) for text in texts])
+        task_output.append(connection, [Piece(run.run_id, str(text[0]) * 64, *text) for text in texts])
 
 
 def test_a_finished_run_shows_its_artifacts_and_leads_into_the_lineage(page: Browser, api: Api) -> None:
@@ -296,8 +296,8 @@ def test_it_asks_nobody_but_the_api_and_its_console_stays_silent(page: Browser, 
 
 
 def test_work_for_a_version_nobody_runs_is_said(page: Browser, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sisu_pipeline.api import gate_views
-    from sisu_pipeline.api.gate_contracts import Stranded
+    from sisu_pipeline.api.schemas.gate_schemas import Stranded
+    from sisu_pipeline.api.views import gate_views
 
     stranded = [Stranded(app_version="v0", queue_name="intentQ", enqueued=3)]
     monkeypatch.setattr(gate_views, "_stranded", lambda _: stranded)

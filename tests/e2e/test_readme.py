@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 import httpx
 import pytest
 
-from sisu_pipeline.labs.lab_stack import free_ports
+from sisu_pipeline.proof.harness.lab_stack import free_ports
 from sisu_pipeline.settings import PROJECT_ROOT, child_environment
 from tests.e2e.conftest import STOPS_WITHIN_S, run_sisu, until
 from tests.e2e.jq import with_jq

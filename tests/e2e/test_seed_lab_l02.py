@@ -3,8 +3,8 @@
 import subprocess
 from pathlib import Path
 
-from sisu_pipeline.cli.client import Api
-from sisu_pipeline.labs.lab_stack import LabStack
+from sisu_pipeline.console.api_client import Api
+from sisu_pipeline.proof.harness.lab_stack import LabStack
 from tests.e2e.jq import with_jq
 
 L02 = r"""

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from sisu_pipeline.status import RunStatus
+from sisu_pipeline.domain.status import RunStatus
 from tests.golden.normal import normal
 from tests.integration.api.conftest import serving
 from tests.integration.engine.intents import Stage, until

@@ -6,19 +6,19 @@ from dataclasses import dataclass, field
 import pytest
 
 from resources.database import Connection, Row
-from sisu_pipeline import execution, ownership, patching
 from sisu_pipeline.contracts.gate import PlanApprovalRequest, PlanRejectionRequest
 from sisu_pipeline.contracts.intent import Intent
-from sisu_pipeline.contracts.sandbox import ErrorCode
-from sisu_pipeline.ending import RunEnded
-from sisu_pipeline.execution import PlanRejected, SandboxExecutionFailed
-from sisu_pipeline.identity import run_id
-from sisu_pipeline.services import Services
-from sisu_pipeline.status import IllegalTransition
+from sisu_pipeline.contracts.sandbox_request import ErrorCode
+from sisu_pipeline.domain.errors import DecisionConflict, IdentityDrift, NotFound
+from sisu_pipeline.domain.identity import run_id
+from sisu_pipeline.domain.status import IllegalTransition
 from sisu_pipeline.steps.execute import Task
 from sisu_pipeline.store import gates, tasks
-from sisu_pipeline.store.errors import DecisionConflict, IdentityDrift, NotFound
 from sisu_pipeline.store.tasks import Outcome, Try
+from sisu_pipeline.workflow import ownership, patching, step_execution
+from sisu_pipeline.workflow.dependencies import Services
+from sisu_pipeline.workflow.run_failure import RunEnded
+from sisu_pipeline.workflow.step_execution import PlanRejected, SandboxExecutionFailed
 from tests.integration.intent_model import INFRASTRUCTURE, STEPS, Done, Model, Refused, Seen
 from tests.integration.life import FILES, ended
 
@@ -143,7 +143,7 @@ class Case:
 
     def _step(self, keeps: bool) -> None:
         assert self.at is not None
-        work = (execution.compile_intent, execution.apply_patches, execution.decide_plan)[self.at]
+        work = (step_execution.compile_intent, step_execution.apply_patches, step_execution.decide_plan)[self.at]
         done = self.model.step(STEPS[self.at], keeps)
         self.at += 1
         if done in (Done.FAILED, Done.ENDED):
@@ -159,13 +159,13 @@ class Case:
         assert result is not None
         assert result.is_replay is (done is Done.REPLAYED)
         if done is not Done.LOST:
-            execution.commit(self.services, self.id, result)
+            step_execution.commit(self.services, self.id, result)
 
     def _answer_tasks(self, codes: list[str], keeps: bool) -> None:
         """Results of tasks that wait for one: each twice, and the last one never when the worker dies."""
         pending = [] if self.model.has_ended else self.model.pending()
         if pending:
-            planned = execution.plan_tasks(self.services, self.id)
+            planned = step_execution.plan_tasks(self.services, self.id)
             assert len(planned) == self.model.tasks
             for place in pending if keeps else pending[:-1]:
                 self._keep(planned[place], codes[place])
@@ -191,20 +191,20 @@ class Case:
             return
         done = self.model.collect(keeps)
         if done in (Done.FAILED, Done.ENDED):
-            self._ends(done, lambda: execution.collect(self.services, self.id))
+            self._ends(done, lambda: step_execution.collect(self.services, self.id))
             return
-        result = execution.collect(self.services, self.id)
+        result = step_execution.collect(self.services, self.id)
         assert result.is_replay is (done is Done.REPLAYED)
         if done is Done.LOST:
             return
-        execution.commit(self.services, self.id, result)
+        step_execution.commit(self.services, self.id, result)
         if not keeps:
             return
         done = self.model.finish()
         if done in (Done.FAILED, Done.ENDED):
-            self._ends(done, lambda: execution.finish(self.services, self.id, result))
+            self._ends(done, lambda: step_execution.finish(self.services, self.id, result))
         else:
-            execution.finish(self.services, self.id, result)
+            step_execution.finish(self.services, self.id, result)
             self.at = None
 
     def _ends(self, done: Done, work: Callable[[], object]) -> None:

@@ -3,16 +3,16 @@
 from collections.abc import Callable
 from typing import Any
 
-from sisu_pipeline import execution, patching
 from sisu_pipeline.contracts.gate import Decision
-from sisu_pipeline.contracts.sandbox import ErrorCode, Metrics, SandboxResult
-from sisu_pipeline.services import Services
-from sisu_pipeline.status import RunStatus
+from sisu_pipeline.contracts.sandbox_request import ErrorCode, Metrics, SandboxResult
+from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.steps.execute import Task
-from sisu_pipeline.steps.result import StepResult
+from sisu_pipeline.steps.step_result import StepResult
 from sisu_pipeline.store import gates, runs, tasks
 from sisu_pipeline.store.runs import Run
 from sisu_pipeline.store.tasks import Outcome
+from sisu_pipeline.workflow import patching, step_execution
+from sisu_pipeline.workflow.dependencies import Services
 from tests.builders import a_run, an_intent
 
 BUDGET = {"maxFanout": 2, "maxSBXMinutes": 9, "maxArtifactsMB": 9, "maxRetriesPerStep": 9, "maxWallClockMS": 10**6}
@@ -40,10 +40,10 @@ class Life:
             return runs.get(connection, self.id)
 
     def compile(self) -> StepResult:
-        return self.commit(execution.compile_intent(self.services, self.id))
+        return self.commit(step_execution.compile_intent(self.services, self.id))
 
     def patch(self) -> StepResult:
-        return self.commit(execution.apply_patches(self.services, self.id))
+        return self.commit(step_execution.apply_patches(self.services, self.id))
 
     def wait(self) -> None:
         with self.services.database.connect() as connection:
@@ -54,7 +54,7 @@ class Life:
             gates.decide(connection, self.run_id, decision, "po", "because", plan_sha256)
 
     def decide(self) -> StepResult:
-        result = execution.decide_plan(self.services, self.id)
+        result = step_execution.decide_plan(self.services, self.id)
         assert result is not None
         return self.commit(result)
 
@@ -68,16 +68,16 @@ class Life:
         self.decide()
 
     def execute(self, answer: Callable[[Task], SandboxResult]) -> StepResult:
-        planned = execution.plan_tasks(self.services, self.id)
+        planned = step_execution.plan_tasks(self.services, self.id)
         with self.services.database.connect() as connection:
             outcomes = [Outcome(self.run_id, task, 1, "mock", answer(task)) for task in planned]
             tasks.keep_outcomes(connection, outcomes, self.services.blobs)
-        result = self.commit(execution.collect(self.services, self.id))
-        execution.finish(self.services, self.id, result)
+        result = self.commit(step_execution.collect(self.services, self.id))
+        step_execution.finish(self.services, self.id, result)
         return result
 
     def commit(self, result: StepResult) -> StepResult:
-        execution.commit(self.services, self.id, result)
+        step_execution.commit(self.services, self.id, result)
         return result
 
     def files(self) -> dict[str, str]:

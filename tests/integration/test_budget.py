@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from sisu_pipeline import execution
-from sisu_pipeline.budget import BudgetExceeded
-from sisu_pipeline.contracts.sandbox import SandboxResult
-from sisu_pipeline.services import Services
-from sisu_pipeline.status import RunStatus
+from sisu_pipeline.contracts.sandbox_request import SandboxResult
+from sisu_pipeline.domain.budget import BudgetExceeded
+from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.steps.execute import Task
+from sisu_pipeline.workflow import step_execution
+from sisu_pipeline.workflow.dependencies import Services
 from tests.integration.life import FILES, PATCHES, Life, ended
 
 PLENTY = {
@@ -71,7 +71,7 @@ def test_a_fan_out_over_budget_leaves_evidence_too(services: Services) -> None:
     life = Life(services, budget={**PLENTY, "maxFanout": 1}, tests=["a", "b"])
     life.approve()
     with pytest.raises(BudgetExceeded):
-        execution.plan_tasks(services, life.id)
+        step_execution.plan_tasks(services, life.id)
     assert [row["content"]["unit"] for row in budget_artifacts(services)] == ["count"]
 
 
@@ -89,7 +89,7 @@ def test_a_recipe_may_decide_about_its_tasks_network(services: Services, net: bo
     with services.database.connect() as connection:
         connection.execute("UPDATE app.recipes SET net = %s", [net])
     try:
-        (task,) = execution.plan_tasks(services, life.id)
+        (task,) = step_execution.plan_tasks(services, life.id)
         assert task.request.net is wanted
     finally:
         with services.database.connect() as connection:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from psycopg.types.json import Jsonb
 
 from resources.database import Connection, Database
-from sisu_pipeline.canonical import canonical_json, sha256_json
+from sisu_pipeline.domain.canonical import canonical_json, sha256_json
 from tests import json_values
 
 # jsonb has no U+0000.

@@ -11,9 +11,10 @@ import pytest
 from psycopg import sql
 
 import sql as statements
-from resources import database as server
+from resources import migrations
 from resources.database import Database, DatabaseError
-from sisu_pipeline.canonical import sha256_json
+from sisu_pipeline import database_server as server
+from sisu_pipeline.domain.canonical import sha256_json
 from sisu_pipeline.settings import PROJECT_ROOT, Settings, load_settings
 
 
@@ -72,66 +73,66 @@ def _at_once(script: str, argument: str, processes: int) -> list[str]:
 
 
 def test_a_database_is_made_with_three_schemas_and_every_migration(unmade: Database) -> None:
-    server.create_database(unmade)
-    assert server.migrate(unmade) == [script.name for script in statements.migrations()]
+    migrations.create_database(unmade)
+    assert migrations.migrate(unmade) == [script.name for script in statements.migrations()]
     assert _schemas(unmade) == {"app", "dagster", "dbos"}
     assert {"intents", "runs", "run_steps", "sbx_runs", "artifacts", "plan_approvals"} <= _tables(unmade, "app")
 
 
 def test_making_and_migrating_again_changes_nothing(unmade: Database) -> None:
-    server.create_database(unmade)
-    server.migrate(unmade)
+    migrations.create_database(unmade)
+    migrations.migrate(unmade)
     before = _tables(unmade, "app")
-    server.create_database(unmade)
-    assert server.migrate(unmade) == []
+    migrations.create_database(unmade)
+    assert migrations.migrate(unmade) == []
     assert _tables(unmade, "app") == before
 
 
 def test_four_processes_that_make_and_migrate_at_once_apply_each_migration_once(unmade: Database) -> None:
     script = """
 target = server.Database(sys.argv[1])
-server.create_database(target)
-print(len(server.migrate(target)))
+migrations.create_database(target)
+print(len(migrations.migrate(target)))
 """
     applied = _at_once(script, unmade.url, processes=4)
     assert sorted(applied) == ["0", "0", "0", str(len(statements.migrations()))]
 
 
 def test_a_migration_that_was_changed_after_it_was_applied_is_refused(unmade: Database) -> None:
-    server.create_database(unmade)
-    server.migrate(unmade)
+    migrations.create_database(unmade)
+    migrations.migrate(unmade)
     with unmade.connect() as connection:
         connection.execute("UPDATE app.schema_migrations SET sha256 = 'other' WHERE name = '0001_app'")
     with pytest.raises(DatabaseError, match="migration 0001_app was changed"):
-        server.migrate(unmade)
+        migrations.migrate(unmade)
 
 
 def test_reset_empties_the_products_tables_and_leaves_the_engines(unmade: Database) -> None:
-    server.create_database(unmade)
-    server.migrate(unmade)
+    migrations.create_database(unmade)
+    migrations.migrate(unmade)
     with unmade.connect() as connection:
         connection.execute("CREATE TABLE dbos.theirs (x int)")
         connection.execute("DELETE FROM app.recipes")
-    server.reset(unmade)
+    migrations.reset(unmade)
     assert _tables(unmade, "dbos") == {"theirs"}
     with unmade.connect() as connection:
         assert connection.execute("SELECT count(*) AS n FROM app.recipes").fetchall() == [{"n": 3}]
 
 
 def test_system_reset_empties_the_engines_schemas_and_leaves_the_product(unmade: Database) -> None:
-    server.create_database(unmade)
-    server.migrate(unmade)
+    migrations.create_database(unmade)
+    migrations.migrate(unmade)
     with unmade.connect() as connection:
         connection.execute("CREATE TABLE dbos.theirs (x int)")
         connection.execute("CREATE TABLE dagster.theirs (x int)")
         connection.execute("DELETE FROM app.recipes")
-    server.system_reset(unmade)
+    migrations.system_reset(unmade)
     assert _tables(unmade, "dbos") == _tables(unmade, "dagster") == set()
     with unmade.connect() as connection:
         assert connection.execute("SELECT count(*) AS n FROM app.recipes").fetchall() == [{"n": 0}]
 
 
-@pytest.mark.parametrize("action", [server.reset, server.system_reset])
+@pytest.mark.parametrize("action", [migrations.reset, migrations.system_reset])
 def test_a_reset_works_on_an_empty_server_and_again(unmade: Database, action: Callable[[Database], None]) -> None:
     action(unmade)
     action(unmade)
@@ -155,7 +156,7 @@ def test_every_seeded_recipe_hash_is_of_its_content(database: Database) -> None:
 
 def test_a_server_that_cannot_be_reached_is_a_message_for_the_operator() -> None:
     with pytest.raises(DatabaseError, match="cannot reach the database"):
-        server.create_database(Database("postgresql://postgres@/app_local?host=/nowhere"))
+        migrations.create_database(Database("postgresql://postgres@/app_local?host=/nowhere"))
 
 
 def test_the_embedded_server_is_found_only_while_it_is_up(own_settings: Settings) -> None:
@@ -180,7 +181,7 @@ print(server.up(load_settings({"SISU_HOME": sys.argv[1]})).url)
 """
     urls = _at_once(script, str(own_settings.home), processes=2)
     assert set(urls) == {server.locate(own_settings).url}
-    configuration = (server.embedded_folder(own_settings) / "postgresql.conf").read_text()
+    configuration = (server.embedded(own_settings).folder / "postgresql.conf").read_text()
     assert configuration.count("Written by sisu") == 1
     assert server.down(own_settings) is True  # a server that other processes started
 
@@ -223,7 +224,7 @@ def test_psql_is_the_bundled_one_on_this_database(
 
 
 def test_a_server_that_is_just_starting_is_not_running_yet(own_settings: Settings) -> None:
-    folder = server.embedded_folder(own_settings)
+    folder = server.embedded(own_settings).folder
     folder.mkdir()
     (folder / "postmaster.pid").write_text("1\n/half/of/it\n")
     with pytest.raises(DatabaseError, match="not running"):

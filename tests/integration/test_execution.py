@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from resources.planner.port import Question
-from sisu_pipeline import execution
-from sisu_pipeline.canonical import same_json
+from resources.planner.planner_port import Question
 from sisu_pipeline.contracts.gate import Decision
-from sisu_pipeline.contracts.steps import PlannerOutput, StepId
-from sisu_pipeline.services import Services
-from sisu_pipeline.status import RunStatus
+from sisu_pipeline.contracts.step_outputs import PlannerOutput, StepId
+from sisu_pipeline.domain.canonical import same_json
+from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.store import runs
+from sisu_pipeline.workflow import step_execution
+from sisu_pipeline.workflow.dependencies import Services
 from tests.integration.life import BUDGET, FILES, PATCHES, Life, ended
 
 
@@ -20,7 +20,7 @@ def test_an_approved_intent_goes_from_plan_to_result(services: Services) -> None
     life = Life(services, tests=["a", "b", "a"], testCommand="pytest", files=FILES, patches=PATCHES)
     life.plan()
     life.wait()
-    assert execution.decide_plan(services, life.id) is None
+    assert step_execution.decide_plan(services, life.id) is None
     life.say(Decision.APPROVED)
     with services.database.connect() as connection:
         runs.move(connection, life.run, RunStatus.RUNNING)
@@ -36,7 +36,7 @@ def test_an_approved_intent_goes_from_plan_to_result(services: Services) -> None
 def test_every_sandbox_is_given_the_patched_files(services: Services) -> None:
     life = Life(services, tests=["a", "b"], files=FILES, patches=PATCHES)
     life.approve()
-    for task in execution.plan_tasks(services, life.id):
+    for task in step_execution.plan_tasks(services, life.id):
         assert {file.path: file.inline for file in task.request.files_in} == {
             "a.txt": "after\n",
             "keep.txt": "keep\n",
@@ -61,17 +61,17 @@ def test_a_step_whose_row_exists_never_works_again(services: Services) -> None:
     before = life.counts()
     life.services = replace(services, planner=NeverAsked())
     again = [
-        execution.compile_intent(life.services, life.id),
-        execution.apply_patches(life.services, life.id),
-        execution.decide_plan(life.services, life.id),
-        execution.collect(life.services, life.id),
+        step_execution.compile_intent(life.services, life.id),
+        step_execution.apply_patches(life.services, life.id),
+        step_execution.decide_plan(life.services, life.id),
+        step_execution.collect(life.services, life.id),
     ]
     for earlier, later in zip(first, again, strict=True):
         assert later is not None
         assert later.is_replay
         assert same_json(later.output, earlier.output)
         life.commit(later)
-    execution.finish(life.services, life.id, first[-1])
+    step_execution.finish(life.services, life.id, first[-1])
     assert life.counts() == before
 
 
@@ -79,13 +79,13 @@ def test_the_tasks_are_the_same_on_every_call_and_machine(services: Services, tm
     life = Life(services, tests=["a", "b"], files=FILES, patches=PATCHES)
     life.approve()
     elsewhere = replace(services, workspaces=tmp_path / "another machine")
-    assert execution.plan_tasks(services, life.id) == execution.plan_tasks(elsewhere, life.id)
+    assert step_execution.plan_tasks(services, life.id) == step_execution.plan_tasks(elsewhere, life.id)
 
 
 def test_an_early_approval_of_this_plan_is_honoured(services: Services) -> None:
     life = Life(services)
     life.compile()
-    patched = execution.apply_patches(services, life.id)
+    patched = step_execution.apply_patches(services, life.id)
     assert patched.gate is not None
     life.say(Decision.APPROVED, plan_sha256=patched.gate.plan_sha256)
     life.commit(patched)
@@ -96,12 +96,12 @@ def test_an_early_approval_of_this_plan_is_honoured(services: Services) -> None:
 def test_a_stored_output_is_read_and_a_missing_one_is_an_error(services: Services) -> None:
     life = Life(services)
     with pytest.raises(LookupError, match="CompileST"):
-        execution.stored_output(services, life.id, StepId.COMPILE)
+        step_execution.stored_output(services, life.id, StepId.COMPILE)
     result = life.compile()
-    assert execution.stored_output(services, life.id, StepId.COMPILE) == result.output
+    assert step_execution.stored_output(services, life.id, StepId.COMPILE) == result.output
 
 
 def test_repeated_tests_count_once_against_the_budget(services: Services) -> None:
     life = Life(services, budget=BUDGET, tests=["a", "b", "a", "b"])
     life.approve()
-    assert len(execution.plan_tasks(services, life.id)) == 2
+    assert len(step_execution.plan_tasks(services, life.id)) == 2

@@ -6,18 +6,18 @@ from typing import Any
 import psycopg
 import pytest
 
-from sisu_pipeline import ending, execution, patching
-from sisu_pipeline.budget import BudgetExceeded
 from sisu_pipeline.contracts.gate import Decision
-from sisu_pipeline.contracts.sandbox import ErrorCode, SandboxResult
-from sisu_pipeline.ending import RunEnded
-from sisu_pipeline.execution import PlanRejected, SandboxExecutionFailed
-from sisu_pipeline.services import Services
-from sisu_pipeline.status import RunStatus
+from sisu_pipeline.contracts.sandbox_request import ErrorCode, SandboxResult
+from sisu_pipeline.domain.budget import BudgetExceeded
+from sisu_pipeline.domain.errors import DeterminismBreach
+from sisu_pipeline.domain.status import RunStatus
+from sisu_pipeline.domain.workspace_paths import PathNotAllowed
 from sisu_pipeline.steps.execute import Task
 from sisu_pipeline.store import runs
-from sisu_pipeline.store.errors import DeterminismBreach
-from sisu_pipeline.workspace import PathNotAllowed
+from sisu_pipeline.workflow import patching, run_failure, step_execution
+from sisu_pipeline.workflow.dependencies import Services
+from sisu_pipeline.workflow.run_failure import RunEnded
+from sisu_pipeline.workflow.step_execution import PlanRejected, SandboxExecutionFailed
 from tests.builders import a_run
 from tests.integration.life import BUDGET, FILES, PATCHES, Life, ended
 
@@ -29,7 +29,7 @@ def test_a_rejected_plan_restores_the_files_and_ends_the_run(services: Services)
     assert life.files() != FILES
     life.say(Decision.REJECTED)
     with pytest.raises(PlanRejected, match=r"rationale: because"):
-        execution.decide_plan(services, life.id)
+        step_execution.decide_plan(services, life.id)
     assert life.files() == FILES
     assert (life.run.status, life.run.next_action) == (RunStatus.RETRIES_EXCEEDED, "REPAIR")
     assert life.run.error == "Plan approval failed: no (rationale: because)"
@@ -41,7 +41,7 @@ def test_an_early_approval_of_another_plan_is_no_approval_of_this_one(services: 
     life.say(Decision.APPROVED, plan_sha256="0" * 64)
     life.plan()
     with pytest.raises(PlanRejected, match="it was for plan 0000"):
-        execution.decide_plan(services, life.id)
+        step_execution.decide_plan(services, life.id)
     assert life.files() == FILES
     assert life.run.status is RunStatus.RETRIES_EXCEEDED
 
@@ -81,7 +81,7 @@ def test_a_workspace_that_cannot_be_restored_is_said_in_the_error_and_the_run_st
     (root / "a.txt").write_text("someone else's\n")
     life.say(Decision.REJECTED)
     with pytest.raises(PlanRejected):
-        execution.decide_plan(services, life.id)
+        step_execution.decide_plan(services, life.id)
     assert life.run.status is RunStatus.RETRIES_EXCEEDED
     assert life.run.error is not None
     assert life.run.error.startswith("APPLY_PATCH_ROLLBACK_FAILED:POSTIMAGE_MISMATCH:a.txt;source=Plan approval")
@@ -101,7 +101,7 @@ def test_a_workspace_with_something_else_in_a_files_place_does_not_keep_the_run_
         target.mkdir()
     life.say(Decision.REJECTED)
     with pytest.raises(PlanRejected):
-        execution.decide_plan(services, life.id)
+        step_execution.decide_plan(services, life.id)
     assert life.run.status is RunStatus.RETRIES_EXCEEDED
     assert (life.run.error or "").startswith("APPLY_PATCH_ROLLBACK_FAILED:PATCH_PATH_NOT_ALLOWED:a.txt;source=")
 
@@ -136,7 +136,7 @@ def test_a_fan_out_over_its_budget_ends_the_run_before_any_task(services: Servic
     life = Life(services, budget=BUDGET, tests=["a", "b", "c"])
     life.approve()
     with pytest.raises(BudgetExceeded, match=r"budget:maxFanout: observed 3 > limit 2 \(runtime\)"):
-        execution.plan_tasks(services, life.id)
+        step_execution.plan_tasks(services, life.id)
     assert life.run.status is RunStatus.RETRIES_EXCEEDED
     assert life.counts()["tasks"] == 0
 
@@ -162,13 +162,13 @@ def test_an_intent_row_that_lies_about_its_id_ends_the_run(services: Services) -
 
 def test_what_a_step_worked_out_after_the_run_ended_is_not_kept(services: Services) -> None:
     life = Life(services)
-    result = execution.compile_intent(services, life.id)
-    ending.end_run(services, life.run_id, RunStatus.CANCELED, "canceled by po")
+    result = step_execution.compile_intent(services, life.id)
+    run_failure.end_run(services, life.run_id, RunStatus.CANCELED, "canceled by po")
     with pytest.raises(RunEnded):
         life.commit(result)
     assert life.counts()["steps"] == 0
     with pytest.raises(RunEnded):
-        execution.compile_intent(services, life.id)
+        step_execution.compile_intent(services, life.id)
     assert (life.run.status, life.run.error, life.run.next_action) == (
         RunStatus.CANCELED,
         "canceled by po",
@@ -179,21 +179,21 @@ def test_what_a_step_worked_out_after_the_run_ended_is_not_kept(services: Servic
 def test_a_canceled_run_gets_its_files_back(services: Services) -> None:
     life = Life(services, files=FILES, patches=PATCHES)
     life.plan()
-    ending.end_run(services, life.run_id, RunStatus.CANCELED, "canceled by po")
+    run_failure.end_run(services, life.run_id, RunStatus.CANCELED, "canceled by po")
     assert life.files() == FILES
 
 
 def test_the_first_end_of_a_run_stands(services: Services) -> None:
     life = Life(services)
-    ending.end_run(services, life.run_id, RunStatus.CANCELED, "first")
-    ending.end_run(services, life.run_id, RunStatus.RETRIES_EXCEEDED, "second")
+    run_failure.end_run(services, life.run_id, RunStatus.CANCELED, "first")
+    run_failure.end_run(services, life.run_id, RunStatus.RETRIES_EXCEEDED, "second")
     assert (life.run.status, life.run.error) == (RunStatus.CANCELED, "first")
 
 
 def test_a_run_that_was_never_started_can_be_ended(services: Services) -> None:
     with services.database.connect() as connection:
         run = a_run(connection)
-    ending.end_run(services, run.id, RunStatus.CANCELED, "not needed")
+    run_failure.end_run(services, run.id, RunStatus.CANCELED, "not needed")
     with services.database.connect() as connection:
         assert runs.get(connection, run.id).status is RunStatus.CANCELED
 
@@ -201,13 +201,13 @@ def test_a_run_that_was_never_started_can_be_ended(services: Services) -> None:
 @pytest.mark.parametrize("error", [psycopg.OperationalError("gone"), psycopg.InterfaceError("closed")])
 def test_a_database_that_is_away_ends_no_run(services: Services, error: Exception) -> None:
     life = Life(services)
-    with pytest.raises(type(error)), ending.ending_on_failure(services, life.run_id):
+    with pytest.raises(type(error)), run_failure.ending_on_failure(services, life.run_id):
         raise error
     assert life.run.status is RunStatus.RUNNING
 
 
 def test_a_failure_without_a_message_is_named_by_its_type(services: Services) -> None:
     life = Life(services)
-    with pytest.raises(ZeroDivisionError), ending.ending_on_failure(services, life.run_id):
+    with pytest.raises(ZeroDivisionError), run_failure.ending_on_failure(services, life.run_id):
         raise ZeroDivisionError
     assert life.run.error == "ZeroDivisionError"

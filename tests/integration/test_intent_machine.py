@@ -24,13 +24,15 @@ from hypothesis.stateful import (
 )
 
 from resources.database import PooledDatabase
-from sisu_pipeline import closing, commands, escalation, oracle, ownership
+from sisu_pipeline import oracle
 from sisu_pipeline.contracts.gate import PlanApprovalRequest
 from sisu_pipeline.contracts.operation import OperationRequest
-from sisu_pipeline.contracts.steps import Plan
-from sisu_pipeline.ownership import NotOwner
-from sisu_pipeline.services import Services
+from sisu_pipeline.contracts.step_outputs import Plan
+from sisu_pipeline.recovery import cancel_cleanup
 from sisu_pipeline.store import plans
+from sisu_pipeline.workflow import commands, escalation, ownership
+from sisu_pipeline.workflow.dependencies import Services
+from sisu_pipeline.workflow.ownership import NotOwner
 from tests.builders import a_request, an_intent
 from tests.integration import machine
 from tests.integration.intent_case import EDIT, Case
@@ -149,7 +151,7 @@ class IntentLife(RuleBasedStateMachine):
         if draw(st.sampled_from([False, False, True]), label="means it"):
             request = OperationRequest(actor="ops")
             case.agree(case.model.cancel, lambda connection: commands.cancel(connection, case.id, request))
-        closing.close_canceled(self.services, lambda *_: None)
+        cancel_cleanup.close_canceled(self.services, lambda *_: None)
 
     def another_dagster_run_tries(self, case: Case, draw: Draw) -> None:
         if case.model.status == "running":
@@ -167,7 +169,7 @@ class IntentLife(RuleBasedStateMachine):
         for case in self.all:
             if case.model.is_started:
                 case.settle()
-        closing.close_canceled(self.services, lambda *_: None)
+        cancel_cleanup.close_canceled(self.services, lambda *_: None)
         self.the_rows_are_the_models_and_none_vanishes()
         for case in self.all:
             case.check_files()

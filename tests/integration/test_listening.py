@@ -5,14 +5,14 @@ from threading import Event
 
 import pytest
 
-from resources import listening
+from resources import notifications
 from resources.database import Connection, Database, Row
 
 CHANNEL = "sisu_test_listening"
 
 
 def test_a_row_that_somebody_tells_of_is_found_at_once(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listening, "LOOK_EVERY_SECONDS", 60.0)
+    monkeypatch.setattr(notifications, "LOOK_EVERY_SECONDS", 60.0)
     reads: list[int] = []
     waits = Event()
 
@@ -24,7 +24,7 @@ def test_a_row_that_somebody_tells_of_is_found_at_once(database: Database, monke
         return []
 
     with ThreadPoolExecutor(1) as pool:
-        found = pool.submit(listening.wait_for_rows, database, CHANNEL, read, 60.0)
+        found = pool.submit(notifications.wait_for_rows, database, CHANNEL, read, 60.0)
         assert waits.wait(10)
         with database.connect(autocommit=True) as teller:
             teller.execute(f"NOTIFY {CHANNEL}")
@@ -35,15 +35,15 @@ def test_a_row_that_somebody_tells_of_is_found_at_once(database: Database, monke
 def test_a_row_that_nobody_tells_of_is_found_by_looking_again(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listening, "LOOK_EVERY_SECONDS", 0.01)
+    monkeypatch.setattr(notifications, "LOOK_EVERY_SECONDS", 0.01)
     reads: list[int] = []
 
     def read(_: Connection) -> list[Row]:
         reads.append(1)
         return [{"id": 1}] if len(reads) > 3 else []
 
-    assert listening.wait_for_rows(database, CHANNEL, read, 60.0) == [{"id": 1}]
+    assert notifications.wait_for_rows(database, CHANNEL, read, 60.0) == [{"id": 1}]
 
 
 def test_nothing_is_returned_when_the_time_is_over(database: Database) -> None:
-    assert listening.wait_for_rows(database, CHANNEL, lambda _: [], 0.05) == []
+    assert notifications.wait_for_rows(database, CHANNEL, lambda _: [], 0.05) == []

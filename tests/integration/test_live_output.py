@@ -6,12 +6,12 @@ from collections.abc import Callable
 import pytest
 
 from resources.database import Database
-from resources.sandbox.port import Chunk
-from sisu_pipeline import live_output
-from sisu_pipeline.live_output import MOST_BYTES, LiveOutput
+from resources.sandbox.sandbox_port import Chunk
+from sisu_pipeline.queueing import live_output
+from sisu_pipeline.queueing.live_output import MOST_BYTES, LiveOutput
 from sisu_pipeline.steps.execute import Task
-from sisu_pipeline.store import output
-from sisu_pipeline.store.output import Piece
+from sisu_pipeline.store import task_output
+from sisu_pipeline.store.task_output import Piece
 from tests.unit.sandbox.requests import TASK_KEY, a_request
 
 TASK = Task(3, a_request("true"))
@@ -20,14 +20,14 @@ TASK = Task(3, a_request("true"))
 def writing(database: Database) -> Callable[[list[Piece]], None]:
     def write(pieces: list[Piece]) -> None:
         with database.connect() as connection:
-            output.append(connection, pieces)
+            task_output.append(connection, pieces)
 
     return write
 
 
 def said(database: Database, seen: int = 0) -> list[Piece]:
     with database.connect() as connection:
-        return output.after(connection, "run_1", seen)
+        return task_output.after(connection, "run_1", seen)
 
 
 def test_a_running_tasks_output_is_there_before_it_ends(clean_database: Database) -> None:
@@ -91,7 +91,7 @@ def test_a_flood_is_cut_and_a_broken_database_harms_no_task(monkeypatch: pytest.
 
 def test_old_output_is_dropped(clean_database: Database) -> None:
     with clean_database.connect() as connection:
-        output.append(connection, [Piece("run_1", TASK_KEY, 0, "stdout", text) for text in ("old", "new")])
+        task_output.append(connection, [Piece("run_1", TASK_KEY, 0, "stdout", text) for text in ("old", "new")])
         connection.execute("UPDATE app.task_output SET said_at = now() - interval '2 minutes' WHERE chunk = 'old'")
-        assert output.trim(connection) == 1
+        assert task_output.trim(connection) == 1
     assert [piece.chunk for piece in said(clean_database)] == ["new"]

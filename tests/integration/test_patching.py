@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from resources.database import Database
-from sisu_pipeline import patching
-from sisu_pipeline.canonical import sha256_hex
-from sisu_pipeline.contracts.steps import Plan, PlanPatch
-from sisu_pipeline.patching import PatchMismatch, PathNotAllowed, WorkspaceFilesInvalid
+from sisu_pipeline.contracts.step_outputs import Plan, PlanPatch
+from sisu_pipeline.domain.canonical import sha256_hex
 from sisu_pipeline.steps.apply_patch import AppliedPatch
-from sisu_pipeline.workspace import Workspace
+from sisu_pipeline.workflow import patching
+from sisu_pipeline.workflow.patching import PatchMismatch, PathNotAllowed, WorkspaceFilesInvalid
+from sisu_pipeline.workflow.workspace import Workspace
 from tests.builders import a_run, an_intent
 
 BINARY = bytes(range(256)) + b"\r\n\0"

@@ -5,16 +5,18 @@ from typing import Any
 
 import pytest
 
-from sisu_pipeline import closing, commands, execution, oracle, patching
+from sisu_pipeline import oracle
 from sisu_pipeline.contracts.operation import OperationRequest
-from sisu_pipeline.contracts.sandbox import ErrorCode, SandboxResult
-from sisu_pipeline.ending import RunEnded
-from sisu_pipeline.execution import SandboxExecutionFailed
-from sisu_pipeline.services import Services
-from sisu_pipeline.status import RunStatus
+from sisu_pipeline.contracts.sandbox_request import ErrorCode, SandboxResult
+from sisu_pipeline.domain.status import RunStatus
+from sisu_pipeline.recovery import cancel_cleanup
 from sisu_pipeline.steps.execute import Task
 from sisu_pipeline.store import runs, tasks
 from sisu_pipeline.store.tasks import Outcome, Try
+from sisu_pipeline.workflow import commands, patching, step_execution
+from sisu_pipeline.workflow.dependencies import Services
+from sisu_pipeline.workflow.run_failure import RunEnded
+from sisu_pipeline.workflow.step_execution import SandboxExecutionFailed
 from tests.integration.life import FILES, PATCHES, Life, ended
 
 
@@ -38,7 +40,7 @@ def _fail(life: Life, failing: str) -> None:
 
 
 def _keys(life: Life) -> dict[str, str]:
-    return {task.request.cmd: task.key for task in execution.plan_tasks(life.services, life.id)}
+    return {task.request.cmd: task.key for task in step_execution.plan_tasks(life.services, life.id)}
 
 
 def _broken_laws(services: Services) -> set[str]:
@@ -79,7 +81,7 @@ def test_a_retry_that_goes_well_succeeds_and_keeps_the_failures_evidence(service
 
 def _keep_retried(life: Life, code: ErrorCode, attempt: int = 1) -> None:
     """The result of the second task, which the retry asks again, with nobody left to merge it."""
-    asked = execution.plan_tasks(life.services, life.id)[1]
+    asked = step_execution.plan_tasks(life.services, life.id)[1]
     with life.services.database.connect() as connection:
         tasks.keep_tries(
             connection, [Try(life.run_id, asked.key, number, code, "") for number in range(1, attempt)]
@@ -92,13 +94,13 @@ def _canceled(life: Life) -> None:
     _keep_retried(life, ErrorCode.NONE)
     with life.services.database.connect() as connection:
         commands.cancel(connection, life.id, OperationRequest())
-    closing.close_canceled(life.services, lambda run, reason: None)
+    cancel_cleanup.close_canceled(life.services, lambda run, reason: None)
 
 
 def _given_up(life: Life) -> None:
     _keep_retried(life, ErrorCode.NET_FAIL, attempt=3)
     with pytest.raises(SandboxExecutionFailed):
-        execution.collect(life.services, life.id)
+        step_execution.collect(life.services, life.id)
 
 
 @pytest.mark.parametrize("end", [_canceled, _given_up])
@@ -139,7 +141,7 @@ def test_the_plan_of_a_retry_is_the_same_while_its_own_results_arrive(services: 
     _fail(life, "b")
     with services.database.connect() as connection:
         retry = runs.get(connection, life.id).retry_count
-    after = {task.request.cmd: task.key for task in execution.plan_tasks(services, life.id, retry)}
+    after = {task.request.cmd: task.key for task in step_execution.plan_tasks(services, life.id, retry)}
     assert after == before
 
 
@@ -161,10 +163,10 @@ def test_closing_a_canceled_run_takes_its_patches_back_once(services: Services) 
     with services.database.connect() as connection:
         commands.cancel(connection, life.id, OperationRequest(actor="ops", reason="enough"))
     ended_runs: list[str] = []
-    closed = closing.close_canceled(services, lambda run, reason: ended_runs.append(run))
+    closed = cancel_cleanup.close_canceled(services, lambda run, reason: ended_runs.append(run))
     assert [(run.run_id, run.patches) for run in closed] == [(life.run_id, len(PATCHES))]
     assert life.files() == FILES
-    assert closing.close_canceled(services, lambda run, reason: ended_runs.append(run)) == []
+    assert cancel_cleanup.close_canceled(services, lambda run, reason: ended_runs.append(run)) == []
 
 
 def test_a_canceled_run_is_not_closed_while_its_segment_works(services: Services) -> None:
@@ -174,14 +176,14 @@ def test_a_canceled_run_is_not_closed_while_its_segment_works(services: Services
         commands.cancel(connection, life.id, OperationRequest())
     with services.database.connect(autocommit=True) as segment:
         segment.execute("SELECT pg_advisory_lock(hashtextextended('sisu:segment:' || %s, 0))", [life.id])
-        assert closing.close_canceled(services, lambda run, reason: None) == []
+        assert cancel_cleanup.close_canceled(services, lambda run, reason: None) == []
         assert life.files() != FILES
-    assert len(closing.close_canceled(services, lambda run, reason: None)) == 1
+    assert len(cancel_cleanup.close_canceled(services, lambda run, reason: None)) == 1
 
 
 def test_a_step_that_was_working_when_the_run_was_canceled_commits_nothing(services: Services) -> None:
     life = Life(services)
-    result = execution.compile_intent(services, life.id)
+    result = step_execution.compile_intent(services, life.id)
     with services.database.connect() as connection:
         commands.cancel(connection, life.id, OperationRequest())
     with pytest.raises(RunEnded):

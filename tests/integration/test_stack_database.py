@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from resources import database as server
+from sisu_pipeline import database_server as server
 from sisu_pipeline.settings import Settings, load_settings
-from sisu_pipeline.stack import Stack
+from sisu_pipeline.supervisor.stack import Stack
 
 
 @pytest.fixture

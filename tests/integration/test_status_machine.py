@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from resources.database import Database
-from sisu_pipeline.status import TRANSITIONS, IllegalTransition, RunStatus, can_move
+from sisu_pipeline.domain.status import TRANSITIONS, IllegalTransition, RunStatus, can_move
 from sisu_pipeline.store import runs
 from sisu_pipeline.store.runs import Run
 from tests.builders import a_run, an_intent

@@ -7,10 +7,10 @@ import pytest
 
 from resources.database import Connection, Database
 from sisu_pipeline.contracts.gate import Decision
-from sisu_pipeline.status import RunStatus
-from sisu_pipeline.steps.result import plan_gate
+from sisu_pipeline.domain.errors import DecisionConflict, DeterminismBreach, NotFound
+from sisu_pipeline.domain.status import RunStatus
+from sisu_pipeline.steps.step_result import plan_gate
 from sisu_pipeline.store import gates, outbox, runs
-from sisu_pipeline.store.errors import DecisionConflict, DeterminismBreach, NotFound
 from sisu_pipeline.store.gates import Decided
 from sisu_pipeline.store.runs import Run
 from tests.builders import a_run, an_intent

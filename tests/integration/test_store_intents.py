@@ -6,9 +6,9 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from resources.database import Connection, Database
-from sisu_pipeline.identity import intent_id
+from sisu_pipeline.domain.errors import DeterminismBreach, NotFound
+from sisu_pipeline.domain.identity import intent_id
 from sisu_pipeline.store import intents
-from sisu_pipeline.store.errors import DeterminismBreach, NotFound
 from tests.builders import an_intent
 
 

@@ -6,11 +6,11 @@ import pytest
 from psycopg import errors
 
 from resources.database import Database
-from sisu_pipeline.identity import run_id
-from sisu_pipeline.policy import admit
-from sisu_pipeline.status import IllegalTransition, RunStatus
+from sisu_pipeline.domain.errors import IdentityDrift, NotFound
+from sisu_pipeline.domain.identity import run_id
+from sisu_pipeline.domain.policy import admit
+from sisu_pipeline.domain.status import IllegalTransition, RunStatus
 from sisu_pipeline.store import intents, runs
-from sisu_pipeline.store.errors import IdentityDrift, NotFound
 from tests.builders import a_request, a_run, an_intent
 
 BUDGET = {"maxFanout": 9, "maxSBXMinutes": 9, "maxArtifactsMB": 9, "maxRetriesPerStep": 9, "maxWallClockMS": 9}

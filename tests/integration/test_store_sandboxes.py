@@ -1,24 +1,24 @@
 """Which sandboxes are orphans, by the rows: those whose task has its result or whose run has ended."""
 
-from sisu_pipeline import execution
-from sisu_pipeline.sandboxes import e2b_settings
-from sisu_pipeline.services import Services
+from sisu_pipeline.domain.status import RunStatus
+from sisu_pipeline.queueing.sandbox_provider import e2b_settings
 from sisu_pipeline.settings import load_settings
-from sisu_pipeline.status import RunStatus
-from sisu_pipeline.store import runs, sandboxes, tasks
+from sisu_pipeline.store import runs, sandbox_instances, tasks
 from sisu_pipeline.store.tasks import Outcome
+from sisu_pipeline.workflow import step_execution
+from sisu_pipeline.workflow.dependencies import Services
 from tests.integration.life import Life, ended
 
 
 def wanted(services: Services, life: Life, *keys: str) -> set[str]:
     with services.database.connect() as connection:
-        return {key for _, key in sandboxes.wanted(connection, [(life.run_id, key) for key in keys])}
+        return {key for _, key in sandbox_instances.wanted(connection, [(life.run_id, key) for key in keys])}
 
 
 def test_a_task_is_wanted_until_it_has_its_result_or_its_run_has_ended(services: Services) -> None:
     life = Life(services, tests=["a", "b"])
     life.approve()
-    first, second = execution.plan_tasks(services, life.id)
+    first, second = step_execution.plan_tasks(services, life.id)
     assert wanted(services, life, first.key, second.key) == {first.key, second.key}
     with services.database.connect() as connection:
         kept = Outcome(life.run_id, first, 1, "e2b", ended()(first))
@@ -31,7 +31,7 @@ def test_a_task_is_wanted_until_it_has_its_result_or_its_run_has_ended(services:
 
 def test_a_run_nobody_knows_wants_nothing(services: Services) -> None:
     with services.database.connect() as connection:
-        assert sandboxes.wanted(connection, [("run_of_another_database", "k" * 64), ("", "")]) == set()
+        assert sandbox_instances.wanted(connection, [("run_of_another_database", "k" * 64), ("", "")]) == set()
 
 
 def test_sandboxes_carry_the_databases_name_unless_another_is_given(services: Services) -> None:

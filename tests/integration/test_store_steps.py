@@ -6,13 +6,13 @@ import psycopg
 import pytest
 
 from resources.database import Connection
-from sisu_pipeline.canonical import canonical_pieces
-from sisu_pipeline.contracts.steps import Plan, StepId
-from sisu_pipeline.services import Services
+from sisu_pipeline.contracts.step_outputs import Plan, StepId
+from sisu_pipeline.domain.canonical import canonical_pieces
+from sisu_pipeline.domain.errors import DeterminismBreach
 from sisu_pipeline.steps.apply_patch import patched_plan
-from sisu_pipeline.steps.result import StepResult, json_artifact
+from sisu_pipeline.steps.step_result import StepResult, json_artifact
 from sisu_pipeline.store import gates, runs, steps
-from sisu_pipeline.store.errors import DeterminismBreach
+from sisu_pipeline.workflow.dependencies import Services
 from tests.builders import a_run
 
 PLAN = Plan(goal="g", design=["d"], files=[], risks=[], tests=[])

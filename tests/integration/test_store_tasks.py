@@ -5,14 +5,14 @@ from dataclasses import replace
 import pytest
 
 from resources.database import Connection
-from sisu_pipeline.contracts.sandbox import ErrorCode, Metrics, SandboxResult
-from sisu_pipeline.contracts.steps import Build
-from sisu_pipeline.services import Services
+from sisu_pipeline.contracts.sandbox_request import ErrorCode, Metrics, SandboxResult
+from sisu_pipeline.contracts.step_outputs import Build
+from sisu_pipeline.domain.errors import DeterminismBreach
 from sisu_pipeline.steps.execute import Task, build_tasks
 from sisu_pipeline.store import tasks
-from sisu_pipeline.store.errors import DeterminismBreach
 from sisu_pipeline.store.runs import Run
 from sisu_pipeline.store.tasks import Outcome, Try
+from sisu_pipeline.workflow.dependencies import Services
 from tests.builders import a_run
 
 

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from resources.database import DATABASE, Database
-from sisu_pipeline.labs.wire import Cut, Moment, Statement, Wire
+from sisu_pipeline.proof.harness.postgres_proxy import Cut, Moment, Statement, Wire
 
 TABLE = "public.wire_test"
 

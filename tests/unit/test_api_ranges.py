@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sisu_pipeline.api.ranges import NotSatisfiable, Part, requested
+from sisu_pipeline.api.http.byte_ranges import NotSatisfiable, Part, requested
 
 ETAG = '"abc"'
 

@@ -2,9 +2,10 @@
 
 import pytest
 
-from sisu_pipeline import budget
-from sisu_pipeline.budget import BudgetExceeded, Usage, Violation
-from sisu_pipeline.canonical import sha256_json
+from sisu_pipeline.domain import budget
+from sisu_pipeline.domain.budget import BudgetExceeded, Usage, Violation
+from sisu_pipeline.domain.canonical import sha256_json
+from sisu_pipeline.steps.budget_evidence import budget_evidence
 
 LIMITS = {
     "maxFanout": 2,
@@ -44,7 +45,7 @@ def test_the_first_broken_limit_is_named_in_the_references_order(usage: Usage, s
 
 def test_each_broken_limit_is_evidence_in_the_references_shape() -> None:
     violation = Violation("maxWallClockMS", 1000, 1001)
-    artifact = budget.evidence("run_1", 0, violation)
+    artifact = budget_evidence("run_1", 0, violation)
     inner = {
         "kind": "budget",
         "metric": "maxWallClockMS",
@@ -62,6 +63,6 @@ def test_each_broken_limit_is_evidence_in_the_references_shape() -> None:
 
 
 def test_a_retry_that_breaks_a_limit_again_leaves_its_own_evidence() -> None:
-    first, second = (budget.evidence("run_1", retry, Violation("maxFanout", 1, 2)) for retry in (0, 1))
+    first, second = (budget_evidence("run_1", retry, Violation("maxFanout", 1, 2)) for retry in (0, 1))
     assert (first.idx, second.idx) == (0, 1)
     assert first.uri != second.uri

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sisu_pipeline.canonical import (
+from sisu_pipeline.domain.canonical import (
     MAX_SAFE_INTEGER,
     CanonicalError,
     canonical_json,

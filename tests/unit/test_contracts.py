@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from pydantic import ValidationError
 
-from sisu_pipeline.canonical import same_json
 from sisu_pipeline.contracts.base import Contract
 from sisu_pipeline.contracts.gate import PlanApprovalRequest, PlanRejectionRequest
 from sisu_pipeline.contracts.intent import Budget, Intent, RunRequest, Workload
-from sisu_pipeline.contracts.sandbox import ErrorCode, SandboxRequest, SandboxResult
-from sisu_pipeline.contracts.steps import MAX_TESTS, Build, PatchedPlan, Plan, PlannerOutput, StepId
+from sisu_pipeline.contracts.sandbox_request import ErrorCode, SandboxRequest, SandboxResult
+from sisu_pipeline.contracts.step_outputs import MAX_TESTS, Build, PatchedPlan, Plan, PlannerOutput, StepId
+from sisu_pipeline.domain.canonical import same_json
 from tests import json_values
 
 SHA = "a" * 64

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from sisu_pipeline.labs.chaos_stories import Plot
-from sisu_pipeline.labs.cuts import Cutting, Planned, draw
-from sisu_pipeline.labs.wire import Cut, Moment, Statement
+from sisu_pipeline.proof.chaos.connection_cuts import Cutting, Planned, draw
+from sisu_pipeline.proof.chaos.scenarios import Plot
+from sisu_pipeline.proof.harness.postgres_proxy import Cut, Moment, Statement
 
 OFTEN = Statement("daemon", "SELECT ?")
 ONCE = Statement("daemon", "INSERT INTO runs VALUES (...)")

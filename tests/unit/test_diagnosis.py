@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from sisu_pipeline.diagnosis import Facts, diagnose
-from sisu_pipeline.status import RunStatus
+from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.store.runs import Run
+from sisu_pipeline.supervisor.run_diagnosis import Facts, diagnose
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _RUNNING: dict[str, Any] = {"status": RunStatus.RUNNING, "dagster_run_id": "d-1"}

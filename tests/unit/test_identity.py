@@ -7,9 +7,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from resources.planner.replay import fixture_key
-from sisu_pipeline import identity
-from sisu_pipeline.canonical import same_json, sha256_json
+from resources.planner.replay_planner import fixture_key
+from sisu_pipeline.domain import identity
+from sisu_pipeline.domain.canonical import same_json, sha256_json
 from tests import json_values
 from tests.builders import an_intent
 

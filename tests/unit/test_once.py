@@ -5,7 +5,7 @@ from threading import Barrier, Event
 
 import pytest
 
-from resources.once import once
+from resources.process_cache import once
 
 THREADS = 8
 

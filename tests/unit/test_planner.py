@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from resources.planner.factory import open_planner
-from resources.planner.port import Agent, PlannerUnavailable, Question
-from resources.planner.replay import RecordingPlanner, ReplayPlanner, fixture_path
+from resources.planner.planner_factory import open_planner
+from resources.planner.planner_port import Agent, PlannerUnavailable, Question
+from resources.planner.replay_planner import RecordingPlanner, ReplayPlanner, fixture_path
 from sisu_pipeline.steps.compile import compile_intent, plan_prompt
 from sisu_pipeline.steps.decide import decide
 from tests.builders import an_intent

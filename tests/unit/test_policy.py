@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sisu_pipeline.contracts.intent import Lane, RunRequest
-from sisu_pipeline.policy import Admission, PolicyViolation, Recipe, admit, budget_violation
+from sisu_pipeline.domain.policy import Admission, PolicyViolation, Recipe, admit, budget_violation
 from tests.builders import a_request
 
 BUDGET = {"maxFanout": 5, "maxSBXMinutes": 5, "maxArtifactsMB": 5, "maxRetriesPerStep": 5, "maxWallClockMS": 5}

@@ -51,10 +51,13 @@ BAD: list[tuple[Finder, str]] = [
     (gates.imports_of("dagster", "dbos"), "import dagster as dg"),
     (gates.imports_of("dagster", "dbos"), "from dagster._core.events import DagsterEvent"),
     (gates.imports_of("dagster", "dbos"), "def f():\n    from dbos import DBOS"),
-    (gates.imports_of("sisu_pipeline.execution"), "from sisu_pipeline import execution"),
-    (gates.imports_of("sisu_pipeline.execution"), "from . import execution"),
-    (gates.imports_beyond("json", "sisu_pipeline.canonical"), "import os"),
-    (gates.imports_beyond("json", "sisu_pipeline.canonical"), "from sisu_pipeline import canonical, store"),
+    (
+        gates.imports_of("sisu_pipeline.workflow.step_execution"),
+        "from sisu_pipeline.workflow import step_execution",
+    ),
+    (gates.imports_of("sisu_pipeline.step_execution"), "from . import step_execution"),
+    (gates.imports_beyond("json", "sisu_pipeline.domain.canonical"), "import os"),
+    (gates.imports_beyond("json", "sisu_pipeline.domain.canonical"), "from sisu_pipeline import canonical, store"),
     (gates.calls_of("open", "hash"), "open('/etc/passwd')"),
     (gates.mentions_of("runs.move"), "c.execute(query('runs.move'))"),
 ]
@@ -72,8 +75,11 @@ GOOD: list[tuple[Finder, str]] = [
     (gates.built_where_executed, "c.execute(query('runs.get'), {'id': f'{x}'})\nc.execute(script.text)"),
     (gates.built_where_executed, "c.execute(sql.SQL('LISTEN {}').format(sql.Identifier(channel)))"),
     (gates.imports_of("dagster", "dbos"), "import dagsterish\nfrom sisu_pipeline import dbos_free"),
-    (gates.imports_of("sisu_pipeline.execution"), "from sisu_pipeline import executor"),
-    (gates.imports_beyond("json", "sisu_pipeline.canonical"), "from sisu_pipeline.canonical import x\nimport json"),
+    (gates.imports_of("sisu_pipeline.workflow.step_execution"), "from sisu_pipeline import executor"),
+    (
+        gates.imports_beyond("json", "sisu_pipeline.domain.canonical"),
+        "from sisu_pipeline.domain.canonical import x\nimport json",
+    ),
     (gates.calls_of("open", "hash"), "gates.open(x)\nhashed = x.hash()"),
     (gates.mentions_of("runs.move"), "runs.move(connection, run, status)"),
 ]
@@ -90,10 +96,10 @@ def test_a_finder_leaves_the_good_example_alone(finder: Finder, text: str) -> No
 
 
 def test_a_breach_is_told_by_path_and_line_unless_its_place_is_allowed() -> None:
-    module = a_module("import json\nimport time", "sisu_pipeline/labs/soak.py")
-    assert breaches([module], gates.clock_or_randomness) == ["sisu_pipeline/labs/soak.py:2 time"]
-    assert breaches([module], gates.clock_or_randomness, ["sisu_pipeline/labs/"]) == []
-    assert breaches([module], gates.clock_or_randomness, ["sisu_pipeline/lab"]) != []
+    module = a_module("import json\nimport time", "sisu_pipeline/proof/harness/lab_rounds.py")
+    assert breaches([module], gates.clock_or_randomness) == ["sisu_pipeline/proof/harness/lab_rounds.py:2 time"]
+    assert breaches([module], gates.clock_or_randomness, ["sisu_pipeline/proof/"]) == []
+    assert breaches([module], gates.clock_or_randomness, ["sisu_pipeline/pro"]) != []
 
 
 def test_the_queue_of_an_enqueue_is_read_from_its_options() -> None:

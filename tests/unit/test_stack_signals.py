@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from sisu_pipeline.settings import load_settings
-from sisu_pipeline.stack import Stack
+from sisu_pipeline.supervisor.stack import Stack
 
 _DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); time.sleep(60)"
 

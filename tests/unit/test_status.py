@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from sisu_pipeline.status import TERMINAL, TRANSITIONS, IllegalTransition, RunStatus, can_move
+from sisu_pipeline.domain.status import TERMINAL, TRANSITIONS, IllegalTransition, RunStatus, can_move
 
 
 def test_every_status_has_its_moves_and_the_moves_name_statuses() -> None:

@@ -1,7 +1,7 @@
 """ApplyPatchST: the plan without its patches, a card per patch, and the gate (reference §C2)."""
 
-from sisu_pipeline.canonical import sha256_hex, sha256_json
-from sisu_pipeline.contracts.steps import Plan
+from sisu_pipeline.contracts.step_outputs import Plan
+from sisu_pipeline.domain.canonical import sha256_hex, sha256_json
 from sisu_pipeline.steps.apply_patch import AppliedPatch, diff_hash, patched_plan
 
 RUN = "run_42db556554a7e6f9ec58fc38b780e8f0"

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from sisu_pipeline.canonical import sha256_json
-from sisu_pipeline.contracts.steps import PlannerOutput, StepId
+from sisu_pipeline.contracts.step_outputs import PlannerOutput, StepId
+from sisu_pipeline.domain.canonical import sha256_json
 from sisu_pipeline.steps.compile import PlannerAnswerInvalid, compile_intent, plan_prompt
 from tests.builders import an_intent
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from sisu_pipeline.contracts.steps import PatchedPlan, PlannerOutput
+from sisu_pipeline.contracts.step_outputs import PatchedPlan, PlannerOutput
 from sisu_pipeline.steps.compile import PlannerAnswerInvalid
 from sisu_pipeline.steps.decide import build_prompt, decide
 

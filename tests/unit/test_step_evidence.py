@@ -2,9 +2,16 @@
 
 from typing import Any
 
-from sisu_pipeline.canonical import sha256_hex, sha256_json
-from sisu_pipeline.contracts.sandbox import ErrorCode, FileIn, FileOut, Metrics, SandboxRequest, SandboxResult
-from sisu_pipeline.steps.evidence import index_uri, request_record, task_artifacts
+from sisu_pipeline.contracts.sandbox_request import (
+    ErrorCode,
+    FileIn,
+    FileOut,
+    Metrics,
+    SandboxRequest,
+    SandboxResult,
+)
+from sisu_pipeline.domain.canonical import sha256_hex, sha256_json
+from sisu_pipeline.steps.task_evidence import index_uri, request_record, task_artifacts
 
 RUN = "run_42db556554a7e6f9ec58fc38b780e8f0"
 KEY = "a" * 64

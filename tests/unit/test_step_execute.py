@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sisu_pipeline.canonical import canonical_json, canonical_pieces
-from sisu_pipeline.contracts.sandbox import ErrorCode
-from sisu_pipeline.contracts.steps import MAX_TESTS, Build, StepId
+from sisu_pipeline.contracts.sandbox_request import ErrorCode
+from sisu_pipeline.contracts.step_outputs import MAX_TESTS, Build, StepId
+from sisu_pipeline.domain.canonical import canonical_json, canonical_pieces
 from sisu_pipeline.steps.execute import (
     MAX_SHARDS,
     MissingTestCommand,

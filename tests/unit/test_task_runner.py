@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from resources.sandbox.port import Chunk, ChunkSink, SandboxHealth, TaskContext
-from sisu_pipeline.contracts.sandbox import ErrorCode, Metrics, SandboxRequest, SandboxResult
+from resources.sandbox.sandbox_port import Chunk, ChunkSink, SandboxHealth, TaskContext
+from sisu_pipeline.contracts.sandbox_request import ErrorCode, Metrics, SandboxRequest, SandboxResult
+from sisu_pipeline.queueing.task_runner import TaskStore, run_task
 from sisu_pipeline.steps.execute import MAX_ATTEMPTS, Task
 from sisu_pipeline.store.tasks import Outcome, Try
-from sisu_pipeline.task_runner import TaskStore, run_task
 
 KEY = "a" * 64
 TASK = Task(0, SandboxRequest(env_ref="e", cmd="pytest", timeout_ms=1, task_key=KEY))
@@ -79,7 +79,7 @@ def delays(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     async def sleep(seconds: float) -> None:
         asked.append(seconds)
 
-    monkeypatch.setattr("sisu_pipeline.task_runner.sleep", sleep)
+    monkeypatch.setattr("sisu_pipeline.queueing.task_runner.sleep", sleep)
     return asked
 
 

@@ -5,7 +5,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sisu_pipeline import timing_plot
+from sisu_pipeline.defs import timing_plot
 
 DURATIONS = st.lists(st.integers(0, 10**6), min_size=1, max_size=200)
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from sisu_pipeline.workspace import FileContent, PathNotAllowed, Workspace, relative_parts
+from sisu_pipeline.domain.workspace_paths import PathNotAllowed, relative_parts
+from sisu_pipeline.workflow.workspace import FileContent, Workspace
 
 ESCAPES = [
     "",

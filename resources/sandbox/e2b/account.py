@@ -3,7 +3,7 @@
 from e2b import AsyncSandbox, SandboxInfo, SandboxQuery
 from e2b.connection_config import ApiParams
 
-from resources.sandbox.e2b.settings import E2bSettings
+from resources.sandbox.e2b.e2b_settings import E2bSettings
 
 TASK = "sisu_task"
 DEPLOYMENT = "sisu_deployment"

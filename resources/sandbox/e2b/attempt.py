@@ -7,23 +7,23 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from resources.sandbox import evidence
-from resources.sandbox.e2b import script
+from resources.sandbox.attempts_in_flight import Running
+from resources.sandbox.e2b import runner_script
 from resources.sandbox.e2b.account import Account
-from resources.sandbox.e2b.booting import Boot, Booting
-from resources.sandbox.e2b.collecting import collect
-from resources.sandbox.e2b.errors import Failed
-from resources.sandbox.e2b.execution import Execution, OutOfTime
-from resources.sandbox.e2b.patience import uninterrupted
-from resources.sandbox.e2b.quota import Quota
-from resources.sandbox.e2b.settings import E2bSettings
-from resources.sandbox.e2b.sweeping import Sweeper
-from resources.sandbox.files_in import UploadFailed, check_sizes, fetch_files
-from resources.sandbox.files_out import NO_FILES, Collected
-from resources.sandbox.inflight import Running
-from resources.sandbox.output import Output
-from resources.sandbox.port import ChunkSink, RequestRefused, TaskContext, UriResolver
-from resources.sandbox.requests import check_request, safe_relative_path
-from sisu_pipeline.contracts.sandbox import ErrorCode, Metrics, SandboxRequest, SandboxResult
+from resources.sandbox.e2b.create_quota import Quota
+from resources.sandbox.e2b.e2b_settings import E2bSettings
+from resources.sandbox.e2b.leftover_cleanup import Sweeper
+from resources.sandbox.e2b.provider_errors import Failed
+from resources.sandbox.e2b.provider_retry import uninterrupted
+from resources.sandbox.e2b.remote_command import Execution, OutOfTime
+from resources.sandbox.e2b.result_collection import collect
+from resources.sandbox.e2b.sandbox_start import Boot, Booting
+from resources.sandbox.input_files import UploadFailed, check_sizes, fetch_files
+from resources.sandbox.output_capture import Output
+from resources.sandbox.output_files import NO_FILES, Collected
+from resources.sandbox.request_checks import check_request, safe_relative_path
+from resources.sandbox.sandbox_port import ChunkSink, RequestRefused, TaskContext, UriResolver
+from sisu_pipeline.contracts.sandbox_request import ErrorCode, Metrics, SandboxRequest, SandboxResult
 
 _MOST_INPUT_BYTES = 512 * 1024 * 1024
 _BOOT_ALLOWANCE_S = 180
@@ -72,7 +72,7 @@ class Attempt:
     async def _run(self) -> SandboxResult:
         try:
             directory, files = await self._prepare()
-            package = script.package(self._request.cmd, self._request.env, directory, files)
+            package = runner_script.package(self._request.cmd, self._request.env, directory, files)
             async with self._means.quota.sandbox():
                 return await self._in_sandbox(package, directory, files)
         except RequestRefused as reason:

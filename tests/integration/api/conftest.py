@@ -14,14 +14,14 @@ import pytest
 from psycopg import sql
 
 from resources.database import Connection, Database
-from resources.planner.replay import ReplayPlanner
+from resources.planner.replay_planner import ReplayPlanner
 from sisu_pipeline.api.app import create_app
-from sisu_pipeline.api.rooms import Rooms
 from sisu_pipeline.api.server import Server
-from sisu_pipeline.services import Services
+from sisu_pipeline.api.state.app_state import Rooms
 from sisu_pipeline.settings import load_settings
 from sisu_pipeline.steps.execute import TaskDefaults
 from sisu_pipeline.store.artifacts import BlobStore
+from sisu_pipeline.workflow.dependencies import Services
 
 HOST = "127.0.0.1"
 

@@ -6,8 +6,8 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from sisu_pipeline.canonical import sha256_hex
-from sisu_pipeline.steps.result import Artifact
+from sisu_pipeline.domain.canonical import sha256_hex
+from sisu_pipeline.steps.step_result import Artifact
 from sisu_pipeline.store import artifacts
 from tests.builders import a_run
 from tests.integration.api.conftest import Api

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from sisu_pipeline.api.body import MAX_BYTES, MAX_DEPTH, MalformedJson, parse, parse_json
-from sisu_pipeline.api.errors import MAX_DETAILS, Refusal
-from sisu_pipeline.canonical import MAX_SAFE_INTEGER, same_json
+from sisu_pipeline.api.http.error_responses import MAX_DETAILS, Refusal
+from sisu_pipeline.api.http.request_body import MAX_BYTES, MAX_DEPTH, MalformedJson, parse, parse_json
 from sisu_pipeline.contracts.intent import Intent
+from sisu_pipeline.domain.canonical import MAX_SAFE_INTEGER, same_json
 from tests import json_values
 
 

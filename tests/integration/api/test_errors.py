@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from resources.database import Database
-from sisu_pipeline.api import views
+from sisu_pipeline.api.views import run_views
 from tests.integration.api.conftest import Api, services_over, serving
 
 Until = Callable[[Callable[[], bool]], None]
@@ -64,7 +64,7 @@ def test_our_own_fault_is_logged_with_its_traceback_and_hidden_from_the_client(
     def broken(*_: object) -> None:
         raise RuntimeError("the secret cause")
 
-    monkeypatch.setattr(views, "run_page", broken)
+    monkeypatch.setattr(run_views, "run_page", broken)
     with caplog.at_level(logging.ERROR):
         answer = api.get("/runs")
     assert (answer.status_code, answer.content) == (500, b'{"error":"internal error"}')

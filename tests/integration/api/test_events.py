@@ -10,9 +10,9 @@ import httpx
 import pytest
 
 from resources.database import Database
-from sisu_pipeline.contracts.steps import StepId
-from sisu_pipeline.status import RunStatus
-from sisu_pipeline.steps.result import StepResult
+from sisu_pipeline.contracts.step_outputs import StepId
+from sisu_pipeline.domain.status import RunStatus
+from sisu_pipeline.steps.step_result import StepResult
 from sisu_pipeline.store import runs, steps
 from sisu_pipeline.store.runs import Run
 from tests.builders import a_run

@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from sisu_pipeline.contracts.steps import StepId
-from sisu_pipeline.status import RunStatus
-from sisu_pipeline.steps.result import PLAN_GATE, Gate
+from sisu_pipeline.contracts.step_outputs import StepId
+from sisu_pipeline.domain.status import RunStatus
+from sisu_pipeline.steps.step_result import PLAN_GATE, Gate
 from sisu_pipeline.store import gates, runs
 from sisu_pipeline.store.runs import Run
 from tests.builders import a_run

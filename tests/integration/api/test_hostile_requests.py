@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from sisu_pipeline.api.body import MAX_BYTES
+from sisu_pipeline.api.http.request_body import MAX_BYTES
 from tests.builders import a_run, an_intent
 from tests.integration.api.conftest import HOST, Api
 

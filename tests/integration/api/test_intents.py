@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from sisu_pipeline.identity import run_id
+from sisu_pipeline.domain.identity import run_id
 from tests.integration.api.conftest import Api
 
 INTENT = {"goal": "demo", "inputs": {}, "constraints": {}}

@@ -8,7 +8,7 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from resources.database import Connection
-from sisu_pipeline.status import RunStatus
+from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.store import runs
 from tests.builders import a_run, an_intent
 from tests.integration.api.conftest import Api

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from sisu_pipeline.contracts.gate import Decision
-from sisu_pipeline.status import RunStatus
+from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.store import gates, runs
 from sisu_pipeline.store.runs import Run
 from tests.builders import a_run

@@ -6,8 +6,9 @@ from pathlib import Path
 import httpx
 import psycopg
 
-from resources.database import Database, create_database, migrate
-from sisu_pipeline import queues
+from resources.database import Database
+from resources.migrations import create_database, migrate
+from sisu_pipeline.queueing import dbos_queues
 from tests.builders import a_run
 from tests.integration.api.conftest import Api, services_over, serving
 
@@ -17,7 +18,7 @@ def test_healthz(api: Api) -> None:
 
 
 def test_queue_depth_counts_dbos_work_by_queue_and_version_and_runs_by_status(api: Api) -> None:
-    queues.migrate(api.services.database)
+    dbos_queues.migrate(api.services.database)
     with api.services.database.connect() as connection:
         connection.execute("DELETE FROM dbos.workflow_status")
         row = (

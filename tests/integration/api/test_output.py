@@ -10,12 +10,12 @@ from typing import Any
 import httpx
 import pytest
 
-from sisu_pipeline.cli.client import Api as Client
-from sisu_pipeline.cli.watching import follow, follow_output
-from sisu_pipeline.status import RunStatus
-from sisu_pipeline.store import output, runs
-from sisu_pipeline.store.output import Piece
+from sisu_pipeline.console.api_client import Api as Client
+from sisu_pipeline.console.run_watch import follow, follow_output
+from sisu_pipeline.domain.status import RunStatus
+from sisu_pipeline.store import runs, task_output
 from sisu_pipeline.store.runs import Run
+from sisu_pipeline.store.task_output import Piece
 from tests.builders import a_run
 from tests.integration.api.conftest import Api
 
@@ -29,7 +29,7 @@ def a_running_run(api: Api) -> Run:
 
 def say(api: Api, run: Run, *texts: str) -> None:
     with api.services.database.connect() as connection:
-        output.append(connection, [Piece(run.id, "k" * 64, 0, "stdout", text) for text in texts])
+        task_output.append(connection, [Piece(run.id, "k" * 64, 0, "stdout", text) for text in texts])
 
 
 def end(api: Api, run: Run) -> None:
@@ -74,7 +74,7 @@ def test_the_command_line_prints_whole_lines_by_task(api: Api, capsys: pytest.Ca
     run = a_running_run(api)
     with api.services.database.connect() as connection:
         texts = [(0, "stdout", "ha"), (1, "stderr", "oh\n"), (0, "stdout", "lf\nre"), (0, "stdout", "st")]
-        output.append(connection, [Piece(run.id, "k" * 64, *text) for text in texts])
+        task_output.append(connection, [Piece(run.id, "k" * 64, *text) for text in texts])
     end(api, run)
     client = Client(api.url)
     follow_output(client, run.id)

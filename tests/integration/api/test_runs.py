@@ -6,9 +6,9 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from resources.database import Connection
-from sisu_pipeline.contracts.steps import StepId
-from sisu_pipeline.status import RunStatus
-from sisu_pipeline.steps.result import PLAN_GATE, Artifact, Gate, StepResult, json_artifact
+from sisu_pipeline.contracts.step_outputs import StepId
+from sisu_pipeline.domain.status import RunStatus
+from sisu_pipeline.steps.step_result import PLAN_GATE, Artifact, Gate, StepResult, json_artifact
 from sisu_pipeline.store import artifacts, runs, steps
 from sisu_pipeline.store.runs import Run
 from tests.builders import a_run, an_intent

@@ -10,12 +10,12 @@ import dagster as dg
 import pytest
 from psycopg import sql
 
-from resources import database as server
-from resources.database import Database, PooledDatabase
-from sisu_pipeline import segment_runner
-from sisu_pipeline.preparation import make_engine_schemas, stack_variables
-from sisu_pipeline.services import Services, services
+from resources import migrations
+from resources.database import DATABASE, Database, PooledDatabase
 from sisu_pipeline.settings import load_settings, settings
+from sisu_pipeline.supervisor.stack_setup import make_engine_schemas, stack_variables
+from sisu_pipeline.worker import segment_runner
+from sisu_pipeline.workflow.dependencies import Services, services
 from tests.integration.engine.intents import Stage
 from tests.integration.engine.workers import Nursery, Worker, wait_for_workers
 
@@ -54,9 +54,9 @@ class Engine:
 @pytest.fixture(scope="package")
 def engine(database: Database) -> Iterator[Engine]:
     """Settings, services and Dagster instance of this process are the engine's as long as this package runs."""
-    own = Database(database.url.replace(f"/{server.DATABASE}?", "/engine?", 1))
-    server.create_database(own)
-    server.migrate(own)
+    own = Database(database.url.replace(f"/{DATABASE}?", "/engine?", 1))
+    migrations.create_database(own)
+    migrations.migrate(own)
     with deployed(own) as running:
         yield running
 

@@ -9,14 +9,16 @@ from dagster._core.launcher.base import LaunchRunContext
 from dagster._core.storage.tags import PARTITION_NAME_TAG
 
 from resources.database import Row
-from sensors import approvals
-from sisu_pipeline import execution, oracle, segment_runner
+from sensors import approval_sensor
+from sisu_pipeline import oracle
 from sisu_pipeline.contracts.gate import Decision
-from sisu_pipeline.services import Services
-from sisu_pipeline.status import RunStatus
-from sisu_pipeline.steps.result import StepResult
+from sisu_pipeline.domain.status import RunStatus
+from sisu_pipeline.steps.step_result import StepResult
 from sisu_pipeline.store import gates, outbox, runs
 from sisu_pipeline.store.runs import Run
+from sisu_pipeline.worker import segment_runner
+from sisu_pipeline.workflow import step_execution
+from sisu_pipeline.workflow.dependencies import Services
 from sql import query
 from tests.builders import a_run, an_intent
 
@@ -74,7 +76,7 @@ class Stage:
 
     def sensor_tick(self) -> None:
         """A tick of approval_sensor that does not stay to listen."""
-        approvals._resume_until(self.instance, time.monotonic())
+        approval_sensor._resume_until(self.instance, time.monotonic())
 
     def run(self, workflow_id: str) -> Run:
         """The run's row."""
@@ -120,15 +122,15 @@ class Stage:
             runs.move(connection, run, RunStatus.RUNNING)
             connection.execute("UPDATE app.runs SET app_version = %s WHERE id = %s", [version, run.id])
         workflow_id = run.workflow_id
-        for step in (execution.compile_intent, execution.apply_patches, self._approved):
+        for step in (step_execution.compile_intent, step_execution.apply_patches, self._approved):
             result = step(self.services, workflow_id)
             assert result is not None
-            execution.commit(self.services, workflow_id, result)
+            step_execution.commit(self.services, workflow_id, result)
         return workflow_id
 
     def _approved(self, services: Services, workflow_id: str) -> StepResult | None:
         self.decide(workflow_id)
-        return execution.decide_plan(services, workflow_id)
+        return step_execution.decide_plan(services, workflow_id)
 
     def holder(self, workflow_id: str) -> int | None:
         """The backend that holds an intent's advisory lock; None when nobody works on it."""

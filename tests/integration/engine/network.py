@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from resources import database as server
-from resources.database import Database
+from resources.database import DATABASE, Database
+from sisu_pipeline import database_server as server
 from sisu_pipeline.settings import Settings, load_settings
 
 
@@ -72,7 +72,7 @@ def tcp_postgres(addresses: list[str]) -> Iterator[int]:
         server.up(settings)
         server.down(settings)
         port = _free_port()
-        data = server.embedded_folder(settings)
+        data = server.embedded(settings).folder
         with (data / "pg_hba.conf").open("a") as rules:
             rules.writelines(f"host all all {address}/30 trust\n" for address in addresses)
         listen = ",".join(["127.0.0.1", *addresses])
@@ -85,12 +85,12 @@ def tcp_postgres(addresses: list[str]) -> Iterator[int]:
 
 def on_tcp(address: str, port: int) -> Database:
     """The database as it is reached over the network."""
-    return Database(f"postgresql://postgres@{address}:{port}/{server.DATABASE}")
+    return Database(f"postgresql://postgres@{address}:{port}/{DATABASE}")
 
 
 def _pg_ctl(settings: Settings, verb: str, *arguments: str) -> None:
-    data = server.embedded_folder(settings)
-    program = server._embedded(settings).bin_path / "pg_ctl"
+    data = server.embedded(settings).folder
+    program = server.embedded(settings).psql.with_name("pg_ctl")
     # Postgres refuses to run as root: it runs as whoever its files belong to.
     owner = data.stat()
     command = [str(program), "-D", str(data), "-w", "-l", str(data / "tcp.log"), verb, *arguments]

@@ -12,10 +12,10 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from sisu_pipeline import worker
 from sisu_pipeline.contracts.intent import QueueName
-from sisu_pipeline.services import services
 from sisu_pipeline.settings import settings
+from sisu_pipeline.worker import worker_process
+from sisu_pipeline.workflow.dependencies import services
 
 _CLONE_NEWNET = 0x40000000
 _PR_SET_PDEATHSIG = 1
@@ -24,7 +24,7 @@ _PR_SET_PDEATHSIG = 1
 def main() -> None:
     """Fork until the input ends."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the groups: none becomes a zombie
-    worker.preload()
+    worker_process.preload()
     groups = []
     for line in sys.stdin:
         groups.append(_fork(json.loads(line)))
@@ -59,7 +59,7 @@ def _become_a_group(order: dict[str, Any]) -> None:
     os.environ.update(order["variables"])
     for remembered in (settings, services):
         remembered.cache_clear()
-    worker.Group(QueueName(order["queue"]), order["processes"]).run()
+    worker_process.Group(QueueName(order["queue"]), order["processes"]).run()
 
 
 def _enter(namespace: str) -> None:

@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from sisu_pipeline import claims, segments
-from sisu_pipeline.claims import Claims
-from sisu_pipeline.status import RunStatus
+from sisu_pipeline.domain.status import RunStatus
+from sisu_pipeline.queueing import segment_queue
+from sisu_pipeline.recovery import lost_claims
+from sisu_pipeline.recovery.lost_claims import Claims
 from sisu_pipeline.store import runs
 from tests.integration.engine.intents import Stage, until
 from tests.integration.engine.workers import Nursery
@@ -24,8 +25,8 @@ def claim(stage: Stage, workflow_id: str, executor_id: str) -> None:
 
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(claims, "LOOK_EVERY_SECONDS", 0.0)
-    monkeypatch.setattr(claims, "BEGUN_WITHIN_SECONDS", 0.0)
+    monkeypatch.setattr(lost_claims, "LOOK_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(lost_claims, "BEGUN_WITHIN_SECONDS", 0.0)
 
 
 @pytest.mark.usefixtures("hasty")
@@ -71,7 +72,7 @@ def test_a_worker_executes_what_it_had_claimed_without_knowing(stage: Stage, nur
         with stage.services.database.connect() as connection:
             run = runs.claim(connection, lost, dagster_run_id)
         assert run is not None
-        segments.enqueue(stage.services.database, segments.of_run(replace(run, app_version="v-nobody")))
+        segment_queue.enqueue(stage.services.database, segment_queue.of_run(replace(run, app_version="v-nobody")))
         claim(stage, lost, executor_id)
         stage.wait_for(lost, RunStatus.WAITING_INPUT)
     assert stage.broken_laws() == []

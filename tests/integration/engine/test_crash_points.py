@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from sisu_pipeline import crash_points, patching
+from sisu_pipeline import crash_points
 from sisu_pipeline.contracts.gate import Decision
-from sisu_pipeline.status import RunStatus
+from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.store import runs
+from sisu_pipeline.workflow import patching
 from tests.builders import a_run, an_intent
 from tests.integration.engine.conftest import Engine
 from tests.integration.engine.intents import Stage, until

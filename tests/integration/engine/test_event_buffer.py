@@ -8,8 +8,8 @@ import pytest
 from dagster._core.events import DagsterEvent, DagsterEventType, EngineEventData
 from dagster._core.events.log import EventLogEntry
 
-from sisu_pipeline import event_buffer
-from sisu_pipeline.event_buffer import BufferedEventLogStorage
+from sisu_pipeline.engine import event_batching
+from sisu_pipeline.engine.event_batching import BufferedEventLogStorage
 from tests.integration.engine import graphs, trials
 from tests.integration.engine.conftest import Engine
 
@@ -97,19 +97,19 @@ def test_events_are_there_after_the_block_even_when_its_body_raises(log: Buffere
 def test_a_batch_that_is_full_is_written_at_once(
     log: BufferedEventLogStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(event_buffer, "FLUSH_SECONDS", 3600)
+    monkeypatch.setattr(event_batching, "FLUSH_SECONDS", 3600)
     with log.buffered():
-        for number in range(event_buffer.LARGEST_BATCH - 1):
+        for number in range(event_batching.LARGEST_BATCH - 1):
             log.store_event(an_event(str(number)))
         assert written(log) == []
         log.store_event(an_event("full"))
-        assert len(written(log)) == event_buffer.LARGEST_BATCH
+        assert len(written(log)) == event_batching.LARGEST_BATCH
 
 
 def test_a_runs_change_of_status_is_written_at_once_after_what_came_before_it(
     log: BufferedEventLogStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(event_buffer, "FLUSH_SECONDS", 3600)
+    monkeypatch.setattr(event_batching, "FLUSH_SECONDS", 3600)
     event = DagsterEvent(DagsterEventType.RUN_SUCCESS.value, "trial", message="over")
     with log.buffered():
         log.store_event(an_event("before"))
@@ -120,7 +120,7 @@ def test_a_runs_change_of_status_is_written_at_once_after_what_came_before_it(
 def test_a_database_that_fails_once_loses_no_event(
     log: BufferedEventLogStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(event_buffer, "FLUSH_SECONDS", 0.01)
+    monkeypatch.setattr(event_batching, "FLUSH_SECONDS", 0.01)
     connect = log._connect
     failures = [ConnectionError("gone")]
     failed = threading.Event()

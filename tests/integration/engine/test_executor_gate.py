@@ -6,8 +6,8 @@ import time
 import dagster as dg
 import pytest
 
-from sisu_pipeline.executor import Gatekeeper
-from sisu_pipeline.ops import GATE_TAG
+from sisu_pipeline.defs.step_ops import GATE_TAG
+from sisu_pipeline.engine.step_executor import Gatekeeper
 from tests.integration.engine import graphs, trials
 from tests.integration.engine.conftest import Engine
 

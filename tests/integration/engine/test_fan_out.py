@@ -2,8 +2,8 @@
 
 from dagster._core.events import DagsterEventType
 
-from sisu_pipeline import fan_out
-from sisu_pipeline.status import RunStatus
+from sisu_pipeline.domain.status import RunStatus
+from sisu_pipeline.queueing import fan_out
 from sisu_pipeline.steps.execute import MAX_SHARDS
 from tests.builders import a_run, an_intent
 from tests.integration.engine import trials

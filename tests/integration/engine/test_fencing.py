@@ -8,9 +8,9 @@ import psutil
 import pytest
 from psycopg import sql
 
-from sisu_pipeline import fan_out
-from sisu_pipeline.recovery import Observer
-from sisu_pipeline.status import RunStatus
+from sisu_pipeline.domain.status import RunStatus
+from sisu_pipeline.queueing import fan_out
+from sisu_pipeline.recovery.run_recovery import Observer
 from tests.integration.engine.conftest import Engine
 from tests.integration.engine.intents import Stage, until
 from tests.integration.engine.workers import Nursery, Worker, wait_for_workers

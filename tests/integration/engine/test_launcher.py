@@ -3,10 +3,11 @@
 import pytest
 from dagster._core.launcher.base import ResumeRunContext
 
-from sisu_pipeline import segment_runner, segments
 from sisu_pipeline.contracts.gate import Decision
-from sisu_pipeline.launcher import SegmentRunLauncher
-from sisu_pipeline.status import RunStatus
+from sisu_pipeline.domain.status import RunStatus
+from sisu_pipeline.engine.run_launcher import SegmentRunLauncher
+from sisu_pipeline.queueing import segment_queue
+from sisu_pipeline.worker import segment_runner
 from tests.integration.engine.intents import Stage
 from tests.integration.engine.workers import Worker
 
@@ -113,7 +114,7 @@ def test_asking_twice_for_a_segment_is_one_workflow(stage: Stage) -> None:
     workflow_id = stage.intent("asked twice")
     dagster_run_id = stage.request(workflow_id)
     stage.launch(dagster_run_id)
-    segments.enqueue(stage.services.database, segments.of_run(stage.run(workflow_id)))
+    segment_queue.enqueue(stage.services.database, segment_queue.of_run(stage.run(workflow_id)))
     run = stage.instance.get_run_by_id(dagster_run_id)
     assert run is not None
     stage.instance.run_launcher.resume_run(ResumeRunContext(dagster_run=run, workspace=None))

@@ -3,9 +3,9 @@
 import pytest
 from dagster._core.events import DagsterEventType
 
-from sisu_pipeline import fan_out
-from sisu_pipeline.recovery import Observer, give_up
-from sisu_pipeline.status import RunStatus
+from sisu_pipeline.domain.status import RunStatus
+from sisu_pipeline.queueing import fan_out
+from sisu_pipeline.recovery.run_recovery import Observer, give_up
 from sql import query
 from tests.integration.engine import trials
 from tests.integration.engine.conftest import Engine

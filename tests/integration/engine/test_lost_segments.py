@@ -2,8 +2,8 @@
 
 import pytest
 
-from sisu_pipeline import recovery
-from sisu_pipeline.status import RunStatus
+from sisu_pipeline.domain.status import RunStatus
+from sisu_pipeline.recovery import run_recovery
 from sisu_pipeline.store import runs
 from tests.integration.engine.intents import Stage
 
@@ -20,7 +20,7 @@ def test_a_run_that_came_to_its_gate_meanwhile_is_left_to_the_decision(stage: St
     workflow_id = stage.intent("slow machine")
     seen = {"workflow_id": workflow_id, "segment": 1, "is_executed": False}
     come_to_the_gate(stage, workflow_id)
-    assert recovery._next(stage.services.database, seen) is None
+    assert run_recovery._next(stage.services.database, seen) is None
 
 
 def test_a_launch_that_comes_after_recoverys_leaves_a_waiting_run_to_the_decision(stage: Stage) -> None:
@@ -41,8 +41,8 @@ def test_a_run_whose_segment_was_executed_in_vain_gets_the_next_one(stage: Stage
         with stage.services.database.connect() as connection:
             runs.move(connection, runs.lock(connection, workflow_id), RunStatus.RUNNING)
     seen = {"workflow_id": workflow_id, "segment": 1, "is_executed": True}
-    found = recovery._next(stage.services.database, seen)
+    found = run_recovery._next(stage.services.database, seen)
     assert found is not None
     assert found.segment == 2
     # Somebody else who saw the same asks for nothing.
-    assert recovery._next(stage.services.database, seen) is None
+    assert run_recovery._next(stage.services.database, seen) is None

@@ -14,12 +14,14 @@ from dagster._core.events import DagsterEvent
 from dagster._core.execution.context.system import PlanOrchestrationContext
 
 from resources.database import Connection, Database, Row
-from sensors import approvals
-from sisu_pipeline import ownership, run_driver, segment_runner
-from sisu_pipeline.executor import Gatekeeper
-from sisu_pipeline.status import RunStatus
+from sensors import approval_sensor
+from sisu_pipeline.domain.status import RunStatus
+from sisu_pipeline.engine import run_driver
+from sisu_pipeline.engine.step_executor import Gatekeeper
 from sisu_pipeline.store import gates, outbox, runs
 from sisu_pipeline.store.runs import Run
+from sisu_pipeline.worker import segment_runner
+from sisu_pipeline.workflow import ownership
 from tests.integration.engine.intents import Stage, until
 from tests.integration.engine.workers import Worker
 
@@ -190,7 +192,7 @@ def test_a_decision_after_the_sensor_has_looked_is_served_in_the_same_tick(
         return found
 
     monkeypatch.setattr(outbox, "decided", looking)
-    approvals._resume_until(stage.instance, time.monotonic() + 2)
+    approval_sensor._resume_until(stage.instance, time.monotonic() + 2)
     assert {segment for segment in stage.queue() if segment.endswith("/2")} == {f"{workflow_id}/2"}
 
 

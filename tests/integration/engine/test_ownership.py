@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from sisu_pipeline import run_driver, segment_runner
-from sisu_pipeline.ownership import NotOwner, enter
-from sisu_pipeline.status import RunStatus
+from sisu_pipeline.domain.status import RunStatus
+from sisu_pipeline.engine import run_driver
+from sisu_pipeline.worker import segment_runner
+from sisu_pipeline.workflow.ownership import NotOwner, enter
 from tests.integration.engine.intents import Stage, until
 from tests.integration.engine.workers import Worker
 

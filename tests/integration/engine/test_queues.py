@@ -10,9 +10,10 @@ import httpx
 import pytest
 from psycopg import sql
 
-from sisu_pipeline import fan_out, health, segments
-from sisu_pipeline.segments import Segment
+from sisu_pipeline.queueing import fan_out, segment_queue
+from sisu_pipeline.queueing.segment_queue import Segment
 from sisu_pipeline.settings import PROJECT_ROOT, child_environment
+from sisu_pipeline.supervisor import stack_health
 from tests.integration.api.conftest import serving
 from tests.integration.engine.conftest import Engine
 from tests.integration.engine.intents import Stage, until
@@ -21,7 +22,7 @@ from tests.integration.engine.workers import Nursery, wait_for_workers
 
 def enqueue(stage: Stage, name: str, *, partition: str = "p", priority: int = 1, version: str = "v1") -> None:
     """A segment of a Dagster run that does not exist: a worker takes it and finds nothing to do."""
-    segments.enqueue(stage.services.database, Segment(name, "no-such-run", partition, priority, version))
+    segment_queue.enqueue(stage.services.database, Segment(name, "no-such-run", partition, priority, version))
 
 
 def all_done(stage: Stage, version: str, queue: str = "intentQ") -> bool:
@@ -56,7 +57,7 @@ def test_a_worker_leaves_other_versions_work_alone_and_everyone_says_that_it_wai
         wait_for_workers(engine.database, "intentQ", "v-new")
         assert stage.queue() == {"old work": "ENQUEUED", "new work": "SUCCESS"}
         with stage.services.database.connect() as connection:
-            stranded = [state for state in health.queue_states(connection) if state.is_stranded]
+            stranded = [state for state in stack_health.queue_states(connection) if state.is_stranded]
         assert [(state.queue, state.version, state.enqueued) for state in stranded] == [("intentQ", "v-old", 1)]
         with serving(stage.services) as api:
             depth = httpx.get(f"{api.url}/ops/queue-depth").json()

@@ -20,12 +20,15 @@ from dagster_shared.error import SerializableErrorInfo
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
 
-from resources import fencing
-from sisu_pipeline import closing, commands, execution, recovery, segment_runner, segments
+from resources import connection_fence
 from sisu_pipeline.contracts.operation import OperationRequest
-from sisu_pipeline.event_buffer import BufferedEventLogStorage
-from sisu_pipeline.failure_cause import failure_cause
-from sisu_pipeline.status import RunStatus
+from sisu_pipeline.domain.status import RunStatus
+from sisu_pipeline.engine.event_batching import BufferedEventLogStorage
+from sisu_pipeline.engine.failure_cause import failure_cause
+from sisu_pipeline.queueing import segment_queue
+from sisu_pipeline.recovery import cancel_cleanup, run_recovery
+from sisu_pipeline.worker import segment_runner
+from sisu_pipeline.workflow import commands, step_execution
 from tests.integration.engine.conftest import Engine
 from tests.integration.engine.intents import Stage, until
 from tests.integration.engine.workers import Nursery, Worker
@@ -64,7 +67,7 @@ def submit(stage: Stage, run: dg.DagsterRun) -> dg.DagsterRun:
 
 def orphans(stage: Stage) -> list[str]:
     """What recovery ends, each with what Dagster's log says of its failure."""
-    return recovery.end_orphans(stage.services, partial(failure_cause, stage.instance))
+    return run_recovery.end_orphans(stage.services, partial(failure_cause, stage.instance))
 
 
 def test_a_launch_whose_connection_is_cut_is_done_again_and_the_run_does_not_fail(stage: Stage) -> None:
@@ -147,7 +150,7 @@ def test_a_statement_of_dagsters_storage_that_is_cut_off_ends_the_worker(
 ) -> None:
     """Taken for an error it would fail the step around it, and the run: see `fencing.watch`."""
     stopped: list[str] = []
-    monkeypatch.setattr(fencing, "_stop", lambda: stopped.append("stopped"))
+    monkeypatch.setattr(connection_fence, "_stop", lambda: stopped.append("stopped"))
     storage = stage.instance.event_log_storage
     assert isinstance(storage, BufferedEventLogStorage)
 
@@ -170,7 +173,7 @@ def test_a_fan_out_whose_connection_is_cut_is_asked_for_again_and_the_run_succee
 ) -> None:
     """DBOS repeats what it says when a connection breaks, but not its batch insert."""
     workflow_id = stage.decided("cut off while it fans out", tests=["t0", "t1"], command="run")
-    task = execution.plan_tasks(stage.services, workflow_id)[1]
+    task = step_execution.plan_tasks(stage.services, workflow_id)[1]
     with nursery.worker("intentQ"):
         with engine.database.connect() as other:
             other.execute("INSERT INTO dbos.workflow_status (workflow_uuid) VALUES (%s)", [task.key])
@@ -201,7 +204,7 @@ def test_a_segment_whose_session_is_cut_as_it_waits_for_its_lock_is_taken_over(
 
 def test_a_session_that_is_cut_ends_the_worker(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     stopped: list[str] = []
-    monkeypatch.setattr(fencing, "_stop", lambda: stopped.append("stopped"))
+    monkeypatch.setattr(connection_fence, "_stop", lambda: stopped.append("stopped"))
     database = stage.services.database
     with pytest.raises(psycopg.OperationalError), database.connect(autocommit=True) as session:
         session.execute("SELECT pg_terminate_backend(pg_backend_pid())")
@@ -219,7 +222,7 @@ def test_an_event_that_cannot_be_written_ends_the_worker_whoever_says_so(
     def cut_off() -> None:
         raise psycopg2.OperationalError("server closed the connection unexpectedly")
 
-    monkeypatch.setattr(fencing, "_stop", lambda: stopped.append("stopped"))
+    monkeypatch.setattr(connection_fence, "_stop", lambda: stopped.append("stopped"))
     monkeypatch.setattr(storage, "_write", cut_off)
     with pytest.raises(psycopg2.OperationalError), storage.buffered():
         pass
@@ -235,25 +238,25 @@ def test_a_dagster_run_that_was_not_told_of_its_intents_end_is_told(stage: Stage
         with stage.services.database.connect() as connection:
             connection.execute("UPDATE dagster.runs SET status = 'STARTED' WHERE run_id = %s", [dagster_run_id])
         aged(stage, dagster_run_id)
-        assert recovery.resume_lost(stage.services) == [], "it may only be slow"
+        assert run_recovery.resume_lost(stage.services) == [], "it may only be slow"
         with stage.services.database.connect() as connection:
             connection.execute("SET LOCAL session_replication_role = replica")  # or a trigger sets the time again
             connection.execute("UPDATE app.runs SET updated_at = updated_at - interval '1 minute'")
             connection.execute("UPDATE dbos.workflow_status SET status = 'PENDING' WHERE queue_name = 'intentQ'")
-        assert recovery.resume_lost(stage.services) == [], "its segment is at it"
+        assert run_recovery.resume_lost(stage.services) == [], "its segment is at it"
         with stage.services.database.connect() as connection:
             connection.execute("UPDATE dbos.workflow_status SET status = 'ERROR' WHERE queue_name = 'intentQ'")
-        assert recovery.resume_lost(stage.services) == [workflow_id]
-        assert recovery.resume_lost(stage.services) == []
+        assert run_recovery.resume_lost(stage.services) == [workflow_id]
+        assert run_recovery.resume_lost(stage.services) == []
         until(lambda: stage.dagster_status(dagster_run_id) == "SUCCESS", "it does not end")
     assert stage.value("SELECT max(seen_count) FROM app.mock_receipts") == 1
 
 
 def test_a_statement_that_gets_no_connection_ends_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     stopped: list[str] = []
-    monkeypatch.setattr(fencing, "_stop", lambda: stopped.append("stopped"))
+    monkeypatch.setattr(connection_fence, "_stop", lambda: stopped.append("stopped"))
     nowhere = create_engine("postgresql+psycopg://nobody@/nothing?host=/nowhere")
-    fencing.watch(nowhere)
+    connection_fence.watch(nowhere)
     with pytest.raises(OperationalError):
         nowhere.connect()
     assert stopped == ["stopped"]
@@ -280,7 +283,7 @@ def test_an_orphan_says_what_its_launch_failed_of(stage: Stage, monkeypatch: pyt
 
     workflow_id = stage.intent("never launched")
     run = requested(stage, workflow_id)
-    monkeypatch.setattr(segments, "enqueue", refuse)
+    monkeypatch.setattr(segment_queue, "enqueue", refuse)
     with pytest.raises(ValueError, match="no such queue"):
         stage.instance.launch_run(run.run_id, None)
     aged(stage, run.run_id)
@@ -312,11 +315,11 @@ def test_a_dagster_run_whose_intent_was_canceled_while_it_was_launched_ends_too(
         # The daemon dies as it launches; the cancellation knows of no Dagster run.
         connection.execute("UPDATE dagster.runs SET status = 'STARTING' WHERE run_id = %s", [run.run_id])
         commands.cancel(connection, workflow_id, OperationRequest())
-    assert len(closing.close_canceled(stage.services, lambda run, reason: None)) == 1
-    assert recovery.resume_lost(stage.services) == [], "it may only be slow"
+    assert len(cancel_cleanup.close_canceled(stage.services, lambda run, reason: None)) == 1
+    assert run_recovery.resume_lost(stage.services) == [], "it may only be slow"
     aged(stage, run.run_id)
-    assert recovery.resume_lost(stage.services) == [workflow_id]
-    assert recovery.resume_lost(stage.services) == []
+    assert run_recovery.resume_lost(stage.services) == [workflow_id]
+    assert run_recovery.resume_lost(stage.services) == []
     with nursery.worker("intentQ"):
         until(lambda: stage.dagster_status(run.run_id) == "CANCELED", "it does not end")
     assert stage.run(workflow_id).status is RunStatus.CANCELED
@@ -329,10 +332,10 @@ def test_a_canceled_run_is_not_closed_while_a_segment_without_its_lock_works_on(
         connection.execute("UPDATE dbos.workflow_status SET status = 'PENDING', executor_id = 'host-1-abcdef'")
         commands.cancel(connection, workflow_id, OperationRequest())
     assert stage.holder(workflow_id) is None
-    assert closing.close_canceled(stage.services, lambda run, reason: None) == []
+    assert cancel_cleanup.close_canceled(stage.services, lambda run, reason: None) == []
     with stage.services.database.connect() as connection:
         connection.execute("UPDATE dbos.workflow_status SET status = 'SUCCESS'")
-    assert len(closing.close_canceled(stage.services, lambda run, reason: None)) == 1
+    assert len(cancel_cleanup.close_canceled(stage.services, lambda run, reason: None)) == 1
 
 
 def test_a_worker_whose_group_died_while_it_was_starting_ends_too(nursery: Nursery) -> None:

@@ -1,7 +1,7 @@
 """After a reset of one half, the other half remembers ids: what docs/runbook.md says about it."""
 
-from sisu_pipeline import segment_runner
-from sisu_pipeline.status import RunStatus
+from sisu_pipeline.domain.status import RunStatus
+from sisu_pipeline.worker import segment_runner
 from tests.integration.engine.intents import Stage
 
 

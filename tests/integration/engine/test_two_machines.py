@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sisu_pipeline.status import RunStatus
+from sisu_pipeline.domain.status import RunStatus
 from tests.integration.engine.conftest import deployed, home_variables
 from tests.integration.engine.intents import Stage, until
 from tests.integration.engine.network import machines, on_tcp, tcp_postgres

@@ -10,9 +10,9 @@ import pytest
 from dagster._core.events import DagsterEventType
 from dagster._core.events.log import EventLogEntry
 
-from sisu_pipeline import run_driver
-from sisu_pipeline.event_buffer import BufferedEventLogStorage
-from sisu_pipeline.executor import Gatekeeper, SegmentExecutor
+from sisu_pipeline.engine import run_driver
+from sisu_pipeline.engine.event_batching import BufferedEventLogStorage
+from sisu_pipeline.engine.step_executor import Gatekeeper, SegmentExecutor
 
 _ENDS = {
     DagsterEventType.STEP_SUCCESS: "succeeded",

@@ -15,8 +15,8 @@ from typing import Self
 import psutil
 
 from resources.database import Database
-from sisu_pipeline import health
 from sisu_pipeline.settings import PROJECT_ROOT, child_environment
+from sisu_pipeline.supervisor import stack_health
 
 _PATIENCE_S = 60.0
 
@@ -109,7 +109,7 @@ def wait_for_workers(database: Database, queue: str, version: str = "v1", count:
 
     def there() -> bool:
         with database.connect() as connection:
-            states = health.queue_states(connection)
+            states = stack_health.queue_states(connection)
         return sum(s.workers for s in states if (s.queue, s.version) == (queue, version)) == count
 
     deadline = time.monotonic() + _PATIENCE_S

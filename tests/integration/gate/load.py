@@ -29,15 +29,16 @@ import psutil
 import psycopg
 from psycopg import conninfo, sql
 
-from resources import database as server
-from resources.database import Database
-from sisu_pipeline import execution, oracle, ownership
+from resources.database import DATABASE, Database
+from sisu_pipeline import database_server as server
+from sisu_pipeline import oracle
 from sisu_pipeline.contracts.access import Role
-from sisu_pipeline.labs import crowd
-from sisu_pipeline.labs.lab_stack import free_ports
-from sisu_pipeline.services import Services
+from sisu_pipeline.proof.harness import load_generator
+from sisu_pipeline.proof.harness.lab_stack import free_ports
 from sisu_pipeline.settings import PROJECT_ROOT, Settings, load_settings
 from sisu_pipeline.store import tokens
+from sisu_pipeline.workflow import ownership, step_execution
+from sisu_pipeline.workflow.dependencies import Services
 from tests.builders import a_run, an_intent
 from tests.integration.api.conftest import services_over
 
@@ -65,7 +66,7 @@ def main(gates: int = 1000, clients: int = 20, rounds: int = 4) -> int:
 
 def _round(settings: Settings, original: Database, runs: list[str], clients: int, number: int) -> Json:
     names = [f"client {each}" for each in range(clients)] if number % 2 else []
-    wanted = crowd.wishes(runs, random.Random(4))
+    wanted = load_generator.wishes(runs, random.Random(4))
     (port,) = free_ports(1)
     with _copy(original, f"round_{number}") as database:
         with database.connect() as connection:
@@ -73,11 +74,13 @@ def _round(settings: Settings, original: Database, runs: list[str], clients: int
                 tokens.keep(connection, f"sisu_{name}", name, [Role.APPROVER])
         with _api(settings, database, port) as api:
             before = _cpu(settings, api)
-            answers, seconds = asyncio.run(crowd.decide(port, wanted, clients, [f"sisu_{name}" for name in names]))
+            answers, seconds = asyncio.run(
+                load_generator.decide(port, wanted, clients, [f"sisu_{name}" for name in names])
+            )
             spent = [now - then for now, then in zip(_cpu(settings, api), before, strict=True)]
         report = {
             "tokens": len(names),
-            **crowd.figures(answers, seconds),
+            **load_generator.figures(answers, seconds),
             "api_cpu_ms_per_request": round(spent[0] * 1000 / len(answers), 2),
             "postgres_cpu_ms_per_request": round(spent[1] * 1000 / len(answers), 2),
             "load_average": round(os.getloadavg()[0], 1),
@@ -92,15 +95,15 @@ def _waiting(services: Services, number: int) -> str:
     with services.database.connect() as connection:
         run = a_run(connection, an_intent(f"goal {number}"))
     ownership.enter(services.database, run.workflow_id, f"dagster-{number}")
-    for step in (execution.compile_intent, execution.apply_patches):
+    for step in (step_execution.compile_intent, step_execution.apply_patches):
         result = step(services, run.workflow_id)
         assert result is not None
-        execution.commit(services, run.workflow_id, result)
+        step_execution.commit(services, run.workflow_id, result)
     assert ownership.suspend(services.database, run.workflow_id)
     return run.id
 
 
-def _judge(database: Database, runs: list[str], answers: list[crowd.Answer]) -> Json:
+def _judge(database: Database, runs: list[str], answers: list[load_generator.Answer]) -> Json:
     with database.connect() as connection:
         rows = connection.execute("SELECT run_id, decision FROM app.plan_approvals").fetchall()
         ledger = connection.execute(
@@ -109,7 +112,7 @@ def _judge(database: Database, runs: list[str], answers: list[crowd.Answer]) -> 
     with database.connect() as connection:
         broken = [verdict.law for verdict in oracle.judge(connection) if not verdict.holds]
     decided = {row["run_id"]: row["decision"] for row in rows}
-    wrong = crowd.wrong(answers, decided)
+    wrong = load_generator.wrong(answers, decided)
     once = len(rows) == len(runs) and set(decided) == set(runs) and ledger == {"n": len(runs), "runs": len(runs)}
     return {
         "decisions": len(rows),
@@ -123,11 +126,11 @@ def _judge(database: Database, runs: list[str], answers: list[crowd.Answer]) -> 
 @contextmanager
 def _copy(original: Database, name: str) -> Iterator[Database]:
     """A copy of the whole database, dropped afterwards."""
-    copy, source = sql.Identifier(name), sql.Identifier(server.DATABASE)
+    copy, source = sql.Identifier(name), sql.Identifier(DATABASE)
     with psycopg.connect(conninfo.make_conninfo(original.url, dbname="postgres"), autocommit=True) as maintenance:
         maintenance.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(copy, source))
         try:
-            yield Database(original.url.replace(f"/{server.DATABASE}?", f"/{name}?"))
+            yield Database(original.url.replace(f"/{DATABASE}?", f"/{name}?"))
         finally:
             maintenance.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(copy))
 

@@ -12,10 +12,10 @@ from fastapi import APIRouter, FastAPI
 
 from resources.database import Database
 from sisu_pipeline.api.app import create_app
-from sisu_pipeline.api.door import Door
+from sisu_pipeline.api.auth.guarded_route import Door
 from sisu_pipeline.api.server import check_host
-from sisu_pipeline.canonical import sha256_hex
 from sisu_pipeline.contracts.access import Role
+from sisu_pipeline.domain.canonical import sha256_hex
 from sisu_pipeline.settings import SettingsError, load_settings
 from sisu_pipeline.store import tokens
 from tests.builders import a_run

@@ -6,11 +6,12 @@ from typing import Any
 import httpx
 import pytest
 
-from resources.planner.port import Question
-from sisu_pipeline import escalation, oracle
-from sisu_pipeline.contracts.steps import PlannerOutput
-from sisu_pipeline.forms import MAX_BYTES
-from sisu_pipeline.status import RunStatus
+from resources.planner.planner_port import Question
+from sisu_pipeline import oracle
+from sisu_pipeline.contracts.step_outputs import PlannerOutput
+from sisu_pipeline.domain.forms import MAX_BYTES
+from sisu_pipeline.domain.status import RunStatus
+from sisu_pipeline.workflow import escalation
 from tests.integration.api.conftest import Api
 from tests.integration.gate.world import Waiting
 from tests.integration.life import FILES

@@ -19,10 +19,12 @@ from hypothesis.stateful import (
 )
 from psycopg import sql
 
-from sisu_pipeline import closing, escalation, oracle, ownership
-from sisu_pipeline.status import RunStatus
-from sisu_pipeline.steps.result import ASK_GATE
+from sisu_pipeline import oracle
+from sisu_pipeline.domain.status import RunStatus
+from sisu_pipeline.recovery import cancel_cleanup
+from sisu_pipeline.steps.step_result import ASK_GATE
 from sisu_pipeline.store import deadlines, runs
+from sisu_pipeline.workflow import escalation, ownership
 from tests.integration import machine
 from tests.integration.api.conftest import Api
 from tests.integration.gate.test_ask import ASK
@@ -103,7 +105,7 @@ class Questions(RuleBasedStateMachine):
         answer = self.api.post(f"/runs/{self.life.run_id}/cancel", {"actor": "ann"})
         assert answer.status_code == (202 if not was_ended or self.is_canceled else 409)
         self.is_canceled = self.is_canceled or not was_ended
-        closing.close_canceled(replace(self.api.services, queues_tasks=False), lambda *_: None)
+        cancel_cleanup.close_canceled(replace(self.api.services, queues_tasks=False), lambda *_: None)
 
     @invariant()
     def the_laws_hold(self) -> None:

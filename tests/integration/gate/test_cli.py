@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sisu_pipeline.contracts.access import Role
-from sisu_pipeline.status import RunStatus
+from sisu_pipeline.domain.status import RunStatus
 from tests.integration.api.conftest import Api
 from tests.integration.gate.conftest import a_token
 from tests.integration.gate.test_ask import ASK

@@ -11,11 +11,11 @@ from typing import Any
 import httpx
 import pytest
 
-from sisu_pipeline import escalation
-from sisu_pipeline.escalation import Webhook
+from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.settings import SettingsError, load_settings
-from sisu_pipeline.status import RunStatus
 from sisu_pipeline.store import deadlines
+from sisu_pipeline.workflow import escalation
+from sisu_pipeline.workflow.escalation import Webhook
 from tests.integration.api.conftest import Api
 from tests.integration.gate.world import Waiting
 from tests.integration.life import FILES

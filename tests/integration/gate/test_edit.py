@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 
-from sisu_pipeline import ending, execution, oracle
-from sisu_pipeline.canonical import sha256_json
+from sisu_pipeline import oracle
 from sisu_pipeline.contracts.gate import Decision
-from sisu_pipeline.status import RunStatus
+from sisu_pipeline.domain.canonical import sha256_json
+from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.store import gates
+from sisu_pipeline.workflow import run_failure, step_execution
 from tests.integration.api.conftest import Api
 from tests.integration.gate.world import Waiting
 from tests.integration.life import BUDGET, FILES
@@ -78,9 +79,9 @@ def test_a_failure_after_the_edit_restores_every_byte(api: Api) -> None:
     run = Waiting(api.services)
     view = shown(api, run)
     approve(api, run, planSha256=view["planSha256"], plan=edited(view, patchPlan=EDITED_PATCHES))
-    execution.commit(api.services, run.id, execution.decide_plan(api.services, run.id))
+    step_execution.commit(api.services, run.id, step_execution.decide_plan(api.services, run.id))
     assert run.files() == AFTER_EDIT
-    ending.end_run(api.services, run.run_id, RunStatus.RETRIES_EXCEEDED, "a task failed")
+    run_failure.end_run(api.services, run.run_id, RunStatus.RETRIES_EXCEEDED, "a task failed")
     assert run.files() == FILES
 
 
@@ -88,7 +89,7 @@ def test_a_failure_after_the_edit_restores_every_byte(api: Api) -> None:
 def test_a_worker_that_dies_while_patches_are_exchanged_is_followed_by_one_that_ends_in_the_same_place(
     api: Api, monkeypatch: pytest.MonkeyPatch, lost_after: int
 ) -> None:
-    from sisu_pipeline import workspace
+    from sisu_pipeline.workflow import workspace
 
     run = Waiting(api.services)
     view = shown(api, run)
@@ -106,7 +107,7 @@ def test_a_worker_that_dies_while_patches_are_exchanged_is_followed_by_one_that_
 
     monkeypatch.setattr(workspace.Workspace, "write", dying)
     with pytest.raises(Died):
-        execution.decide_plan(api.services, run.id)
+        step_execution.decide_plan(api.services, run.id)
     monkeypatch.undo()
     assert run.segment().status is RunStatus.SUCCEEDED
     assert run.files() == AFTER_EDIT

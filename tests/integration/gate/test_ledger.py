@@ -8,7 +8,7 @@ import httpx
 import psycopg
 import pytest
 
-from sisu_pipeline.canonical import sha256_json
+from sisu_pipeline.domain.canonical import sha256_json
 from tests.integration.api.conftest import Api
 from tests.integration.gate.world import Waiting
 

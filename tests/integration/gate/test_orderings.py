@@ -19,9 +19,11 @@ from hypothesis.stateful import (
     rule,
 )
 
-from sisu_pipeline import closing, escalation, oracle, ownership
-from sisu_pipeline.status import RunStatus
+from sisu_pipeline import oracle
+from sisu_pipeline.domain.status import RunStatus
+from sisu_pipeline.recovery import cancel_cleanup
 from sisu_pipeline.store import deadlines
+from sisu_pipeline.workflow import escalation, ownership
 from tests.integration import machine
 from tests.integration.api.conftest import Api
 from tests.integration.gate.world import Waiting
@@ -102,7 +104,7 @@ class Orderings(RuleBasedStateMachine):
         answer = self.api.post(f"/runs/{self.life.run_id}/cancel", {"actor": "ann"})
         assert answer.status_code == (202 if not was_ended or self.is_canceled else 409)
         self.is_canceled = self.is_canceled or not was_ended
-        closing.close_canceled(replace(self.api.services, queues_tasks=False), lambda *_: None)
+        cancel_cleanup.close_canceled(replace(self.api.services, queues_tasks=False), lambda *_: None)
 
     @invariant()
     def the_first_decision_stands(self) -> None:

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from resources.database import Connection
-from sisu_pipeline import commands
-from sisu_pipeline.api.decisions import record_together
+from sisu_pipeline.api.routes.decision_batches import record_together
 from sisu_pipeline.contracts.gate import Decision, PlanApprovalRequest, PlanRejectionRequest
 from sisu_pipeline.contracts.operation import OperationRequest
+from sisu_pipeline.domain.errors import NotFound
 from sisu_pipeline.store import gates
-from sisu_pipeline.store.errors import NotFound
 from sisu_pipeline.store.gates import Decided, Word
+from sisu_pipeline.workflow import commands
 from tests.integration.api.conftest import Api
 from tests.integration.gate.conftest import Recipe
 from tests.integration.gate.world import Waiting

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from sisu_pipeline.contracts.access import Role
-from sisu_pipeline.status import RunStatus
+from sisu_pipeline.domain.status import RunStatus
 from tests.integration.api.conftest import Api
 from tests.integration.gate.conftest import As, Recipe
 from tests.integration.gate.world import Waiting

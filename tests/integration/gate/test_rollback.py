@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from sisu_pipeline import escalation, patching
-from sisu_pipeline.status import RunStatus
+from sisu_pipeline.domain.status import RunStatus
+from sisu_pipeline.workflow import escalation, patching
 from tests.integration.api.conftest import Api
 from tests.integration.gate.world import Waiting
 

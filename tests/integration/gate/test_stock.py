@@ -7,17 +7,19 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from resources import database as server
-from resources.database import Database
-from sensors.approvals import approval_sensor
-from sisu_pipeline import commands, oracle, segment_runner
+from resources import migrations
+from resources.database import DATABASE, Database
+from sensors.approval_sensor import approval_sensor
+from sisu_pipeline import oracle
 from sisu_pipeline.contracts.gate import AnswerRequest, PlanApprovalRequest
-from sisu_pipeline.preparation import make_engine_schemas, stack_variables
-from sisu_pipeline.services import services
+from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.settings import load_settings, settings
-from sisu_pipeline.status import RunStatus
 from sisu_pipeline.store import answers, runs
 from sisu_pipeline.store.runs import Run
+from sisu_pipeline.supervisor.stack_setup import make_engine_schemas, stack_variables
+from sisu_pipeline.worker import segment_runner
+from sisu_pipeline.workflow import commands
+from sisu_pipeline.workflow.dependencies import services
 from tests.builders import a_run, an_intent
 from tests.integration.gate.test_ask import ASK
 
@@ -27,9 +29,9 @@ _REMEMBERED = (settings, services, segment_runner.instance)
 @pytest.fixture
 def instance(database: Database) -> Iterator[dg.DagsterInstance]:
     """This process as one of a deployment of the portable profile, on a database of its own."""
-    own = Database(database.url.replace(f"/{server.DATABASE}?", "/stock?", 1))
-    server.create_database(own)
-    server.migrate(own)
+    own = Database(database.url.replace(f"/{DATABASE}?", "/stock?", 1))
+    migrations.create_database(own)
+    migrations.migrate(own)
     make_engine_schemas(own)
     with (
         tempfile.TemporaryDirectory(prefix="sisu-stock-", ignore_cleanup_errors=True) as folder,
@@ -88,7 +90,7 @@ def test_the_answer_and_the_approval_each_bring_a_run_that_goes_on_behind_its_ga
 def requested(instance: dg.DagsterInstance) -> list[dg.RunRequest]:
     """What one tick of approval_sensor asks for. It does not wait: whatever was decided is there."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sensors.approvals.LISTEN_SECONDS", 0.05)
+        patch.setattr("sensors.approval_sensor.LISTEN_SECONDS", 0.05)
         result = approval_sensor(dg.build_sensor_context(instance=instance))
     if isinstance(result, dg.SkipReason):
         return []

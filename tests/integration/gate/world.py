@@ -5,10 +5,10 @@ from typing import Any
 
 import httpx
 
-from sisu_pipeline import ending, execution, ownership
-from sisu_pipeline.services import Services
-from sisu_pipeline.steps.result import StepResult, plan_gate_key
+from sisu_pipeline.steps.step_result import StepResult, plan_gate_key
 from sisu_pipeline.store.runs import Run
+from sisu_pipeline.workflow import ownership, run_failure, step_execution
+from sisu_pipeline.workflow.dependencies import Services
 from tests.builders import a_run, an_intent
 from tests.integration.life import FILES, PATCHES, Life, ended
 
@@ -43,7 +43,7 @@ class Waiting(Life):
         """What one segment does: steps until a gate or the end. Failures end the run, as an executor's would."""
         database = self.services.database
         ownership.enter(database, self.id, self.owner)
-        for step in (execution.compile_intent, execution.apply_patches, execution.decide_plan):
+        for step in (step_execution.compile_intent, step_execution.apply_patches, step_execution.decide_plan):
             if self.run.status.is_terminal:
                 return self.run
             if not self._do(step):
@@ -57,11 +57,11 @@ class Waiting(Life):
             result: StepResult | None = step(self.services, self.id)
             while result is None and not ownership.suspend(self.services.database, self.id):
                 result = step(self.services, self.id)
-        except (execution.PlanRejected, execution.NobodyAnswered, ending.RunEnded):
+        except (step_execution.PlanRejected, step_execution.NobodyAnswered, run_failure.RunEnded):
             return False
         if result is None:
             return False
-        execution.commit(self.services, self.id, result)
+        step_execution.commit(self.services, self.id, result)
         return True
 
     def plan_hash(self, client: httpx.Client) -> str:

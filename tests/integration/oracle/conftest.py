@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from resources import database as server
-from resources.database import Connection, Database
-from resources.planner.replay import ReplayPlanner
-from sisu_pipeline import queues
-from sisu_pipeline.services import Services
+from resources import migrations
+from resources.database import DATABASE, Connection, Database
+from resources.planner.replay_planner import ReplayPlanner
+from sisu_pipeline.queueing import dbos_queues
 from sisu_pipeline.steps.execute import TaskDefaults
 from sisu_pipeline.store.artifacts import BlobStore
+from sisu_pipeline.workflow.dependencies import Services
 from tests.integration.oracle import world as worlds
 from tests.integration.oracle.world import World
 
@@ -20,10 +20,10 @@ from tests.integration.oracle.world import World
 def world(database: Database, tmp_path_factory: pytest.TempPathFactory) -> World:
     """A correct world: runs in every state, and DBOS' tables as DBOS makes them."""
     folder: Path = tmp_path_factory.mktemp("oracle")
-    scratch = Database(database.url.replace(f"/{server.DATABASE}?", "/oracle_scratch?", 1))
-    server.create_database(scratch)
-    server.migrate(scratch)
-    queues.migrate(scratch)
+    scratch = Database(database.url.replace(f"/{DATABASE}?", "/oracle_scratch?", 1))
+    migrations.create_database(scratch)
+    migrations.migrate(scratch)
+    dbos_queues.migrate(scratch)
     services = Services(
         database=scratch,
         planner=ReplayPlanner(folder / "oc"),

@@ -8,18 +8,19 @@ from typing import Any
 import pytest
 
 from resources.database import Connection, Database
-from resources.sandbox.mock import MockSandbox
+from resources.sandbox.mock_provider import MockSandbox
 from resources.sandbox.receipts import Receipt, ReceiptState
-from sisu_pipeline import ending, execution, ownership, task_runner
 from sisu_pipeline.contracts.gate import Decision
-from sisu_pipeline.contracts.sandbox import SandboxResult
-from sisu_pipeline.identity import segment_workflow_id
-from sisu_pipeline.services import Services
-from sisu_pipeline.status import RunStatus
+from sisu_pipeline.contracts.sandbox_request import SandboxResult
+from sisu_pipeline.domain.identity import segment_workflow_id
+from sisu_pipeline.domain.status import RunStatus
+from sisu_pipeline.queueing import task_runner
 from sisu_pipeline.steps.execute import Task
 from sisu_pipeline.store import gates, tasks
 from sisu_pipeline.store.artifacts import INLINE_LIMIT
 from sisu_pipeline.store.runs import Run
+from sisu_pipeline.workflow import ownership, run_failure, step_execution
+from sisu_pipeline.workflow.dependencies import Services
 from sql import query
 from tests.builders import a_run, an_intent
 
@@ -95,8 +96,8 @@ class World:
     def plan(self, run: Run) -> None:
         """CompileST and ApplyPatchST, in a Dagster run of its own."""
         ownership.enter(self.services.database, run.workflow_id, f"dagster-{next(self._numbers)}")
-        for step in (execution.compile_intent, execution.apply_patches):
-            execution.commit(self.services, run.workflow_id, step(self.services, run.workflow_id))
+        for step in (step_execution.compile_intent, step_execution.apply_patches):
+            step_execution.commit(self.services, run.workflow_id, step(self.services, run.workflow_id))
 
     def suspend(self, run: Run) -> None:
         """Let go at the gate: the first segment has ended."""
@@ -114,17 +115,17 @@ class World:
             owner = connection.execute("SELECT dagster_run_id FROM app.runs WHERE id = %s", [run.id]).fetchone()
         assert owner is not None
         ownership.enter(self.services.database, run.workflow_id, owner["dagster_run_id"])
-        result = execution.decide_plan(self.services, run.workflow_id)
+        result = step_execution.decide_plan(self.services, run.workflow_id)
         assert result is not None
-        execution.commit(self.services, run.workflow_id, result)
+        step_execution.commit(self.services, run.workflow_id, result)
 
     def execute(self, run: Run) -> None:
         """ExecuteST: every task on the mock provider, then the merge."""
-        for task in execution.plan_tasks(self.services, run.workflow_id):
+        for task in step_execution.plan_tasks(self.services, run.workflow_id):
             asyncio.run(self._run(run, task))
-        result = execution.collect(self.services, run.workflow_id)
-        execution.commit(self.services, run.workflow_id, result)
-        execution.finish(self.services, run.workflow_id, result)
+        result = step_execution.collect(self.services, run.workflow_id)
+        step_execution.commit(self.services, run.workflow_id, result)
+        step_execution.finish(self.services, run.workflow_id, result)
 
     async def _run(self, run: Run, task: Task) -> SandboxResult:
         async def count(run_id: str, task_key: str) -> int:
@@ -193,20 +194,20 @@ def _failed(world: World) -> None:
             world.suspend(run)
             world.decide(run)
         world.go_on(run)
-        with pytest.raises(execution.SandboxExecutionFailed):
+        with pytest.raises(step_execution.SandboxExecutionFailed):
             world.execute(run)
     rejected = world.start("rejected", patches=PATCHES)
     world.plan(rejected)
     world.suspend(rejected)
     world.decide(rejected, Decision.REJECTED)
-    with pytest.raises(execution.PlanRejected):
+    with pytest.raises(step_execution.PlanRejected):
         world.go_on(rejected)
 
 
 def _unfinished(world: World) -> None:
     canceled = world.start("canceled", patches=PATCHES)
     world.plan(canceled)
-    ending.end_run(world.services, canceled.id, RunStatus.CANCELED, "canceled by ann")
+    run_failure.end_run(world.services, canceled.id, RunStatus.CANCELED, "canceled by ann")
     waiting = world.start("waiting")
     world.plan(waiting)
     world.suspend(waiting)

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from resources.sandbox.e2b.settings import E2bSettings
-from resources.sandbox.local.host import LocalSettings
-from resources.sandbox.local.provider import LocalSandbox
-from resources.sandbox.local.selftest import open_local
-from resources.sandbox.port import ChunkSink, TaskContext
-from sisu_pipeline.contracts.sandbox import SandboxResult
+from resources.sandbox.e2b.e2b_settings import E2bSettings
+from resources.sandbox.local.local_provider import LocalSandbox
+from resources.sandbox.local.sandbox_host import LocalSettings
+from resources.sandbox.local.self_test import open_local
+from resources.sandbox.sandbox_port import ChunkSink, TaskContext
+from sisu_pipeline.contracts.sandbox_request import SandboxResult
 from tests.support.e2b import client as e2b_client
 from tests.support.e2b.client import E2bServer
 from tests.support.e2b.server import API_KEY

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from resources.sandbox.e2b.provider import E2bSandbox
+from resources.sandbox.e2b.e2b_provider import E2bSandbox
 from resources.sandbox.memory_receipts import MemoryReceipts
-from resources.sandbox.mock import MockSandbox
-from resources.sandbox.port import Chunk, ChunkSink, Sandbox, TaskContext
-from sisu_pipeline.contracts.sandbox import ErrorCode, FileIn, FileOut, SandboxResult
+from resources.sandbox.mock_provider import MockSandbox
+from resources.sandbox.sandbox_port import Chunk, ChunkSink, Sandbox, TaskContext
+from sisu_pipeline.contracts.sandbox_request import ErrorCode, FileIn, FileOut, SandboxResult
 from tests.integration.sandbox.conftest import e2b_settings
 from tests.unit.sandbox.requests import TASK_KEY, a_context, a_request, ignore
 

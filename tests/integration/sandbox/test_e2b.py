@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from resources.sandbox.e2b import patience
-from resources.sandbox.e2b.provider import E2bSandbox
-from resources.sandbox.port import Chunk, ChunkSink, TaskContext, TaskRef
-from sisu_pipeline.contracts.sandbox import ErrorCode, FileIn, SandboxResult
+from resources.sandbox.e2b import provider_retry
+from resources.sandbox.e2b.e2b_provider import E2bSandbox
+from resources.sandbox.sandbox_port import Chunk, ChunkSink, TaskContext, TaskRef
+from sisu_pipeline.contracts.sandbox_request import ErrorCode, FileIn, SandboxResult
 from tests.integration.sandbox.conftest import e2b_settings, eventually
 from tests.support.e2b.client import ROOT, E2bServer
 from tests.unit.sandbox.requests import TASK_KEY, a_context, a_request, ignore
@@ -97,15 +97,15 @@ def test_e2bs_own_trouble_is_tried_again(run_e2b: RunE2b, e2b_server: E2bServer,
 def test_lasting_trouble_is_a_failure_that_is_tried_again(
     run_e2b: RunE2b, e2b_server: E2bServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("resources.sandbox.e2b.booting.PAUSES_S", (0.0,))
+    monkeypatch.setattr("resources.sandbox.e2b.sandbox_start.PAUSES_S", (0.0,))
     e2b_server.set(next_creates_503=5)
     result = run_e2b("true")
     assert (result.err_code, raw(result)["lost"]) == (ErrorCode.BOOT_FAIL, {"phase": "boot", "cause": "busy"})
 
 
 def test_a_server_that_is_not_there_is_a_network_failure(run_e2b: RunE2b, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("resources.sandbox.e2b.booting.PAUSES_S", ())
-    monkeypatch.setattr(patience, "PAUSES_S", ())
+    monkeypatch.setattr("resources.sandbox.e2b.sandbox_start.PAUSES_S", ())
+    monkeypatch.setattr(provider_retry, "PAUSES_S", ())
     result = run_e2b("true", knobs={"api_url": "http://127.0.0.1:9", "sandbox_url": "http://127.0.0.1:9"})
     assert (result.err_code, raw(result)["lost"]["cause"]) == (ErrorCode.NET_FAIL, "offline")
 
@@ -179,7 +179,7 @@ def test_transfers_are_tried_again(run_e2b: RunE2b, e2b_server: E2bServer) -> No
 def test_an_upload_that_never_works_is_an_upload_failure(
     run_e2b: RunE2b, e2b_server: E2bServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(patience, "PAUSES_S", (0.0,))
+    monkeypatch.setattr(provider_retry, "PAUSES_S", (0.0,))
     e2b_server.set(next_uploads_500=100)
     assert run_e2b("true").err_code is ErrorCode.UPLOAD_FAIL
     assert e2b_server.state()["alive"] == 0

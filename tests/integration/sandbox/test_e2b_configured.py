@@ -3,10 +3,10 @@
 import asyncio
 
 from resources.database import Database
-from resources.sandbox.e2b.provider import E2bSandbox
+from resources.sandbox.e2b.e2b_provider import E2bSandbox
 from resources.sandbox.memory_receipts import MemoryReceipts
-from sisu_pipeline.contracts.sandbox import SandboxResult
-from sisu_pipeline.sandboxes import open_configured
+from sisu_pipeline.contracts.sandbox_request import SandboxResult
+from sisu_pipeline.queueing.sandbox_provider import open_configured
 from sisu_pipeline.settings import load_settings
 from tests.integration.sandbox.test_e2b import KEYED, leave_behind
 from tests.support.e2b.client import E2bServer

@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from resources.sandbox.e2b.provider import E2bSandbox
-from resources.sandbox.port import TaskRef
-from sisu_pipeline import task_runner
-from sisu_pipeline.contracts.sandbox import ErrorCode, SandboxResult
+from resources.sandbox.e2b.e2b_provider import E2bSandbox
+from resources.sandbox.sandbox_port import TaskRef
+from sisu_pipeline.contracts.sandbox_request import ErrorCode, SandboxResult
+from sisu_pipeline.queueing import task_runner
+from sisu_pipeline.queueing.task_runner import TaskStore, run_task
 from sisu_pipeline.steps.execute import Task
 from sisu_pipeline.store.tasks import Outcome, Try
-from sisu_pipeline.task_runner import TaskStore, run_task
 from tests.integration.sandbox.conftest import e2b_settings
 from tests.support.e2b.client import E2bServer
 from tests.unit.sandbox.requests import a_request, ignore

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from resources import database as server
-from resources.database import Database
-from sisu_pipeline import fan_out
-from sisu_pipeline.bench import leftovers
+from resources import migrations
+from resources.database import DATABASE, Database
+from sisu_pipeline.proof.bench import sandbox_leftovers
+from sisu_pipeline.queueing import fan_out
 from sisu_pipeline.settings import settings
 from tests.integration.engine.conftest import Engine, deployed
 from tests.integration.engine.intents import Stage, until
@@ -27,9 +27,9 @@ SECONDS = "8.7721"
 @pytest.fixture(scope="module")
 def engine(database: Database) -> Iterator[Engine]:
     """A deployment whose tasks run in sandboxes, with a database of its own."""
-    own = Database(database.url.replace(f"/{server.DATABASE}?", "/sandboxes?", 1))
-    server.create_database(own)
-    server.migrate(own)
+    own = Database(database.url.replace(f"/{DATABASE}?", "/sandboxes?", 1))
+    migrations.create_database(own)
+    migrations.migrate(own)
     with deployed(own, SBX_MODE="live") as running:
         yield running
 
@@ -130,7 +130,7 @@ def sleeping() -> list[int]:
 def test_local_a_worker_that_is_stopped_gives_its_folders_and_uids_back(
     engine: Engine, stage: Stage, nursery: Nursery
 ) -> None:
-    before = leftovers.take(settings().home)
+    before = sandbox_leftovers.take(settings().home)
     tests = [f"t{number}" for number in range(3)]
     workflow_id = stage.decided("stopped", tests=tests, command="true", version="v-stopped")
     fan_out.start(stage.services, workflow_id)
@@ -139,4 +139,4 @@ def test_local_a_worker_that_is_stopped_gives_its_folders_and_uids_back(
         until(lambda: bool(stage.value(done, workflow_id) == len(tests)), "not all ended")
         group.stop()
         until(lambda: not group.is_running, "it did not stop")
-    assert leftovers.left(settings().home, before, stack_lives=False) == {}
+    assert sandbox_leftovers.left(settings().home, before, stack_lives=False) == {}

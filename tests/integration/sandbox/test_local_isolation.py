@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from resources.sandbox.local.provider import LocalSandbox
-from sisu_pipeline.contracts.sandbox import ErrorCode, FileIn, Limits
+from resources.sandbox.local.local_provider import LocalSandbox
+from sisu_pipeline.contracts.sandbox_request import ErrorCode, FileIn, Limits
 from tests.integration.sandbox.conftest import RunLocal, eventually, processes_with
 from tests.unit.sandbox.requests import a_context, a_request, ignore
 
@@ -27,7 +27,7 @@ def nothing_left(local: LocalSandbox) -> Iterator[None]:
 
 
 def test_the_self_test_sees_a_hole(run_local: RunLocal) -> None:
-    probe = Path(__file__).parents[3] / "resources/sandbox/local/probe.py"
+    probe = Path(__file__).parents[3] / "resources/sandbox/local/isolation_probe.py"
     result = run_local(
         "python3 -I -S probe.py '{\"getpid\": 39}' 1", files_in=(FileIn(path="probe.py", inline=probe.read_text()),)
     )

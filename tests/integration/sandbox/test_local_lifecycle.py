@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from resources.sandbox.local import selftest
-from resources.sandbox.local.instance import Instance
-from resources.sandbox.local.provider import LocalSandbox
-from resources.sandbox.local.selftest import open_local
-from resources.sandbox.local.slots import UidPool
-from resources.sandbox.port import SandboxUnavailable
-from sisu_pipeline.contracts.sandbox import ErrorCode
+from resources.sandbox.local import self_test
+from resources.sandbox.local.host_instance import Instance
+from resources.sandbox.local.local_provider import LocalSandbox
+from resources.sandbox.local.self_test import open_local
+from resources.sandbox.local.user_slots import UidPool
+from resources.sandbox.sandbox_port import SandboxUnavailable
+from sisu_pipeline.contracts.sandbox_request import ErrorCode
 from tests.integration.sandbox.conftest import RunLocal, eventually, local_settings, processes_with
 from tests.unit.sandbox.requests import a_context, a_request, ignore
 
@@ -28,7 +28,7 @@ import asyncio, sys
 from pathlib import Path
 from tests.integration.sandbox.conftest import local_settings
 from tests.unit.sandbox.requests import a_context, a_request
-from resources.sandbox.local.selftest import open_local
+from resources.sandbox.local.self_test import open_local
 
 sandbox = open_local(local_settings(Path(sys.argv[1])))
 request = a_request(sys.argv[2])
@@ -111,8 +111,8 @@ def test_the_folder_of_a_living_worker_is_not_swept(tmp_path: Path) -> None:
 
 
 def test_what_does_not_isolate_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(selftest, "_TRIED", ("ptrace", "clock_settime"))
-    monkeypatch.setattr("resources.sandbox.local.host.filter_program", lambda: _allow_everything())
+    monkeypatch.setattr(self_test, "_TRIED", ("ptrace", "clock_settime"))
+    monkeypatch.setattr("resources.sandbox.local.sandbox_host.filter_program", lambda: _allow_everything())
     with pytest.raises(SandboxUnavailable, match="ptrace is not denied"):
         open_local(local_settings(tmp_path))
     assert list((tmp_path / "boxes").iterdir()) == []
@@ -126,7 +126,7 @@ def test_without_user_namespaces_it_refuses_and_says_where_to_look(
     broken.chmod(0o755)
     tmp_path.chmod(0o755)
     found = type("Found", (), {"path": str(broken), "version": "0.9.0", "copies": {"bwrap": str(broken)}})
-    monkeypatch.setattr("resources.sandbox.local.bwrap.find_bwrap", found)
+    monkeypatch.setattr("resources.sandbox.local.isolation.bwrap.find_bwrap", found)
     with pytest.raises(SandboxUnavailable, match="user namespaces may be switched off"):
         open_local(local_settings(tmp_path / "home"))
 
@@ -161,7 +161,8 @@ def test_uids_are_leased_once_and_freed_by_a_crash(tmp_path: Path) -> None:
 
     asyncio.run(story())
     hold = (
-        "import asyncio, os, sys; from pathlib import Path; from resources.sandbox.local.slots import UidPool\n"
+        "import asyncio, os, sys; from pathlib import Path\n"
+        "from resources.sandbox.local.user_slots import UidPool\n"
         "async def hold():\n"
         "    async with UidPool(Path(sys.argv[1]), 57100, 1).lease(): os.kill(os.getpid(), 9)\n"
         "asyncio.run(hold())\n"

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from resources.sandbox.local.host import LocalSettings
-from resources.sandbox.local.selftest import open_local
-from resources.sandbox.port import TaskContext
-from sisu_pipeline.contracts.sandbox import ErrorCode
+from resources.sandbox.local.sandbox_host import LocalSettings
+from resources.sandbox.local.self_test import open_local
+from resources.sandbox.sandbox_port import TaskContext
+from sisu_pipeline.contracts.sandbox_request import ErrorCode
 from tests.integration.sandbox.conftest import local_settings, processes_with
 from tests.unit.sandbox.requests import a_request, ignore
 

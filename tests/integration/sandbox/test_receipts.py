@@ -8,10 +8,10 @@ import pytest
 from psycopg_pool import AsyncConnectionPool
 
 from resources.database import Database
-from resources.sandbox.mock import MockSandbox
-from resources.sandbox.port import TaskContext
+from resources.sandbox.mock_provider import MockSandbox
 from resources.sandbox.receipts import PostgresReceipts, Receipt, ReceiptState, ReceiptsUnavailable
-from sisu_pipeline.contracts.sandbox import ErrorCode
+from resources.sandbox.sandbox_port import TaskContext
+from sisu_pipeline.contracts.sandbox_request import ErrorCode
 from tests.builders import a_run
 from tests.unit.sandbox.requests import TASK_KEY, a_request, ignore
 

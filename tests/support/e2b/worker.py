@@ -4,8 +4,8 @@ import asyncio
 import json
 import sys
 
-from resources.sandbox.e2b.provider import E2bSandbox
-from resources.sandbox.e2b.settings import E2bSettings
+from resources.sandbox.e2b.e2b_provider import E2bSandbox
+from resources.sandbox.e2b.e2b_settings import E2bSettings
 from tests.support.e2b.server import API_KEY
 from tests.unit.sandbox.requests import a_context, a_request, ignore
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from resources.sandbox.port import Chunk, TaskContext
-from sisu_pipeline.contracts.sandbox import SandboxRequest
+from resources.sandbox.sandbox_port import Chunk, TaskContext
+from sisu_pipeline.contracts.sandbox_request import SandboxRequest
 
 TASK_KEY = "0123456789abcdef" * 4
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from resources.sandbox.local.cgroup import Cgroup, delegated_cgroup
+from resources.sandbox.local.isolation.cgroup import Cgroup, delegated_cgroup
 
 
 @pytest.fixture

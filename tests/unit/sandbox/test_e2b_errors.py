@@ -4,8 +4,8 @@ import e2b
 import httpx
 import pytest
 
-from resources.sandbox.e2b.errors import Cause, Failed, Phase, cause_of
-from sisu_pipeline.contracts.sandbox import ErrorCode
+from resources.sandbox.e2b.provider_errors import Cause, Failed, Phase, cause_of
+from sisu_pipeline.contracts.sandbox_request import ErrorCode
 
 RESET = "timed out: connection reset, upload failed"
 

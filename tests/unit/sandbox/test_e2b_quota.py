@@ -2,7 +2,7 @@
 
 import asyncio
 
-from resources.sandbox.e2b.quota import Quota
+from resources.sandbox.e2b.create_quota import Quota
 
 
 def test_turns_come_at_the_plans_rate() -> None:

@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from resources.sandbox.e2b.script import Left, package, parse_end
+from resources.sandbox.e2b.runner_script import Left, package, parse_end
 
 TIMES = "0m0.010s 0m0.020s\n1m2.500s 0m0.250s\n"
 

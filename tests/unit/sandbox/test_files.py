@@ -3,10 +3,10 @@
 import os
 from pathlib import Path, PurePosixPath
 
-from resources.sandbox.files_out import Collected, OutputLimits
-from resources.sandbox.local.files import collect_files, place_files
-from resources.sandbox.local.slots import Slot
-from sisu_pipeline.canonical import sha256_hex
+from resources.sandbox.local.task_folder import collect_files, place_files
+from resources.sandbox.local.user_slots import Slot
+from resources.sandbox.output_files import Collected, OutputLimits
+from sisu_pipeline.domain.canonical import sha256_hex
 
 OURS = Slot(os.getuid(), os.getgid())
 HERE = PurePosixPath()

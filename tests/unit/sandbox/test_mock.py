@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from resources.sandbox.memory_receipts import MemoryReceipts
-from resources.sandbox.mock import MockSandbox
-from resources.sandbox.port import Chunk, TaskContext
+from resources.sandbox.mock_provider import MockSandbox
 from resources.sandbox.receipts import Receipt, ReceiptState, ReceiptsUnavailable
-from sisu_pipeline.canonical import same_json, sha256_hex
-from sisu_pipeline.contracts.sandbox import ErrorCode, SandboxRequest, SandboxResult
+from resources.sandbox.sandbox_port import Chunk, TaskContext
+from sisu_pipeline.contracts.sandbox_request import ErrorCode, SandboxRequest, SandboxResult
+from sisu_pipeline.domain.canonical import same_json, sha256_hex
 from tests.unit.sandbox.requests import TASK_KEY, a_context, a_request, ignore
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from resources.sandbox.output import MOST_BYTES, Output
-from resources.sandbox.port import Chunk
+from resources.sandbox.output_capture import MOST_BYTES, Output
+from resources.sandbox.sandbox_port import Chunk
 
 
 def test_a_character_split_between_reads_stays_whole() -> None:

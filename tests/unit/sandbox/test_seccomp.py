@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from resources.sandbox.local.seccomp import MACHINES, UnsupportedMachine, filter_program
+from resources.sandbox.local.isolation.seccomp import MACHINES, UnsupportedMachine, filter_program
 
 ALLOW, KILL = 0x7FFF0000, 0x80000000
 EPERM, ENOSYS, NO_FAMILY = (0x50000 | number for number in (errno.EPERM, errno.ENOSYS, errno.EAFNOSUPPORT))

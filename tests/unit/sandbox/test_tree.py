@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from resources.sandbox.local import tree
-from resources.sandbox.local.disk import used_bytes
+from resources.sandbox.local.isolation import file_tree
+from resources.sandbox.local.isolation.disk_limit import used_bytes
 
 
 def walked(folder: Path) -> list[str]:
-    descriptor = tree.open_folder(folder)
+    descriptor = file_tree.open_folder(folder)
     try:
-        return sorted(entry.path for entry in tree.walk(descriptor))
+        return sorted(entry.path for entry in file_tree.walk(descriptor))
     finally:
         os.close(descriptor)
 
@@ -30,7 +30,7 @@ def test_links_are_named_but_not_followed(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "box" / "fifo")
     assert walked(tmp_path / "box") == ["fifo", "in/file", "link"]
     with pytest.raises(OSError, match=r"link|directory|levels"):
-        tree.open_folder(tmp_path / "box" / "link")
+        file_tree.open_folder(tmp_path / "box" / "link")
 
 
 def test_a_path_through_a_link_is_not_opened(tmp_path: Path) -> None:
@@ -38,29 +38,29 @@ def test_a_path_through_a_link_is_not_opened(tmp_path: Path) -> None:
     (tmp_path / "secret" / "file").write_text("")
     (tmp_path / "box").mkdir()
     (tmp_path / "box" / "link").symlink_to(tmp_path / "secret")
-    root = tree.open_folder(tmp_path / "box")
+    root = file_tree.open_folder(tmp_path / "box")
     before = descriptors()
     for parts in (("link", "file"), ("link",), ("none",)):
         with pytest.raises(OSError, match=r"link|directory|levels|file"):
-            tree.open_beneath(root, parts, os.O_RDONLY)
+            file_tree.open_beneath(root, parts, os.O_RDONLY)
     assert descriptors() == before
     os.close(root)
 
 
 def test_depth_and_number_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     deep = tmp_path / "deep"
-    deep.joinpath(*["d"] * (tree.MOST_DEPTH + 1)).mkdir(parents=True)
+    deep.joinpath(*["d"] * (file_tree.MOST_DEPTH + 1)).mkdir(parents=True)
     before = descriptors()
-    with pytest.raises(tree.TreeTooLarge):
+    with pytest.raises(file_tree.TreeTooLarge):
         walked(deep)
-    monkeypatch.setattr(tree, "MOST_ENTRIES", 3)
+    monkeypatch.setattr(file_tree, "MOST_ENTRIES", 3)
     wide = tmp_path / "wide"
     wide.mkdir()
     for number in range(3):
         (wide / str(number)).write_text("")
     assert len(walked(wide)) == 3
     (wide / "more").write_text("")
-    with pytest.raises(tree.TreeTooLarge):
+    with pytest.raises(file_tree.TreeTooLarge):
         walked(wide)
     assert descriptors() == before
 
@@ -85,6 +85,6 @@ def test_a_very_deep_and_closed_tree_is_removed(tmp_path: Path) -> None:
     os.symlink("/etc", "link", dir_fd=folder)
     os.fchmod(folder, 0)
     os.close(folder)
-    tree.remove_tree(box)
+    file_tree.remove_tree(box)
     assert list(tmp_path.iterdir()) == []
     assert Path("/etc").exists()

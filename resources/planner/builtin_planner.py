@@ -1,0 +1,37 @@
+"""The deterministic built-in planner: a plan made of the intent's own inputs (reference §C1, §C3)."""
+
+from typing import Any
+
+from resources.planner.planner_port import Question
+from sisu_pipeline.contracts.intent import Intent
+from sisu_pipeline.contracts.step_outputs import PlannerOutput
+
+DEFAULT_TEST_COMMAND = "pnpm test"
+
+
+def answer(question: Question) -> PlannerOutput:
+    """A plan from `inputs.tests` and `inputs.patches`, or a build from `inputs.testCommand`."""
+    intent = question.intent
+    structured = _plan(intent) if question.agent == "plan" else _build(intent)
+    return PlannerOutput(prompt=question.prompt, toolcalls=[], responses=[], diffs=[], structured=structured)
+
+
+def _plan(intent: Intent) -> dict[str, Any]:
+    patches = intent.inputs.get("patches", [])
+    plan = {
+        "design": [f"Design for: {intent.goal}"],
+        "files": [patch.get("targetPath") for patch in patches if isinstance(patch, dict)]
+        if isinstance(patches, list)
+        else [],
+        "risks": [],
+        "tests": intent.inputs.get("tests", []),
+    }
+    return plan | ({"patchPlan": patches} if patches else {})
+
+
+def _build(intent: Intent) -> dict[str, Any]:
+    return {
+        "patch": [],
+        "tests": intent.inputs.get("tests", []),
+        "test_command": intent.inputs.get("testCommand", DEFAULT_TEST_COMMAND),
+    }

@@ -1,0 +1,60 @@
+"""`OC_MODE=replay` and `record`: recorded answers when there are any, the built-in planner otherwise.
+
+A fixture's name is the sha256 of its question (reference §I2), so it cannot answer another one.
+"""
+
+import json
+from pathlib import Path
+
+from resources.planner import builtin_planner
+from resources.planner.planner_port import PlannerUnavailable, Question
+from sisu_pipeline.contracts.step_outputs import PlannerOutput
+from sisu_pipeline.domain.canonical import sha256_json
+
+SCHEMA_VERSION = 1
+
+
+def fixture_key(prompt: str, schema_version: int, seed: int | str) -> str:
+    """The name of the fixture that answers this prompt."""
+    return sha256_json({"intent": prompt, "schemaVersion": schema_version, "seed": seed})
+
+
+def fixture_path(folder: Path, question: Question) -> Path:
+    """Where the answer to a question is recorded; the agent's role is the seed."""
+    return folder / f"{fixture_key(question.prompt, SCHEMA_VERSION, question.agent)}.json"
+
+
+class ReplayPlanner:
+    """Answers from `fixtures/oc/`, else deterministically from the intent's own inputs."""
+
+    name = "replay"
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def answer(self, question: Question) -> PlannerOutput:
+        """The recorded answer, or the built-in one. Raises PlannerUnavailable for a broken fixture."""
+        path = fixture_path(self.folder, question)
+        if not path.exists():
+            return builtin_planner.answer(question)
+        try:
+            return PlannerOutput.from_json(json.loads(path.read_text()))
+        except ValueError as error:
+            raise PlannerUnavailable(f"fixture {path} is not a planner's answer: {error}") from error
+
+
+class RecordingPlanner:
+    """`OC_MODE=record`: what the built-in planner answers is written down as a fixture."""
+
+    name = "record"
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def answer(self, question: Question) -> PlannerOutput:
+        """The built-in answer, recorded."""
+        output = builtin_planner.answer(question)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(output.to_json(), indent=2, ensure_ascii=False)
+        fixture_path(self.folder, question).write_text(text + "\n")
+        return output

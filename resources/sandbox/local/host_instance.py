@@ -1,0 +1,107 @@
+"""The folder of one running provider, and what dead ones left: their folders go, which tasks they ran is kept.
+
+    <home>/boxes/<instance>/<number>-<name>   the working folder of one sandbox, gone when it ends
+    <home>/boxes/<instance>.lock              held while that instance lives; whoever can lock it removes the folder
+    <home>/interrupted/<name>                 a task whose worker died while it ran, until somebody runs it again
+
+`name` is a hash of the task key.
+"""
+
+import fcntl
+import os
+import tempfile
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from resources.sandbox.local.isolation.file_tree import remove_tree
+from sisu_pipeline.domain.canonical import sha256_hex
+
+_REMEMBERED_S = 7 * 24 * 3600
+
+
+@dataclass(frozen=True)
+class Instance:
+    """The folder of one running provider, and the lock that says it lives."""
+
+    boxes: Path
+    lock: int
+
+    @classmethod
+    def create(cls, home: Path) -> "Instance":
+        """Remove what dead instances left, then make a folder of our own. Raises OSError."""
+        parent = home / "boxes"
+        parent.mkdir(parents=True, exist_ok=True)
+        parent.chmod(0o711)  # whatever the umask: a sandbox's uid passes through
+        _interrupted(parent).mkdir(mode=0o700, exist_ok=True)
+        _forget_old(_interrupted(parent))
+        for lock_file in parent.glob("*.lock"):
+            _remove_if_dead(lock_file)
+        while True:
+            lock, name = tempfile.mkstemp(dir=parent, suffix=".lock")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if Path(name).exists():
+                break
+            os.close(lock)  # another worker swept it between its creation and our lock
+        boxes = Path(name).with_suffix("")
+        boxes.mkdir()
+        boxes.chmod(0o711)
+        return cls(boxes, lock)
+
+    def remove(self) -> None:
+        """Give the folder back."""
+        remove_tree(self.boxes)
+        self.boxes.with_suffix(".lock").unlink()
+        os.close(self.lock)
+
+    def box(self, number: int, task_key: str) -> str:
+        """The name of a sandbox's working folder below `boxes`."""
+        return f"{number}-{_name(task_key)}"
+
+    def was_interrupted(self, task_key: str) -> bool:
+        """Whether another worker was running this task when it died; told once.
+
+        A task is one worker's at a time: who has a folder for it beside us is dead, swept already or not.
+        """
+        name = _name(task_key)
+        try:
+            (_interrupted(self.boxes.parent) / name).unlink()
+        except FileNotFoundError:
+            return any(box.parent != self.boxes for box in self.boxes.parent.glob(f"*/*-{name}"))
+        return True
+
+
+def _remove_if_dead(lock_file: Path) -> None:
+    try:
+        lock = os.open(lock_file, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        boxes = lock_file.with_suffix("")
+        if boxes.exists():
+            for box in boxes.iterdir():
+                (_interrupted(boxes.parent) / box.name.partition("-")[2]).touch(mode=0o600)
+            remove_tree(boxes)
+        lock_file.unlink(missing_ok=True)
+    except BlockingIOError:
+        return
+    finally:
+        os.close(lock)
+
+
+def _interrupted(boxes: Path) -> Path:
+    return boxes.with_name("interrupted")
+
+
+def _forget_old(folder: Path) -> None:
+    """Of a run that was canceled nobody asks again."""
+    for mark in folder.iterdir():
+        with suppress(FileNotFoundError):
+            if time.time() - mark.stat().st_mtime > _REMEMBERED_S:
+                mark.unlink()
+
+
+def _name(task_key: str) -> str:
+    return sha256_hex(task_key)[:32]

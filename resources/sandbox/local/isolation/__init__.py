@@ -1,0 +1,1 @@
+"""Kernel mechanisms that confine and measure a local sandbox."""

@@ -1,0 +1,42 @@
+"""What a request means for the local provider, settled before anything is started."""
+
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from resources.sandbox.input_files import check_sizes, fetch_files
+from resources.sandbox.local.isolation.bwrap import BOX_WORK
+from resources.sandbox.request_checks import check_request, safe_relative_path
+from resources.sandbox.sandbox_port import RequestRefused, UriResolver
+from sisu_pipeline.contracts.sandbox_request import SandboxRequest
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`directory` is the working directory below the writable folder; `files` are relative to it."""
+
+    directory: PurePosixPath
+    files: dict[str, bytes]
+
+    @property
+    def inner_directory(self) -> str:
+        """The working directory as the command sees it."""
+        return str(PurePosixPath(BOX_WORK) / self.directory)
+
+
+async def plan_request(request: SandboxRequest, disk_bytes: int, resolve: UriResolver | None) -> Plan:
+    """Check the request and fetch its files. Raises RequestRefused and UploadFailed."""
+    check_request(request)
+    if request.net:
+        raise RequestRefused(
+            "NET_NOT_SUPPORTED", "the local sandbox has no network; use the e2b provider, or net: false"
+        )
+    check_sizes(request)
+    directory = _directory(request.workdir)
+    return Plan(directory, await fetch_files(request, disk_bytes, resolve))
+
+
+def _directory(workdir: str | None) -> PurePosixPath:
+    """Relative to BOX_WORK, or absolute below it."""
+    if workdir is None or workdir in (".", BOX_WORK):
+        return PurePosixPath()
+    return safe_relative_path(workdir.removeprefix(f"{BOX_WORK}/"))

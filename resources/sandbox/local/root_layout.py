@@ -1,0 +1,111 @@
+"""The folders of the local provider on the host, and where the starting uid finds them.
+
+    <home>/boxes/                      working folders (`instance.py`)
+    <home>/etc                         what every sandbox sees as /etc
+
+As root, everything a sandbox is made of is also mounted below one empty folder of `runtime` that only
+sandboxes see filled (`spawn_helper.py`), because the uid they start with may not pass through `home`.
+"""
+
+import os
+import sys
+import sysconfig
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from resources.sandbox.local.isolation.bwrap import BOX_PYTHON, INNER_ID, Bwrap, Sources
+from resources.sandbox.local.spawn_client import Stage
+
+_ETC = {
+    "passwd": f"sandbox:x:{INNER_ID}:{INNER_ID}:sandbox:/tmp:/bin/sh\n",
+    "group": f"sandbox:x:{INNER_ID}:\n",
+    "hosts": "127.0.0.1 localhost\n::1 localhost\n",
+    "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
+    "ld.so.cache": "",  # the host's is mounted over it
+}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """`boxes` on the host; the rest as the starting uid sees it. `stage` None: it sees the host's paths."""
+
+    boxes: Path
+    boxes_seen: str
+    bwrap: str
+    sources: Sources
+    stage: Stage | None
+
+
+def plain_layout(home: Path, boxes: Path, bwrap: Bwrap) -> Layout:
+    """For a starting uid that can reach every folder itself."""
+    return Layout(
+        boxes=boxes,
+        boxes_seen=str(boxes),
+        bwrap=bwrap.path,
+        sources=Sources(etc=str(home / "etc"), python=interpreter_prefix(), libraries=_libraries()),
+        stage=None,
+    )
+
+
+def staged_layout(home: Path, boxes: Path, bwrap: Bwrap, directory: Path) -> Layout:
+    """For an unprivileged uid started by root: everything below `directory`, which must be empty."""
+    prefix = interpreter_prefix()
+    binds = {"boxes": str(boxes), "etc": str(home / "etc")}
+    if prefix is not None:
+        binds["python"] = prefix
+    copied = next(iter(bwrap.copies), None)
+    return Layout(
+        boxes=boxes,
+        boxes_seen=str(directory / "boxes"),
+        bwrap=bwrap.path if copied is None else str(directory / copied),
+        sources=Sources(
+            etc=str(directory / "etc"),
+            python=None if prefix is None else str(directory / "python"),
+            libraries=_libraries(),
+        ),
+        stage=Stage(str(directory), binds, bwrap.copies),
+    )
+
+
+def write_etc(home: Path) -> None:
+    """The /etc of every sandbox: enough for `localhost`, for user names and for the system's alternatives."""
+    etc = home / "etc"
+    (etc / "alternatives").mkdir(parents=True, exist_ok=True)
+    for name, content in _ETC.items():
+        # Replaced, not rewritten: another worker's sandbox may be reading it.
+        descriptor, temporary = tempfile.mkstemp(dir=home)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(content)
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(etc / name)
+    for folder in (etc, etc / "alternatives"):
+        folder.chmod(0o755)
+
+
+def interpreter_prefix() -> str | None:
+    """The installation of the Python that runs us, when a sandbox does not have it through /usr.
+
+    None too where it would mix with the system's Python: both linked to a shared library of one name.
+    """
+    prefix = Path(sys.base_prefix).resolve()
+    if prefix == Path("/") or prefix.is_relative_to("/usr"):
+        return None
+    if _is_shared() and Path("/usr/bin/python3").exists() and _system_has_our_library():
+        return None
+    return str(prefix)
+
+
+def _libraries() -> str | None:
+    """A Python built with a shared libpython finds it by a path that does not exist inside."""
+    return f"{BOX_PYTHON}/lib" if _is_shared() and interpreter_prefix() is not None else None
+
+
+def _is_shared() -> bool:
+    return bool(sysconfig.get_config_var("Py_ENABLE_SHARED"))
+
+
+def _system_has_our_library() -> bool:
+    name = sysconfig.get_config_var("INSTSONAME")
+    places = ("lib", "lib64", "lib/*-linux-*", "local/lib")
+    return any(next(Path("/usr").glob(f"{place}/{name}"), None) for place in places)

@@ -1,0 +1,194 @@
+"""What the local provider opens once on this machine: bwrap, folders, uids, the process that starts sandboxes."""
+
+import errno
+import itertools
+import os
+import resource
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from resources.sandbox.local.host_instance import Instance
+from resources.sandbox.local.isolation import bwrap
+from resources.sandbox.local.isolation.bwrap import Bwrap
+from resources.sandbox.local.isolation.cgroup import Cgroup, delegated_cgroup
+from resources.sandbox.local.isolation.seccomp import UnsupportedMachine, filter_program
+from resources.sandbox.local.root_layout import Layout, plain_layout, staged_layout, write_etc
+from resources.sandbox.local.spawn_client import Launch, Pipes, Spawner
+from resources.sandbox.local.user_slots import SharedSlot, Slot, UidPool
+from resources.sandbox.sandbox_port import SandboxUnavailable
+from sisu_pipeline.contracts.sandbox_request import SandboxRequest
+
+MARK = "sisu-sandbox-"
+"""Begins a word on the command line of every sandbox's processes that are ours: bwrap, and the shell it starts."""
+
+_MIB = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class LocalSettings:
+    """`home` holds the data; `runtime` (root only) is shared by all workers of the machine, like `/run`.
+
+    A command may have `most_processes` processes and threads and `disk_mb` MiB in its working folder; as root
+    each sandbox runs as one of `uid_count` uids from `uid_first`, which is also how many run at once.
+    """
+
+    home: Path
+    runtime: Path = Path("/run/sisu-sandbox")
+    most_processes: int = 256
+    disk_mb: int = 512
+    uid_first: int = 58_000
+    uid_count: int = 256
+
+
+@dataclass
+class Host:
+    """The opened machine. `launch` is safe to call from several threads."""
+
+    settings: LocalSettings
+    bwrap: Bwrap
+    instance: Instance
+    layout: Layout
+    slots: UidPool | SharedSlot
+    seccomp: str
+    cgroup_parent: Path | None
+    spawner: Spawner
+    _numbers: "itertools.count[int]" = field(default_factory=itertools.count)
+    _restart: threading.Lock = field(default_factory=threading.Lock)
+
+    @classmethod
+    def open(cls, settings: LocalSettings) -> "Host":
+        """Raises SandboxUnavailable, with what is missing."""
+        try:
+            return cls._open(settings)
+        except (OSError, UnsupportedMachine) as error:
+            raise SandboxUnavailable(f"the local sandbox cannot start: {error}") from error
+
+    @classmethod
+    def _open(cls, settings: LocalSettings) -> "Host":
+        found = bwrap.find_bwrap()
+        seccomp = filter_program().hex()
+        settings.home.mkdir(parents=True, exist_ok=True)
+        write_etc(settings.home)
+        slots = _slots(settings)
+        instance = Instance.create(settings.home)
+        try:
+            layout, spawner = _start(settings, instance.boxes, found)
+        except BaseException:
+            instance.remove()
+            raise
+        return cls(settings, found, instance, layout, slots, seccomp, delegated_cgroup(), spawner)
+
+    def new_box(self, task_key: str) -> str:
+        """A name no other sandbox of this instance has."""
+        return self.instance.box(next(self._numbers), task_key)
+
+    def mark(self, box: str) -> str:
+        """A word by which the processes of a sandbox can be found on this machine."""
+        return f"{MARK}{self.instance.boxes.name}-{box}"
+
+    def launch(
+        self,
+        request: SandboxRequest,
+        box: str,
+        inner_directory: str,
+        slot: Slot,
+        cgroup: Cgroup | None,
+    ) -> tuple[Pipes, Spawner]:
+        """Start the command of `request`; returns its pipes and what started it. Raises OSError."""
+        launch = Launch(
+            bwrap=self.layout.bwrap,
+            options=bwrap.options(
+                self.layout.sources, f"{self.layout.boxes_seen}/{box}", inner_directory, request.env
+            ),
+            command=bwrap.command(request.cmd, self.settings.most_processes, self.mark(box)),
+            seccomp=self.seccomp,
+            uid=slot.uid,
+            gid=slot.gid,
+            limits=self._limits(request),
+            cgroup=None if cgroup is None else str(cgroup.path),
+        )
+        spawner = self._running_spawner()
+        return spawner.launch(launch), spawner
+
+    def enforcement(self, cgroup: Cgroup | None) -> dict[str, str]:
+        """Which mechanism keeps each limit, for raw and for `sisu doctor`."""
+        return {
+            "cpu": "cgroup" if cgroup is not None and cgroup.has_cpu_limit else "none",
+            "disk": "watchdog",
+            "memory": "watchdog" if cgroup is None else "cgroup",
+            "processes": "rlimit",
+            "uid": "own" if self.slots.is_own_uid else "shared",
+        }
+
+    def describe(self) -> dict[str, Any]:
+        """Plain JSON for `sisu doctor`."""
+        return {
+            "bwrap": self.bwrap.path,
+            "bwrapVersion": self.bwrap.version,
+            "memoryLimit": "watchdog" if self.cgroup_parent is None else "cgroup",
+            "uids": "one per sandbox" if self.slots.is_own_uid else "shared",
+            "staged": self.layout.stage is not None,
+        }
+
+    def close(self) -> None:
+        """Stop whatever runs and give the folders back."""
+        self.spawner.close()
+        self.instance.remove()
+
+    def _running_spawner(self) -> Spawner:
+        with self._restart:
+            if not self.spawner.is_running:
+                self.spawner.close()
+                self.spawner = Spawner.start(self.layout.stage)
+            return self.spawner
+
+    def _limits(self, request: SandboxRequest) -> dict[str, int]:
+        """rlimits of every process of the sandbox: coarse bounds behind those that are watched.
+
+        Memory is bound as RLIMIT_DATA: RLIMIT_AS would also count what a runtime only reserves, and
+        Node reserves gigabytes. The wall clock ends a command long before its CPU limit does.
+        """
+        cores = os.cpu_count() or 1
+        wanted = {
+            "RLIMIT_CORE": 0,
+            "RLIMIT_CPU": (request.timeout_ms // 1000 + 5) * cores,
+            "RLIMIT_DATA": request.limits.mem_mb * 2 * _MIB,
+            "RLIMIT_FSIZE": self.settings.disk_mb * _MIB,
+            "RLIMIT_MEMLOCK": 64 * 1024,
+            "RLIMIT_MSGQUEUE": 0,
+            "RLIMIT_NOFILE": 4096,
+            "RLIMIT_RTPRIO": 0,
+        }
+        return {name: _at_most_ours(name, limit) for name, limit in wanted.items()}
+
+
+def _at_most_ours(name: str, limit: int) -> int:
+    """A limit can be lowered by anybody but raised only by the privileged."""
+    ours = resource.getrlimit(getattr(resource, name))[1]
+    return limit if ours == resource.RLIM_INFINITY else min(limit, ours)
+
+
+def _slots(settings: LocalSettings) -> UidPool | SharedSlot:
+    if os.getuid() != 0:
+        return SharedSlot()
+    return UidPool(settings.runtime / "uids", settings.uid_first, settings.uid_count)
+
+
+def _start(settings: LocalSettings, boxes: Path, found: Bwrap) -> tuple[Layout, Spawner]:
+    if os.getuid() == 0:
+        directory = settings.runtime / "stage"
+        directory.mkdir(mode=0o711, parents=True, exist_ok=True)
+        for folder in (settings.runtime, directory):
+            folder.chmod(0o711)
+        layout = staged_layout(settings.home, boxes, found, directory)
+        try:
+            return layout, Spawner.start(layout.stage)
+        except PermissionError as error:
+            # Root of a container without CAP_SYS_ADMIN. If the plain paths are not reachable either, the
+            # self-test says so.
+            if error.errno != errno.EPERM:
+                raise
+    layout = plain_layout(settings.home, boxes, found)
+    return layout, Spawner.start(None)

@@ -1,0 +1,90 @@
+"""Opens the local provider: only after a real sandbox has shown that it isolates."""
+
+import asyncio
+import json
+import platform
+import threading
+from pathlib import Path
+
+from resources.sandbox.local.isolation.bwrap import BOX_PYTHON
+from resources.sandbox.local.isolation.seccomp import MACHINES
+from resources.sandbox.local.local_provider import LocalSandbox
+from resources.sandbox.local.sandbox_host import Host, LocalSettings
+from resources.sandbox.sandbox_port import SandboxUnavailable, TaskContext, UriResolver
+from sisu_pipeline.contracts.sandbox_request import ErrorCode, FileIn, Limits, SandboxRequest, SandboxResult
+
+_TIMEOUT_MS = 20_000
+_TRIED = ("ptrace", "mount", "keyctl", "add_key", "bpf", "io_uring_setup", "unshare", "setns", "userfaultfd")
+
+
+def open_local(settings: LocalSettings, resolve_uri: UriResolver | None = None) -> LocalSandbox:
+    """The provider, ready. Raises SandboxUnavailable with every way in which a sandbox does not isolate here.
+
+    Blocks for about a tenth of a second; may be called with or without a running event loop.
+    """
+    host = Host.open(settings)
+    sandbox = LocalSandbox(host, resolve_uri)
+    try:
+        found = problems(_run_probe(host, sandbox))
+    except BaseException:
+        host.close()
+        raise
+    if found:
+        host.close()
+        raise SandboxUnavailable(f"the local sandbox does not isolate on this machine: {'; '.join(found)}")
+    return sandbox
+
+
+def problems(result: SandboxResult) -> list[str]:
+    """What a run of `isolation_probe.py` found; a probe that did not run to its end is a problem itself."""
+    if result.err_code is not ErrorCode.NONE:
+        return [_diagnosis(result)]
+    try:
+        said = json.loads(result.stdout)
+    except ValueError:
+        said = None
+    return said if isinstance(said, list) else [f"the self-test said {result.stdout!r}"]
+
+
+def probe_request(host: Host) -> SandboxRequest:
+    """The request that runs `isolation_probe.py` with the Python a task would find."""
+    python = "python3" if host.layout.sources.python is None else f"{BOX_PYTHON}/bin/python3"
+    numbers = MACHINES[platform.machine()].denied
+    denied = json.dumps({name: numbers[name] for name in _TRIED})
+    probe = Path(__file__).with_name("isolation_probe.py").read_text()
+    return SandboxRequest(
+        env_ref="local",
+        cmd=f"{python} -I -S isolation_probe.py '{denied}' {host.settings.most_processes}",
+        files_in=(FileIn(path="isolation_probe.py", inline=probe),),
+        timeout_ms=_TIMEOUT_MS,
+        limits=Limits(mem_mb=256),
+        task_key="selftest",
+    )
+
+
+def _run_probe(host: Host, sandbox: LocalSandbox) -> SandboxResult:
+    """In a thread of its own: the caller's may have a running event loop."""
+    results: list[SandboxResult] = []
+    context = TaskContext(run_id="selftest", step_id="selftest", attempt=1, idempotency_key=None)
+
+    def run() -> None:
+        results.append(asyncio.run(sandbox.run(probe_request(host), context, lambda chunk: None)))
+
+    thread = threading.Thread(target=run, name="sandbox-selftest")
+    thread.start()
+    thread.join()
+    if not results:
+        raise SandboxUnavailable("the self-test of the local sandbox failed; see the log")
+    return results[0]
+
+
+def _diagnosis(result: SandboxResult) -> str:
+    said = f"{result.stderr}{result.stdout}".strip()
+    hint = ""
+    if "Operation not permitted" in said or "No permissions to create" in said or "Permission denied" in said:
+        hint = (
+            " — user namespaces may be switched off for this user: see sysctl user.max_user_namespaces, "
+            "kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns, or the "
+            "container's seccomp profile"
+        )
+    return f"the self-test ended with {result.err_code.value} {result.exit}: {said}{hint}"

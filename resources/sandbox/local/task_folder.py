@@ -1,0 +1,93 @@
+"""Files into a sandbox before the command runs, and out of it afterwards."""
+
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+
+from resources.sandbox.local.isolation.file_tree import Entry, TreeTooLarge, open_beneath, open_folder, walk
+from resources.sandbox.local.user_slots import Slot
+from resources.sandbox.output_files import Collected, Keeper, OutputLimits
+
+
+def place_files(work: Path, directory: PurePosixPath, files: Mapping[str, bytes], slot: Slot) -> None:
+    """Create `work` with `files` (path below `directory` -> content), all owned by `slot`. Raises OSError."""
+    work.mkdir(mode=0o700)
+    _own(work, slot)
+    _make_folders(work, directory, slot)
+    for path, content in files.items():
+        target = directory / path
+        _make_folders(work, target.parent, slot)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        with os.fdopen(os.open(work / target, flags, 0o644), "wb") as file:
+            file.write(content)
+        _own(work / target, slot)
+
+
+def collect_files(
+    work: Path, directory: PurePosixPath, placed: Mapping[str, bytes], limits: OutputLimits
+) -> Collected:
+    """Every regular file below `directory` that the command created or changed. Raises OSError."""
+    root = open_folder(work)
+    try:
+        return _Collection(limits, placed).run(root, directory)
+    finally:
+        os.close(root)
+
+
+class _Collection:
+    def __init__(self, limits: OutputLimits, placed: Mapping[str, bytes]) -> None:
+        self._limits = limits
+        self._placed = placed
+        self._keeper = Keeper(limits)
+
+    def run(self, root: int, directory: PurePosixPath) -> Collected:
+        try:
+            folder = open_beneath(root, (*directory.parts, "."), os.O_RDONLY | os.O_DIRECTORY)
+        except (NotADirectoryError, FileNotFoundError, PermissionError):
+            self._keeper.skip("", "the working directory is gone")
+            return self._keeper.collected()
+        try:
+            entries = sorted(walk(folder), key=lambda entry: entry.path)
+            for entry in entries:
+                self._take(folder, entry)
+        except TreeTooLarge:
+            self._keeper.skip("", "too many files or too deep folders")
+        finally:
+            os.close(folder)
+        return self._keeper.collected()
+
+    def _take(self, folder: int, entry: Entry) -> None:
+        is_regular = stat.S_ISREG(entry.stat.st_mode)
+        reason = self._keeper.reason_to_skip(entry.path, is_regular=is_regular, size=entry.stat.st_size)
+        if reason is not None:
+            self._keeper.skip(entry.path, reason)
+            return
+        try:
+            content = self._read(folder, entry.path)
+        except OSError:
+            self._keeper.skip(entry.path, "not readable")
+            return
+        if self._placed.get(entry.path) != content:
+            self._keeper.keep(entry.path, content)
+
+    def _read(self, folder: int, path: str) -> bytes:
+        """The content, one byte more than allowed at most. O_NONBLOCK: a fifo must not hold us."""
+        descriptor = open_beneath(folder, tuple(path.split("/")), os.O_RDONLY | os.O_NONBLOCK)
+        with os.fdopen(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise OSError(f"{path} is no regular file any more")
+            return file.read(self._limits.bytes_per_file + 1)
+
+
+def _make_folders(work: Path, folder: PurePosixPath, slot: Slot) -> None:
+    for part in (*reversed(folder.parents), folder):
+        target = work / part
+        if not target.exists():
+            target.mkdir(mode=0o755)
+            _own(target, slot)
+
+
+def _own(path: Path, slot: Slot) -> None:
+    if os.getuid() == 0:
+        os.chown(path, slot.uid, slot.gid, follow_symlinks=False)

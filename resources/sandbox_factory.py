@@ -1,0 +1,43 @@
+"""The one place that chooses a provider. What cannot be had is refused; nothing stands in for anything."""
+
+from pathlib import Path
+
+from resources.sandbox.e2b.e2b_settings import E2bSettings
+from resources.sandbox.local.sandbox_host import LocalSettings
+from resources.sandbox.local.self_test import open_local
+from resources.sandbox.mock_provider import MockSandbox
+from resources.sandbox.receipts import Receipts
+from resources.sandbox.sandbox_port import Sandbox, SandboxUnavailable, UriResolver, Wanted
+
+
+def open_sandbox(
+    mode: str,
+    provider: str,
+    *,
+    home: Path,
+    receipts: Receipts,
+    e2b: E2bSettings | None = None,
+    resolve_uri: UriResolver | None = None,
+    wanted: Wanted | None = None,
+    local: LocalSettings | None = None,
+) -> Sandbox:
+    """The sandbox of `mode` (mock, live) and, when live, `provider` (local, e2b).
+
+    `home` is the data folder; the local provider uses `<home>/sandbox` unless `local` says otherwise, and runs
+    its self-test here. `wanted` tells the e2b provider's sweeper which sandboxes are orphans. Reads no
+    environment. Raises SandboxUnavailable.
+    """
+    if mode not in ("mock", "live"):
+        raise SandboxUnavailable(f"SBX_MODE must be mock or live, not {mode!r}")
+    if provider not in ("local", "e2b"):
+        raise SandboxUnavailable(f"SBX_PROVIDER must be local or e2b, not {provider!r}")
+    if mode == "mock":
+        return MockSandbox(receipts)
+    if provider == "local":
+        return open_local(local or LocalSettings(home=home / "sandbox"), resolve_uri)
+    if e2b is None or not e2b.api_key:
+        raise SandboxUnavailable("SBX_PROVIDER=e2b needs E2B_API_KEY; set it, or use SBX_PROVIDER=local")
+    # Imported only where it is used: the SDK takes a third of a second.
+    from resources.sandbox.e2b.e2b_provider import E2bSandbox
+
+    return E2bSandbox(e2b, resolve_uri, wanted)

@@ -1,0 +1,1 @@
+"""Authentication, authorization and cross-site request checks."""

@@ -1,0 +1,149 @@
+"""Who asks, and what they may: the first thing that happens to every request.
+
+Without tokens only this machine may ask, and whoever asks may do everything. Once a token was made, every
+request needs one: in `Authorization: Bearer …`, or in the cookie that `POST /session` gives a page of ours.
+A cookie is sent by the browser whoever wrote the page, so a request that changes something must then also
+name our own origin.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar
+
+from fastapi import Depends, Request
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from resources.write_batcher import Batcher
+from sisu_pipeline.api.auth.host_guard import is_foreign_host, is_foreign_page
+from sisu_pipeline.api.http.error_responses import Refusal, answer
+from sisu_pipeline.api.state.app_state import Rooms
+from sisu_pipeline.api.state.connection_pool import Pool
+from sisu_pipeline.contracts.access import Role
+from sisu_pipeline.store import tokens
+from sisu_pipeline.store.tokens import Lookup
+
+COOKIE = "sisu_token"
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_SCHEME = "bearer "
+
+Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who asks. Without a name nobody needed a token: everybody on this machine may do everything."""
+
+    name: str | None
+    roles: frozenset[Role]
+
+
+EVERYBODY = Caller(None, frozenset(Role))
+
+
+class Access:
+    """ASGI middleware: no request reaches a route before it is known who asks. Only `open_paths` need no token."""
+
+    def __init__(self, app: ASGIApp, rooms: Rooms, open_paths: Iterable[str]) -> None:
+        self._app = app
+        self._lookups = lookups(rooms.pool)
+        self._open = tuple(open_paths)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on with its caller, or answer 401, 403 or 503."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope)
+        try:
+            scope.setdefault("state", {})["caller"] = await self._admit(request)
+        except Exception as failure:
+            await answer(request, failure)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    async def _admit(self, request: Request) -> Caller | None:
+        if is_foreign_page(request):
+            raise _foreign()
+        if _is_open(request.scope["path"], self._open):
+            return None
+        header, cookie = _bearer(request), request.cookies.get(COOKIE)
+        found = await self._lookups.submit(cookie if header is None else header)
+        if not found.required:
+            if is_foreign_host(request):
+                raise _foreign()
+            return EVERYBODY
+        if found.owner is None:
+            raise unauthorized()
+        if header is None and request.method not in _SAFE and "origin" not in request.headers:
+            raise Refusal(403, "foreign_origin", "a page's request that changes something must say its origin")
+        return Caller(found.owner, found.roles)
+
+
+def lookups(pool: Pool) -> Batcher[str | None, Lookup]:
+    """What tokens are worth now, looked up together for all who came while the last were looked up.
+
+    It remembers nothing: a request asks after it came, so a revoked token is unknown to the very next one.
+    """
+
+    def look_up(given: Sequence[str | None]) -> list[Lookup]:
+        found = pool.glance(lambda connection: tokens.look_up_all(connection, list(dict.fromkeys(given))))
+        return [found[token] for token in given]
+
+    return Batcher(look_up)
+
+
+def needs(role: Role) -> Callable[[Endpoint], Endpoint]:
+    """Marks a route's handler: its caller must have this role (see `door.Door`)."""
+
+    def mark(endpoint: Endpoint) -> Endpoint:
+        endpoint.role = role  # type: ignore[attr-defined]
+        return endpoint
+
+    return mark
+
+
+def is_open(endpoint: Endpoint) -> Endpoint:
+    """Marks the handler of a route that asks for no token, though it changes something: the way in and out."""
+    endpoint.is_open = True  # type: ignore[attr-defined]
+    return endpoint
+
+
+def check_role(request: Request, role: Role | None) -> None:
+    """Raises Refusal 403 unless the caller has the role; None is what every caller may."""
+    caller: Caller | None = request.state.caller
+    if role is None or caller is None or role in caller.roles:
+        return
+    has = ", ".join(sorted(caller.roles))
+    raise Refusal(403, "forbidden", f"this needs the role {role}; your token has {has}")
+
+
+def unauthorized() -> Refusal:
+    """The 401 of a token that is missing, unknown or revoked: it does not say which."""
+    refusal = Refusal(401, "unauthorized", "a token is needed: Authorization: Bearer …")
+    refusal.headers = {"WWW-Authenticate": "Bearer"}
+    return refusal
+
+
+async def _caller(request: Request) -> Caller:
+    caller: Caller = request.state.caller
+    return caller
+
+
+CallerOf = Annotated[Caller, Depends(_caller)]
+
+
+def _foreign() -> Refusal:
+    return Refusal(403, "foreign_origin", "only this machine and its own pages may ask")
+
+
+def _is_open(path: str, open_paths: tuple[str, ...]) -> bool:
+    return any(path == place or (place.endswith("*") and path.startswith(place[:-1])) for place in open_paths)
+
+
+def _bearer(request: Request) -> str | None:
+    """The header's token; a header that says something else is a token nobody has, never "no token"."""
+    header = request.headers.get("authorization")
+    if header is None:
+        return None
+    is_bearer = header[: len(_SCHEME)].lower() == _SCHEME
+    return header[len(_SCHEME) :].strip() if is_bearer else ""

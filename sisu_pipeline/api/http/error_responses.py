@@ -1,0 +1,149 @@
+"""The error lattice (design §6): what each failure says to the client, and that it says no more."""
+
+import json
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+import psycopg
+from fastapi import Request, Response
+from psycopg_pool import PoolClosed, PoolTimeout
+from pydantic.alias_generators import to_camel
+from starlette.exceptions import HTTPException
+
+from sisu_pipeline.api.http.json_response import reply
+from sisu_pipeline.api.schemas.run_schemas import Detail, InternalError, Problem
+from sisu_pipeline.domain.canonical import canonical_json
+from sisu_pipeline.domain.errors import (
+    AnswerInvalid,
+    DecisionConflict,
+    DecisionForbidden,
+    DedupeConflict,
+    Drift,
+    IdentityDrift,
+    NotFound,
+)
+from sisu_pipeline.domain.plan_edit import EditRefused
+from sisu_pipeline.domain.policy import PolicyViolation
+from sisu_pipeline.domain.status import IllegalTransition
+from sisu_pipeline.steps.gate_terms import ConstraintInvalid
+
+MAX_DETAILS = 100
+_MAX_TEXT = 500
+
+logger = logging.getLogger(__name__)
+
+# SQLSTATEs of a server that is there but does not serve: shutting down, starting up, out of connections.
+_UNAVAILABLE = ("08", "57P", "53300")
+
+
+class Refusal(Exception):
+    """A failure the client caused or may wait out."""
+
+    def __init__(self, status: int, code: str, error: str, details: Iterable[Detail] = ()) -> None:
+        super().__init__(error)
+        self.status = status
+        self.problem = Problem(
+            error=bounded(error),
+            code=code,
+            details=sorted(details, key=lambda each: (each.pointer, each.message))[:MAX_DETAILS],
+        )
+        self.headers: dict[str, str] = {}
+
+
+def answer(request: Request, failure: Exception) -> Response:
+    """The response to a failure; one that nobody foresaw is logged here and hidden from the client."""
+    refusal = refusal_of(failure)
+    if refusal is None:
+        logger.error("%s %s failed", request.method, request.url.path, exc_info=failure)
+        return reply(InternalError(), 500)
+    return reply(refusal.problem, refusal.status, refusal.headers)
+
+
+def refusal_of(failure: Exception) -> Refusal | None:  # noqa: PLR0911, PLR0912, C901 — a table, one line per row of the lattice
+    """The lattice. None for what is our fault: a 500."""
+    text = str(failure)
+    match failure:
+        case Refusal():
+            return failure
+        case PolicyViolation():
+            return Refusal(400, "queue_policy_violation", text)
+        case NotFound():
+            return Refusal(404, "not_found", text)
+        case IdentityDrift():
+            return Refusal(409, "identity_drift", text, map(_drift_detail, failure.drift))
+        case ConstraintInvalid():
+            return Refusal(
+                400, "invalid_constraint", text, [Detail(pointer=failure.pointer, message=failure.message)]
+            )
+        case AnswerInvalid():
+            faults = [Detail(pointer=f"/answer{pointer}", message=message) for pointer, message in failure.faults]
+            return Refusal(400, "invalid_answer", text, faults)
+        case DecisionForbidden():
+            return Refusal(403, "decision_forbidden", text)
+        case DedupeConflict():
+            return Refusal(409, "dedupe_conflict", text)
+        case EditRefused():
+            return Refusal(409, "edit_refused", text)
+        case DecisionConflict():
+            return Refusal(409, "decision_conflict", text)
+        case IllegalTransition():
+            return Refusal(409, "illegal_state", text)
+        case HTTPException():
+            return _routing_refusal(failure)
+        case _ if is_unreachable(failure):
+            return Refusal(503, "database_unavailable", "the database cannot be reached")
+        case _:
+            return None
+
+
+def is_unreachable(failure: Exception) -> bool:
+    """Whether Postgres could not be reached, as opposed to having refused a statement."""
+    if isinstance(failure, PoolTimeout | PoolClosed | psycopg.InterfaceError):
+        return True
+    if not isinstance(failure, psycopg.OperationalError):
+        return False
+    return failure.sqlstate is None or failure.sqlstate.startswith(_UNAVAILABLE)
+
+
+def bounded(text: str, limit: int = _MAX_TEXT) -> str:
+    """At most `limit` characters: no answer echoes a request of megabytes."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def quoted(value: Any) -> str:
+    """A value of the request in ASCII JSON, bounded; safe to print whatever it holds."""
+    return bounded(json.dumps(value), 80)
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route that can refuse so; every route can answer 401, 403, 500 and 503."""
+    models = dict.fromkeys((*statuses, 401, 403, 503), Problem) | {500: InternalError}
+    return {status: {"model": model, "description": _MEANINGS[status]} for status, model in sorted(models.items())}
+
+
+_MEANINGS = {
+    400: "The request is malformed, breaks its contract or a policy; nothing was written.",
+    401: "A token is needed; this request has none that is known.",
+    403: "A page of another site asks, or the token has not the role this needs.",
+    404: "No such thing.",
+    409: "It contradicts what is stored.",
+    413: "The body is larger than 8 MiB.",
+    500: "Our fault; the server's log says why.",
+    503: "The database cannot be reached; try again.",
+}
+
+
+def _drift_detail(drift: Drift) -> Detail:
+    existing, incoming = (bounded(canonical_json(value), 80) for value in (drift.existing, drift.incoming))
+    return Detail(pointer=f"/{to_camel(drift.field)}", message=f"existing {existing}, incoming {incoming}")
+
+
+def _routing_refusal(failure: HTTPException) -> Refusal:
+    if failure.status_code != 405:
+        return Refusal(failure.status_code, "not_found", "not found")
+    refusal = Refusal(405, "method_not_allowed", "method not allowed")
+    # Starlette joins a set here; sorted, the same request gets the same bytes from every process.
+    allowed = (failure.headers or {}).get("Allow", "")
+    refusal.headers = {"Allow": ", ".join(sorted(name.strip() for name in allowed.split(",")))}
+    return refusal

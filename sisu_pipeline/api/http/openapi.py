@@ -1,0 +1,120 @@
+"""The published OpenAPI: what FastAPI finds in the routes, and what our readers of bodies and queries add."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
+
+from sisu_pipeline.contracts.base import Contract
+from sisu_pipeline.domain.canonical import MAX_SAFE_INTEGER
+
+# What `request_body` and `event_schema` were asked for, by the routes as they are made.
+_requests: set[type[Contract]] = set()
+_events: set[type[Contract]] = set()
+_REFERENCE = "#/components/schemas/{model}"
+_ANY_JSON = {"$ref": _REFERENCE.format(model="Json")}
+_JSON: dict[str, Any] = {
+    "description": "Any JSON that means the same to every reader: no NUL in strings, numbers within ±(2^53-1).",
+    "anyOf": [
+        {"type": ["null", "boolean", "string"]},
+        {"type": "number", "minimum": -MAX_SAFE_INTEGER, "maximum": MAX_SAFE_INTEGER},
+        {"type": "array", "items": _ANY_JSON},
+        {"type": "object", "additionalProperties": _ANY_JSON},
+    ],
+}
+# FastAPI documents its own validation errors on every route with parameters; ours are 400s.
+_NOT_OURS = ("HTTPValidationError", "ValidationError")
+
+
+class DocumentedApp(FastAPI):
+    """FastAPI with this OpenAPI."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The document, made once."""
+        if self.openapi_schema is None:
+            self.openapi_schema = document(self)
+        return self.openapi_schema
+
+
+def document(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document of an app's routes."""
+    published = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+    for operations in published["paths"].values():
+        for operation in operations.values():
+            operation["responses"].pop("422", None)
+    schemas = published["components"]["schemas"]
+    for name in _NOT_OURS:
+        schemas.pop(name, None)
+    schemas.update(_definitions(_events, "serialization"))
+    schemas.update(request_schemas())
+    return published
+
+
+def request_schemas() -> dict[str, Any]:
+    """The components of every request contract, with the limits that hold for all JSON we read."""
+    schemas = _definitions(_requests, "validation")
+    for schema in list(_nodes(schemas)):
+        if schema.get("type") == "integer":
+            schema.setdefault("minimum", -MAX_SAFE_INTEGER)
+            schema.setdefault("maximum", MAX_SAFE_INTEGER)
+        if schema.get("additionalProperties") is True:
+            schema["additionalProperties"] = _ANY_JSON
+    return {**schemas, "Json": _JSON}
+
+
+def event_schema(contract: type[Contract], name: str) -> dict[str, Any]:
+    """One server-sent event whose data is the contract's JSON."""
+    _events.add(contract)
+    data = {
+        "type": "string",
+        "contentMediaType": "application/json",
+        "contentSchema": {"$ref": _REFERENCE.format(model=contract.__name__)},
+    }
+    return {"type": "object", "required": ["event", "data"], "properties": {"event": {"const": name}, "data": data}}
+
+
+def request_body(contract: type[Contract], *, required: bool = False) -> dict[str, Any]:
+    """A route's `openapi_extra` for a body that `body.parse` reads."""
+    _requests.add(contract)
+    schema = {"$ref": _REFERENCE.format(model=contract.__name__)}
+    return {"requestBody": {"required": required, "content": {"application/json": {"schema": schema}}}}
+
+
+def query_parameters(contract: type[Contract]) -> dict[str, Any]:
+    """A route's `openapi_extra` for a query that `query.parse` reads."""
+    schema = contract.model_json_schema(by_alias=True)
+    definitions = schema.get("$defs", {})
+    parameters = [
+        {"name": name, "in": "query", "required": False, "schema": _plain(member, definitions)}
+        for name, member in schema["properties"].items()
+    ]
+    return {"parameters": parameters}
+
+
+def _definitions(contracts: set[type[Contract]], mode: JsonSchemaMode) -> dict[str, Any]:
+    _, definitions = models_json_schema(
+        [(contract, mode) for contract in sorted(contracts, key=lambda each: each.__name__)],
+        by_alias=True,
+        ref_template=_REFERENCE,
+    )
+    schemas: dict[str, Any] = definitions["$defs"]
+    return schemas
+
+
+def _plain(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    """A parameter's schema: never null (absence is the null of a query), definitions in place."""
+    for option in schema.get("anyOf", [schema]):
+        if option.get("type") != "null":
+            name = option.get("$ref", "").rpartition("/")[2]
+            return {**definitions.get(name, option)} | {k: schema[k] for k in ("default",) if schema.get(k)}
+    raise AssertionError("a parameter has a type")
+
+
+def _nodes(value: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(value, dict):
+        yield value
+    children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for child in children:
+        yield from _nodes(child)

@@ -1,0 +1,176 @@
+"""Strict reading of request bodies: RFC 8259 JSON that has one meaning everywhere, then the contract.
+
+Refused beside plain syntax errors: duplicate keys, NaN and infinities, integers outside ±(2^53-1), doubles
+that overflow, NUL and lone surrogates (Postgres stores neither), nesting deeper than 64.
+"""
+
+import json
+from typing import Annotated, Any, NoReturn, TypeVar
+
+from fastapi import Depends, Request
+from fastapi.concurrency import run_in_threadpool
+from pydantic import ValidationError
+from starlette.requests import ClientDisconnect
+
+from sisu_pipeline.api.http.error_responses import Refusal, bounded, quoted
+from sisu_pipeline.api.schemas.run_schemas import Detail
+from sisu_pipeline.contracts.base import Contract
+from sisu_pipeline.domain.canonical import MAX_SAFE_INTEGER
+
+MAX_BYTES = 8 * 1024 * 1024
+MAX_DEPTH = 64
+# A client still sending cannot read our answer: this much of an oversized body is read and thrown away.
+_DRAIN_BYTES = 4 * MAX_BYTES
+# A plain decision is far smaller; a changed plan may have megabytes.
+_LARGE_BYTES = 8 * 1024
+
+C = TypeVar("C", bound=Contract)
+
+
+class MalformedJson(ValueError):
+    """The bytes are not JSON as we accept it; the message says what is wrong, in bounded length."""
+
+
+async def read(request: Request) -> bytes:
+    """The whole body. Raises Refusal 413 over 8 MiB; the content type is ignored."""
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size > _DRAIN_BYTES:
+                break
+            if size <= MAX_BYTES:
+                chunks.append(chunk)
+            else:
+                chunks.clear()
+    except ClientDisconnect:
+        raise Refusal(400, "invalid_json", "the client left before the end of the body") from None
+    if size > MAX_BYTES:
+        raise Refusal(413, "body_too_large", f"the body is larger than {MAX_BYTES} bytes")
+    return b"".join(chunks)
+
+
+RawBody = Annotated[bytes, Depends(read)]
+
+
+def parse(raw: bytes, contract: type[C]) -> C:
+    """The body as an instance of its contract; no bytes at all are `{}`. Raises Refusal 400."""
+    try:
+        value = parse_json(raw) if raw else {}
+    except MalformedJson as failure:
+        raise Refusal(400, "invalid_json", "invalid json", [Detail(pointer="", message=str(failure))]) from None
+    try:
+        return contract.from_json(value)
+    except ValidationError as failure:
+        raise contract_refusal(contract, failure) from None
+
+
+async def parse_aside(raw: bytes, contract: type[C]) -> C:
+    """The same on the event loop: nobody waits there while a large body is read."""
+    return await run_in_threadpool(parse, raw, contract) if len(raw) > _LARGE_BYTES else parse(raw, contract)
+
+
+def contract_refusal(contract: type[Contract], failure: ValidationError, code: str = "invalid_contract") -> Refusal:
+    """A 400 that lists where the contract is broken, sorted, without the values that break it."""
+    details = sorted(
+        (_pointer(error["loc"]), bounded(error["msg"], 300))
+        for error in failure.errors(include_url=False, include_context=False, include_input=False)
+    )
+    first = " ".join(filter(None, details[0]))
+    more = f" (and {len(details) - 1} more)" if len(details) > 1 else ""
+    return Refusal(
+        400,
+        code,
+        f"invalid {contract.__name__}: {first}{more}",
+        [Detail(pointer=pointer, message=message) for pointer, message in details],
+    )
+
+
+def parse_json(raw: bytes) -> Any:
+    """The JSON value; 1.0 becomes 1, since JSON has one kind of number. Raises MalformedJson."""
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise MalformedJson(f"not UTF-8 at byte {error.start}") from None
+    try:
+        value = json.loads(
+            text,
+            object_pairs_hook=_object,
+            parse_int=_integer,
+            parse_float=_number,
+            parse_constant=_constant,
+        )
+    except json.JSONDecodeError as error:
+        raise MalformedJson(f"{error.msg} at line {error.lineno} column {error.colno}") from None
+    except RecursionError:
+        raise MalformedJson(_TOO_DEEP) from None
+    # Only an escape can bring in NUL or half a surrogate pair, only many brackets can nest deeply.
+    if "\\u" in text or text.count("{") + text.count("[") > MAX_DEPTH:
+        _check(value)
+    return value
+
+
+_TOO_DEEP = f"nested deeper than {MAX_DEPTH}"
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise MalformedJson(f"duplicate key {quoted(key)}")
+            seen.add(key)
+    return members
+
+
+def _integer(digits: str) -> int:
+    # Length first: Python refuses, slowly, to read thousands of digits.
+    if len(digits) > 17 or abs(value := int(digits)) > MAX_SAFE_INTEGER:
+        raise MalformedJson(f"integer {bounded(digits, 40)} is outside ±(2^53-1)")
+    return value
+
+
+def _number(text: str) -> float | int:
+    value = float(text)
+    if value in (float("inf"), float("-inf")):
+        raise MalformedJson(f"number {bounded(text, 40)} overflows a double")
+    return int(value) if value.is_integer() and abs(value) <= MAX_SAFE_INTEGER else value
+
+
+def _constant(name: str) -> NoReturn:
+    raise MalformedJson(f"{name} is not JSON")
+
+
+def _check(value: Any) -> None:
+    """Refuse what only a look at the whole value shows; iterative, since the nesting is the client's choice."""
+    pending = [(value, 1)]
+    while pending:
+        item, depth = pending.pop()
+        if isinstance(item, str):
+            _check_text(item)
+        elif isinstance(item, dict | list):
+            if depth > MAX_DEPTH:
+                raise MalformedJson(_TOO_DEEP)
+            if isinstance(item, dict):
+                for key in item:
+                    _check_text(key)
+                pending.extend((child, depth + 1) for child in item.values())
+            else:
+                pending.extend((child, depth + 1) for child in item)
+
+
+def _check_text(text: str) -> None:
+    if "\0" in text:
+        raise MalformedJson("a string holds NUL")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise MalformedJson("a string holds a lone surrogate") from None
+
+
+def _pointer(location: tuple[int | str, ...]) -> str:
+    """RFC 6901, bounded: a key may be as long as the body."""
+    parts = (str(part).replace("~", "~0").replace("/", "~1") for part in location)
+    return bounded("".join(f"/{part}" for part in parts), 200)

@@ -1,0 +1,124 @@
+"""The content of artifacts (reference §G2 "Artifact body")."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from starlette.convertors import Convertor, register_url_convertor
+
+from resources.database import Row
+from sisu_pipeline.api.auth.guarded_route import Door
+from sisu_pipeline.api.http.byte_ranges import NotSatisfiable, requested
+from sisu_pipeline.api.http.error_responses import documented
+from sisu_pipeline.api.http.query_parameters import PlainRequest
+from sisu_pipeline.api.state.app_state import RoomsOf
+from sisu_pipeline.domain.errors import NotFound
+from sisu_pipeline.store import artifacts
+from sisu_pipeline.store.artifacts import BlobStore
+
+JSON = "application/json"
+TEXT = "text/plain; charset=utf-8"
+SVG = "image/svg+xml"
+
+_JSON_KINDS = frozenset(
+    {"json", "raw", "timings", "artifact_index", "question_card", "plan_card", "json_diagnostic"}
+)
+_TEXT_KINDS = frozenset({"stdout", "stderr", "text", "none", "file"})
+_URI = "artifact://run/"
+
+# What a task left behind is not ours: a browser must neither guess its type nor run it.
+_CAGE = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "default-src 'none'; sandbox"}
+
+
+class ArtifactUri(Convertor[str]):
+    """The rest of the path, line breaks included: a file may be called anything."""
+
+    regex = r"[\s\S]+"
+
+    def convert(self, value: str) -> str:
+        """As it is."""
+        return value
+
+    def to_string(self, value: str) -> str:
+        """As it is."""
+        return value
+
+
+register_url_convertor("artifact_uri", ArtifactUri())
+
+router = APIRouter(route_class=Door, dependencies=[PlainRequest], tags=["artifacts"])
+
+
+@dataclass(frozen=True)
+class Content:
+    """An artifact as it is served."""
+
+    text: str
+    media_type: str
+
+
+class BlobLost(Exception):
+    """An artifact's row is there, its content in the blob store is not."""
+
+
+@router.get(
+    "/artifacts/{uri:artifact_uri}",
+    response_class=Response,
+    responses={
+        200: {
+            "description": "The content; the ETag is its sha256.",
+            "headers": {"ETag": {"required": True, "schema": {"type": "string", "pattern": '^"[0-9a-f]{64}"$'}}},
+            "content": {JSON: {"schema": {}}, "text/plain": {"schema": {"type": "string"}}, SVG: {"schema": {}}},
+        },
+        206: {"description": "The part that `Range` names, to resume a download."},
+        304: {"description": "It is what `If-None-Match` names."},
+        416: {"description": "Nothing of what `Range` names is there; `Content-Range` says how much there is."},
+        **documented(400, 404),
+    },
+)
+def show_artifact(uri: str, request: Request, rooms: RoomsOf) -> Response:
+    """An artifact's content by its percent-encoded `artifact://run/…` address."""
+    if not uri.startswith(_URI) or "\0" in uri:
+        raise NotFound("artifact not found")
+    with rooms.pool.connect() as connection:
+        row = artifacts.by_uri(connection, uri)
+    headers = {"ETag": f'"{row["sha256"]}"', **_CAGE}
+    if request.headers.get("if-none-match") == headers["ETag"]:
+        return Response(status_code=304, headers=headers)
+    shown = content(row["kind"], _inline(row, rooms.blobs))
+    body = shown.text.encode()
+    headers["Accept-Ranges"] = "bytes"
+    try:
+        part = requested(request.headers.get("range"), request.headers.get("if-range"), headers["ETag"], len(body))
+    except NotSatisfiable:
+        return Response(status_code=416, headers={**headers, "Content-Range": f"bytes */{len(body)}"})
+    if part is None:
+        return Response(body, headers=headers, media_type=shown.media_type)
+    headers["Content-Range"] = part.content_range
+    return Response(part.of(body), status_code=206, headers=headers, media_type=shown.media_type)
+
+
+def content(kind: str, inline: Any) -> Content:
+    """How an artifact of a kind is served: JSON kinds pretty, text as it is, anything else as compact JSON."""
+    members = inline if isinstance(inline, dict) else {}
+    if kind in _JSON_KINDS:
+        return Content(_pretty(members.get("json", members.get("text", inline))), JSON)
+    text = members.get("text")
+    if kind == "svg" and isinstance(text, str):
+        return Content(text, SVG)
+    if kind in _TEXT_KINDS:
+        return Content(text if isinstance(text, str) else _pretty(inline), TEXT)
+    return Content(json.dumps(inline, ensure_ascii=False, separators=(",", ":")), TEXT)
+
+
+def _inline(row: Row, blobs: BlobStore) -> Any:
+    try:
+        return artifacts.content(row, blobs)
+    except NotFound as failure:
+        # Not the client's 404: the row promises this content.
+        raise BlobLost(f"{row['uri']}: {failure}") from failure
+
+
+def _pretty(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=2)

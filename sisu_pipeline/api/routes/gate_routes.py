@@ -1,0 +1,108 @@
+"""Look at gates, decide about a plan, answer a question."""
+
+from fastapi import APIRouter, Response
+
+from sisu_pipeline.api.auth.authentication import CallerOf, needs
+from sisu_pipeline.api.auth.guarded_route import Door
+from sisu_pipeline.api.http.error_responses import documented
+from sisu_pipeline.api.http.json_response import reply
+from sisu_pipeline.api.http.openapi import request_body
+from sisu_pipeline.api.http.query_parameters import PlainRequest
+from sisu_pipeline.api.http.request_body import RawBody, parse, parse_aside
+from sisu_pipeline.api.routes.decision_batches import decide
+from sisu_pipeline.api.schemas.gate_schemas import GateEntry, Gates, Inbox, Interactions, PlanView
+from sisu_pipeline.api.schemas.run_schemas import Answered, Approvals, Approved, Rejected
+from sisu_pipeline.api.state.app_state import RoomsOf
+from sisu_pipeline.api.views import gate_views
+from sisu_pipeline.contracts.access import Role
+from sisu_pipeline.contracts.gate import AnswerRequest, PlanApprovalRequest, PlanRejectionRequest
+from sisu_pipeline.workflow import commands
+
+router = APIRouter(route_class=Door, dependencies=[PlainRequest], tags=["gates"])
+
+
+@router.post(
+    "/runs/{run_id}/approve-plan",
+    status_code=202,
+    response_model=Approved,
+    responses=documented(400, 404, 409, 413),
+    openapi_extra=request_body(PlanApprovalRequest, required=True),
+)
+@needs(Role.APPROVER)
+async def approve_plan(run_id: str, raw: RawBody, caller: CallerOf, rooms: RoomsOf) -> Response:
+    """Approve the plan, before or after its gate opens; the first decision stands.
+
+    With `plan`, what is approved is that changed plan: held to the contract and the run's budget, kept as a
+    new version beside the hash of the one it was made of, and the one that is executed.
+    """
+    request = await parse_aside(raw, PlanApprovalRequest)
+    decided = await decide(rooms, run_id, request, caller)
+    approvals = None if decided.is_final else Approvals(given=decided.given, required=decided.required)
+    return reply(Approved(run_id=decided.run_id, approved_at=decided.decided_at, approvals=approvals), 202)
+
+
+@router.post(
+    "/runs/{run_id}/reject-plan",
+    status_code=202,
+    response_model=Rejected,
+    responses=documented(400, 404, 409, 413),
+    openapi_extra=request_body(PlanRejectionRequest, required=True),
+)
+@needs(Role.APPROVER)
+async def reject_plan(run_id: str, raw: RawBody, caller: CallerOf, rooms: RoomsOf) -> Response:
+    """Reject the plan with a reason: its patches are taken back and the run ends."""
+    request = await parse_aside(raw, PlanRejectionRequest)
+    decided = await decide(rooms, run_id, request, caller)
+    return reply(Rejected(run_id=decided.run_id, rejected_at=decided.decided_at), 202)
+
+
+@router.post(
+    "/runs/{run_id}/gates/{gate_key}/answer",
+    status_code=202,
+    response_model=Answered,
+    responses=documented(400, 404, 409, 413),
+    openapi_extra=request_body(AnswerRequest, required=True),
+)
+@needs(Role.APPROVER)
+def answer_gate(run_id: str, gate_key: str, raw: RawBody, caller: CallerOf, rooms: RoomsOf) -> Response:
+    """Answer a run's question; the first answer that fits its form stands."""
+    request = parse(raw, AnswerRequest)
+    with rooms.pool.connect() as connection:
+        answered = commands.answer(connection, run_id, gate_key, request, caller.name)
+    body = Answered(run_id=answered.run_id, gate_key=answered.gate_key, answered_at=answered.answered_at)
+    return reply(body, 202)
+
+
+@router.get("/inbox", response_model=Inbox, responses=documented(400))
+def show_inbox(rooms: RoomsOf) -> Response:
+    """The gates that wait for a person, the most pressing first (200 at most); the newest runs beside them."""
+    with rooms.pool.snapshot() as connection:
+        return reply(gate_views.inbox(connection))
+
+
+@router.get("/runs/{run_id}/gates", response_model=Gates, responses=documented(400, 404))
+def list_gates(run_id: str, rooms: RoomsOf) -> Response:
+    """A run's gates, in the order they opened."""
+    with rooms.pool.snapshot() as connection:
+        return reply(Gates(gates=gate_views.of_run(connection, run_id)))
+
+
+@router.get("/runs/{run_id}/gates/{gate_key}", response_model=GateEntry, responses=documented(400, 404))
+def show_gate(run_id: str, gate_key: str, rooms: RoomsOf) -> Response:
+    """One gate of a run."""
+    with rooms.pool.snapshot() as connection:
+        return reply(gate_views.of_key(connection, run_id, gate_key))
+
+
+@router.get("/runs/{run_id}/plan", response_model=PlanView, responses=documented(400, 404))
+def show_plan(run_id: str, rooms: RoomsOf) -> Response:
+    """The plan of a run as it is now, its patches beside the files they change, and who changed it before."""
+    with rooms.pool.snapshot() as connection:
+        return reply(gate_views.plan(connection, run_id))
+
+
+@router.get("/runs/{run_id}/interactions", response_model=Interactions, responses=documented(400, 404))
+def list_interactions(run_id: str, rooms: RoomsOf) -> Response:
+    """Everything people said at a run's gates, in order."""
+    with rooms.pool.snapshot() as connection:
+        return reply(gate_views.interactions(connection, run_id))

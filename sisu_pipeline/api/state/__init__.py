@@ -1,0 +1,1 @@
+"""What the API process keeps between requests: connections, the change feed, batches."""

@@ -1,0 +1,33 @@
+"""What the routes share: opened with the process, reached through the request."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from resources.write_batcher import Batcher
+from sisu_pipeline.api.state.change_feed import RunFeed
+from sisu_pipeline.api.state.connection_pool import Pool
+from sisu_pipeline.store.artifacts import BlobStore
+from sisu_pipeline.store.gates import Decided, Word
+
+
+@dataclass(frozen=True)
+class Rooms:
+    """The API's own ports: pooled connections, decisions that come together, the feed of changes, the blobs."""
+
+    pool: Pool
+    decisions: Batcher[Word, Decided | None]
+    feed: RunFeed
+    blobs: BlobStore
+    app_version: str
+    heartbeat_s: float
+    dagster_url: str
+
+
+async def _rooms(request: Request) -> Rooms:
+    rooms: Rooms = request.app.state.rooms
+    return rooms
+
+
+RoomsOf = Annotated[Rooms, Depends(_rooms)]

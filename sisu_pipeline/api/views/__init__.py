@@ -1,0 +1,1 @@
+"""Read models: rows composed into responses."""

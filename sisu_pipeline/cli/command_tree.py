@@ -1,0 +1,43 @@
+"""The tree of commands: a new noun is one line here."""
+
+import typer
+
+from sisu_pipeline.cli.commands import (
+    bench_commands,
+    db_commands,
+    demo_command,
+    doctor_command,
+    env_command,
+    gate_commands,
+    intent_commands,
+    lab_commands,
+    oracle_command,
+    run_commands,
+    ship_command,
+    start_command,
+    token_commands,
+    worker_command,
+)
+
+app = typer.Typer(
+    name="sisu",
+    help="Durable agent intents: planned, approved by a person, executed exactly once.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+app.command("start")(start_command.start)
+app.command("worker")(worker_command.worker)
+app.command("demo")(demo_command.demo)
+app.add_typer(intent_commands.app, name="intent")
+app.add_typer(run_commands.app, name="run")
+app.add_typer(gate_commands.app, name="gate")
+app.add_typer(token_commands.app, name="token")
+app.add_typer(db_commands.app, name="db")
+app.add_typer(lab_commands.app, name="lab")
+app.add_typer(bench_commands.app, name="bench")
+app.command("ship")(ship_command.ship)
+app.command("oracle")(oracle_command.oracle)
+app.command("doctor")(doctor_command.doctor)
+app.command("env")(env_command.env)

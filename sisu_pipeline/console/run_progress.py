@@ -1,0 +1,48 @@
+"""A run as a small picture on the terminal."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.progress_bar import ProgressBar
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from sisu_pipeline.console import formatting
+
+_STEPS = ("CompileST", "ApplyPatchST", "DecideST", "ExecuteST")
+_COLOURS = {"succeeded": "green", "waiting_input": "yellow", "failed": "red", "retries_exceeded": "red"}
+
+
+def picture(state: Mapping[str, Any]) -> RenderableType:
+    """Steps with their marks, the gate between them, the tasks as a bar, the status in colour."""
+    rows = Table.grid(padding=(0, 2))
+    done = _STEPS.index(state["lastStep"]) + 1 if state["lastStep"] else 0
+    for position, name in enumerate(_STEPS):
+        if name == "DecideST":
+            rows.add_row(
+                _mark(state["decision"] is not None, state["status"] == "waiting_input"),
+                "gate",
+                formatting.gate(state),
+            )
+        works = position == done and state["status"] == "running"
+        rows.add_row(_mark(position < done, works), name, _tasks(state) if name == "ExecuteST" else "")
+    status = Text(state["status"], style=_COLOURS.get(state["status"], "cyan"))
+    error = Text(state["error"], style="red") if state.get("error") else Text("")
+    return Group(Text(state["runId"], style="bold"), rows, status, error)
+
+
+def _mark(is_done: bool, works: bool) -> RenderableType:
+    if is_done:
+        return Text("✔", style="green")
+    return Spinner("dots", style="cyan") if works else Text("·", style="dim")
+
+
+def _tasks(state: Mapping[str, Any]) -> RenderableType:
+    counts = state["tasks"]
+    if "total" not in counts:
+        return Text("")
+    bar = Table.grid(padding=(0, 1))
+    bar.add_row(ProgressBar(total=counts["total"], completed=counts["finished"], width=30), formatting.tasks(state))
+    return bar

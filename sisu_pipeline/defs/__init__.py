@@ -1,0 +1,1 @@
+"""Dagster definitions: assets, ops, jobs, asset checks, the IO manager."""

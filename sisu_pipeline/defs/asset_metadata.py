@@ -1,0 +1,137 @@
+"""What a person wants to read on each materialization in the Dagster UI."""
+
+import itertools
+from collections.abc import Mapping
+from contextlib import closing
+from typing import Any
+from urllib.parse import quote
+
+import dagster as dg
+
+from sisu_pipeline.contracts.step_outputs import StepId
+from sisu_pipeline.defs import timing_plot
+from sisu_pipeline.domain.canonical import canonical_pieces, sha256_pieces
+from sisu_pipeline.steps.step_result import StepResult
+from sisu_pipeline.store import gates, runs, tasks
+from sisu_pipeline.store.gates import Decided
+from sisu_pipeline.workflow.dependencies import Services
+
+Metadata = dict[str, Any]
+
+MAX_ROWS = 200
+"""The longest table of tasks an event carries; the rest is in `app.sbx_runs`."""
+
+
+def of_step(services: Services, workflow_id: str, result: StepResult) -> Metadata:
+    """A step's metadata: what it produced, in words, and where its rows are."""
+    with services.database.connect() as connection:
+        run = runs.get(connection, workflow_id)
+        plan_hash = gates.plan_hash(connection, run.id)
+    common: Metadata = {
+        "run": dg.MetadataValue.url(f"{services.api_url}/runs/{run.id}"),
+        "replayed": result.is_replay,
+        "output_sha256": sha256_pieces(canonical_pieces(result.output)),
+    }
+    if result.artifacts:
+        common["artifacts"] = dg.MetadataValue.md(_artifact_list(services, result))
+    describe = {
+        StepId.COMPILE: _plan,
+        StepId.APPLY_PATCH: _plan,
+        StepId.DECIDE: _decision,
+        StepId.EXECUTE: _execution,
+    }[result.step]
+    gate: Metadata = {}
+    patches = sum(artifact.kind == "patch_apply" for artifact in result.artifacts)
+    if result.step is StepId.APPLY_PATCH and plan_hash:
+        gate = {
+            "patches_applied": patches,
+            "plan_sha256": plan_hash,
+            "decide": dg.MetadataValue.url(f"{services.api_url}/#{run.id}"),
+        }
+    return describe(result.output) | gate | common
+
+
+def of_decision(decided: Decided) -> Metadata:
+    """The approval's metadata: who said what, when, about which plan."""
+    return {
+        "decision": str(decided.decision),
+        "decided_by": decided.decided_by,
+        "decided_at": decided.decided_at.isoformat(),
+        "notes": decided.notes or "",
+        "plan_sha256": decided.plan_sha256 or "",
+    }
+
+
+def of_tasks(services: Services, workflow_id: str) -> Metadata:
+    """The execution's table of tasks."""
+    with services.database.connect() as connection:
+        run = runs.get(connection, workflow_id)
+        failed, wall_ms = tasks.durations(connection, run.id)
+        with closing(tasks.results(connection, run.id)) as kept:
+            results = list(itertools.islice(kept, MAX_ROWS))
+    records = [
+        dg.TableRecord(
+            {
+                "command": result.command,
+                "result": str(result.err_code),
+                "exit": result.exit,
+                "attempt": result.attempt,
+                "wall_ms": result.metrics["wallMs"],
+                "task": result.key[:12],
+                "artifacts": artifact_url(services, result.artifact_index_ref),
+            }
+        )
+        for result in results
+    ]
+    table = {"task_table": dg.MetadataValue.table(records)} if records else {}
+    plot = timing_plot.markdown(wall_ms)
+    durations = {"task_durations": dg.MetadataValue.md(plot)} if plot else {}
+    return {"tasks": len(wall_ms), "tasks_failed": failed, **durations, **table}
+
+
+def _plan(plan: Mapping[str, Any]) -> Metadata:
+    lines = [f"**{plan['goal']}**", "", *_bullets("Design", plan["design"]), *_bullets("Files", plan["files"])]
+    lines += [*_bullets("Risks", plan["risks"]), *_bullets("Tests", plan["tests"])]
+    return {
+        "goal": plan["goal"],
+        "plan": dg.MetadataValue.md("\n".join(lines)),
+        "tests": len(plan["tests"]),
+    }
+
+
+def _decision(output: Mapping[str, Any]) -> Metadata:
+    build = output["structured"]
+    return {
+        "test_command": build["test_command"],
+        "tests": len(build["tests"]),
+        "patches_proposed": len(build["patch"]),
+    }
+
+
+def _execution(output: Mapping[str, Any]) -> Metadata:
+    return {
+        "result": output["errCode"],
+        "exit": output["exit"],
+        "wall_ms": output["metrics"]["wallMs"],
+        "stdout": dg.MetadataValue.md(f"```\n{output['stdout'][:2000]}\n```"),
+    }
+
+
+def _bullets(title: str, items: list[str], most: int = 20) -> list[str]:
+    if not items:
+        return []
+    more = [f"- … and {len(items) - most} more"] if len(items) > most else []
+    return [f"*{title}*", *(f"- {item}" for item in items[:most]), *more, ""]
+
+
+def artifact_url(services: Services, uri: str) -> str:
+    """Where a browser reads an artifact."""
+    return f"{services.api_url}/artifacts/{quote(uri, safe='')}"
+
+
+def _artifact_list(services: Services, result: StepResult) -> str:
+    return "\n".join(
+        f"- [{artifact.uri.rpartition('/')[2]}]({artifact_url(services, artifact.uri)}) "
+        f"{artifact.kind}, sha256 {artifact.sha256[:12]}"
+        for artifact in result.artifacts[:50]
+    )

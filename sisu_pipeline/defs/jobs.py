@@ -1,0 +1,111 @@
+"""Jobs: the intent workflow, and the API's verbs for those who work in the Dagster UI or GraphQL."""
+
+from typing import Any
+
+import dagster as dg
+
+from sisu_pipeline.contracts.gate import AnswerRequest, PlanApprovalRequest, PlanRejectionRequest
+from sisu_pipeline.contracts.intent import Intent, RunRequest
+from sisu_pipeline.defs.assets import MATERIALIZED
+from sisu_pipeline.workflow import commands
+from sisu_pipeline.workflow.dependencies import services
+
+intent_workflow = dg.define_asset_job(
+    "intent_workflow",
+    selection=dg.AssetSelection.assets(*MATERIALIZED).without_checks(),
+    description="One intent: CompileST, ApplyPatchST, a person's decision, DecideST, ExecuteST.",
+)
+
+
+class SubmitIntentConfig(dg.Config):
+    """An intent and how to run it, as `POST /intents` and `POST /intents/{id}/run` take them."""
+
+    goal: str
+    inputs: dict[str, Any] = {}  # noqa: RUF012 - pydantic copies it
+    constraints: dict[str, Any] = {}  # noqa: RUF012
+    run: dict[str, Any] = {"recipeName": "sandbox-default", "queuePartitionKey": "default"}  # noqa: RUF012
+
+
+@dg.op(name="submit_intent_op", out=dg.Out(str))
+def _submit(context: dg.OpExecutionContext, config: SubmitIntentConfig) -> str:
+    intent = Intent.from_json({"goal": config.goal, "inputs": config.inputs, "constraints": config.constraints})
+    request = RunRequest.from_json(config.run)
+    with services().database.connect() as connection:
+        kept = commands.submit_intent(connection, intent)
+        started = commands.start_run(connection, kept.id, request, services().app_version)
+    context.add_output_metadata({"intentId": kept.id, "runId": started.run_id, "isReplay": started.is_replay})
+    context.log.info(f"intent {kept.id} is run {started.run_id}")
+    return kept.id
+
+
+class DecisionConfig(dg.Config):
+    """Whose decision on which run: `runId` may be the run id or the intent id."""
+
+    run_id: str
+    decided_by: str
+    notes: str = ""
+    plan_sha256: str | None = None
+    plan: dict[str, Any] = {}  # noqa: RUF012 - pydantic copies it
+    """Approvals: what you made of the plan; empty approves it as it is."""
+
+
+class AnswerConfig(dg.Config):
+    """Whose answer to which run's question."""
+
+    run_id: str
+    gate_key: str
+    answered_by: str
+    answer: dict[str, Any]
+
+
+@dg.op(name="approve_plan_op")
+def _approve(context: dg.OpExecutionContext, config: DecisionConfig) -> None:
+    body: dict[str, Any] = {
+        "approvedBy": config.decided_by,
+        "notes": config.notes or None,
+        "planSha256": config.plan_sha256,
+    }
+    if config.plan:
+        body["plan"] = config.plan
+    with services().database.connect() as connection:
+        decided = commands.decide(connection, config.run_id, PlanApprovalRequest.from_json(body))
+    context.log.info(f"run {decided.run_id}: {decided.decision} by {decided.decided_by}")
+
+
+@dg.op(name="reject_plan_op")
+def _reject(context: dg.OpExecutionContext, config: DecisionConfig) -> None:
+    body = {"rejectedBy": config.decided_by, "reason": config.notes, "planSha256": config.plan_sha256}
+    with services().database.connect() as connection:
+        decided = commands.decide(connection, config.run_id, PlanRejectionRequest.from_json(body))
+    context.log.info(f"run {decided.run_id}: {decided.decision} by {decided.decided_by}")
+
+
+@dg.op(name="answer_gate_op")
+def _answer(context: dg.OpExecutionContext, config: AnswerConfig) -> None:
+    request = AnswerRequest.from_json({"answeredBy": config.answered_by, "answer": config.answer})
+    with services().database.connect() as connection:
+        answered = commands.answer(connection, config.run_id, config.gate_key, request)
+    context.log.info(f"run {answered.run_id}: answered by {answered.answered_by}")
+
+
+@dg.job(description="Submit an intent and start its run; the same intent again is a replay.")
+def submit_intent() -> None:
+    _submit()
+
+
+@dg.job(description="Approve a run's plan; the first decision stands.")
+def approve_plan() -> None:
+    _approve()
+
+
+@dg.job(description="Reject a run's plan, with the reason in `notes`.")
+def reject_plan() -> None:
+    _reject()
+
+
+@dg.job(description="Answer a run's question; the first answer that fits its form stands.")
+def answer_gate() -> None:
+    _answer()
+
+
+JOBS = (intent_workflow, submit_intent, approve_plan, reject_plan, answer_gate)

@@ -1,0 +1,100 @@
+"""The four steps as Dagster ops: one-line doors onto `execution`. Op names are the step names (seed §1)."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import dagster as dg
+
+from sisu_pipeline.contracts.step_outputs import StepId
+from sisu_pipeline.defs import asset_metadata
+from sisu_pipeline.queueing import fan_out
+from sisu_pipeline.steps.step_result import StepResult
+from sisu_pipeline.workflow import ownership, step_execution
+from sisu_pipeline.workflow.dependencies import Services, services
+
+GATE_TAG = "sisu/gate"
+ROWS = "rows"
+SHARDS = "shards"
+
+_ROW = dg.Out(io_manager_key=ROWS)
+_GATED_ROW = dg.Out(io_manager_key=ROWS, is_required=False)
+
+_GatedStep = Callable[[Services, str], StepResult | None]
+
+
+def _enter(context: dg.OpExecutionContext) -> str:
+    """The workflow id this run works on, once it owns it."""
+    workflow_id = context.partition_key
+    ownership.enter(services().database, workflow_id, context.run_id)
+    return workflow_id
+
+
+@dg.op(name=StepId.COMPILE.value, out=_ROW, description="Plan the intent.")
+def compile_st(context: dg.OpExecutionContext) -> StepResult:
+    return step_execution.compile_intent(services(), _enter(context))
+
+
+@dg.op(
+    name=StepId.APPLY_PATCH.value,
+    ins={"compiled_intent": dg.In(dg.Nothing)},
+    out=_GATED_ROW,
+    tags={GATE_TAG: "ask-user"},
+    description="Apply the plan's patches reversibly and open the plan gate. Waits when the plan asks something.",
+)
+def apply_patch_st(context: dg.OpExecutionContext) -> Iterator[dg.Output[StepResult]]:
+    yield from _behind_a_gate(context, step_execution.apply_patches)
+
+
+@dg.op(
+    name=StepId.DECIDE.value,
+    ins={"patched_plan": dg.In(dg.Nothing), "plan_approval": dg.In(dg.Nothing)},
+    out=_GATED_ROW,
+    tags={GATE_TAG: "approve-plan"},
+    description="Turn the plan a person approved into what to execute. Waits at the gate; costs nothing there.",
+)
+def decide_st(context: dg.OpExecutionContext) -> Iterator[dg.Output[StepResult]]:
+    yield from _behind_a_gate(context, step_execution.decide_plan)
+
+
+def _behind_a_gate(context: dg.OpExecutionContext, step: _GatedStep) -> Iterator[dg.Output[StepResult]]:
+    workflow_id = _enter(context)
+    result = step(services(), workflow_id)
+    # Only where no executor holds this step at its gate (portable profile) is there nothing to do yet.
+    while result is None and not ownership.suspend(services().database, workflow_id):
+        result = step(services(), workflow_id)
+    if result is None:
+        context.log.info("Nobody has passed the gate yet: skipped here; the run after the decision goes on.")
+        return
+    yield dg.Output(result)
+
+
+@dg.op(
+    ins={"decision": dg.In(dg.Nothing)},
+    out=dg.DynamicOut(io_manager_key=SHARDS),
+    description="One dynamic output per task; with more than 128 tasks, per shard of tasks.",
+)
+def fan_out_tasks(context: dg.OpExecutionContext) -> Iterator[dg.DynamicOutput[str]]:
+    for shard in fan_out.start(services(), _enter(context)):
+        yield dg.DynamicOutput(shard, mapping_key=shard)
+
+
+@dg.op(out=dg.Out(io_manager_key=SHARDS), description="The tasks of one shard, in sandboxes.")
+def sandbox_task(context: dg.OpExecutionContext, shard: str) -> str:
+    fan_out.run_shard(services(), context.partition_key, shard)
+    return shard
+
+
+@dg.op(out=_ROW, description="Merge the results of every task.")
+def collect(context: dg.OpExecutionContext, shards: list[str]) -> Iterator[dg.Output[StepResult]]:
+    workflow_id = context.partition_key
+    result = step_execution.collect(services(), workflow_id)
+    yield dg.Output(result, metadata=asset_metadata.of_tasks(services(), workflow_id))
+    # After the output is kept: a failed task fails the run, and every result is there to read.
+    step_execution.finish(services(), workflow_id, result)
+
+
+@dg.graph(
+    name=StepId.EXECUTE.value, ins={"decision": dg.GraphIn()}, description="Run the tasks, keep every result once."
+)
+def execute_st(decision: Any) -> Any:
+    return collect(fan_out_tasks(decision).map(sandbox_task).collect())

@@ -1,0 +1,1 @@
+"""Rules without input or output: identities, statuses, policy, budgets, canonical JSON."""

@@ -1,0 +1,51 @@
+"""Errors of the domain: what a request or a durable row can violate."""
+
+from typing import Any, NamedTuple
+
+from pydantic.alias_generators import to_camel
+
+
+class DeterminismBreach(Exception):
+    """A row that must be the same on every execution is not (design §3 "exactly once"). The run fails."""
+
+
+class NotFound(Exception):
+    """No row has this id."""
+
+
+class Drift(NamedTuple):
+    """One field of the identity tuple (a column's name) that is stored with another value."""
+
+    field: str
+    existing: Any
+    incoming: Any
+
+
+class IdentityDrift(Exception):
+    """The same intent was started again with another identity tuple."""
+
+    def __init__(self, workflow_id: str, drift: list[Drift]) -> None:
+        names = ", ".join(to_camel(each.field) for each in drift)
+        super().__init__(f"Divergence in run {workflow_id}: identity drift on {names}")
+        self.drift = drift
+        self.fields = [each.field for each in drift]
+
+
+class DecisionConflict(Exception):
+    """The plan was already decided otherwise, is not the plan that was read, or the run has ended."""
+
+
+class DecisionForbidden(Exception):
+    """This person may not decide about this plan: the recipe says who may."""
+
+
+class DedupeConflict(Exception):
+    """A dedupe key was used again for something else."""
+
+
+class AnswerInvalid(Exception):
+    """An answer does not fit its gate's form; `faults` are (pointer, message) pairs, sorted."""
+
+    def __init__(self, faults: list[tuple[str, str]]) -> None:
+        super().__init__("the answer does not fit the form")
+        self.faults = faults

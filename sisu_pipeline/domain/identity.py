@@ -1,0 +1,45 @@
+"""Every id in the system, each a function of content (seed §1 "Workflow Identity", reference §A1, §C4, §D1)."""
+
+import re
+from typing import Any
+
+from sisu_pipeline.contracts.intent import Intent
+from sisu_pipeline.domain.canonical import sha256_hex, sha256_json
+
+
+def intent_id(intent: Intent) -> str:
+    """`ih_` and the sha256 of the canonical intent: the same content is the same intent."""
+    return "ih_" + sha256_json(intent.to_json())
+
+
+def run_id(workflow_id: str) -> str:
+    """`run_` and 32 hex digits, from the workflow id alone."""
+    return "run_" + sha256_json({"workflowId": workflow_id})[:32]
+
+
+def run_id_of(identifier: str) -> str:
+    """The run id of a run that is named by its run id or by its workflow id."""
+    return run_id(identifier) if identifier.startswith("ih_") else identifier
+
+
+def segment_workflow_id(workflow_id: str, segment: int) -> str:
+    """The queue's workflow id of one segment: the first is the intent id itself (design §2)."""
+    return workflow_id if segment == 1 else f"{workflow_id}/{segment}"
+
+
+def gate_key(run: str, step_id: str, purpose: str, attempt: int = 1) -> str:
+    """A gate's key, as `approve-plan-c41e0986be3be693` (reference §D1)."""
+    prefix = re.sub(r"[^a-z0-9]", "-", purpose.lower())[:16]
+    return f"{prefix}-{sha256_hex(f'{run}:{step_id}:{purpose}:{attempt}')[:16]}"
+
+
+def task_key(intent: str, run: str, normalized_request: dict[str, Any]) -> str:
+    """A task's key: whatever changes what is executed belongs into `normalized_request` (reference §C4)."""
+    return sha256_json(
+        {"intentId": intent, "runId": run, "stepId": "ExecuteST", "normalizedReq": normalized_request}
+    )
+
+
+def artifact_uri(run: str, step_id: str, task: str, name: str) -> str:
+    """`artifact://run/<run>/step/<step>/task/<task>/<name>`; `task` is empty for a step's own artifacts."""
+    return f"artifact://run/{run}/step/{step_id}/task/{task}/{name}"

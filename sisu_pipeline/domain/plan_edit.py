@@ -1,0 +1,30 @@
+"""What a person may make of a plan: the same goal and question, within the run's budget and its workspace."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sisu_pipeline.contracts.step_outputs import Plan
+from sisu_pipeline.domain.policy import budget_violation
+from sisu_pipeline.domain.workspace_paths import PathNotAllowed, relative_parts
+
+
+class EditRefused(Exception):
+    """The changed plan breaks a rule the compiled one kept; nothing was written."""
+
+
+def check(compiled: Plan, edited: Plan, budget: Mapping[str, Any] | None) -> None:
+    """Raises EditRefused with the first broken rule. The contract itself is checked where the plan is read."""
+    if edited.goal != compiled.goal:
+        raise EditRefused("another goal is another intent: submit it")
+    if edited.ask != compiled.ask:
+        raise EditRefused("the question was asked already: it cannot be changed")
+    limit = (budget or {}).get("maxFanout")
+    tasks = max(1, len(set(edited.tests)))
+    if limit is not None and tasks > limit:
+        raise EditRefused(budget_violation("maxFanout", tasks, limit, "edit"))
+    paths = [patch.target_path for patch in edited.patch_plan or []]
+    for path in paths:
+        try:
+            relative_parts(path)
+        except PathNotAllowed as failure:
+            raise EditRefused(str(failure)) from None

@@ -1,0 +1,113 @@
+"""Dagster's event log, written in batches while a segment runs.
+
+One event a statement is a third of a worker's CPU. A segment's events are kept back for at most a tenth of
+a second, or until the segment ends, and written in order with one statement. What a dead worker takes with
+it is only the memory of steps: the next segment starts those again, and their committed rows answer.
+"""
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+
+from dagster import DagsterError
+from dagster._core.events import ASSET_CHECK_EVENTS, ASSET_EVENTS
+from dagster._core.events.log import EventLogEntry
+from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
+from dagster_postgres.event_log import PostgresEventLogStorage
+from sqlalchemy.exc import DBAPIError
+
+from resources import connection_fence
+from sisu_pipeline.crash_points import crash_point
+from sisu_pipeline.engine.database_retry import DATABASE_AWAY
+
+FLUSH_SECONDS = 0.1
+LARGEST_BATCH = 200
+
+
+class BufferedEventLogStorage(PostgresEventLogStorage):
+    """The Postgres event log; between `with buffered():` and its end, written in batches."""
+
+    _buffer: list[EventLogEntry] | None = None
+    _unindexed: tuple[tuple[EventLogEntry, int], ...] = ()
+    _guard = threading.RLock()
+
+    @contextmanager
+    def buffered(self) -> Iterator[None]:
+        """Keep events back and write them together; everything is written when this returns or raises."""
+        stop = threading.Event()
+        flusher = threading.Thread(target=self._flush_regularly, args=(stop,), name="event-flush", daemon=True)
+        with self._guard:
+            self._buffer = []
+        flusher.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            flusher.join()
+            with self._guard:
+                self._flush()
+                self._buffer = None
+
+    def store_event(self, event: EventLogEntry) -> None:
+        """Write the event, now or with the next batch."""
+        with self._guard:
+            if self._buffer is None or not _is_plain(event):
+                self._flush()
+                super().store_event(event)
+                return
+            self._buffer.append(event)
+            if len(self._buffer) >= LARGEST_BATCH:
+                self._flush()
+
+    def _flush_regularly(self, stop: threading.Event) -> None:
+        while not stop.wait(FLUSH_SECONDS):
+            # A database that is away for a moment loses nothing: the next flush writes what this one could
+            # not, and the last one raises.
+            with self._guard, suppress(DBAPIError, DagsterError, OSError):
+                self._flush()
+
+    def _flush(self) -> None:
+        try:
+            self._write()
+        except DATABASE_AWAY:
+            # Not all of it comes by way of the engine (`fencing.watch`): the driver says some things to itself.
+            connection_fence.connection_broke()
+            raise
+
+    def _write(self) -> None:
+        if self._buffer:
+            batch = tuple(self._buffer)
+            crash_point("events.flush.before")
+            with self._connect() as connection:
+                statement = self.prepare_insert_event_batch(batch).returning(SqlEventLogStorageTable.c.id)
+                ids = [int(row[0]) for row in connection.execute(statement).fetchall()]
+            crash_point("events.flush.after")
+            self._buffer = self._buffer[len(batch) :]
+            self._unindexed += tuple(pair for pair in zip(batch, ids, strict=True) if _asset_of(pair[0]))
+        if self._unindexed:
+            self._store_assets(self._unindexed)
+            self._unindexed = ()
+
+    def _store_assets(self, assets: Sequence[tuple[EventLogEntry, int]]) -> None:
+        """What the stock storage keeps beside each asset event: its tags, and each asset's last event."""
+        last = {_asset_of(event): (event, number) for event, number in assets}
+        with self.index_transaction() as connection:
+            self._store_asset_event_tags(
+                connection, [event for event, _ in assets], [number for _, number in assets]
+            )
+            for event, number in last.values():
+                self._store_asset_event(connection, event, number)
+
+
+def _is_plain(event: EventLogEntry) -> bool:
+    """Whether a batch may hold the event: a run's change of status is written at once, in its order."""
+    if event.dagster_event is None:
+        return True
+    return not event.dagster_event.is_job_event and event.dagster_event_type not in ASSET_CHECK_EVENTS
+
+
+def _asset_of(event: EventLogEntry) -> str | None:
+    if event.dagster_event is None or event.dagster_event_type not in ASSET_EVENTS:
+        return None
+    key = event.dagster_event.asset_key
+    return key.to_string() if key else None

@@ -1,0 +1,140 @@
+"""The run launcher: a Dagster run becomes a segment on `intentQ`; it never starts a process itself."""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, Self
+
+import dagster as dg
+from dagster._core.launcher.base import (
+    CheckRunHealthResult,
+    LaunchRunContext,
+    ResumeRunContext,
+    RunLauncher,
+    WorkerStatus,
+)
+from dagster._core.storage.tags import PARTITION_NAME_TAG
+from dagster._serdes import ConfigurableClass, ConfigurableClassData
+
+from sisu_pipeline.contracts.operation import OperationRequest
+from sisu_pipeline.crash_points import crash_point
+from sisu_pipeline.domain.errors import NotFound
+from sisu_pipeline.domain.status import IllegalTransition, RunStatus
+from sisu_pipeline.engine.database_retry import patiently
+from sisu_pipeline.queueing import segment_queue
+from sisu_pipeline.store import runs
+from sisu_pipeline.store.runs import Run
+from sisu_pipeline.workflow import commands
+from sisu_pipeline.workflow.dependencies import services
+
+INTENT_JOB = "intent_workflow"
+
+
+class SegmentRunLauncher(RunLauncher[dg.DagsterInstance], ConfigurableClass):
+    """`run_launcher: {module: sisu_pipeline.engine.run_launcher, class: SegmentRunLauncher}` in `dagster.yaml`."""
+
+    def __init__(self, inst_data: ConfigurableClassData | None = None) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._inst_data = inst_data
+
+    @property
+    def inst_data(self) -> ConfigurableClassData | None:
+        """What `dagster.yaml` says."""
+        return self._inst_data
+
+    @classmethod
+    def config_type(cls) -> Mapping[str, Any]:
+        """No configuration: the database and the version come from the settings."""
+        return {}
+
+    @classmethod
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Any) -> Self:
+        """Dagster's constructor."""
+        return cls(inst_data=inst_data, **config_value)
+
+    def launch_run(self, context: LaunchRunContext) -> None:
+        """Enqueue the run's first segment. A second run for a living intent is reported cancelled.
+
+        A database that is away is waited for: Dagster fails a run whose launch raises, and launches it no more.
+        """
+        patiently(lambda: self._launch(context.dagster_run))
+
+    def _launch(self, dagster_run: dg.DagsterRun) -> None:
+        workflow_id = dagster_run.tags.get(PARTITION_NAME_TAG)
+        if workflow_id is None:
+            self._enqueue(segment_queue.of_job(dagster_run.run_id, services().app_version))
+            return
+        crash_point("launcher.claim.before")
+        run, refusal = _claim(workflow_id, dagster_run)
+        crash_point("launcher.claim.after")
+        if run is None:
+            self._instance.report_run_canceled(dagster_run, message=refusal)
+        elif run.status.is_terminal:
+            # Nothing is left to do: the steps answer from their rows, under a workflow of its own.
+            self._enqueue(segment_queue.of_job(dagster_run.run_id, run.app_version))
+        elif run.status is not RunStatus.WAITING_INPUT:
+            # One that waits was launched by recovery while this launch was slow. Its next segment is a decision's
+            # to ask for: asked for here it would be executed before, in vain, and never again.
+            self._enqueue(segment_queue.of_run(run))
+
+    @property
+    def supports_resume_run(self) -> bool:
+        """A run goes on with its next segment."""
+        return True
+
+    def resume_run(self, context: ResumeRunContext) -> None:
+        """Ask for the run's current segment again."""
+        with services().database.connect() as connection:
+            run = runs.get(connection, context.dagster_run.tags[PARTITION_NAME_TAG])
+        self._enqueue(segment_queue.of_run(run))
+
+    def terminate(self, run_id: str) -> bool:
+        """Cancel the intent; the segment that runs lets go, `closing_sensor` ties up the rest."""
+        dagster_run = self._instance.get_run_by_id(run_id)
+        if dagster_run is None or dagster_run.is_finished:
+            return False
+        self._instance.report_run_canceling(dagster_run)
+        workflow_id = dagster_run.tags.get(PARTITION_NAME_TAG)
+        if workflow_id is not None:
+            _cancel(workflow_id, run_id)
+        return True
+
+    @property
+    def supports_check_run_worker_health(self) -> bool:
+        """Workers hold locks, not heart beats; recovery looks at those (see `sensors/recovery_sensor.py`)."""
+        return False
+
+    def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
+        """Unknown to Dagster: recovery is ours."""
+        return CheckRunHealthResult(WorkerStatus.UNKNOWN)
+
+    def _enqueue(self, segment: segment_queue.Segment) -> None:
+        segment_queue.enqueue(services().database, segment)
+        crash_point("launcher.enqueue.after")
+
+
+def _cancel(workflow_id: str, dagster_run_id: str) -> None:
+    with services().database.connect() as connection, suppress(NotFound, IllegalTransition):
+        # A second run that replays a finished intent ends alone.
+        if runs.get(connection, workflow_id).dagster_run_id == dagster_run_id:
+            commands.cancel(connection, workflow_id, OperationRequest(actor="dagster", reason="run terminated"))
+
+
+def _claim(workflow_id: str, dagster_run: dg.DagsterRun) -> tuple[Run | None, str]:
+    """The intent's run when this Dagster run may work on it, or why it may not."""
+    with services().database.connect() as connection:
+        try:
+            run = runs.lock(connection, workflow_id)
+        except NotFound:
+            return None, (
+                f"{workflow_id} has no run: start it with POST /intents/{{id}}/run, `sisu run start` or the "
+                "job submit_intent."
+            )
+        if run.status.is_terminal:
+            return run, ""
+        if dagster_run.job_name == INTENT_JOB and dagster_run.asset_selection is None:
+            claimed = runs.claim(connection, workflow_id, dagster_run.run_id)
+            if claimed is not None:
+                return claimed, ""
+        return None, (
+            f"intent {workflow_id} is {run.status} in Dagster run {run.dagster_run_id}: one intent has one run."
+        )

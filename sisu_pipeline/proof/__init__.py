@@ -1,0 +1,1 @@
+"""Labs and benchmarks: evidence that the system keeps its promises. Only the CLI imports this package."""

@@ -1,0 +1,1 @@
+"""Random faults under load, and single connection losses."""

@@ -1,0 +1,1 @@
+"""What labs and benchmarks share: a stack of their own, fault injection, progress, verdicts."""

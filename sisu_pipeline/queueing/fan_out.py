@@ -1,0 +1,86 @@
+"""ExecuteST's fan-out: shards of tasks, each task a workflow on `sbxQ` whose id is its task key.
+
+The only place that enqueues on `sbxQ`. In the portable profile there are no queues: a shard's tasks run
+where the shard's step runs.
+"""
+
+import asyncio
+import re
+from collections.abc import Sequence
+
+from dbos._enqueue_options import build_enqueue_status
+from dbos._serialization import DefaultSerializer
+from dbos._sys_db import WorkflowStatusInternal
+
+from resources.database import Database
+from sisu_pipeline.contracts.intent import QueueName
+from sisu_pipeline.crash_points import crash_point
+from sisu_pipeline.queueing import dbos_queues, fan_out_wait, task_service
+from sisu_pipeline.steps.execute import Task, shards
+from sisu_pipeline.store import runs
+from sisu_pipeline.store.runs import Run
+from sisu_pipeline.workflow.dependencies import Services
+from sisu_pipeline.workflow.step_execution import plan_tasks
+
+_SERIALIZER = DefaultSerializer()
+_BATCH = 250
+_SHARD = re.compile(r"^tasks_(\d+)_(\d+)$")
+
+
+def start(services: Services, workflow_id: str) -> list[str]:
+    """Put every task of the run on `sbxQ`, at once and once; returns the shards' names."""
+    tasks = plan_tasks(services, workflow_id)
+    if services.queues_tasks:
+        with services.database.connect() as connection:
+            run = runs.get(connection, workflow_id)
+        crash_point("fan_out.enqueue.before")
+        enqueue(services.database, run, tasks)
+        crash_point("fan_out.enqueue.after")
+    return [f"tasks_{shard.start}_{shard.stop - 1}" for shard in shards(len(tasks))]
+
+
+def run_shard(services: Services, workflow_id: str, shard: str) -> None:
+    """Return when every task of the shard has its result. Raises ending.RunEnded when the run ends first."""
+    positions = positions_in(shard)
+    if services.queues_tasks:
+        fan_out_wait.wait(services.database, workflow_id, positions)
+    else:
+        tasks = plan_tasks(services, workflow_id)[positions.start : positions.stop]
+        asyncio.run(task_service.run_here(workflow_id, tasks))
+
+
+def positions_in(shard: str) -> range:
+    """The positions a shard's name stands for."""
+    match = _SHARD.match(shard)
+    if match is None:
+        raise ValueError(f"{shard} is not a shard's name")
+    return range(int(match[1]), int(match[2]) + 1)
+
+
+def enqueue(database: Database, run: Run, tasks: Sequence[Task]) -> None:
+    """Enqueue tasks, a batch a transaction, so that workers start on the first while the last are written.
+
+    A task that is there already is left as it is: a fan-out that was cut off is enqueued again from its start.
+    """
+    client = dbos_queues.client(database)
+    for start in range(0, len(tasks), _BATCH):
+        # DBOS' own batch insert (its Kafka consumer uses it): one statement per batch, not one per task.
+        client._sys_db.init_workflows([_status(run, task) for task in tasks[start : start + _BATCH]])
+
+
+def _status(run: Run, task: Task) -> WorkflowStatusInternal:
+    _, status = build_enqueue_status(
+        {
+            "queue_name": QueueName.SANDBOX,
+            "workflow_name": dbos_queues.TASK_WORKFLOW,
+            "workflow_id": task.key,
+            "queue_partition_key": run.queue_partition_key,
+            "app_version": run.app_version,
+        },
+        _SERIALIZER,
+        (run.workflow_id, task.position, run.retry_count),
+        {},
+    )
+    status["application_name"] = dbos_queues.APPLICATION
+    status["parent_workflow_id"] = run.workflow_id
+    return status

@@ -1,0 +1,46 @@
+"""One sandbox task from request to committed result: adopt, run, retry, commit (reference §C4, §C6)."""
+
+from asyncio import sleep
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from resources.sandbox.sandbox_port import ChunkSink, Sandbox, TaskContext
+from sisu_pipeline.contracts.sandbox_request import SandboxResult
+from sisu_pipeline.contracts.step_outputs import StepId
+from sisu_pipeline.crash_points import crash_point
+from sisu_pipeline.steps.execute import MAX_ATTEMPTS, Task
+from sisu_pipeline.store.tasks import Outcome, Try
+
+FIRST_DELAY_S = 1.0
+BACKOFF = 2.0
+
+
+@dataclass(frozen=True)
+class TaskStore:
+    """Where a task's tries and result go; the worker commits many tasks' rows in one transaction."""
+
+    count_tries: Callable[[str, str], Awaitable[int]]
+    keep_try: Callable[[Try], Awaitable[None]]
+    keep_outcome: Callable[[Outcome], Awaitable[None]]
+
+
+async def run_task(
+    sandbox: Sandbox, store: TaskStore, run_id: str, task: Task, on_chunk: ChunkSink
+) -> SandboxResult:
+    """Run a task to its final result and commit it. Infrastructure failures are tried again, up to three times.
+
+    The task key is the provider's idempotency key: asked again after a crash, it answers from what it runs.
+    """
+    attempt = await store.count_tries(run_id, task.key) + 1
+    while True:
+        context = TaskContext(run_id, StepId.EXECUTE, attempt, idempotency_key=task.key)
+        crash_point("task.run.before")
+        result = await sandbox.run(task.request, context, on_chunk)
+        crash_point("task.run.after")
+        if not result.err_code.is_retryable or attempt >= MAX_ATTEMPTS:
+            await store.keep_outcome(Outcome(run_id, task, attempt, sandbox.name, result))
+            return result
+        await store.keep_try(Try(run_id, task.key, attempt, result.err_code, result.stderr[:1000]))
+        crash_point("task.try.after")
+        await sleep(FIRST_DELAY_S * BACKOFF ** (attempt - 1))
+        attempt += 1

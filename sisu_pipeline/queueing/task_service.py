@@ -1,0 +1,122 @@
+"""Running tasks in this process: the sandbox, the rows, and many tasks' rows in one transaction."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from psycopg.rows import dict_row
+from psycopg_pool import AsyncConnectionPool
+
+from resources.connection_fence import check_async
+from resources.sandbox.receipts import PostgresReceipts
+from resources.sandbox.sandbox_port import Sandbox
+from resources.write_batcher import Batcher
+from sisu_pipeline.contracts.sandbox_request import SandboxResult
+from sisu_pipeline.crash_points import crash_point
+from sisu_pipeline.queueing.live_output import LiveOutput
+from sisu_pipeline.queueing.sandbox_provider import open_configured
+from sisu_pipeline.queueing.task_runner import TaskStore, run_task
+from sisu_pipeline.settings import Settings, settings
+from sisu_pipeline.steps.execute import Task
+from sisu_pipeline.store import runs, task_output, tasks
+from sisu_pipeline.store.task_output import Piece
+from sisu_pipeline.workflow.dependencies import services
+
+
+@dataclass(frozen=True)
+class TaskService:
+    """A sandbox and the store its results go to."""
+
+    sandbox: Sandbox
+    store: TaskStore
+    live: LiveOutput
+    delay_s: float = 0
+    """A lab's pause before every task (seed L13): time to kill somebody while all are under way."""
+
+    async def run(self, run_id: str, task: Task) -> SandboxResult:
+        """One task to its committed result."""
+        if self.delay_s:
+            await asyncio.sleep(self.delay_s)
+        with self.live.of_task(run_id, task) as sink:
+            return await run_task(self.sandbox, self.store, run_id, task, sink)
+
+
+@asynccontextmanager
+async def open_task_service(configuration: Settings) -> AsyncIterator[TaskService]:
+    """The service of these settings. Raises SandboxUnavailable when the provider refuses to start."""
+    async with AsyncConnectionPool(
+        services().database.url,
+        min_size=1,
+        max_size=4,
+        kwargs={"row_factory": dict_row},
+        check=check_async,
+        open=False,
+    ) as pool:
+        sandbox = open_configured(configuration, services().database, PostgresReceipts(pool))
+        try:
+            live = LiveOutput(_write_output)
+            yield TaskService(sandbox, task_store(), live, configuration.chaos_sleep_execute / 1000)
+            await live.drain()
+        finally:
+            await sandbox.close()
+
+
+async def run_here(workflow_id: str, wanted: Sequence[Task]) -> None:
+    """Run tasks in this process until each has its result (portable profile)."""
+    with services().database.connect() as connection:
+        run = runs.get(connection, workflow_id)
+        done = tasks.finished_positions(connection, run.id)
+    async with open_task_service(settings()) as service:
+        limit = asyncio.Semaphore(settings().sbx_queue_worker_concurrency)
+
+        async def one(task: Task) -> None:
+            async with limit:
+                await service.run(run.id, task)
+
+        open_tasks = [task for task in wanted if not any(task.position in places for places in done)]
+        await asyncio.gather(*map(one, open_tasks))
+
+
+def task_store() -> TaskStore:
+    """Rows in Postgres, many tasks' in one transaction."""
+    outcomes = Batcher(_keep_outcomes)
+    failed = Batcher(_keep_tries)
+    counts = Batcher(_count_tries)
+
+    async def count(run_id: str, task_key: str) -> int:
+        return await counts.submit((run_id, task_key))
+
+    async def keep_try(attempt: tasks.Try) -> None:
+        await failed.submit(attempt)
+
+    async def keep_outcome(outcome: tasks.Outcome) -> None:
+        await outcomes.submit(outcome)
+
+    return TaskStore(count, keep_try, keep_outcome)
+
+
+def _keep_outcomes(outcomes: list[tasks.Outcome]) -> list[None]:
+    with services().database.connect() as connection:
+        tasks.keep_outcomes(connection, outcomes, services().blobs)
+        crash_point("task.commit.before")
+    crash_point("task.commit.after")
+    return [None] * len(outcomes)
+
+
+def _keep_tries(failed: list[tasks.Try]) -> list[None]:
+    with services().database.connect() as connection:
+        tasks.keep_tries(connection, failed)
+    return [None] * len(failed)
+
+
+def _count_tries(asked: list[tuple[str, str]]) -> list[int]:
+    with services().database.connect() as connection:
+        counts = tasks.tries_of(connection, asked)
+    return [counts[key] for _, key in asked]
+
+
+def _write_output(pieces: list[Piece]) -> None:
+    with services().database.connect() as connection:
+        task_output.append(connection, pieces)
+        task_output.trim(connection)

@@ -1,0 +1,1 @@
+"""Detection of dead workers and lost work, and cleanup after a cancellation."""

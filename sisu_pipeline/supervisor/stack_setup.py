@@ -1,0 +1,41 @@
+"""What must stand before the processes of a stack start: the database, the sandbox, their environment."""
+
+from resources.database import Database
+from sisu_pipeline import database_server
+from sisu_pipeline.settings import Settings, child_environment
+
+
+def prepare(settings: Settings) -> Database:
+    """The database up, with every schema in it: ours, DBOS' and Dagster's."""
+    found = database_server.up(settings)
+    make_engine_schemas(found)
+    return found
+
+
+def make_engine_schemas(found: Database) -> None:
+    """DBOS' and Dagster's own tables, made or upgraded by themselves. Safe to repeat."""
+    from sisu_pipeline.engine.dagster_storage import PooledPostgresStorage
+    from sisu_pipeline.queueing import dbos_queues
+
+    dbos_queues.migrate(found)
+    PooledPostgresStorage(found.dagster_url, should_autocreate_tables=True)
+
+
+def stack_environment(settings: Settings, found: Database) -> dict[str, str]:
+    """The environment of a process of this stack: this process's own, and where the stack is."""
+    return child_environment(**stack_variables(settings, found), PYTHONUNBUFFERED="1")
+
+
+def stack_variables(settings: Settings, found: Database) -> dict[str, str]:
+    """What a process needs to find this stack: the database, the instance, the code server."""
+    return {
+        "SISU_HOME": str(settings.home),
+        "PORT": str(settings.port),
+        "ADMIN_PORT": str(settings.admin_port),
+        "SISU_PROFILE": settings.sisu_profile,
+        "DATABASE_URL": found.url,
+        "DAGSTER_HOME": str(settings.dagster_home),
+        "DAGSTER_POSTGRES_URL": found.dagster_url,
+        "DAGSTER_LOCAL_STORAGE": str(settings.home / "dagster"),
+        "DAGSTER_CODE_SOCKET": str(settings.code_socket),
+    }

@@ -1,0 +1,1 @@
+"""Worker processes: the intent worker group and the sandbox worker."""

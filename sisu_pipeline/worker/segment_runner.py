@@ -1,0 +1,120 @@
+"""One segment, from its queue to its end: the lock, the status, the drive (design §2)."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+
+import dagster as dg
+import psycopg
+from dagster._core.storage.tags import PARTITION_NAME_TAG
+
+from resources.database import Database
+from resources.process_cache import once
+from sisu_pipeline.contracts.operation import OperationRequest
+from sisu_pipeline.crash_points import crash_point
+from sisu_pipeline.domain.errors import NotFound
+from sisu_pipeline.domain.status import IllegalTransition, RunStatus
+from sisu_pipeline.engine import run_driver
+from sisu_pipeline.engine.event_batching import BufferedEventLogStorage
+from sisu_pipeline.engine.step_executor import Gatekeeper
+from sisu_pipeline.store import gates, runs
+from sisu_pipeline.workflow import commands, ownership
+from sisu_pipeline.workflow.dependencies import services
+from sql import query
+
+# Two Dagster runs in two threads of one process dead-lock (logging is configured at run start).
+_one_at_a_time = threading.Lock()
+
+
+@once
+def instance() -> dg.DagsterInstance:
+    """The process's Dagster instance, from DAGSTER_HOME."""
+    return dg.DagsterInstance.get()
+
+
+@once
+def repository() -> dg.RepositoryDefinition:
+    """The code location's definitions, loaded once."""
+    from sisu_pipeline.definitions import defs
+
+    return defs.get_repository_def()
+
+
+def run_segment(dagster_run_id: str) -> None:
+    """Execute the Dagster run's next segment; returns at its end, a gate, or when there is nothing to do."""
+    with _one_at_a_time:
+        run = instance().get_run_by_id(dagster_run_id)
+        if run is None:
+            return
+        workflow_id = run.tags.get(PARTITION_NAME_TAG)
+        if workflow_id is None:
+            run_driver.drive(instance(), repository(), dagster_run_id, _job_keeper(dagster_run_id))
+            return
+        database = services().database
+        with holding(database, workflow_id), _event_batches():
+            if run.status is dg.DagsterRunStatus.CANCELED:
+                # Somebody marked the run canceled in Dagster, past the launcher: the intent goes the same way.
+                _cancel(database, workflow_id, dagster_run_id)
+                return
+            _enter(database, workflow_id, dagster_run_id)
+            crash_point("segment.enter.after")
+            keeper = _gatekeeper(database, workflow_id, dagster_run_id)
+            run_driver.drive(instance(), repository(), dagster_run_id, keeper)
+        crash_point("segment.end.before")
+
+
+@contextmanager
+def holding(database: Database, workflow_id: str) -> Iterator[psycopg.Connection[dict[str, object]]]:
+    """Hold the intent's advisory lock; waits for the segment that holds it now.
+
+    The lock belongs to a session of its own: when this process dies, the database frees it.
+    """
+    with database.connect(autocommit=True) as session:
+        crash_point("segment.lock.before")
+        session.execute(query("segments.lock"), {"workflow_id": workflow_id})
+        crash_point("segment.lock.after")
+        yield session
+
+
+def _event_batches() -> AbstractContextManager[None]:
+    events = instance().event_log_storage
+    return events.buffered() if isinstance(events, BufferedEventLogStorage) else nullcontext()
+
+
+def _cancel(database: Database, workflow_id: str, dagster_run_id: str) -> None:
+    request = OperationRequest(actor="dagster", reason="the run was marked canceled")
+    with database.connect() as connection, suppress(NotFound, IllegalTransition):
+        if runs.get(connection, workflow_id).dagster_run_id == dagster_run_id:
+            commands.cancel(connection, workflow_id, request)
+
+
+def _enter(database: Database, workflow_id: str, dagster_run_id: str) -> None:
+    try:
+        ownership.enter(database, workflow_id, dagster_run_id)
+    except NotFound:
+        # A partition without a row: the ops say so in the run's log.
+        return
+
+
+def _gatekeeper(database: Database, workflow_id: str, dagster_run_id: str) -> Gatekeeper:
+    def is_decided() -> bool:
+        with database.connect() as connection:
+            return gates.is_passed(connection, runs.get(connection, workflow_id))
+
+    def is_ended() -> bool:
+        with database.connect() as connection:
+            if runs.get(connection, workflow_id).status is RunStatus.CANCELED:
+                return True
+        return _is_canceling(dagster_run_id)
+
+    return Gatekeeper(is_decided, lambda: ownership.suspend(database, workflow_id), is_ended)
+
+
+def _job_keeper(dagster_run_id: str) -> Gatekeeper:
+    """A job that is no intent's has no gate; it can be ended all the same."""
+    return Gatekeeper(lambda: True, lambda: False, lambda: _is_canceling(dagster_run_id))
+
+
+def _is_canceling(dagster_run_id: str) -> bool:
+    run = instance().get_run_by_id(dagster_run_id)
+    return run is None or run.status in (dg.DagsterRunStatus.CANCELING, dg.DagsterRunStatus.CANCELED)

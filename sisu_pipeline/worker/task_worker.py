@@ -1,0 +1,147 @@
+"""What a sandbox worker does with a task from `sbxQ`: look it up, run it, commit it, or drop it when canceled."""
+
+import asyncio
+import threading
+from collections import OrderedDict, defaultdict
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
+
+import psycopg
+from psycopg_pool import PoolTimeout
+
+from resources.notifications import listen
+from sisu_pipeline.contracts.sandbox_request import SandboxResult
+from sisu_pipeline.domain.identity import run_id
+from sisu_pipeline.domain.status import RunStatus
+from sisu_pipeline.queueing.task_service import TaskService, open_task_service
+from sisu_pipeline.settings import Settings
+from sisu_pipeline.steps.execute import FanOut
+from sisu_pipeline.store import runs
+from sisu_pipeline.workflow.dependencies import services
+from sisu_pipeline.workflow.run_failure import end_run
+from sisu_pipeline.workflow.step_execution import plan_tasks
+from sql import query
+
+_REMEMBERED_RUNS = 64
+_RECONNECT_SECONDS = 1.0
+_CLOSE_SECONDS = 2.0
+CANCELED = "CANCELED"
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """A run's tasks as one retry of it asks for them."""
+
+    run_id: str
+    tasks: FanOut
+
+
+class TaskWorker:
+    """Runs tasks on the process's event loop; a run's tasks are built once and remembered."""
+
+    def __init__(self, configuration: Settings) -> None:
+        self._configuration = configuration
+        self._service: TaskService | None = None
+        self._opening = asyncio.Lock()
+        self._open = AsyncExitStack()
+        self._plans: OrderedDict[tuple[str, int], asyncio.Future[_Plan]] = OrderedDict()
+        self._active: defaultdict[str, set[asyncio.Task[SandboxResult]]] = defaultdict(set)
+        self._canceled: set[str] = set()
+        self._closing = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def run(self, workflow_id: str, position: int, retry: int) -> str:
+        """One task to its committed result; returns its error code for the queue's own record.
+
+        A database that does not answer is waited for. Anything else that goes wrong here is ours, not the
+        task's: it ends the run, since whoever waits for the task watches for its row.
+        """
+        while True:
+            try:
+                return await self._run(workflow_id, position, retry)
+            except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout):
+                await asyncio.sleep(_RECONNECT_SECONDS)
+            except Exception as failure:
+                error = f"task {position} could not be run or kept: {type(failure).__name__}: {failure}"
+                await asyncio.to_thread(end_run, services(), run_id(workflow_id), RunStatus.RETRIES_EXCEEDED, error)
+                raise
+
+    def close(self) -> None:
+        """Give the sandbox provider back when nothing runs in it; for the main thread of a process about to end.
+
+        What still runs is left to recovery: killed here it would have a result, and not its own.
+        """
+        if self._loop is not None:
+            closed = asyncio.run_coroutine_threadsafe(self._close(), self._loop)
+            with suppress(TimeoutError):
+                closed.result(_CLOSE_SECONDS)
+
+    async def _close(self) -> None:
+        self._closing = True
+        if not self._active:
+            await self._open.aclose()
+
+    async def _run(self, workflow_id: str, position: int, retry: int) -> str:
+        plan = await self._plan(workflow_id, retry)
+        service = await self._opened()
+        if plan.run_id in self._canceled:
+            return CANCELED
+        if self._closing:
+            await asyncio.Event().wait()  # too late: the process ends, and another one gets the task
+        work = asyncio.create_task(service.run(plan.run_id, plan.tasks[position]))
+        self._active[plan.run_id].add(work)
+        try:
+            return str((await work).err_code)
+        except asyncio.CancelledError:
+            if plan.run_id in self._canceled:
+                return CANCELED
+            raise
+        finally:
+            self._active[plan.run_id].discard(work)
+            if not self._active[plan.run_id]:
+                del self._active[plan.run_id]
+
+    async def _opened(self) -> TaskService:
+        async with self._opening:
+            if self._service is None:
+                self._service = await self._open.enter_async_context(open_task_service(self._configuration))
+                self._loop = asyncio.get_running_loop()
+                threading.Thread(target=self._watch, args=(self._loop,), daemon=True, name="cancel-watch").start()
+            return self._service
+
+    async def _plan(self, workflow_id: str, retry: int) -> _Plan:
+        key = (workflow_id, retry)
+        future = self._plans.get(key)
+        if future is None:
+            future = asyncio.ensure_future(asyncio.to_thread(self._plan_of, workflow_id, retry))
+            self._plans[key] = future
+            while len(self._plans) > _REMEMBERED_RUNS:
+                self._plans.popitem(last=False)
+        try:
+            return await asyncio.shield(future)
+        except Exception:
+            self._plans.pop(key, None)
+            raise
+
+    def _plan_of(self, workflow_id: str, retry: int) -> _Plan:
+        with services().database.connect() as connection:
+            run = runs.get(connection, workflow_id)
+        if run.status is RunStatus.CANCELED:
+            self._canceled.add(run.id)
+        return _Plan(run.id, plan_tasks(services(), workflow_id, retry))
+
+    def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Hear of cancellations for the life of the process; whatever was missed is read after a reconnect."""
+        while True:
+            with suppress(psycopg.Error), services().database.connect(autocommit=True) as session:
+                listen(session, "sisu_canceled")
+                for row in session.execute(query("runs.canceled_lately")):
+                    loop.call_soon_threadsafe(self._cancel, row["id"])
+                for notice in session.notifies():
+                    loop.call_soon_threadsafe(self._cancel, notice.payload)
+            threading.Event().wait(_RECONNECT_SECONDS)
+
+    def _cancel(self, run_id: str) -> None:
+        self._canceled.add(run_id)
+        for work in self._active.get(run_id, ()):
+            work.cancel()

@@ -1,0 +1,1 @@
+"""What happens to an intent: commands, step execution, ownership of runs, workspace patches."""

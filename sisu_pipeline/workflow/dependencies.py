@@ -1,0 +1,53 @@
+"""What a step needs from outside: opened once per process from the settings."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from resources.database import Database, PooledDatabase
+from resources.planner.planner_factory import open_planner
+from resources.planner.planner_port import Planner
+from resources.process_cache import once
+from sisu_pipeline.database_server import locate
+from sisu_pipeline.settings import PROJECT_ROOT, Settings, settings
+from sisu_pipeline.steps.execute import TaskDefaults
+from sisu_pipeline.store.artifacts import BlobStore
+
+
+@dataclass(frozen=True)
+class Services:
+    """The ports a step reaches the world through."""
+
+    database: Database
+    planner: Planner
+    blobs: BlobStore
+    workspaces: Path
+    task_defaults: TaskDefaults
+    app_version: str
+    queues_tasks: bool
+    """True when tasks go to `sbxQ`; False in the portable profile, where a step runs its own tasks."""
+    api_url: str = "http://127.0.0.1:3001"
+    """Where a person's browser finds the API: links in Dagster's metadata lead there."""
+    gate_ttl_s: int = 3600
+    """How long a gate waits when its intent does not say."""
+
+
+def open_services(configuration: Settings) -> Services:
+    """The services these settings name. Raises DatabaseError or PlannerUnavailable."""
+
+    return Services(
+        database=PooledDatabase(locate(configuration).url),
+        planner=open_planner(configuration.oc_mode, PROJECT_ROOT / "fixtures" / "oc"),
+        blobs=BlobStore(configuration.sisu_blob_store or str(configuration.home / "blobs")),
+        workspaces=configuration.workspaces,
+        task_defaults=TaskDefaults(configuration.sbx_default_timeout_ms, configuration.sbx_default_net),
+        app_version=configuration.dbos__appversion,
+        api_url=f"http://127.0.0.1:{configuration.port}",
+        queues_tasks=configuration.sisu_profile == "warm",
+        gate_ttl_s=configuration.hitl_plan_approval_timeout_s,
+    )
+
+
+@once
+def services() -> Services:
+    """This process's services."""
+    return open_services(settings())

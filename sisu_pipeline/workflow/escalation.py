@@ -1,0 +1,81 @@
+"""Deadlines enforced, and told to a webhook: at least once, signed, tried again until it answers.
+
+`X-Sisu-Signature: sha256=…` is the HMAC-SHA256 of the body under `SISU_ESCALATION_SECRET`; the body's `id` is
+the same on every try, so a receiver can drop repeats.
+"""
+
+from dataclasses import dataclass
+
+import httpx
+
+from resources.database import Database
+from sisu_pipeline.domain.canonical import canonical_json, hmac_sha256_hex
+from sisu_pipeline.store import deadlines
+
+MOST_ATTEMPTS = 12
+_FIRST_WAIT_S = 5.0
+_LONGEST_WAIT_S = 3600.0
+_TIMEOUT_S = 5.0
+_BATCH = 100
+_MAX_ERROR = 300
+
+
+@dataclass(frozen=True)
+class Webhook:
+    """Where escalations go, and the secret they are signed with."""
+
+    url: str
+    secret: str
+
+
+def enforce(database: Database) -> list[tuple[str, str]]:
+    """Write the outcome of every overdue gate, each in a transaction of its own; returns (run id, gate key)."""
+    with database.connect() as connection:
+        due = deadlines.due(connection, _BATCH)
+    enforced = []
+    for row in due:
+        with database.connect() as connection:
+            if deadlines.enforce(connection, row["run_id"], row["gate_key"]):
+                enforced.append((row["run_id"], row["gate_key"]))
+    return enforced
+
+
+def deliver(database: Database, webhook: Webhook) -> int:
+    """Send every escalation that is due; returns how many the webhook took."""
+    taken = 0
+    with httpx.Client(timeout=_TIMEOUT_S, follow_redirects=False) as client:
+        for _ in range(_BATCH):
+            delivered = _deliver_one(database, webhook, client)
+            if delivered is None:
+                break
+            taken += delivered
+    return taken
+
+
+def signature(secret: str, body: bytes) -> str:
+    """The value of `X-Sisu-Signature`."""
+    return f"sha256={hmac_sha256_hex(secret, body)}"
+
+
+def _deliver_one(database: Database, webhook: Webhook, client: httpx.Client) -> bool | None:
+    """Whether the webhook took the next escalation; None when none is due. Its row is held while it is sent."""
+    with database.connect() as connection:
+        escalation = deadlines.take_escalation(connection, MOST_ATTEMPTS)
+        if escalation is None:
+            return None
+        error = _post(webhook, client, canonical_json(escalation["payload"]).encode())
+        if error is None:
+            deadlines.mark_delivered(connection, escalation)
+        else:
+            wait_s = min(_FIRST_WAIT_S * 2 ** escalation["attempts"], _LONGEST_WAIT_S)
+            deadlines.mark_failed(connection, escalation, error, wait_s)
+        return error is None
+
+
+def _post(webhook: Webhook, client: httpx.Client, body: bytes) -> str | None:
+    headers = {"Content-Type": "application/json", "X-Sisu-Signature": signature(webhook.secret, body)}
+    try:
+        answer = client.post(webhook.url, content=body, headers=headers)
+    except httpx.HTTPError as failure:
+        return f"{type(failure).__name__}: {failure}"[:_MAX_ERROR]
+    return None if answer.is_success else f"HTTP {answer.status_code}"
