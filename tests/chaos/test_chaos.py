@@ -13,7 +13,7 @@ import pytest
 
 from resources.database import Connection, Database
 from sisu_pipeline import database_server as server
-from sisu_pipeline.proof.chaos import chaos_lab, chaos_report, fault_schedule, scenarios, verdict
+from sisu_pipeline.proof.chaos import chaos_lab, chaos_report, fault_schedule, faults, scenarios, verdict
 from sisu_pipeline.proof.chaos.chaos_lab import Storm
 from sisu_pipeline.proof.chaos.fault_schedule import Kind
 from sisu_pipeline.proof.chaos.scenarios import Plot, Verb
@@ -190,16 +190,16 @@ def test_the_same_seed_is_the_same_schedule_and_another_is_another(
 
 @pytest.mark.parametrize("seed", range(5))
 def test_ten_minutes_hold_five_hundred_intents_and_a_hundred_faults_of_every_kind(seed: int) -> None:
-    stories, faults = scenarios.draw(seed, 600), fault_schedule.draw(seed, 600)
+    stories, drawn = scenarios.draw(seed, 600), fault_schedule.draw(seed, 600)
     assert len(stories) >= 500
     assert {story.plot for story in stories} == set(Plot)
     assert {0, 30} <= {len(story.inputs["tests"]) for story in stories}
-    assert len(faults) >= 110
-    assert {fault.kind for fault in faults} == set(Kind)
+    assert len(drawn) >= 110
+    assert {fault.kind for fault in drawn} == set(Kind)
 
 
 def test_a_frozen_worker_sleeps_past_its_takeover() -> None:
-    faults = fault_schedule.draw(1, 600)
-    workers = [one for one in faults if one.kind in faults._FROZEN_WORKERS]
+    drawn = fault_schedule.draw(1, 600)
+    workers = [one for one in drawn if one.kind in faults._FROZEN_WORKERS]
     assert workers
     assert all(one.seconds > 5 for one in workers)

@@ -52,10 +52,13 @@ def _tables(database: Database, schema: str) -> set[str]:
         return {row["tablename"] for row in rows}
 
 
+_IMPORTS = "from resources import migrations\nfrom sisu_pipeline import database_server as server"
+
+
 def _at_once(script: str, argument: str, processes: int) -> list[str]:
     """The outputs of the same script run by several processes that start working together."""
     ready = "import sys; print('ready', flush=True); sys.stdin.readline()"
-    command = [sys.executable, "-c", f"from resources import database as server\n{ready}\n{script}", argument]
+    command = [sys.executable, "-c", f"{_IMPORTS}\n{ready}\n{script}", argument]
     started = [
         subprocess.Popen(command, cwd=PROJECT_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         for _ in range(processes)
@@ -187,7 +190,7 @@ print(server.up(load_settings({"SISU_HOME": sys.argv[1]})).url)
 
 
 def test_a_server_of_yours_is_left_alone() -> None:
-    with pytest.raises(DatabaseError, match="server of yours"):
+    with pytest.raises(DatabaseError, match="external server"):
         server.down(load_settings({"DATABASE_URL": "postgresql://h/db"}))
 
 
