@@ -14,7 +14,7 @@ from sisu_pipeline.queueing import segment_queue
 from sisu_pipeline.settings import settings
 from sisu_pipeline.store import outbox
 from sisu_pipeline.store.gates import Decided
-from sisu_pipeline.workflow.dependencies import services
+from sisu_pipeline.workflow.dependencies import dependencies
 
 LISTEN_SECONDS = 20.0
 BATCH = 50
@@ -42,7 +42,7 @@ def _resume_until(instance: dg.DagsterInstance, deadline: float) -> dg.SkipReaso
     does not depend on how many others wait.
     """
     resumed = 0
-    with listening(services().database, "sisu_decided") as listener:
+    with listening(dependencies().database, "sisu_decided") as listener:
         # At least once, however long it took to listen.
         while rows := outbox.decided(listener.session, BATCH):
             resumed += _act_on(instance, rows)
@@ -59,7 +59,7 @@ def _act_on(instance: dg.DagsterInstance, rows: list[Row]) -> int:
     waiting = [row for row in rows if row["waits"]]
     for row in waiting:
         crash_point("approval_sensor.enqueue.before")
-        segment_queue.enqueue(services().database, segment_queue.of_decided(row))
+        segment_queue.enqueue(dependencies().database, segment_queue.of_decided(row))
         crash_point("approval_sensor.enqueue.after")
     _mark_requested(waiting)
     unreported = [row for row in rows if row["unreported"]]
@@ -71,7 +71,7 @@ def _act_on(instance: dg.DagsterInstance, rows: list[Row]) -> int:
 
 def _request_second_runs() -> dg.SensorResult | dg.SkipReason:
     rows = wait_for_rows(
-        services().database,
+        dependencies().database,
         "sisu_decided",
         lambda connection: outbox.decided(connection, BATCH),
         LISTEN_SECONDS,
@@ -98,12 +98,12 @@ def _request_second_runs() -> dg.SensorResult | dg.SkipReason:
 
 
 def _mark_requested(rows: list[Row]) -> None:
-    with services().database.connect() as connection:
+    with dependencies().database.connect() as connection:
         outbox.mark_requested(connection, [row["workflow_id"] for row in rows])
 
 
 def _mark_reported(rows: list[Row]) -> None:
-    with services().database.connect() as connection:
+    with dependencies().database.connect() as connection:
         outbox.mark_reported(connection, [row["id"] for row in rows])
 
 

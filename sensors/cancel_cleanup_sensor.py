@@ -9,7 +9,7 @@ from resources.notifications import wait_for_rows
 from sisu_pipeline.crash_points import crash_point
 from sisu_pipeline.recovery import cancel_cleanup
 from sisu_pipeline.store import outbox
-from sisu_pipeline.workflow.dependencies import services
+from sisu_pipeline.workflow.dependencies import dependencies
 
 TICK_SECONDS = 20.0
 # A canceled run whose segment has not let go yet is looked at again after this long.
@@ -28,9 +28,9 @@ def closing_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     instance = context.instance
     closed = 0
     while (left := deadline - time.monotonic()) > 0:
-        if not wait_for_rows(services().database, "sisu_canceled", outbox.to_close, left):
+        if not wait_for_rows(dependencies().database, "sisu_canceled", outbox.to_close, left):
             break
-        done = cancel_cleanup.close_canceled(services(), lambda run_id, reason: _end(instance, run_id, reason))
+        done = cancel_cleanup.close_canceled(dependencies(), lambda run_id, reason: _end(instance, run_id, reason))
         for run in done:
             context.log.info(
                 f"{run.run_id}: {run.patches} patch(es) taken back, {run.tasks} queued task(s) dropped"

@@ -6,7 +6,7 @@ import dagster as dg
 
 from sisu_pipeline.settings import settings
 from sisu_pipeline.workflow import escalation
-from sisu_pipeline.workflow.dependencies import services
+from sisu_pipeline.workflow.dependencies import dependencies
 from sisu_pipeline.workflow.escalation import Webhook
 
 TICK_SECONDS = 20.0
@@ -26,12 +26,12 @@ def deadline_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     delivered = 0
     webhook = _webhook()
     while True:
-        now = escalation.enforce(services().database)
+        now = escalation.enforce(dependencies().database)
         for run_id, gate_key in now:
             context.log.info(f"{run_id}: nobody decided at {gate_key} before its deadline")
         enforced += now
         if webhook is not None:
-            delivered += escalation.deliver(services().database, webhook)
+            delivered += escalation.deliver(dependencies().database, webhook)
         if time.monotonic() >= until:
             return dg.SkipReason(f"{len(enforced)} deadline(s) passed, {delivered} escalation(s) delivered.")
         time.sleep(LOOK_EVERY_SECONDS)

@@ -6,7 +6,7 @@ from resources.notifications import wait_for_rows
 from sisu_pipeline.crash_points import crash_point
 from sisu_pipeline.defs.assets import INTENTS
 from sisu_pipeline.store import outbox
-from sisu_pipeline.workflow.dependencies import services
+from sisu_pipeline.workflow.dependencies import dependencies
 
 LISTEN_SECONDS = 20.0
 BATCH = 25
@@ -20,7 +20,7 @@ BATCH = 25
 )
 def intent_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
     """Holds its tick on LISTEN, so that a run is requested the moment its row is committed."""
-    database = services().database
+    database = dependencies().database
     rows = wait_for_rows(
         database, "sisu_queued", lambda connection: outbox.unrequested(connection, BATCH), LISTEN_SECONDS
     )

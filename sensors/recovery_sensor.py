@@ -8,7 +8,7 @@ import dagster as dg
 from sisu_pipeline.engine.failure_cause import failure_cause
 from sisu_pipeline.recovery import run_recovery
 from sisu_pipeline.settings import settings
-from sisu_pipeline.workflow.dependencies import services
+from sisu_pipeline.workflow.dependencies import dependencies
 
 TICK_SECONDS = 20.0
 
@@ -22,15 +22,15 @@ TICK_SECONDS = 20.0
 def recovery_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     """Looks once a second for the length of a tick; workers look too (`sisu_pipeline/worker/worker_process.py`)."""
     deadline = time.monotonic() + TICK_SECONDS
-    observer = run_recovery.Observer(services().database)
+    observer = run_recovery.Observer(dependencies().database)
     recovered: list[run_recovery.Recovered] = []
     resumed: list[str] = []
     ended: list[str] = []
     while time.monotonic() < deadline:
         recovered += observer.recover()
         if settings().sisu_profile == "warm":
-            resumed += run_recovery.resume_lost(services())
-            ended += run_recovery.end_orphans(services(), partial(failure_cause, context.instance))
+            resumed += run_recovery.resume_lost(dependencies())
+            ended += run_recovery.end_orphans(dependencies(), partial(failure_cause, context.instance))
         time.sleep(run_recovery.LOOK_EVERY_SECONDS)
     for work in recovered:
         context.log.info(f"{work.queue_name}: {work.workflow_id} given back; its worker {work.executor_id} is gone")

@@ -17,7 +17,7 @@ from sisu_pipeline import database_server as server
 from sisu_pipeline.settings import Settings, load_settings
 from sisu_pipeline.steps.execute import TaskDefaults
 from sisu_pipeline.store.artifacts import BlobStore
-from sisu_pipeline.workflow.dependencies import Services
+from sisu_pipeline.workflow.dependencies import Dependencies
 
 # What a migration writes stays; everything else of schema app is a test's own.
 _SEEDED = ["recipes", "run_transitions", "schema_migrations"]
@@ -111,9 +111,9 @@ def clean_database(database: Database) -> Database:
 
 
 @pytest.fixture
-def services(clean_database: Database, tmp_path: Path) -> Services:
-    """The services of a step: an empty database, the built-in planner, blobs and workspaces of this test."""
-    return Services(
+def dependencies(clean_database: Database, tmp_path: Path) -> Dependencies:
+    """The dependencies of a step: an empty database, the built-in planner, blobs and workspaces of this test."""
+    return Dependencies(
         database=clean_database,
         planner=ReplayPlanner(tmp_path / "oc"),
         blobs=BlobStore(str(tmp_path / "blobs")),

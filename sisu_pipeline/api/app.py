@@ -30,7 +30,7 @@ from sisu_pipeline.api.state.app_state import Rooms
 from sisu_pipeline.api.state.change_feed import RunFeed
 from sisu_pipeline.api.state.connection_pool import Pool
 from sisu_pipeline.settings import Settings
-from sisu_pipeline.workflow.dependencies import Services
+from sisu_pipeline.workflow.dependencies import Dependencies
 
 HEARTBEAT_S = 15.0
 _ASSETS = "/docs/assets"
@@ -38,15 +38,15 @@ _ASSETS = "/docs/assets"
 _OPEN = ("/", "/assets/*", "/healthz", "/session/cookie", "/session/close")
 
 
-def create_app(services: Services, *, settings: Settings, heartbeat_s: float = HEARTBEAT_S) -> FastAPI:
-    """The API over these services; it connects when it starts, not when it is created."""
-    pool = Pool(services.database)
+def create_app(dependencies: Dependencies, *, settings: Settings, heartbeat_s: float = HEARTBEAT_S) -> FastAPI:
+    """The API over these dependencies; it connects when it starts, not when it is created."""
+    pool = Pool(dependencies.database)
     rooms = Rooms(
         pool=pool,
         decisions=Batcher(partial(record_together, pool)),
-        feed=RunFeed(services.database),
-        blobs=services.blobs,
-        app_version=services.app_version,
+        feed=RunFeed(dependencies.database),
+        blobs=dependencies.blobs,
+        app_version=dependencies.app_version,
         heartbeat_s=heartbeat_s,
         dagster_url=settings.dagster_url,
     )

@@ -15,7 +15,7 @@ from sisu_pipeline.api.auth.host_guard import is_loopback
 from sisu_pipeline.api.state.app_state import Rooms
 from sisu_pipeline.settings import Settings, SettingsError, settings
 from sisu_pipeline.store import tokens
-from sisu_pipeline.workflow.dependencies import services
+from sisu_pipeline.workflow.dependencies import dependencies
 
 # Streams end by themselves when the server stops; whatever else has not ended by then is cut off.
 _GRACE_S = 2
@@ -65,8 +65,8 @@ def main() -> None:
     """Serve until SIGTERM or SIGINT; exits 2 when the settings or the database's place do not allow it."""
     try:
         configuration = settings()
-        _check_access(configuration, services().database)
-        app = create_app(services(), settings=configuration)
+        _check_access(configuration, dependencies().database)
+        app = create_app(dependencies(), settings=configuration)
     except (SettingsError, DatabaseError, PlannerUnavailable, psycopg.OperationalError) as failure:
         sys.exit(_refuse(str(failure)))
     # What was loaded stays: the collector must not look through it while somebody waits for an answer.

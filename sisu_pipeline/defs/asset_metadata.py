@@ -14,7 +14,7 @@ from sisu_pipeline.domain.canonical import canonical_pieces, sha256_pieces
 from sisu_pipeline.steps.step_result import StepResult
 from sisu_pipeline.store import gates, runs, tasks
 from sisu_pipeline.store.gates import Decided
-from sisu_pipeline.workflow.dependencies import Services
+from sisu_pipeline.workflow.dependencies import Dependencies
 
 Metadata = dict[str, Any]
 
@@ -22,18 +22,18 @@ MAX_ROWS = 200
 """The longest table of tasks an event carries; the rest is in `app.sbx_runs`."""
 
 
-def of_step(services: Services, workflow_id: str, result: StepResult) -> Metadata:
+def of_step(dependencies: Dependencies, workflow_id: str, result: StepResult) -> Metadata:
     """A step's metadata: what it produced, in words, and where its rows are."""
-    with services.database.connect() as connection:
+    with dependencies.database.connect() as connection:
         run = runs.get(connection, workflow_id)
         plan_hash = gates.plan_hash(connection, run.id)
     common: Metadata = {
-        "run": dg.MetadataValue.url(f"{services.api_url}/runs/{run.id}"),
+        "run": dg.MetadataValue.url(f"{dependencies.api_url}/runs/{run.id}"),
         "replayed": result.is_replay,
         "output_sha256": sha256_pieces(canonical_pieces(result.output)),
     }
     if result.artifacts:
-        common["artifacts"] = dg.MetadataValue.md(_artifact_list(services, result))
+        common["artifacts"] = dg.MetadataValue.md(_artifact_list(dependencies, result))
     describe = {
         StepId.COMPILE: _plan,
         StepId.APPLY_PATCH: _plan,
@@ -46,7 +46,7 @@ def of_step(services: Services, workflow_id: str, result: StepResult) -> Metadat
         gate = {
             "patches_applied": patches,
             "plan_sha256": plan_hash,
-            "decide": dg.MetadataValue.url(f"{services.api_url}/#{run.id}"),
+            "decide": dg.MetadataValue.url(f"{dependencies.api_url}/#{run.id}"),
         }
     return describe(result.output) | gate | common
 
@@ -62,9 +62,9 @@ def of_decision(decided: Decided) -> Metadata:
     }
 
 
-def of_tasks(services: Services, workflow_id: str) -> Metadata:
+def of_tasks(dependencies: Dependencies, workflow_id: str) -> Metadata:
     """The execution's table of tasks."""
-    with services.database.connect() as connection:
+    with dependencies.database.connect() as connection:
         run = runs.get(connection, workflow_id)
         failed, wall_ms = tasks.durations(connection, run.id)
         with closing(tasks.results(connection, run.id)) as kept:
@@ -78,7 +78,7 @@ def of_tasks(services: Services, workflow_id: str) -> Metadata:
                 "attempt": result.attempt,
                 "wall_ms": result.metrics["wallMs"],
                 "task": result.key[:12],
-                "artifacts": artifact_url(services, result.artifact_index_ref),
+                "artifacts": artifact_url(dependencies, result.artifact_index_ref),
             }
         )
         for result in results
@@ -124,14 +124,14 @@ def _bullets(title: str, items: list[str], most: int = 20) -> list[str]:
     return [f"*{title}*", *(f"- {item}" for item in items[:most]), *more, ""]
 
 
-def artifact_url(services: Services, uri: str) -> str:
+def artifact_url(dependencies: Dependencies, uri: str) -> str:
     """Where a browser reads an artifact."""
-    return f"{services.api_url}/artifacts/{quote(uri, safe='')}"
+    return f"{dependencies.api_url}/artifacts/{quote(uri, safe='')}"
 
 
-def _artifact_list(services: Services, result: StepResult) -> str:
+def _artifact_list(dependencies: Dependencies, result: StepResult) -> str:
     return "\n".join(
-        f"- [{artifact.uri.rpartition('/')[2]}]({artifact_url(services, artifact.uri)}) "
+        f"- [{artifact.uri.rpartition('/')[2]}]({artifact_url(dependencies, artifact.uri)}) "
         f"{artifact.kind}, sha256 {artifact.sha256[:12]}"
         for artifact in result.artifacts[:50]
     )

@@ -8,7 +8,7 @@ from sisu_pipeline.contracts.step_outputs import StepId
 from sisu_pipeline.defs import asset_metadata
 from sisu_pipeline.steps.step_result import StepResult
 from sisu_pipeline.workflow import step_execution
-from sisu_pipeline.workflow.dependencies import services
+from sisu_pipeline.workflow.dependencies import dependencies
 
 STEP_OF_ASSET = {
     dg.AssetKey("compiled_intent"): StepId.COMPILE,
@@ -23,12 +23,12 @@ class RowIOManager(dg.IOManager):
 
     def handle_output(self, context: dg.OutputContext, obj: StepResult) -> None:
         """Insert, then compare. Raises DeterminismBreach when the row is there with other content."""
-        step_execution.commit(services(), context.partition_key, obj)
-        context.add_output_metadata(asset_metadata.of_step(services(), context.partition_key, obj))
+        step_execution.commit(dependencies(), context.partition_key, obj)
+        context.add_output_metadata(asset_metadata.of_step(dependencies(), context.partition_key, obj))
 
     def load_input(self, context: dg.InputContext) -> Any:
         """The stored output of the upstream step of this partition."""
-        return step_execution.stored_output(services(), context.partition_key, STEP_OF_ASSET[context.asset_key])
+        return step_execution.stored_output(dependencies(), context.partition_key, STEP_OF_ASSET[context.asset_key])
 
 
 class ShardIOManager(dg.IOManager):

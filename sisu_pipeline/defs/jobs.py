@@ -8,7 +8,7 @@ from sisu_pipeline.contracts.gate import AnswerRequest, PlanApprovalRequest, Pla
 from sisu_pipeline.contracts.intent import Intent, RunRequest
 from sisu_pipeline.defs.assets import MATERIALIZED
 from sisu_pipeline.workflow import commands
-from sisu_pipeline.workflow.dependencies import services
+from sisu_pipeline.workflow.dependencies import dependencies
 
 intent_workflow = dg.define_asset_job(
     "intent_workflow",
@@ -30,9 +30,9 @@ class SubmitIntentConfig(dg.Config):
 def _submit(context: dg.OpExecutionContext, config: SubmitIntentConfig) -> str:
     intent = Intent.from_json({"goal": config.goal, "inputs": config.inputs, "constraints": config.constraints})
     request = RunRequest.from_json(config.run)
-    with services().database.connect() as connection:
+    with dependencies().database.connect() as connection:
         kept = commands.submit_intent(connection, intent)
-        started = commands.start_run(connection, kept.id, request, services().app_version)
+        started = commands.start_run(connection, kept.id, request, dependencies().app_version)
     context.add_output_metadata({"intentId": kept.id, "runId": started.run_id, "isReplay": started.is_replay})
     context.log.info(f"intent {kept.id} is run {started.run_id}")
     return kept.id
@@ -67,7 +67,7 @@ def _approve(context: dg.OpExecutionContext, config: DecisionConfig) -> None:
     }
     if config.plan:
         body["plan"] = config.plan
-    with services().database.connect() as connection:
+    with dependencies().database.connect() as connection:
         decided = commands.decide(connection, config.run_id, PlanApprovalRequest.from_json(body))
     context.log.info(f"run {decided.run_id}: {decided.decision} by {decided.decided_by}")
 
@@ -75,7 +75,7 @@ def _approve(context: dg.OpExecutionContext, config: DecisionConfig) -> None:
 @dg.op(name="reject_plan_op")
 def _reject(context: dg.OpExecutionContext, config: DecisionConfig) -> None:
     body = {"rejectedBy": config.decided_by, "reason": config.notes, "planSha256": config.plan_sha256}
-    with services().database.connect() as connection:
+    with dependencies().database.connect() as connection:
         decided = commands.decide(connection, config.run_id, PlanRejectionRequest.from_json(body))
     context.log.info(f"run {decided.run_id}: {decided.decision} by {decided.decided_by}")
 
@@ -83,7 +83,7 @@ def _reject(context: dg.OpExecutionContext, config: DecisionConfig) -> None:
 @dg.op(name="answer_gate_op")
 def _answer(context: dg.OpExecutionContext, config: AnswerConfig) -> None:
     request = AnswerRequest.from_json({"answeredBy": config.answered_by, "answer": config.answer})
-    with services().database.connect() as connection:
+    with dependencies().database.connect() as connection:
         answered = commands.answer(connection, config.run_id, config.gate_key, request)
     context.log.info(f"run {answered.run_id}: answered by {answered.answered_by}")
 

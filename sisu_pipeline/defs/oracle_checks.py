@@ -7,7 +7,7 @@ import dagster as dg
 
 from sisu_pipeline import oracle
 from sisu_pipeline.defs.assets import EXECUTION
-from sisu_pipeline.workflow.dependencies import services
+from sisu_pipeline.workflow.dependencies import dependencies
 from sql import oracle as laws
 
 
@@ -19,7 +19,7 @@ from sql import oracle as laws
 )
 def oracle_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
     """Judge all laws in one read-only transaction."""
-    with services().database.connect() as connection:
+    with dependencies().database.connect() as connection:
         verdicts = oracle.judge(connection)
     selected = {key.name for key in context.selected_asset_check_keys}
     for verdict in verdicts:

@@ -10,7 +10,7 @@ from sisu_pipeline.defs import asset_metadata
 from sisu_pipeline.queueing import fan_out
 from sisu_pipeline.steps.step_result import StepResult
 from sisu_pipeline.workflow import ownership, step_execution
-from sisu_pipeline.workflow.dependencies import Services, services
+from sisu_pipeline.workflow.dependencies import Dependencies, dependencies
 
 GATE_TAG = "sisu/gate"
 ROWS = "rows"
@@ -19,19 +19,19 @@ SHARDS = "shards"
 _ROW = dg.Out(io_manager_key=ROWS)
 _GATED_ROW = dg.Out(io_manager_key=ROWS, is_required=False)
 
-_GatedStep = Callable[[Services, str], StepResult | None]
+_GatedStep = Callable[[Dependencies, str], StepResult | None]
 
 
 def _enter(context: dg.OpExecutionContext) -> str:
     """The workflow id this run works on, once it owns it."""
     workflow_id = context.partition_key
-    ownership.enter(services().database, workflow_id, context.run_id)
+    ownership.enter(dependencies().database, workflow_id, context.run_id)
     return workflow_id
 
 
 @dg.op(name=StepId.COMPILE.value, out=_ROW, description="Plan the intent.")
 def compile_st(context: dg.OpExecutionContext) -> StepResult:
-    return step_execution.compile_intent(services(), _enter(context))
+    return step_execution.compile_intent(dependencies(), _enter(context))
 
 
 @dg.op(
@@ -58,10 +58,10 @@ def decide_st(context: dg.OpExecutionContext) -> Iterator[dg.Output[StepResult]]
 
 def _behind_a_gate(context: dg.OpExecutionContext, step: _GatedStep) -> Iterator[dg.Output[StepResult]]:
     workflow_id = _enter(context)
-    result = step(services(), workflow_id)
+    result = step(dependencies(), workflow_id)
     # Only where no executor holds this step at its gate (portable profile) is there nothing to do yet.
-    while result is None and not ownership.suspend(services().database, workflow_id):
-        result = step(services(), workflow_id)
+    while result is None and not ownership.suspend(dependencies().database, workflow_id):
+        result = step(dependencies(), workflow_id)
     if result is None:
         context.log.info("Nobody has passed the gate yet: skipped here; the run after the decision goes on.")
         return
@@ -74,23 +74,23 @@ def _behind_a_gate(context: dg.OpExecutionContext, step: _GatedStep) -> Iterator
     description="One dynamic output per task; with more than 128 tasks, per shard of tasks.",
 )
 def fan_out_tasks(context: dg.OpExecutionContext) -> Iterator[dg.DynamicOutput[str]]:
-    for shard in fan_out.start(services(), _enter(context)):
+    for shard in fan_out.start(dependencies(), _enter(context)):
         yield dg.DynamicOutput(shard, mapping_key=shard)
 
 
 @dg.op(out=dg.Out(io_manager_key=SHARDS), description="The tasks of one shard, in sandboxes.")
 def sandbox_task(context: dg.OpExecutionContext, shard: str) -> str:
-    fan_out.run_shard(services(), context.partition_key, shard)
+    fan_out.run_shard(dependencies(), context.partition_key, shard)
     return shard
 
 
 @dg.op(out=_ROW, description="Merge the results of every task.")
 def collect(context: dg.OpExecutionContext, shards: list[str]) -> Iterator[dg.Output[StepResult]]:
     workflow_id = context.partition_key
-    result = step_execution.collect(services(), workflow_id)
-    yield dg.Output(result, metadata=asset_metadata.of_tasks(services(), workflow_id))
+    result = step_execution.collect(dependencies(), workflow_id)
+    yield dg.Output(result, metadata=asset_metadata.of_tasks(dependencies(), workflow_id))
     # After the output is kept: a failed task fails the run, and every result is there to read.
-    step_execution.finish(services(), workflow_id, result)
+    step_execution.finish(dependencies(), workflow_id, result)
 
 
 @dg.graph(

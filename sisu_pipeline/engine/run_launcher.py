@@ -24,7 +24,7 @@ from sisu_pipeline.queueing import segment_queue
 from sisu_pipeline.store import runs
 from sisu_pipeline.store.runs import Run
 from sisu_pipeline.workflow import commands
-from sisu_pipeline.workflow.dependencies import services
+from sisu_pipeline.workflow.dependencies import dependencies
 
 INTENT_JOB = "intent_workflow"
 
@@ -61,7 +61,7 @@ class SegmentRunLauncher(RunLauncher[dg.DagsterInstance], ConfigurableClass):
     def _launch(self, dagster_run: dg.DagsterRun) -> None:
         workflow_id = dagster_run.tags.get(PARTITION_NAME_TAG)
         if workflow_id is None:
-            self._enqueue(segment_queue.of_job(dagster_run.run_id, services().app_version))
+            self._enqueue(segment_queue.of_job(dagster_run.run_id, dependencies().app_version))
             return
         crash_point("launcher.claim.before")
         run, refusal = _claim(workflow_id, dagster_run)
@@ -83,7 +83,7 @@ class SegmentRunLauncher(RunLauncher[dg.DagsterInstance], ConfigurableClass):
 
     def resume_run(self, context: ResumeRunContext) -> None:
         """Ask for the run's current segment again."""
-        with services().database.connect() as connection:
+        with dependencies().database.connect() as connection:
             run = runs.get(connection, context.dagster_run.tags[PARTITION_NAME_TAG])
         self._enqueue(segment_queue.of_run(run))
 
@@ -108,12 +108,12 @@ class SegmentRunLauncher(RunLauncher[dg.DagsterInstance], ConfigurableClass):
         return CheckRunHealthResult(WorkerStatus.UNKNOWN)
 
     def _enqueue(self, segment: segment_queue.Segment) -> None:
-        segment_queue.enqueue(services().database, segment)
+        segment_queue.enqueue(dependencies().database, segment)
         crash_point("launcher.enqueue.after")
 
 
 def _cancel(workflow_id: str, dagster_run_id: str) -> None:
-    with services().database.connect() as connection, suppress(NotFound, IllegalTransition):
+    with dependencies().database.connect() as connection, suppress(NotFound, IllegalTransition):
         # A second run that replays a finished intent ends alone.
         if runs.get(connection, workflow_id).dagster_run_id == dagster_run_id:
             commands.cancel(connection, workflow_id, OperationRequest(actor="dagster", reason="run terminated"))
@@ -121,7 +121,7 @@ def _cancel(workflow_id: str, dagster_run_id: str) -> None:
 
 def _claim(workflow_id: str, dagster_run: dg.DagsterRun) -> tuple[Run | None, str]:
     """The intent's run when this Dagster run may work on it, or why it may not."""
-    with services().database.connect() as connection:
+    with dependencies().database.connect() as connection:
         try:
             run = runs.lock(connection, workflow_id)
         except NotFound:

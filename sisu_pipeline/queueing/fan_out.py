@@ -19,7 +19,7 @@ from sisu_pipeline.queueing import dbos_queues, fan_out_wait, task_service
 from sisu_pipeline.steps.execute import Task, shards
 from sisu_pipeline.store import runs
 from sisu_pipeline.store.runs import Run
-from sisu_pipeline.workflow.dependencies import Services
+from sisu_pipeline.workflow.dependencies import Dependencies
 from sisu_pipeline.workflow.step_execution import plan_tasks
 
 _SERIALIZER = DefaultSerializer()
@@ -27,25 +27,25 @@ _BATCH = 250
 _SHARD = re.compile(r"^tasks_(\d+)_(\d+)$")
 
 
-def start(services: Services, workflow_id: str) -> list[str]:
+def start(dependencies: Dependencies, workflow_id: str) -> list[str]:
     """Put every task of the run on `sbxQ`, at once and once; returns the shards' names."""
-    tasks = plan_tasks(services, workflow_id)
-    if services.queues_tasks:
-        with services.database.connect() as connection:
+    tasks = plan_tasks(dependencies, workflow_id)
+    if dependencies.queues_tasks:
+        with dependencies.database.connect() as connection:
             run = runs.get(connection, workflow_id)
         crash_point("fan_out.enqueue.before")
-        enqueue(services.database, run, tasks)
+        enqueue(dependencies.database, run, tasks)
         crash_point("fan_out.enqueue.after")
     return [f"tasks_{shard.start}_{shard.stop - 1}" for shard in shards(len(tasks))]
 
 
-def run_shard(services: Services, workflow_id: str, shard: str) -> None:
+def run_shard(dependencies: Dependencies, workflow_id: str, shard: str) -> None:
     """Return when every task of the shard has its result. Raises ending.RunEnded when the run ends first."""
     positions = positions_in(shard)
-    if services.queues_tasks:
-        fan_out_wait.wait(services.database, workflow_id, positions)
+    if dependencies.queues_tasks:
+        fan_out_wait.wait(dependencies.database, workflow_id, positions)
     else:
-        tasks = plan_tasks(services, workflow_id)[positions.start : positions.stop]
+        tasks = plan_tasks(dependencies, workflow_id)[positions.start : positions.stop]
         asyncio.run(task_service.run_here(workflow_id, tasks))
 
 

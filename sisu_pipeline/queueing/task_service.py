@@ -21,7 +21,7 @@ from sisu_pipeline.settings import Settings, settings
 from sisu_pipeline.steps.execute import Task
 from sisu_pipeline.store import runs, task_output, tasks
 from sisu_pipeline.store.task_output import Piece
-from sisu_pipeline.workflow.dependencies import services
+from sisu_pipeline.workflow.dependencies import dependencies
 
 
 @dataclass(frozen=True)
@@ -46,14 +46,14 @@ class TaskService:
 async def open_task_service(configuration: Settings) -> AsyncIterator[TaskService]:
     """The service of these settings. Raises SandboxUnavailable when the provider refuses to start."""
     async with AsyncConnectionPool(
-        services().database.url,
+        dependencies().database.url,
         min_size=1,
         max_size=4,
         kwargs={"row_factory": dict_row},
         check=check_async,
         open=False,
     ) as pool:
-        sandbox = open_configured(configuration, services().database, PostgresReceipts(pool))
+        sandbox = open_configured(configuration, dependencies().database, PostgresReceipts(pool))
         try:
             live = LiveOutput(_write_output)
             yield TaskService(sandbox, task_store(), live, configuration.chaos_sleep_execute / 1000)
@@ -64,7 +64,7 @@ async def open_task_service(configuration: Settings) -> AsyncIterator[TaskServic
 
 async def run_here(workflow_id: str, wanted: Sequence[Task]) -> None:
     """Run tasks in this process until each has its result (portable profile)."""
-    with services().database.connect() as connection:
+    with dependencies().database.connect() as connection:
         run = runs.get(connection, workflow_id)
         done = tasks.finished_positions(connection, run.id)
     async with open_task_service(settings()) as service:
@@ -97,26 +97,26 @@ def task_store() -> TaskStore:
 
 
 def _keep_outcomes(outcomes: list[tasks.Outcome]) -> list[None]:
-    with services().database.connect() as connection:
-        tasks.keep_outcomes(connection, outcomes, services().blobs)
+    with dependencies().database.connect() as connection:
+        tasks.keep_outcomes(connection, outcomes, dependencies().blobs)
         crash_point("task.commit.before")
     crash_point("task.commit.after")
     return [None] * len(outcomes)
 
 
 def _keep_tries(failed: list[tasks.Try]) -> list[None]:
-    with services().database.connect() as connection:
+    with dependencies().database.connect() as connection:
         tasks.keep_tries(connection, failed)
     return [None] * len(failed)
 
 
 def _count_tries(asked: list[tuple[str, str]]) -> list[int]:
-    with services().database.connect() as connection:
+    with dependencies().database.connect() as connection:
         counts = tasks.tries_of(connection, asked)
     return [counts[key] for _, key in asked]
 
 
 def _write_output(pieces: list[Piece]) -> None:
-    with services().database.connect() as connection:
+    with dependencies().database.connect() as connection:
         task_output.append(connection, pieces)
         task_output.trim(connection)

@@ -15,7 +15,7 @@ from sisu_pipeline.crash_points import crash_point
 from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.queueing import dbos_queues, segment_queue
 from sisu_pipeline.store import runs
-from sisu_pipeline.workflow.dependencies import Services
+from sisu_pipeline.workflow.dependencies import Dependencies
 from sisu_pipeline.workflow.run_failure import end_run
 from sql import query
 
@@ -85,43 +85,45 @@ def give_up(database: Database, executor_id: str) -> list[Recovered]:
         return recovered
 
 
-def resume_lost(services: Services) -> list[str]:
+def resume_lost(dependencies: Dependencies) -> list[str]:
     """Ask for the segment of every run that should be at work and that no queue holds; returns workflow ids.
 
     A process may die between claiming a run and enqueueing its segment, or a segment may end without its
     run having ended: then the next one goes on. A Dagster run whose intent has ended, and that nobody told so, is
     executed once more: its steps answer from their rows, and it ends.
     """
-    with services.database.connect() as connection:
+    with dependencies.database.connect() as connection:
         lost = connection.execute(query("segments.lost")).fetchall()
         unlaunched = connection.execute(query("segments.unlaunched")).fetchall()
         late = connection.execute(query("segments.untold")).fetchall()
     for row in unlaunched:
-        with services.database.connect() as connection:
+        with dependencies.database.connect() as connection:
             runs.claim(connection, row["workflow_id"], row["dagster_run_id"])
     asked = []
     for row in [*lost, *unlaunched]:
-        run = _next(services.database, row)
+        run = _next(dependencies.database, row)
         if run is not None:
-            segment_queue.enqueue(services.database, segment_queue.of_run(run))
+            segment_queue.enqueue(dependencies.database, segment_queue.of_run(run))
             asked.append(row["workflow_id"])
     for row in late:
-        segment_queue.enqueue(services.database, segment_queue.of_job(row["dagster_run_id"], row["app_version"]))
+        segment_queue.enqueue(
+            dependencies.database, segment_queue.of_job(row["dagster_run_id"], row["app_version"])
+        )
         asked.append(row["workflow_id"])
     return asked
 
 
-def end_orphans(services: Services, cause: Callable[[str], str]) -> list[str]:
+def end_orphans(dependencies: Dependencies, cause: Callable[[str], str]) -> list[str]:
     """End every run whose Dagster run has failed beneath it, so that a person sees it and can retry; workflow ids.
 
     What fails in a step ends the run itself; this is for failures around steps, and for a launch that never worked.
     `cause` says why a Dagster run failed, by its id.
     """
-    with services.database.connect() as connection:
+    with dependencies.database.connect() as connection:
         orphans = connection.execute(query("segments.orphaned")).fetchall()
     for row in orphans:
         error = f"Dagster run {row['dagster_run_id']} failed around the steps: {cause(row['dagster_run_id'])}"
-        end_run(services, row["id"], RunStatus.RETRIES_EXCEEDED, error)
+        end_run(dependencies, row["id"], RunStatus.RETRIES_EXCEEDED, error)
     return [row["workflow_id"] for row in orphans]
 
 

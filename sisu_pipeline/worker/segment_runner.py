@@ -19,7 +19,7 @@ from sisu_pipeline.engine.event_batching import BufferedEventLogStorage
 from sisu_pipeline.engine.step_executor import Gatekeeper
 from sisu_pipeline.store import gates, runs
 from sisu_pipeline.workflow import commands, ownership
-from sisu_pipeline.workflow.dependencies import services
+from sisu_pipeline.workflow.dependencies import dependencies
 from sql import query
 
 # Two Dagster runs in two threads of one process dead-lock (logging is configured at run start).
@@ -50,7 +50,7 @@ def run_segment(dagster_run_id: str) -> None:
         if workflow_id is None:
             run_driver.drive(instance(), repository(), dagster_run_id, _job_keeper(dagster_run_id))
             return
-        database = services().database
+        database = dependencies().database
         with holding(database, workflow_id), _event_batches():
             if run.status is dg.DagsterRunStatus.CANCELED:
                 # Somebody marked the run canceled in Dagster, past the launcher: the intent goes the same way.

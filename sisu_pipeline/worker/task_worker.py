@@ -17,7 +17,7 @@ from sisu_pipeline.queueing.task_service import TaskService, open_task_service
 from sisu_pipeline.settings import Settings
 from sisu_pipeline.steps.execute import FanOut
 from sisu_pipeline.store import runs
-from sisu_pipeline.workflow.dependencies import services
+from sisu_pipeline.workflow.dependencies import dependencies
 from sisu_pipeline.workflow.run_failure import end_run
 from sisu_pipeline.workflow.step_execution import plan_tasks
 from sql import query
@@ -63,7 +63,9 @@ class TaskWorker:
                 await asyncio.sleep(_RECONNECT_SECONDS)
             except Exception as failure:
                 error = f"task {position} could not be run or kept: {type(failure).__name__}: {failure}"
-                await asyncio.to_thread(end_run, services(), run_id(workflow_id), RunStatus.RETRIES_EXCEEDED, error)
+                await asyncio.to_thread(
+                    end_run, dependencies(), run_id(workflow_id), RunStatus.RETRIES_EXCEEDED, error
+                )
                 raise
 
     def close(self) -> None:
@@ -124,16 +126,16 @@ class TaskWorker:
             raise
 
     def _plan_of(self, workflow_id: str, retry: int) -> _Plan:
-        with services().database.connect() as connection:
+        with dependencies().database.connect() as connection:
             run = runs.get(connection, workflow_id)
         if run.status is RunStatus.CANCELED:
             self._canceled.add(run.id)
-        return _Plan(run.id, plan_tasks(services(), workflow_id, retry))
+        return _Plan(run.id, plan_tasks(dependencies(), workflow_id, retry))
 
     def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
         """Hear of cancellations for the life of the process; whatever was missed is read after a reconnect."""
         while True:
-            with suppress(psycopg.Error), services().database.connect(autocommit=True) as session:
+            with suppress(psycopg.Error), dependencies().database.connect(autocommit=True) as session:
                 listen(session, "sisu_canceled")
                 for row in session.execute(query("runs.canceled_lately")):
                     loop.call_soon_threadsafe(self._cancel, row["id"])

@@ -32,7 +32,7 @@ from sisu_pipeline.queueing.sandbox_provider import check_sandbox
 from sisu_pipeline.recovery import run_recovery, worker_liveness
 from sisu_pipeline.recovery.lost_claims import Claims
 from sisu_pipeline.settings import Settings, name_connections, settings
-from sisu_pipeline.workflow.dependencies import services
+from sisu_pipeline.workflow.dependencies import dependencies
 
 STOP_DEADLINE_S = 6.0
 _SHORTEST_LIFE_S = 1.0
@@ -158,11 +158,11 @@ def run_worker(queue: QueueName, configuration: Settings, parent: int) -> None:
     name = _application_name(queue, executor, version)
     # Every connection of this process carries the name, so that recovery can end them all.
     name_connections(name)
-    worker_liveness.announce(services().database, executor, name, worker_liveness.stop_at_once)
+    worker_liveness.announce(dependencies().database, executor, name, worker_liveness.stop_at_once)
     DBOS(
         config={
             "name": dbos_queues.APPLICATION,
-            "system_database_url": services().database.sqlalchemy_url("psycopg"),
+            "system_database_url": dependencies().database.sqlalchemy_url("psycopg"),
             "dbos_system_schema": dbos_queues.SCHEMA,
             "application_version": version,
             "executor_id": executor,
@@ -172,12 +172,12 @@ def run_worker(queue: QueueName, configuration: Settings, parent: int) -> None:
         }
     )
     DBOS.listen_queues([queue])
-    dbos_queues.register(services().database, queue, configuration)
+    dbos_queues.register(dependencies().database, queue, configuration)
     DBOS.launch()
     dbos_queues.remember_limits()
-    dbos_queues.guard(services().database)
-    claims = Claims(services().database, executor, dbos_queues.executing)
-    _wait(stop, run_recovery.Observer(services().database), claims, parent)
+    dbos_queues.guard(dependencies().database)
+    claims = Claims(dependencies().database, executor, dbos_queues.executing)
+    _wait(stop, run_recovery.Observer(dependencies().database), claims, parent)
     _finish(busy, close)
 
 

@@ -14,7 +14,7 @@ from sisu_pipeline.store.artifacts import BlobStore
 
 
 @dataclass(frozen=True)
-class Services:
+class Dependencies:
     """The ports a step reaches the world through."""
 
     database: Database
@@ -31,10 +31,10 @@ class Services:
     """How long a gate waits when its intent does not say."""
 
 
-def open_services(configuration: Settings) -> Services:
-    """The services these settings name. Raises DatabaseError or PlannerUnavailable."""
+def open_dependencies(configuration: Settings) -> Dependencies:
+    """The dependencies these settings name. Raises DatabaseError or PlannerUnavailable."""
 
-    return Services(
+    return Dependencies(
         database=PooledDatabase(locate(configuration).url),
         planner=open_planner(configuration.oc_mode, PROJECT_ROOT / "fixtures" / "oc"),
         blobs=BlobStore(configuration.sisu_blob_store or str(configuration.home / "blobs")),
@@ -48,6 +48,6 @@ def open_services(configuration: Settings) -> Services:
 
 
 @once
-def services() -> Services:
-    """This process's services."""
-    return open_services(settings())
+def dependencies() -> Dependencies:
+    """This process's dependencies."""
+    return open_dependencies(settings())

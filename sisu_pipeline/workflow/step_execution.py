@@ -24,7 +24,7 @@ from sisu_pipeline.store import answers, gates, intents, plans, runs, steps, tas
 from sisu_pipeline.store.plans import Version
 from sisu_pipeline.store.runs import Run
 from sisu_pipeline.workflow import patching
-from sisu_pipeline.workflow.dependencies import Services
+from sisu_pipeline.workflow.dependencies import Dependencies
 from sisu_pipeline.workflow.run_failure import RunEnded, ending_on_failure
 
 
@@ -40,25 +40,25 @@ class SandboxExecutionFailed(Exception):
     """At least one task did not end well."""
 
 
-def compile_intent(services: Services, workflow_id: str) -> StepResult:
+def compile_intent(dependencies: Dependencies, workflow_id: str) -> StepResult:
     """CompileST: plan the intent."""
 
     def work(run: Run, intent: Intent) -> StepResult:
         question = Question("plan", compile.plan_prompt(intent), intent)
-        result = compile.compile_intent(run.id, intent, services.planner.answer(question))
+        result = compile.compile_intent(run.id, intent, dependencies.planner.answer(question))
         if result.gate is not None and result.gate.form is not None:
             forms.check_form(result.gate.form["schema"])
-        return _with_terms(services, intent, result)
+        return _with_terms(dependencies, intent, result)
 
-    return _step(services, workflow_id, StepId.COMPILE, work)
+    return _step(dependencies, workflow_id, StepId.COMPILE, work)
 
 
-def apply_patches(services: Services, workflow_id: str) -> StepResult | None:
+def apply_patches(dependencies: Dependencies, workflow_id: str) -> StepResult | None:
     """ApplyPatchST: apply the plan's patches in the run's workspace and open the plan gate.
 
     None while the run's question has no answer.
     """
-    with services.database.connect() as connection:
+    with dependencies.database.connect() as connection:
         asked = answers.asked(connection, runs.get(connection, workflow_id).id)
     if asked.is_open and asked.answered is None:
         return None
@@ -66,24 +66,24 @@ def apply_patches(services: Services, workflow_id: str) -> StepResult | None:
     def work(run: Run, intent: Intent) -> StepResult:
         if asked.answered is not None and asked.answered.answer is None:
             raise NobodyAnswered("Ask-user gate timed out")
-        plan = Plan.from_json(_output(services, run, StepId.COMPILE))
-        workspace = patching.workspace_of(services.workspaces, run.id)
+        plan = Plan.from_json(_output(dependencies, run, StepId.COMPILE))
+        workspace = patching.workspace_of(dependencies.workspaces, run.id)
         patching.seed_workspace(workspace, intent)
-        applied = patching.apply(services.database, workspace, run.id, plan.patch_plan or [])
+        applied = patching.apply(dependencies.database, workspace, run.id, plan.patch_plan or [])
         answer = None if asked.answered is None else asked.answered.answer
-        return _with_terms(services, intent, apply_patch.patched_plan(run.id, plan, applied, answer))
+        return _with_terms(dependencies, intent, apply_patch.patched_plan(run.id, plan, applied, answer))
 
     def again(run: Run, intent: Intent) -> None:
         # The failure before a retry took the patches back. A plan that a person changed is DecideST's to apply.
-        if run.retry_count and not run.status.is_terminal and not _plan(services, run).is_edited:
+        if run.retry_count and not run.status.is_terminal and not _plan(dependencies, run).is_edited:
             work(run, intent)
 
-    return _step(services, workflow_id, StepId.APPLY_PATCH, work, again)
+    return _step(dependencies, workflow_id, StepId.APPLY_PATCH, work, again)
 
 
-def decide_plan(services: Services, workflow_id: str) -> StepResult | None:
+def decide_plan(dependencies: Dependencies, workflow_id: str) -> StepResult | None:
     """DecideST: turn the approved plan into what to execute; None while nobody has decided."""
-    with services.database.connect() as connection:
+    with dependencies.database.connect() as connection:
         run = runs.get(connection, workflow_id)
         decided = gates.decision(connection, run.id)
         if decided is None:
@@ -93,76 +93,76 @@ def decide_plan(services: Services, workflow_id: str) -> StepResult | None:
         assert decided is not None
         if decided.decision is Decision.REJECTED:
             raise PlanRejected(f"Plan approval failed: no (rationale: {decided.notes or 'none given'})")
-        with services.database.connect() as connection:
+        with dependencies.database.connect() as connection:
             current = gates.plan_hash(connection, run.id)
         if decided.plan_sha256 not in (None, current):
             raise PlanRejected(f"Plan approval failed: it was for plan {decided.plan_sha256}, not {current}")
-        plan = PatchedPlan.from_json(_output(services, run, StepId.APPLY_PATCH))
-        version = _plan(services, run)
+        plan = PatchedPlan.from_json(_output(dependencies, run, StepId.APPLY_PATCH))
+        version = _plan(dependencies, run)
         if not version.is_edited:
             question = Question("build", decide.build_prompt(plan), intent)
-            return decide.decide(run.id, services.planner.answer(question))
-        _apply_edited(services, run, intent, version)
+            return decide.decide(run.id, dependencies.planner.answer(question))
+        _apply_edited(dependencies, run, intent, version)
         plan = apply_patch.without_patches(version.read(), plan.answer)
         question = Question("build", decide.build_prompt(plan), intent)
-        return decide.decide(run.id, decide.following(services.planner.answer(question), plan))
+        return decide.decide(run.id, decide.following(dependencies.planner.answer(question), plan))
 
     def again(run: Run, intent: Intent) -> None:
         # As for ApplyPatchST: what a failure took back stands again.
-        version = _plan(services, run)
+        version = _plan(dependencies, run)
         if run.retry_count and not run.status.is_terminal and version.is_edited:
-            _apply_edited(services, run, intent, version)
+            _apply_edited(dependencies, run, intent, version)
 
-    return _step(services, workflow_id, StepId.DECIDE, work, again)
+    return _step(dependencies, workflow_id, StepId.DECIDE, work, again)
 
 
-def _plan(services: Services, run: Run) -> Version:
+def _plan(dependencies: Dependencies, run: Run) -> Version:
     """The plan that counts: the compiled one, or what a person made of it."""
-    with services.database.connect() as connection:
+    with dependencies.database.connect() as connection:
         return plans.current(connection, run.id)
 
 
-def _apply_edited(services: Services, run: Run, intent: Intent, version: Version) -> None:
+def _apply_edited(dependencies: Dependencies, run: Run, intent: Intent, version: Version) -> None:
     """The compiled plan's patches are taken back, the changed plan's applied."""
-    workspace = patching.workspace_of(services.workspaces, run.id)
+    workspace = patching.workspace_of(dependencies.workspaces, run.id)
     patching.seed_workspace(workspace, intent)
-    patching.exchange(services.database, workspace, run.id, version.read().patch_plan or [])
+    patching.exchange(dependencies.database, workspace, run.id, version.read().patch_plan or [])
 
 
-def _with_terms(services: Services, intent: Intent, result: StepResult) -> StepResult:
+def _with_terms(dependencies: Dependencies, intent: Intent, result: StepResult) -> StepResult:
     """The result with its gate's deadline, as the intent or this deployment sets it."""
     if result.gate is None:
         return result
-    return replace(result, gate=gate_terms.with_terms(result.gate, intent.constraints, services.gate_ttl_s))
+    return replace(result, gate=gate_terms.with_terms(result.gate, intent.constraints, dependencies.gate_ttl_s))
 
 
-def plan_tasks(services: Services, workflow_id: str, retry: int | None = None) -> FanOut:
+def plan_tasks(dependencies: Dependencies, workflow_id: str, retry: int | None = None) -> FanOut:
     """The tasks of ExecuteST, the same on every call: from the stored decision, plan and intent.
 
     `retry` is the retry that asks for them, the run's current one when it is not given.
     """
-    with services.database.connect() as connection:
+    with dependencies.database.connect() as connection:
         run = runs.get(connection, workflow_id)
-    with ending_on_failure(services, run.id):
-        with services.database.connect() as connection:
+    with ending_on_failure(dependencies, run.id):
+        with dependencies.database.connect() as connection:
             intent = intents.verified(connection, run.intent_id)
             template = tasks.template(connection, run)
             failures = tasks.failures_before(connection, run.id, run.retry_count if retry is None else retry)
-        return tasks_of(services, run, intent, template, failures)
+        return tasks_of(dependencies, run, intent, template, failures)
 
 
 def tasks_of(
-    services: Services, run: Run, intent: Intent, template: Template, failures: Mapping[int, int]
+    dependencies: Dependencies, run: Run, intent: Intent, template: Template, failures: Mapping[int, int]
 ) -> FanOut:
     """The tasks of a run whose decision is stored. Raises BudgetExceeded over `maxFanout`."""
-    plan = _plan(services, run).read()
-    decision = _output(services, run, StepId.DECIDE)
+    plan = _plan(dependencies, run).read()
+    decision = _output(dependencies, run, StepId.DECIDE)
     planned = execute.build_tasks(
         run.intent_id,
         run.id,
         Build.from_json(decision["structured"]),
         template,
-        _defaults(services, run),
+        _defaults(dependencies, run),
         patching.workspace_files(intent, plan),
         failures,
     )
@@ -170,24 +170,24 @@ def tasks_of(
     return planned
 
 
-def _defaults(services: Services, run: Run) -> TaskDefaults:
+def _defaults(dependencies: Dependencies, run: Run) -> TaskDefaults:
     """What every task of the run gets; its recipe may decide about the network."""
-    with services.database.connect() as connection:
+    with dependencies.database.connect() as connection:
         net = tasks.network(connection, run)
-    return services.task_defaults if net is None else replace(services.task_defaults, net=net)
+    return dependencies.task_defaults if net is None else replace(dependencies.task_defaults, net=net)
 
 
-def collect(services: Services, workflow_id: str) -> StepResult:
+def collect(dependencies: Dependencies, workflow_id: str) -> StepResult:
     """ExecuteST's end: every task has its row; merge them."""
 
     def work(run: Run, intent: Intent) -> StepResult:
-        with services.database.connect() as connection, closing(tasks.results(connection, run.id)) as results:
+        with dependencies.database.connect() as connection, closing(tasks.results(connection, run.id)) as results:
             merged = execute.merge(map(_kept, results))
-        _hold_wall_clock(services, run)
-        _hold_usage(services, run)
+        _hold_wall_clock(dependencies, run)
+        _hold_usage(dependencies, run)
         return merged
 
-    return _step(services, workflow_id, StepId.EXECUTE, work)
+    return _step(dependencies, workflow_id, StepId.EXECUTE, work)
 
 
 def _kept(result: TaskResult) -> TaskResult:
@@ -200,65 +200,65 @@ def _kept(result: TaskResult) -> TaskResult:
     return result
 
 
-def _hold_wall_clock(services: Services, run: Run) -> None:
+def _hold_wall_clock(dependencies: Dependencies, run: Run) -> None:
     if run.budget is not None:
-        with services.database.connect() as connection:
+        with dependencies.database.connect() as connection:
             age = steps.now(connection) - run.created_at
         budget.hold_wall_clock(run.budget, int(age.total_seconds() * 1000))
 
 
-def _hold_usage(services: Services, run: Run) -> None:
+def _hold_usage(dependencies: Dependencies, run: Run) -> None:
     if run.budget is not None:
-        with services.database.connect() as connection:
+        with dependencies.database.connect() as connection:
             usage = tasks.usage(connection, run.id)
         budget.hold_usage(run.budget, usage)
 
 
-def finish(services: Services, workflow_id: str, result: StepResult) -> None:
+def finish(dependencies: Dependencies, workflow_id: str, result: StepResult) -> None:
     """After ExecuteST is committed: the run succeeded, or a task failed and the run ends so.
 
     What has ended stays so, and is said again: whoever ended it may have died before Dagster heard of it.
     """
-    with services.database.connect() as connection:
+    with dependencies.database.connect() as connection:
         run = runs.get(connection, workflow_id)
     if run.status is RunStatus.SUCCEEDED:
         return
     if run.status.is_terminal:
         raise RunEnded(f"run {run.id} is {run.status}: {run.error}")
-    with ending_on_failure(services, run.id):
+    with ending_on_failure(dependencies, run.id):
         code = ErrorCode(result.output["errCode"])
         if code is not ErrorCode.NONE:
             failed = sum(task["errCode"] != "NONE" for task in result.output["raw"]["tasks"])
             total = len(result.output["raw"]["tasks"])
             raise SandboxExecutionFailed(f"SBX execution failed [{code}]: {failed} of {total} tasks")
-        with services.database.connect() as connection:
+        with dependencies.database.connect() as connection:
             runs.move(connection, runs.lock(connection, run.id), RunStatus.SUCCEEDED)
             crash_point("run.succeed.before")
         crash_point("run.succeed.after")
 
 
-def commit(services: Services, workflow_id: str, result: StepResult) -> None:
+def commit(dependencies: Dependencies, workflow_id: str, result: StepResult) -> None:
     """Keep a step's result: output, artifacts and gate in one transaction."""
     if result.is_replay:
         return
-    with ending_on_failure(services, run_id(workflow_id)), services.database.connect() as connection:
+    with ending_on_failure(dependencies, run_id(workflow_id)), dependencies.database.connect() as connection:
         run = runs.lock(connection, workflow_id)
         if run.status.is_terminal:
             raise RunEnded(f"run {run.id} ended while {result.step} was working")
-        steps.commit(connection, run, result, services.blobs)
+        steps.commit(connection, run, result, dependencies.blobs)
         crash_point(f"{result.step}.commit.before")
     crash_point(f"{result.step}.commit.after")
 
 
 def _step(
-    services: Services,
+    dependencies: Dependencies,
     workflow_id: str,
     step: StepId,
     work: Callable[[Run, Intent], StepResult],
     again: Callable[[Run, Intent], None] = lambda run, intent: None,
 ) -> StepResult:
-    with ending_on_failure(services, run_id(workflow_id)):
-        with services.database.connect() as connection:
+    with ending_on_failure(dependencies, run_id(workflow_id)):
+        with dependencies.database.connect() as connection:
             run = runs.get(connection, workflow_id)
             earlier = steps.stored(connection, run.id, step)
             if earlier is None and run.status.is_terminal:
@@ -271,7 +271,7 @@ def _step(
         result = work(run, intent)
         crash_point(f"{step}.work.after")
         if step is not StepId.EXECUTE:  # which holds its limits itself
-            _hold_wall_clock(services, run)
+            _hold_wall_clock(dependencies, run)
         return replace(result, started_at=started_at)
 
 
@@ -282,14 +282,14 @@ def _is_superseded(run: Run, earlier: StepResult) -> bool:
     return earlier.output["errCode"] != ErrorCode.NONE and earlier.attempt <= execute.MAX_ATTEMPTS * run.retry_count
 
 
-def stored_output(services: Services, workflow_id: str, step: StepId) -> dict[str, object]:
+def stored_output(dependencies: Dependencies, workflow_id: str, step: StepId) -> dict[str, object]:
     """A step's committed output. Raises LookupError before it is there."""
-    with services.database.connect() as connection:
-        return _output(services, runs.get(connection, workflow_id), step)
+    with dependencies.database.connect() as connection:
+        return _output(dependencies, runs.get(connection, workflow_id), step)
 
 
-def _output(services: Services, run: Run, step: StepId) -> dict[str, object]:
-    with services.database.connect() as connection:
+def _output(dependencies: Dependencies, run: Run, step: StepId) -> dict[str, object]:
+    with dependencies.database.connect() as connection:
         earlier = steps.stored(connection, run.id, step)
     if earlier is None:
         raise LookupError(f"{step} of {run.id} has no row yet")

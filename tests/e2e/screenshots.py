@@ -9,7 +9,7 @@ from sisu_pipeline.settings import PROJECT_ROOT, load_settings
 from sisu_pipeline.store import runs
 from tests.builders import a_run, an_intent
 from tests.e2e.browser import DESKTOP, PHONE, Browser, browser
-from tests.integration.api.conftest import Live, services_over, serving
+from tests.integration.api.conftest import Live, dependencies_over, serving
 from tests.integration.gate.test_ask import ASK
 from tests.integration.gate.world import Waiting
 
@@ -27,7 +27,7 @@ def main() -> None:
         settings = load_settings({"SISU_HOME": folder})
         database = server.up(settings)
         try:
-            with serving(services_over(database, Path(folder))) as live, browser(Path(folder) / "c") as page:
+            with serving(dependencies_over(database, Path(folder))) as live, browser(Path(folder) / "c") as page:
                 _take(page, live)
         finally:
             server.down(settings)
@@ -36,16 +36,16 @@ def main() -> None:
 def _take(page: Browser, live: Live) -> None:
     patches = [{"targetPath": "kiosk/discounts.py", "postimageContent": AFTER, "diffText": "decimals"}]
     plan = Waiting(
-        live.services,
+        live.dependencies,
         goal="Round discounts to the cent",
         constraints={"planApprovalTimeoutS": 1800},
         files={"kiosk/discounts.py": BEFORE},
         patches=patches,
         tests=["tests/test_discount_rounding.py", "tests/test_basket_total.py"],
     )
-    Waiting(live.services, goal="Deploy the kiosk", constraints=ASK)
-    done = Waiting(live.services, goal="Remove the unused receipt template")
-    with live.services.database.connect() as connection:
+    Waiting(live.dependencies, goal="Deploy the kiosk", constraints=ASK)
+    done = Waiting(live.dependencies, goal="Remove the unused receipt template")
+    with live.dependencies.database.connect() as connection:
         connection.execute(
             "INSERT INTO app.plan_approvals (run_id, decision, decided_by) VALUES (%s, 'approved', 'Ann')",
             [done.run_id],

@@ -14,7 +14,7 @@ from sisu_pipeline.store.task_output import Piece
 from sisu_pipeline.workflow import ownership, step_execution
 from tests.builders import a_run, an_intent
 from tests.e2e.browser import CHROMEDRIVER, CHROMIUM, DESKTOP, PHONE, Browser, browser
-from tests.integration.api.conftest import Api, Live, api, services_over, serving
+from tests.integration.api.conftest import Api, Live, api, dependencies_over, serving
 from tests.integration.gate.conftest import a_token
 from tests.integration.gate.test_ask import ASK
 from tests.integration.gate.world import Waiting
@@ -28,7 +28,7 @@ __all__ = ["api"]
 @pytest.fixture(scope="module")
 def live(database: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     """The API of these tests: gone when they are done."""
-    with serving(services_over(database, tmp_path_factory.mktemp("inbox"))) as running:
+    with serving(dependencies_over(database, tmp_path_factory.mktemp("inbox"))) as running:
         yield running
 
 
@@ -64,8 +64,10 @@ def be(page: Browser, name: str) -> None:
 
 
 def test_it_lists_what_waits_the_most_pressing_first_with_age_and_deadline(page: Browser, api: Api) -> None:
-    Waiting(api.services, constraints={"planApprovalTimeoutS": 86_400})
-    pressing = Waiting(api.services, constraints={"planApprovalTimeoutS": 300, "planApprovalOnTimeout": "approve"})
+    Waiting(api.dependencies, constraints={"planApprovalTimeoutS": 86_400})
+    pressing = Waiting(
+        api.dependencies, constraints={"planApprovalTimeoutS": 300, "planApprovalOnTimeout": "approve"}
+    )
     page.open(api.url)
     assert page.one("h1", "waiting").text == "2 waiting for a decision"
     first = page.one("#gates li:first-child")
@@ -77,7 +79,7 @@ def test_it_lists_what_waits_the_most_pressing_first_with_age_and_deadline(page:
 
 
 def test_a_person_reads_the_plan_with_its_patches_side_by_side(page: Browser, api: Api) -> None:
-    run = Waiting(api.services, tests=["test the login", "test the logout"])
+    run = Waiting(api.dependencies, tests=["test the login", "test the logout"])
     open_run(page, api, run)
     plan = page.one("#plan").text
     for part in (f"Design for: {GOAL}", "test the login", "a.txt", "new/b.txt", run.plan_hash(api.client)):
@@ -88,7 +90,7 @@ def test_a_person_reads_the_plan_with_its_patches_side_by_side(page: Browser, ap
 
 
 def test_approve(page: Browser, api: Api) -> None:
-    run = Waiting(api.services)
+    run = Waiting(api.dependencies)
     open_run(page, api, run)
     be(page, "Ann")
     page.type("textarea[name=notes]", "looks right")
@@ -103,7 +105,7 @@ def test_approve(page: Browser, api: Api) -> None:
 
 
 def test_reject_needs_a_reason_and_restores_every_byte(page: Browser, api: Api) -> None:
-    run = Waiting(api.services)
+    run = Waiting(api.dependencies)
     open_run(page, api, run)
     be(page, "Ann")
     page.one("#reject").click()
@@ -117,7 +119,7 @@ def test_reject_needs_a_reason_and_restores_every_byte(page: Browser, api: Api) 
 
 
 def test_edit_then_approve(page: Browser, api: Api) -> None:
-    run = Waiting(api.services, tests=["t1", "t2"])
+    run = Waiting(api.dependencies, tests=["t1", "t2"])
     open_run(page, api, run)
     be(page, "Ann")
     page.one("#edit").click()
@@ -137,7 +139,7 @@ def test_edit_then_approve(page: Browser, api: Api) -> None:
 
 
 def test_answer_a_typed_form(page: Browser, api: Api) -> None:
-    run = Waiting(api.services, constraints=ASK)
+    run = Waiting(api.dependencies, constraints=ASK)
     page.open(api.url)
     page.one("#gates", "Question: Where to?")
     page.one("#gates a").click()
@@ -154,10 +156,10 @@ def test_answer_a_typed_form(page: Browser, api: Api) -> None:
 
 
 def test_a_refusal_is_shown_and_decides_nothing(page: Browser, api: Api) -> None:
-    run = Waiting(api.services)
+    run = Waiting(api.dependencies)
     open_run(page, api, run)
     be(page, "Ann")
-    with api.services.database.connect() as connection:
+    with api.dependencies.database.connect() as connection:
         connection.execute("UPDATE app.human_gates SET plan_sha256 = repeat('0', 64)")
     page.one("#approve").click()
     assert "the plan has changed" in page.one("[role=alert]", "changed").text
@@ -165,7 +167,7 @@ def test_a_refusal_is_shown_and_decides_nothing(page: Browser, api: Api) -> None
 
 
 def test_a_decision_made_elsewhere_reaches_an_open_page_by_itself(page: Browser, api: Api) -> None:
-    run = Waiting(api.services)
+    run = Waiting(api.dependencies)
     page.open(api.url)
     page.one("h1", "1 waiting")
     api.post(f"/runs/{run.run_id}/approve-plan", {"approvedBy": "bob"})
@@ -173,22 +175,22 @@ def test_a_decision_made_elsewhere_reaches_an_open_page_by_itself(page: Browser,
 
 
 def test_running_intents_show_their_progress_live(page: Browser, api: Api) -> None:
-    run = Waiting(api.services, tests=["a", "b"])
+    run = Waiting(api.dependencies, tests=["a", "b"])
     api.post(f"/runs/{run.run_id}/approve-plan", {"approvedBy": "bob"})
     page.open(api.url)
     page.one("h1", "Nothing waits")
-    ownership.enter(api.services.database, run.id, run.owner)
-    step_execution.commit(api.services, run.id, step_execution.decide_plan(api.services, run.id))
+    ownership.enter(api.dependencies.database, run.id, run.owner)
+    step_execution.commit(api.dependencies, run.id, step_execution.decide_plan(api.dependencies, run.id))
     page.one("#active", "0 of 2 tasks")
     run.execute(ended())
     page.one("#finished", "succeeded")
 
 
 def test_what_running_tasks_say_is_shown_while_they_run(page: Browser, api: Api) -> None:
-    run = Waiting(api.services, tests=["a", "b"])
+    run = Waiting(api.dependencies, tests=["a", "b"])
     api.post(f"/runs/{run.run_id}/approve-plan", {"approvedBy": "bob"})
-    ownership.enter(api.services.database, run.id, run.owner)
-    step_execution.commit(api.services, run.id, step_execution.decide_plan(api.services, run.id))
+    ownership.enter(api.dependencies.database, run.id, run.owner)
+    step_execution.commit(api.dependencies, run.id, step_execution.decide_plan(api.dependencies, run.id))
     page.open(f"{api.url}/#/runs/{run.run_id}")
     page.one("#progress", "0 of 2 tasks")
     say(api, run, (0, "stdout", "collecting\nhalf a "), (1, "stderr", "<b>warned</b>\n"))
@@ -205,12 +207,12 @@ def test_what_running_tasks_say_is_shown_while_they_run(page: Browser, api: Api)
 
 def say(api: Api, run: Waiting, *texts: tuple[int, str, str]) -> None:
     """What a worker writes while tasks run."""
-    with api.services.database.connect() as connection:
+    with api.dependencies.database.connect() as connection:
         task_output.append(connection, [Piece(run.run_id, str(text[0]) * 64, *text) for text in texts])
 
 
 def test_a_finished_run_shows_its_artifacts_and_leads_into_the_lineage(page: Browser, api: Api) -> None:
-    run = Waiting(api.services)
+    run = Waiting(api.dependencies)
     api.post(f"/runs/{run.run_id}/approve-plan", {"approvedBy": "bob"})
     run.segment()
     page.open(f"{api.url}/#/runs/{run.run_id}")
@@ -223,8 +225,8 @@ def test_a_finished_run_shows_its_artifacts_and_leads_into_the_lineage(page: Bro
 
 
 def test_with_tokens_the_page_asks_for_one_and_the_decision_is_its_owners(page: Browser, api: Api) -> None:
-    run = Waiting(api.services)
-    token = a_token(api.services.database, "ann", Role.APPROVER)
+    run = Waiting(api.dependencies)
+    token = a_token(api.dependencies.database, "ann", Role.APPROVER)
     page.open(f"{api.url}/#/runs/{run.run_id}")
     page.type("input[name=token]", "sisu_wrong")
     page.one("form button").click()
@@ -240,8 +242,8 @@ def test_with_tokens_the_page_asks_for_one_and_the_decision_is_its_owners(page: 
 
 
 def test_a_viewer_reads_and_finds_no_verbs(page: Browser, api: Api) -> None:
-    run = Waiting(api.services)
-    token = a_token(api.services.database, "eve", Role.VIEWER)
+    run = Waiting(api.dependencies)
+    token = a_token(api.dependencies.database, "eve", Role.VIEWER)
     page.open(f"{api.url}/#/runs/{run.run_id}")
     page.type("input[name=token]", token + Keys.ENTER)
     page.one("#gate", "may read, not decide")
@@ -249,7 +251,7 @@ def test_a_viewer_reads_and_finds_no_verbs(page: Browser, api: Api) -> None:
 
 
 def test_the_keyboard_is_enough(page: Browser, api: Api) -> None:
-    run = Waiting(api.services)
+    run = Waiting(api.dependencies)
     page.open(api.url)
     page.one("#gates a")
 
@@ -275,7 +277,7 @@ def test_the_keyboard_is_enough(page: Browser, api: Api) -> None:
 def test_what_a_plan_says_is_text_and_never_runs(page: Browser, api: Api) -> None:
     attack = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
     patches = [{"targetPath": "a.txt", "postimageContent": attack, "diffText": attack}]
-    run = Waiting(api.services, tests=[attack], patches=patches)
+    run = Waiting(api.dependencies, tests=[attack], patches=patches)
     open_run(page, api, run)
     assert attack in page.one("#plan").text
     assert page.driver.find_elements("css selector", "main img, main script") == []
@@ -284,7 +286,7 @@ def test_what_a_plan_says_is_text_and_never_runs(page: Browser, api: Api) -> Non
 
 
 def test_it_asks_nobody_but_the_api_and_its_console_stays_silent(page: Browser, api: Api) -> None:
-    run = Waiting(api.services)
+    run = Waiting(api.dependencies)
     page.open(api.url)
     page.one("#gates a").click()
     page.one("#approve")
@@ -323,16 +325,16 @@ def _show(page: Browser, api: Api, view: str) -> None:
         page.one("h1", "Nothing waits")
         return
     if view == "sign-in":
-        a_token(api.services.database, "ann")
+        a_token(api.dependencies.database, "ann")
         page.open(api.url)
         page.one("input[name=token]")
         return
-    run = Waiting(api.services, constraints=ASK if view == "question" else {})
+    run = Waiting(api.dependencies, constraints=ASK if view == "question" else {})
     if view == "finished":
         api.post(f"/runs/{run.run_id}/approve-plan", {"approvedBy": "bob"})
         run.segment()
     if view == "inbox":
-        with api.services.database.connect() as connection:
+        with api.dependencies.database.connect() as connection:
             runs.move(connection, a_run(connection, an_intent("Running now")), RunStatus.RUNNING)
         page.open(api.url)
         page.one("#active li")

@@ -76,10 +76,10 @@ def api(stage: Stage, nursery: Nursery, sandbox_worker: Worker) -> Iterator[http
     """A client of an API over the engine, whose workers are there."""
     with (
         nursery.worker("intentQ"),
-        serving(stage.services) as live,
+        serving(stage.dependencies) as live,
         httpx.Client(base_url=live.url, timeout=30) as client,
     ):
-        wait_for_workers(stage.services.database, "intentQ")
+        wait_for_workers(stage.dependencies.database, "intentQ")
         yield client
 
 

@@ -16,7 +16,7 @@ from sisu_pipeline.steps.execute import Task
 from sisu_pipeline.store import gates, tasks
 from sisu_pipeline.store.tasks import Outcome, Try
 from sisu_pipeline.workflow import ownership, patching, step_execution
-from sisu_pipeline.workflow.dependencies import Services
+from sisu_pipeline.workflow.dependencies import Dependencies
 from sisu_pipeline.workflow.run_failure import RunEnded
 from sisu_pipeline.workflow.step_execution import PlanRejected, SandboxExecutionFailed
 from tests.integration.intent_model import INFRASTRUCTURE, STEPS, Done, Model, Refused, Seen
@@ -62,7 +62,7 @@ FROM app.runs r WHERE r.workflow_id = %s
 class Case:
     """An intent, its model, and how far the worker is that works on it (None: nobody does)."""
 
-    services: Services
+    dependencies: Dependencies
     intent: Intent
     id: str
     model: Model
@@ -87,10 +87,10 @@ class Case:
         try:
             answer = expected()
         except Refused as refusal:
-            with pytest.raises(REFUSALS[refusal.why]), self.services.database.connect() as connection:
+            with pytest.raises(REFUSALS[refusal.why]), self.dependencies.database.connect() as connection:
                 real(connection)
             return
-        with self.services.database.connect() as connection:
+        with self.dependencies.database.connect() as connection:
             given = real(connection)
         assert answer is None or given == answer
 
@@ -98,7 +98,7 @@ class Case:
         """What a person sends who says so, having seen this plan."""
         plan = None
         if seen is not Seen.NONE:
-            with self.services.database.connect() as connection:
+            with self.dependencies.database.connect() as connection:
                 plan = gates.plan_hash(connection, self.run_id) if seen is Seen.CURRENT else "0" * 64
         if word == "approved":
             return PlanApprovalRequest(approved_by=person, plan_sha256=plan)
@@ -113,7 +113,7 @@ class Case:
 
     def check_files(self) -> None:
         """The workspace of an ended run is patched, or as it was."""
-        root = patching.workspace_of(self.services.workspaces, self.run_id).root
+        root = patching.workspace_of(self.dependencies.workspaces, self.run_id).root
         files = {str(path.relative_to(root)): path.read_text() for path in root.rglob("*") if path.is_file()}
         if self.model.status == "succeeded":
             assert files == (EDITED if self.model.is_edited else PATCHED)
@@ -130,7 +130,7 @@ class Case:
     def go_on(self, codes: list[str], keeps: bool = True) -> None:
         """The worker's next move, up to one commit."""
         if self.at is None or self.at <= EXECUTE:  # every op up to the fan-out enters before it works
-            ownership.enter(self.services.database, self.id, self.owner)
+            ownership.enter(self.dependencies.database, self.id, self.owner)
             self.model.enter()
         if self.at is None:
             self.at = 0
@@ -147,25 +147,25 @@ class Case:
         done = self.model.step(STEPS[self.at], keeps)
         self.at += 1
         if done in (Done.FAILED, Done.ENDED):
-            self._ends(done, lambda: work(self.services, self.id))
+            self._ends(done, lambda: work(self.dependencies, self.id))
             return
-        result = work(self.services, self.id)
+        result = work(self.dependencies, self.id)
         if done is Done.WAITS:
             assert result is None
-            assert ownership.suspend(self.services.database, self.id)
+            assert ownership.suspend(self.dependencies.database, self.id)
             self.model.suspend()
             self.at = None
             return
         assert result is not None
         assert result.is_replay is (done is Done.REPLAYED)
         if done is not Done.LOST:
-            step_execution.commit(self.services, self.id, result)
+            step_execution.commit(self.dependencies, self.id, result)
 
     def _answer_tasks(self, codes: list[str], keeps: bool) -> None:
         """Results of tasks that wait for one: each twice, and the last one never when the worker dies."""
         pending = [] if self.model.has_ended else self.model.pending()
         if pending:
-            planned = step_execution.plan_tasks(self.services, self.id)
+            planned = step_execution.plan_tasks(self.dependencies, self.id)
             assert len(planned) == self.model.tasks
             for place in pending if keeps else pending[:-1]:
                 self._keep(planned[place], codes[place])
@@ -175,14 +175,14 @@ class Case:
     def _keep(self, task: Task, code: str) -> None:
         attempt = 3 if code == INFRASTRUCTURE else 1
         for result in (ended(ErrorCode(code))(task), ended(ErrorCode.CMD_NONZERO)(task)):
-            with self.services.database.connect() as connection:
+            with self.dependencies.database.connect() as connection:
                 earlier = [
                     Try(self.run_id, task.key, number, ErrorCode.NET_FAIL, "") for number in range(1, attempt)
                 ]
                 tasks.keep_tries(connection, earlier)
                 # Not the mock, whose receipts are the provider's own.
                 tasks.keep_outcomes(
-                    connection, [Outcome(self.run_id, task, attempt, "local", result)], self.services.blobs
+                    connection, [Outcome(self.run_id, task, attempt, "local", result)], self.dependencies.blobs
                 )
 
     def _collect(self, keeps: bool) -> None:
@@ -191,20 +191,20 @@ class Case:
             return
         done = self.model.collect(keeps)
         if done in (Done.FAILED, Done.ENDED):
-            self._ends(done, lambda: step_execution.collect(self.services, self.id))
+            self._ends(done, lambda: step_execution.collect(self.dependencies, self.id))
             return
-        result = step_execution.collect(self.services, self.id)
+        result = step_execution.collect(self.dependencies, self.id)
         assert result.is_replay is (done is Done.REPLAYED)
         if done is Done.LOST:
             return
-        step_execution.commit(self.services, self.id, result)
+        step_execution.commit(self.dependencies, self.id, result)
         if not keeps:
             return
         done = self.model.finish()
         if done in (Done.FAILED, Done.ENDED):
-            self._ends(done, lambda: step_execution.finish(self.services, self.id, result))
+            self._ends(done, lambda: step_execution.finish(self.dependencies, self.id, result))
         else:
-            step_execution.finish(self.services, self.id, result)
+            step_execution.finish(self.dependencies, self.id, result)
             self.at = None
 
     def _ends(self, done: Done, work: Callable[[], object]) -> None:

@@ -12,7 +12,7 @@ from sisu_pipeline.store import gates, runs, tasks
 from sisu_pipeline.store.runs import Run
 from sisu_pipeline.store.tasks import Outcome
 from sisu_pipeline.workflow import patching, step_execution
-from sisu_pipeline.workflow.dependencies import Services
+from sisu_pipeline.workflow.dependencies import Dependencies
 from tests.builders import a_run, an_intent
 
 BUDGET = {"maxFanout": 2, "maxSBXMinutes": 9, "maxArtifactsMB": 9, "maxRetriesPerStep": 9, "maxWallClockMS": 10**6}
@@ -26,9 +26,9 @@ PATCHES = [
 class Life:
     """One run, driven step by step as an executor would."""
 
-    def __init__(self, services: Services, *, budget: dict[str, int] | None = None, **inputs: Any) -> None:
-        self.services = services
-        with services.database.connect() as connection:
+    def __init__(self, dependencies: Dependencies, *, budget: dict[str, int] | None = None, **inputs: Any) -> None:
+        self.dependencies = dependencies
+        with dependencies.database.connect() as connection:
             run = a_run(connection, an_intent(inputs=inputs), **({"budget": budget} if budget else {}))
             runs.move(connection, run, RunStatus.RUNNING)
         self.id = run.workflow_id
@@ -36,25 +36,25 @@ class Life:
 
     @property
     def run(self) -> Run:
-        with self.services.database.connect() as connection:
+        with self.dependencies.database.connect() as connection:
             return runs.get(connection, self.id)
 
     def compile(self) -> StepResult:
-        return self.commit(step_execution.compile_intent(self.services, self.id))
+        return self.commit(step_execution.compile_intent(self.dependencies, self.id))
 
     def patch(self) -> StepResult:
-        return self.commit(step_execution.apply_patches(self.services, self.id))
+        return self.commit(step_execution.apply_patches(self.dependencies, self.id))
 
     def wait(self) -> None:
-        with self.services.database.connect() as connection:
+        with self.dependencies.database.connect() as connection:
             runs.move(connection, self.run, RunStatus.WAITING_INPUT, next_action="APPROVE_PLAN")
 
     def say(self, decision: Decision, plan_sha256: str | None = None) -> None:
-        with self.services.database.connect() as connection:
+        with self.dependencies.database.connect() as connection:
             gates.decide(connection, self.run_id, decision, "po", "because", plan_sha256)
 
     def decide(self) -> StepResult:
-        result = step_execution.decide_plan(self.services, self.id)
+        result = step_execution.decide_plan(self.dependencies, self.id)
         assert result is not None
         return self.commit(result)
 
@@ -68,24 +68,24 @@ class Life:
         self.decide()
 
     def execute(self, answer: Callable[[Task], SandboxResult]) -> StepResult:
-        planned = step_execution.plan_tasks(self.services, self.id)
-        with self.services.database.connect() as connection:
+        planned = step_execution.plan_tasks(self.dependencies, self.id)
+        with self.dependencies.database.connect() as connection:
             outcomes = [Outcome(self.run_id, task, 1, "mock", answer(task)) for task in planned]
-            tasks.keep_outcomes(connection, outcomes, self.services.blobs)
-        result = self.commit(step_execution.collect(self.services, self.id))
-        step_execution.finish(self.services, self.id, result)
+            tasks.keep_outcomes(connection, outcomes, self.dependencies.blobs)
+        result = self.commit(step_execution.collect(self.dependencies, self.id))
+        step_execution.finish(self.dependencies, self.id, result)
         return result
 
     def commit(self, result: StepResult) -> StepResult:
-        step_execution.commit(self.services, self.id, result)
+        step_execution.commit(self.dependencies, self.id, result)
         return result
 
     def files(self) -> dict[str, str]:
-        root = patching.workspace_of(self.services.workspaces, self.run_id).root
+        root = patching.workspace_of(self.dependencies.workspaces, self.run_id).root
         return {str(path.relative_to(root)): path.read_text() for path in root.rglob("*") if path.is_file()}
 
     def counts(self) -> dict[str, int]:
-        with self.services.database.connect() as connection:
+        with self.dependencies.database.connect() as connection:
             row = connection.execute(
                 """SELECT (SELECT count(*) FROM app.run_steps) AS steps,
                           (SELECT count(*) FROM app.artifacts) AS artifacts,

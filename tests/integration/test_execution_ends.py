@@ -15,33 +15,33 @@ from sisu_pipeline.domain.workspace_paths import PathNotAllowed
 from sisu_pipeline.steps.execute import Task
 from sisu_pipeline.store import runs
 from sisu_pipeline.workflow import patching, run_failure, step_execution
-from sisu_pipeline.workflow.dependencies import Services
+from sisu_pipeline.workflow.dependencies import Dependencies
 from sisu_pipeline.workflow.run_failure import RunEnded
 from sisu_pipeline.workflow.step_execution import PlanRejected, SandboxExecutionFailed
 from tests.builders import a_run
 from tests.integration.life import BUDGET, FILES, PATCHES, Life, ended
 
 
-def test_a_rejected_plan_restores_the_files_and_ends_the_run(services: Services) -> None:
-    life = Life(services, files=FILES, patches=PATCHES)
+def test_a_rejected_plan_restores_the_files_and_ends_the_run(dependencies: Dependencies) -> None:
+    life = Life(dependencies, files=FILES, patches=PATCHES)
     life.plan()
     life.wait()
     assert life.files() != FILES
     life.say(Decision.REJECTED)
     with pytest.raises(PlanRejected, match=r"rationale: because"):
-        step_execution.decide_plan(services, life.id)
+        step_execution.decide_plan(dependencies, life.id)
     assert life.files() == FILES
     assert (life.run.status, life.run.next_action) == (RunStatus.RETRIES_EXCEEDED, "REPAIR")
     assert life.run.error == "Plan approval failed: no (rationale: because)"
     assert life.counts()["steps"] == 2
 
 
-def test_an_early_approval_of_another_plan_is_no_approval_of_this_one(services: Services) -> None:
-    life = Life(services, files=FILES, patches=PATCHES)
+def test_an_early_approval_of_another_plan_is_no_approval_of_this_one(dependencies: Dependencies) -> None:
+    life = Life(dependencies, files=FILES, patches=PATCHES)
     life.say(Decision.APPROVED, plan_sha256="0" * 64)
     life.plan()
     with pytest.raises(PlanRejected, match="it was for plan 0000"):
-        step_execution.decide_plan(services, life.id)
+        step_execution.decide_plan(dependencies, life.id)
     assert life.files() == FILES
     assert life.run.status is RunStatus.RETRIES_EXCEEDED
 
@@ -54,17 +54,17 @@ def test_an_early_approval_of_another_plan_is_no_approval_of_this_one(services: 
         {"tests": ["t"] * 10_001},
     ],
 )
-def test_a_plan_out_of_contract_ends_the_run(services: Services, inputs: dict[str, Any]) -> None:
-    life = Life(services, **inputs)
+def test_a_plan_out_of_contract_ends_the_run(dependencies: Dependencies, inputs: dict[str, Any]) -> None:
+    life = Life(dependencies, **inputs)
     with pytest.raises(ValueError, match="validation error"):
         life.compile()
     assert life.run.status is RunStatus.RETRIES_EXCEEDED
     assert life.counts() == {"steps": 0, "artifacts": 0, "gates": 0, "tasks": 0}
 
 
-def test_a_patch_that_leaves_the_workspace_ends_the_run_with_nothing_patched(services: Services) -> None:
+def test_a_patch_that_leaves_the_workspace_ends_the_run_with_nothing_patched(dependencies: Dependencies) -> None:
     escape = {"targetPath": "../out.txt", "postimageContent": "x", "diffText": ""}
-    life = Life(services, files=FILES, patches=[*PATCHES, escape])
+    life = Life(dependencies, files=FILES, patches=[*PATCHES, escape])
     life.compile()
     with pytest.raises(PathNotAllowed):
         life.patch()
@@ -73,15 +73,15 @@ def test_a_patch_that_leaves_the_workspace_ends_the_run_with_nothing_patched(ser
 
 
 def test_a_workspace_that_cannot_be_restored_is_said_in_the_error_and_the_run_still_ends(
-    services: Services,
+    dependencies: Dependencies,
 ) -> None:
-    life = Life(services, files=FILES, patches=PATCHES)
+    life = Life(dependencies, files=FILES, patches=PATCHES)
     life.plan()
-    root = patching.workspace_of(services.workspaces, life.run_id).root
+    root = patching.workspace_of(dependencies.workspaces, life.run_id).root
     (root / "a.txt").write_text("someone else's\n")
     life.say(Decision.REJECTED)
     with pytest.raises(PlanRejected):
-        step_execution.decide_plan(services, life.id)
+        step_execution.decide_plan(dependencies, life.id)
     assert life.run.status is RunStatus.RETRIES_EXCEEDED
     assert life.run.error is not None
     assert life.run.error.startswith("APPLY_PATCH_ROLLBACK_FAILED:POSTIMAGE_MISMATCH:a.txt;source=Plan approval")
@@ -89,11 +89,11 @@ def test_a_workspace_that_cannot_be_restored_is_said_in_the_error_and_the_run_st
 
 @pytest.mark.parametrize("planted", ["link", "folder"])
 def test_a_workspace_with_something_else_in_a_files_place_does_not_keep_the_run_alive(
-    services: Services, planted: str
+    dependencies: Dependencies, planted: str
 ) -> None:
-    life = Life(services, files=FILES, patches=PATCHES)
+    life = Life(dependencies, files=FILES, patches=PATCHES)
     life.plan()
-    target = patching.workspace_of(services.workspaces, life.run_id).root / "a.txt"
+    target = patching.workspace_of(dependencies.workspaces, life.run_id).root / "a.txt"
     target.unlink()
     if planted == "link":
         target.symlink_to("/etc/passwd")
@@ -101,13 +101,13 @@ def test_a_workspace_with_something_else_in_a_files_place_does_not_keep_the_run_
         target.mkdir()
     life.say(Decision.REJECTED)
     with pytest.raises(PlanRejected):
-        step_execution.decide_plan(services, life.id)
+        step_execution.decide_plan(dependencies, life.id)
     assert life.run.status is RunStatus.RETRIES_EXCEEDED
     assert (life.run.error or "").startswith("APPLY_PATCH_ROLLBACK_FAILED:PATCH_PATH_NOT_ALLOWED:a.txt;source=")
 
 
-def test_a_failed_task_keeps_every_result_and_ends_the_run(services: Services) -> None:
-    life = Life(services, tests=["good", "bad"], files=FILES, patches=PATCHES)
+def test_a_failed_task_keeps_every_result_and_ends_the_run(dependencies: Dependencies) -> None:
+    life = Life(dependencies, tests=["good", "bad"], files=FILES, patches=PATCHES)
     life.approve()
 
     def answer(task: Task) -> SandboxResult:
@@ -123,8 +123,8 @@ def test_a_failed_task_keeps_every_result_and_ends_the_run(services: Services) -
     assert life.files() == FILES
 
 
-def test_a_task_the_infrastructure_lost_leaves_no_step_result(services: Services) -> None:
-    life = Life(services, tests=["a"])
+def test_a_task_the_infrastructure_lost_leaves_no_step_result(dependencies: Dependencies) -> None:
+    life = Life(dependencies, tests=["a"])
     life.approve()
     with pytest.raises(SandboxExecutionFailed, match="exceeded its maximum of 3 retries"):
         life.execute(ended(ErrorCode.NET_FAIL))
@@ -132,17 +132,17 @@ def test_a_task_the_infrastructure_lost_leaves_no_step_result(services: Services
     assert life.counts()["steps"] == 3
 
 
-def test_a_fan_out_over_its_budget_ends_the_run_before_any_task(services: Services) -> None:
-    life = Life(services, budget=BUDGET, tests=["a", "b", "c"])
+def test_a_fan_out_over_its_budget_ends_the_run_before_any_task(dependencies: Dependencies) -> None:
+    life = Life(dependencies, budget=BUDGET, tests=["a", "b", "c"])
     life.approve()
     with pytest.raises(BudgetExceeded, match=r"budget:maxFanout: observed 3 > limit 2 \(runtime\)"):
-        step_execution.plan_tasks(services, life.id)
+        step_execution.plan_tasks(dependencies, life.id)
     assert life.run.status is RunStatus.RETRIES_EXCEEDED
     assert life.counts()["tasks"] == 0
 
 
-def test_another_output_for_a_stored_step_is_a_breach_and_ends_the_run(services: Services) -> None:
-    life = Life(services)
+def test_another_output_for_a_stored_step_is_a_breach_and_ends_the_run(dependencies: Dependencies) -> None:
+    life = Life(dependencies)
     result = life.compile()
     forged = replace(result, output={**result.output, "goal": "another"})
     with pytest.raises(DeterminismBreach):
@@ -151,24 +151,24 @@ def test_another_output_for_a_stored_step_is_a_breach_and_ends_the_run(services:
     assert "Determinism violation" in (life.run.error or "")
 
 
-def test_an_intent_row_that_lies_about_its_id_ends_the_run(services: Services) -> None:
-    life = Life(services)
-    with services.database.connect() as connection:
+def test_an_intent_row_that_lies_about_its_id_ends_the_run(dependencies: Dependencies) -> None:
+    life = Life(dependencies)
+    with dependencies.database.connect() as connection:
         connection.execute("UPDATE app.intents SET goal = 'another goal'")
     with pytest.raises(DeterminismBreach, match="does not hash to its id"):
         life.compile()
     assert life.run.status is RunStatus.RETRIES_EXCEEDED
 
 
-def test_what_a_step_worked_out_after_the_run_ended_is_not_kept(services: Services) -> None:
-    life = Life(services)
-    result = step_execution.compile_intent(services, life.id)
-    run_failure.end_run(services, life.run_id, RunStatus.CANCELED, "canceled by po")
+def test_what_a_step_worked_out_after_the_run_ended_is_not_kept(dependencies: Dependencies) -> None:
+    life = Life(dependencies)
+    result = step_execution.compile_intent(dependencies, life.id)
+    run_failure.end_run(dependencies, life.run_id, RunStatus.CANCELED, "canceled by po")
     with pytest.raises(RunEnded):
         life.commit(result)
     assert life.counts()["steps"] == 0
     with pytest.raises(RunEnded):
-        step_execution.compile_intent(services, life.id)
+        step_execution.compile_intent(dependencies, life.id)
     assert (life.run.status, life.run.error, life.run.next_action) == (
         RunStatus.CANCELED,
         "canceled by po",
@@ -176,38 +176,38 @@ def test_what_a_step_worked_out_after_the_run_ended_is_not_kept(services: Servic
     )
 
 
-def test_a_canceled_run_gets_its_files_back(services: Services) -> None:
-    life = Life(services, files=FILES, patches=PATCHES)
+def test_a_canceled_run_gets_its_files_back(dependencies: Dependencies) -> None:
+    life = Life(dependencies, files=FILES, patches=PATCHES)
     life.plan()
-    run_failure.end_run(services, life.run_id, RunStatus.CANCELED, "canceled by po")
+    run_failure.end_run(dependencies, life.run_id, RunStatus.CANCELED, "canceled by po")
     assert life.files() == FILES
 
 
-def test_the_first_end_of_a_run_stands(services: Services) -> None:
-    life = Life(services)
-    run_failure.end_run(services, life.run_id, RunStatus.CANCELED, "first")
-    run_failure.end_run(services, life.run_id, RunStatus.RETRIES_EXCEEDED, "second")
+def test_the_first_end_of_a_run_stands(dependencies: Dependencies) -> None:
+    life = Life(dependencies)
+    run_failure.end_run(dependencies, life.run_id, RunStatus.CANCELED, "first")
+    run_failure.end_run(dependencies, life.run_id, RunStatus.RETRIES_EXCEEDED, "second")
     assert (life.run.status, life.run.error) == (RunStatus.CANCELED, "first")
 
 
-def test_a_run_that_was_never_started_can_be_ended(services: Services) -> None:
-    with services.database.connect() as connection:
+def test_a_run_that_was_never_started_can_be_ended(dependencies: Dependencies) -> None:
+    with dependencies.database.connect() as connection:
         run = a_run(connection)
-    run_failure.end_run(services, run.id, RunStatus.CANCELED, "not needed")
-    with services.database.connect() as connection:
+    run_failure.end_run(dependencies, run.id, RunStatus.CANCELED, "not needed")
+    with dependencies.database.connect() as connection:
         assert runs.get(connection, run.id).status is RunStatus.CANCELED
 
 
 @pytest.mark.parametrize("error", [psycopg.OperationalError("gone"), psycopg.InterfaceError("closed")])
-def test_a_database_that_is_away_ends_no_run(services: Services, error: Exception) -> None:
-    life = Life(services)
-    with pytest.raises(type(error)), run_failure.ending_on_failure(services, life.run_id):
+def test_a_database_that_is_away_ends_no_run(dependencies: Dependencies, error: Exception) -> None:
+    life = Life(dependencies)
+    with pytest.raises(type(error)), run_failure.ending_on_failure(dependencies, life.run_id):
         raise error
     assert life.run.status is RunStatus.RUNNING
 
 
-def test_a_failure_without_a_message_is_named_by_its_type(services: Services) -> None:
-    life = Life(services)
-    with pytest.raises(ZeroDivisionError), run_failure.ending_on_failure(services, life.run_id):
+def test_a_failure_without_a_message_is_named_by_its_type(dependencies: Dependencies) -> None:
+    life = Life(dependencies)
+    with pytest.raises(ZeroDivisionError), run_failure.ending_on_failure(dependencies, life.run_id):
         raise ZeroDivisionError
     assert life.run.error == "ZeroDivisionError"

@@ -31,7 +31,7 @@ from sisu_pipeline.contracts.step_outputs import Plan
 from sisu_pipeline.recovery import cancel_cleanup
 from sisu_pipeline.store import plans
 from sisu_pipeline.workflow import commands, escalation, ownership
-from sisu_pipeline.workflow.dependencies import Services
+from sisu_pipeline.workflow.dependencies import Dependencies
 from sisu_pipeline.workflow.ownership import NotOwner
 from tests.builders import a_request, an_intent
 from tests.integration import machine
@@ -56,7 +56,7 @@ _tickets = itertools.count(1)
 class IntentLife(RuleBasedStateMachine):
     """Two intents, from submission to their ends, in an order nobody planned."""
 
-    services: Services
+    dependencies: Dependencies
     cases: Bundle[Case] = Bundle("cases")
 
     def __init__(self) -> None:
@@ -68,10 +68,10 @@ class IntentLife(RuleBasedStateMachine):
         for outcome, is_started in begins:
             inputs = {"files": FILES, "patches": PATCHES, "tests": ["t1", "t2"], "ticket": next(_tickets)}
             intent = an_intent("machine", inputs=inputs, constraints={"planApprovalOnTimeout": outcome})
-            with self.services.database.connect() as connection:
+            with self.dependencies.database.connect() as connection:
                 kept = commands.submit_intent(connection, intent)
             assert not kept.is_replay
-            case = Case(self.services, intent, kept.id, Model(OUTCOMES[outcome], tasks=2))
+            case = Case(self.dependencies, intent, kept.id, Model(OUTCOMES[outcome], tasks=2))
             self.all.append(case)
             if is_started:
                 self._start(case, "p")
@@ -96,7 +96,7 @@ class IntentLife(RuleBasedStateMachine):
         ]
 
     def submit_and_start(self, case: Case, draw: Draw) -> None:
-        with self.services.database.connect() as connection:
+        with self.dependencies.database.connect() as connection:
             kept = commands.submit_intent(connection, case.intent)
         assert (kept.id, kept.is_replay) == (case.id, True)
         partition = draw(st.sampled_from(["p", "p", "p", "q"]), label="partition")
@@ -132,12 +132,12 @@ class IntentLife(RuleBasedStateMachine):
 
     def the_deadline_passes(self, case: Case, draw: Draw) -> None:
         if case.model.is_open:
-            with self.services.database.connect() as connection:
+            with self.dependencies.database.connect() as connection:
                 past = "UPDATE app.human_gates SET deadline_at = now() - interval '1 second' WHERE run_id = %s"
                 connection.execute(past, [case.run_id])
             case.model.is_overdue = True
         if draw(st.booleans(), label="the sensor looks"):
-            escalation.enforce(self.services.database)
+            escalation.enforce(self.dependencies.database)
             for each in self.all:
                 each.model.enforce_deadline()
 
@@ -151,16 +151,16 @@ class IntentLife(RuleBasedStateMachine):
         if draw(st.sampled_from([False, False, True]), label="means it"):
             request = OperationRequest(actor="ops")
             case.agree(case.model.cancel, lambda connection: commands.cancel(connection, case.id, request))
-        cancel_cleanup.close_canceled(self.services, lambda *_: None)
+        cancel_cleanup.close_canceled(self.dependencies, lambda *_: None)
 
     def another_dagster_run_tries(self, case: Case, draw: Draw) -> None:
         if case.model.status == "running":
             with pytest.raises(NotOwner):
-                ownership.enter(self.services.database, case.id, "dagster-somebody-else")
+                ownership.enter(self.dependencies.database, case.id, "dagster-somebody-else")
 
     @invariant()
     def the_rows_are_the_models_and_none_vanishes(self) -> None:
-        with self.services.database.connect() as connection:
+        with self.dependencies.database.connect() as connection:
             for case in self.all:
                 case.check_rows(connection)
 
@@ -169,11 +169,11 @@ class IntentLife(RuleBasedStateMachine):
         for case in self.all:
             if case.model.is_started:
                 case.settle()
-        cancel_cleanup.close_canceled(self.services, lambda *_: None)
+        cancel_cleanup.close_canceled(self.dependencies, lambda *_: None)
         self.the_rows_are_the_models_and_none_vanishes()
         for case in self.all:
             case.check_files()
-        with self.services.database.connect() as connection:
+        with self.dependencies.database.connect() as connection:
             broken = [f"{law.law}: {law.rows}" for law in oracle.judge(connection) if not law.holds]
         assert broken == [], "\n".join(broken)
 
@@ -185,7 +185,7 @@ class IntentLife(RuleBasedStateMachine):
         )
 
     def _edit_and_approve(self, case: Case, person: str) -> None:
-        with self.services.database.connect() as connection:
+        with self.dependencies.database.connect() as connection:
             now = plans.current(connection, case.run_id)
         edited = Plan.from_json({**now.plan, "patchPlan": EDIT, "tests": ["edited"]})
         request = PlanApprovalRequest(approved_by=person, plan_sha256=now.sha256, plan=edited)
@@ -195,17 +195,17 @@ class IntentLife(RuleBasedStateMachine):
         )
 
 
-def _drive(services: Services, examples: int, steps: int) -> None:
-    pooled = replace(services, database=PooledDatabase(services.database.url))
+def _drive(dependencies: Dependencies, examples: int, steps: int) -> None:
+    pooled = replace(dependencies, database=PooledDatabase(dependencies.database.url))
     # A failure is told as it was found. To shorten it takes minutes, and misleads: rows that broke a law stay.
-    machine.run(IntentLife, services=pooled, examples=examples, steps=steps, phases=[Phase.generate])
+    machine.run(IntentLife, dependencies=pooled, examples=examples, steps=steps, phases=[Phase.generate])
 
 
-def test_rows_agree_with_the_model_of_an_intents_life(services: Services) -> None:
-    _drive(services, examples=40, steps=50)
+def test_rows_agree_with_the_model_of_an_intents_life(dependencies: Dependencies) -> None:
+    _drive(dependencies, examples=40, steps=50)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_rows_agree_with_the_model_of_an_intents_life_in_many_more_examples(services: Services) -> None:
-    _drive(services, examples=500, steps=60)
+def test_rows_agree_with_the_model_of_an_intents_life_in_many_more_examples(dependencies: Dependencies) -> None:
+    _drive(dependencies, examples=500, steps=60)

@@ -14,7 +14,7 @@ from sisu_pipeline.steps.execute import Task
 from sisu_pipeline.store import runs, tasks
 from sisu_pipeline.store.tasks import Outcome, Try
 from sisu_pipeline.workflow import commands, patching, step_execution
-from sisu_pipeline.workflow.dependencies import Services
+from sisu_pipeline.workflow.dependencies import Dependencies
 from sisu_pipeline.workflow.run_failure import RunEnded
 from sisu_pipeline.workflow.step_execution import SandboxExecutionFailed
 from tests.integration.life import FILES, PATCHES, Life, ended
@@ -29,7 +29,7 @@ def _good(task: Task) -> SandboxResult:
 
 
 def _retry(life: Life) -> None:
-    with life.services.database.connect() as connection:
+    with life.dependencies.database.connect() as connection:
         commands.retry(connection, life.id, OperationRequest())
         runs.move(connection, runs.get(connection, life.id), RunStatus.RUNNING)
 
@@ -40,88 +40,88 @@ def _fail(life: Life, failing: str) -> None:
 
 
 def _keys(life: Life) -> dict[str, str]:
-    return {task.request.cmd: task.key for task in step_execution.plan_tasks(life.services, life.id)}
+    return {task.request.cmd: task.key for task in step_execution.plan_tasks(life.dependencies, life.id)}
 
 
-def _broken_laws(services: Services) -> set[str]:
+def _broken_laws(dependencies: Dependencies) -> set[str]:
     """Behind these lives stand no Dagster run and no provider: the laws about those two have nothing to hold to."""
-    with services.database.connect() as connection:
+    with dependencies.database.connect() as connection:
         verdicts = oracle.judge_here(connection)
     broken = {verdict.law for verdict in verdicts if verdict.applicable and not verdict.holds}
     return broken - {"040_one_dagster_run_owns_an_intent", "510_results_and_receipts_agree"}
 
 
-def test_only_the_failed_task_is_asked_again_and_under_a_key_of_its_own(services: Services) -> None:
-    life = Life(services, tests=["a", "b", "c"], testCommand="run")
+def test_only_the_failed_task_is_asked_again_and_under_a_key_of_its_own(dependencies: Dependencies) -> None:
+    life = Life(dependencies, tests=["a", "b", "c"], testCommand="run")
     life.approve()
     first = _keys(life)
     _fail(life, "b")
     _retry(life)
     second = _keys(life)
     assert {name for name in first if first[name] != second[name]} == {"run b"}
-    with services.database.connect() as connection:
+    with dependencies.database.connect() as connection:
         assert tasks.finished_positions(connection, life.run_id) == [range(1), range(2, 3)]
 
 
-def test_a_retry_that_goes_well_succeeds_and_keeps_the_failures_evidence(services: Services) -> None:
-    life = Life(services, tests=["a", "b"], testCommand="run")
+def test_a_retry_that_goes_well_succeeds_and_keeps_the_failures_evidence(dependencies: Dependencies) -> None:
+    life = Life(dependencies, tests=["a", "b"], testCommand="run")
     life.approve()
     _fail(life, "b")
     _retry(life)
     result = life.execute(_good)
     assert (life.run.status, life.run.retry_count, result.output["errCode"]) == (RunStatus.SUCCEEDED, 1, "NONE")
-    with services.database.connect() as connection:
+    with dependencies.database.connect() as connection:
         rows = connection.execute(
             "SELECT position, retry, err_code FROM app.sbx_runs WHERE run_id = %s ORDER BY position, retry",
             [life.run_id],
         ).fetchall()
     assert [tuple(row.values()) for row in rows] == [(0, 0, "NONE"), (1, 0, "CMD_NONZERO"), (1, 1, "NONE")]
-    assert _broken_laws(services) == set()
+    assert _broken_laws(dependencies) == set()
 
 
 def _keep_retried(life: Life, code: ErrorCode, attempt: int = 1) -> None:
     """The result of the second task, which the retry asks again, with nobody left to merge it."""
-    asked = step_execution.plan_tasks(life.services, life.id)[1]
-    with life.services.database.connect() as connection:
+    asked = step_execution.plan_tasks(life.dependencies, life.id)[1]
+    with life.dependencies.database.connect() as connection:
         tasks.keep_tries(
             connection, [Try(life.run_id, asked.key, number, code, "") for number in range(1, attempt)]
         )
         outcome = Outcome(life.run_id, asked, attempt, "mock", ended(code)(asked))
-        tasks.keep_outcomes(connection, [outcome], life.services.blobs)
+        tasks.keep_outcomes(connection, [outcome], life.dependencies.blobs)
 
 
 def _canceled(life: Life) -> None:
     _keep_retried(life, ErrorCode.NONE)
-    with life.services.database.connect() as connection:
+    with life.dependencies.database.connect() as connection:
         commands.cancel(connection, life.id, OperationRequest())
-    cancel_cleanup.close_canceled(life.services, lambda run, reason: None)
+    cancel_cleanup.close_canceled(life.dependencies, lambda run, reason: None)
 
 
 def _given_up(life: Life) -> None:
     _keep_retried(life, ErrorCode.NET_FAIL, attempt=3)
     with pytest.raises(SandboxExecutionFailed):
-        step_execution.collect(life.services, life.id)
+        step_execution.collect(life.dependencies, life.id)
 
 
 @pytest.mark.parametrize("end", [_canceled, _given_up])
 def test_a_retry_that_came_to_no_end_of_its_own_leaves_the_first_one_standing(
-    services: Services, end: Callable[[Life], None]
+    dependencies: Dependencies, end: Callable[[Life], None]
 ) -> None:
     """Its results are newer than the ExecuteST that stands: no law takes them for that one's."""
-    life = Life(services, tests=["a", "b"], testCommand="run")
+    life = Life(dependencies, tests=["a", "b"], testCommand="run")
     life.approve()
     _fail(life, "b")
     _retry(life)
     end(life)
     assert life.run.status in (RunStatus.CANCELED, RunStatus.RETRIES_EXCEEDED)
-    with services.database.connect() as connection:
+    with dependencies.database.connect() as connection:
         rows = connection.execute("SELECT retry FROM app.sbx_runs WHERE run_id = %s", [life.run_id]).fetchall()
     assert sorted(row["retry"] for row in rows) == [0, 0, 1]
-    assert _broken_laws(services) == set()
+    assert _broken_laws(dependencies) == set()
 
 
-def test_a_run_can_be_retried_as_often_as_needed(services: Services) -> None:
-    life = Life(services, tests=["a"], testCommand="run")
+def test_a_run_can_be_retried_as_often_as_needed(dependencies: Dependencies) -> None:
+    life = Life(dependencies, tests=["a"], testCommand="run")
     life.approve()
     _fail(life, "a")
     for _ in range(3):
@@ -132,21 +132,21 @@ def test_a_run_can_be_retried_as_often_as_needed(services: Services) -> None:
     assert (life.run.status, life.run.retry_count) == (RunStatus.SUCCEEDED, 4)
 
 
-def test_the_plan_of_a_retry_is_the_same_while_its_own_results_arrive(services: Services) -> None:
-    life = Life(services, tests=["a", "b"], testCommand="run")
+def test_the_plan_of_a_retry_is_the_same_while_its_own_results_arrive(dependencies: Dependencies) -> None:
+    life = Life(dependencies, tests=["a", "b"], testCommand="run")
     life.approve()
     _fail(life, "b")
     _retry(life)
     before = _keys(life)
     _fail(life, "b")
-    with services.database.connect() as connection:
+    with dependencies.database.connect() as connection:
         retry = runs.get(connection, life.id).retry_count
-    after = {task.request.cmd: task.key for task in step_execution.plan_tasks(services, life.id, retry)}
+    after = {task.request.cmd: task.key for task in step_execution.plan_tasks(dependencies, life.id, retry)}
     assert after == before
 
 
-def test_patches_taken_back_by_the_failure_are_applied_again(services: Services) -> None:
-    life = Life(services, files=FILES, patches=PATCHES, tests=["a"], testCommand="run")
+def test_patches_taken_back_by_the_failure_are_applied_again(dependencies: Dependencies) -> None:
+    life = Life(dependencies, files=FILES, patches=PATCHES, tests=["a"], testCommand="run")
     life.approve()
     patched = life.files()
     _fail(life, "a")
@@ -156,44 +156,44 @@ def test_patches_taken_back_by_the_failure_are_applied_again(services: Services)
     assert life.files() == patched
 
 
-def test_closing_a_canceled_run_takes_its_patches_back_once(services: Services) -> None:
-    life = Life(services, files=FILES, patches=PATCHES)
+def test_closing_a_canceled_run_takes_its_patches_back_once(dependencies: Dependencies) -> None:
+    life = Life(dependencies, files=FILES, patches=PATCHES)
     life.plan()
     life.wait()
-    with services.database.connect() as connection:
+    with dependencies.database.connect() as connection:
         commands.cancel(connection, life.id, OperationRequest(actor="ops", reason="enough"))
     ended_runs: list[str] = []
-    closed = cancel_cleanup.close_canceled(services, lambda run, reason: ended_runs.append(run))
+    closed = cancel_cleanup.close_canceled(dependencies, lambda run, reason: ended_runs.append(run))
     assert [(run.run_id, run.patches) for run in closed] == [(life.run_id, len(PATCHES))]
     assert life.files() == FILES
-    assert cancel_cleanup.close_canceled(services, lambda run, reason: ended_runs.append(run)) == []
+    assert cancel_cleanup.close_canceled(dependencies, lambda run, reason: ended_runs.append(run)) == []
 
 
-def test_a_canceled_run_is_not_closed_while_its_segment_works(services: Services) -> None:
-    life = Life(services, files=FILES, patches=PATCHES)
+def test_a_canceled_run_is_not_closed_while_its_segment_works(dependencies: Dependencies) -> None:
+    life = Life(dependencies, files=FILES, patches=PATCHES)
     life.plan()
-    with services.database.connect() as connection:
+    with dependencies.database.connect() as connection:
         commands.cancel(connection, life.id, OperationRequest())
-    with services.database.connect(autocommit=True) as segment:
+    with dependencies.database.connect(autocommit=True) as segment:
         segment.execute("SELECT pg_advisory_lock(hashtextextended('sisu:segment:' || %s, 0))", [life.id])
-        assert cancel_cleanup.close_canceled(services, lambda run, reason: None) == []
+        assert cancel_cleanup.close_canceled(dependencies, lambda run, reason: None) == []
         assert life.files() != FILES
-    assert len(cancel_cleanup.close_canceled(services, lambda run, reason: None)) == 1
+    assert len(cancel_cleanup.close_canceled(dependencies, lambda run, reason: None)) == 1
 
 
-def test_a_step_that_was_working_when_the_run_was_canceled_commits_nothing(services: Services) -> None:
-    life = Life(services)
-    result = step_execution.compile_intent(services, life.id)
-    with services.database.connect() as connection:
+def test_a_step_that_was_working_when_the_run_was_canceled_commits_nothing(dependencies: Dependencies) -> None:
+    life = Life(dependencies)
+    result = step_execution.compile_intent(dependencies, life.id)
+    with dependencies.database.connect() as connection:
         commands.cancel(connection, life.id, OperationRequest())
     with pytest.raises(RunEnded):
         life.commit(result)
     assert life.counts()["steps"] == 0
 
 
-def test_patching_can_be_taken_back_twice(services: Services) -> None:
-    life = Life(services, files=FILES, patches=PATCHES)
+def test_patching_can_be_taken_back_twice(dependencies: Dependencies) -> None:
+    life = Life(dependencies, files=FILES, patches=PATCHES)
     life.plan()
-    workspace = patching.workspace_of(services.workspaces, life.run_id)
-    assert patching.roll_back(services.database, workspace, life.run_id) == len(PATCHES)
-    assert patching.roll_back(services.database, workspace, life.run_id) == 0
+    workspace = patching.workspace_of(dependencies.workspaces, life.run_id)
+    assert patching.roll_back(dependencies.database, workspace, life.run_id) == len(PATCHES)
+    assert patching.roll_back(dependencies.database, workspace, life.run_id) == 0

@@ -12,7 +12,7 @@ from sisu_pipeline.domain.errors import DeterminismBreach, NotFound
 from sisu_pipeline.steps.step_result import Artifact, json_artifact
 from sisu_pipeline.store import artifacts
 from sisu_pipeline.store.artifacts import INLINE_LIMIT, BlobStore
-from sisu_pipeline.workflow.dependencies import Services
+from sisu_pipeline.workflow.dependencies import Dependencies
 from tests.builders import a_run
 
 
@@ -31,25 +31,25 @@ def text_of_json_size(size: int) -> dict[str, str]:
 
 @pytest.mark.parametrize(("size", "blobs"), [(INLINE_LIMIT, 0), (INLINE_LIMIT + 1, 1)])
 def test_content_over_64_kib_goes_to_the_blob_store(
-    services: Services, tmp_path: Path, size: int, blobs: int
+    dependencies: Dependencies, tmp_path: Path, size: int, blobs: int
 ) -> None:
     content = text_of_json_size(size)
-    with services.database.connect() as connection:
+    with dependencies.database.connect() as connection:
         run = a_run(connection)
         artifact = an_artifact(run.id, content)
-        artifacts.insert(connection, run.id, [artifact], services.blobs)
+        artifacts.insert(connection, run.id, [artifact], dependencies.blobs)
         row = artifacts.by_uri(connection, artifact.uri)
     assert (row["size_bytes"], row["sha256"]) == (size, artifact.sha256)
-    assert artifacts.content(row, services.blobs) == content
+    assert artifacts.content(row, dependencies.blobs) == content
     stored = [path for path in (tmp_path / "blobs").rglob("*") if path.is_file()]
     assert len(stored) == blobs
     assert all(path.name == sha256_hex(path.read_bytes()) for path in stored)
     assert (row["inline"] == content) == (blobs == 0)
 
 
-def test_a_blob_that_is_gone_is_not_found(services: Services) -> None:
+def test_a_blob_that_is_gone_is_not_found(dependencies: Dependencies) -> None:
     with pytest.raises(NotFound):
-        services.blobs.get("0" * 64)
+        dependencies.blobs.get("0" * 64)
 
 
 def test_the_same_content_is_one_blob(tmp_path: Path) -> None:
@@ -77,35 +77,35 @@ def test_two_writers_of_one_content_do_not_disturb_each_other(
     assert [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()] == [content]
 
 
-def test_keeping_artifacts_again_changes_nothing(services: Services) -> None:
-    with services.database.connect() as connection:
+def test_keeping_artifacts_again_changes_nothing(dependencies: Dependencies) -> None:
+    with dependencies.database.connect() as connection:
         run = a_run(connection)
         both = [an_artifact(run.id, {"n": idx}, idx) for idx in range(2)]
-        artifacts.insert(connection, run.id, both[:1], services.blobs)
-        artifacts.insert(connection, run.id, both, services.blobs)
-        artifacts.insert(connection, run.id, both, services.blobs)
-        artifacts.insert(connection, run.id, [], services.blobs)
+        artifacts.insert(connection, run.id, both[:1], dependencies.blobs)
+        artifacts.insert(connection, run.id, both, dependencies.blobs)
+        artifacts.insert(connection, run.id, both, dependencies.blobs)
+        artifacts.insert(connection, run.id, [], dependencies.blobs)
         rows = connection.execute("SELECT idx, inline FROM app.artifacts ORDER BY idx").fetchall()
     assert rows == [{"idx": 0, "inline": {"n": 0}}, {"idx": 1, "inline": {"n": 1}}]
 
 
-def test_another_hash_at_the_same_place_is_a_breach_that_names_it(services: Services) -> None:
-    with services.database.connect() as connection:
+def test_another_hash_at_the_same_place_is_a_breach_that_names_it(dependencies: Dependencies) -> None:
+    with dependencies.database.connect() as connection:
         run = a_run(connection)
-        artifacts.insert(connection, run.id, [an_artifact(run.id, {"n": 1})], services.blobs)
+        artifacts.insert(connection, run.id, [an_artifact(run.id, {"n": 1})], dependencies.blobs)
         changed = [an_artifact(run.id, {"n": 2}), an_artifact(run.id, {"n": 3}, idx=1)]
         with pytest.raises(DeterminismBreach, match=changed[0].uri):
-            artifacts.insert(connection, run.id, changed, services.blobs)
+            artifacts.insert(connection, run.id, changed, dependencies.blobs)
 
 
-def test_two_contents_for_one_place_in_one_call_are_a_breach(services: Services) -> None:
-    with services.database.connect() as connection:
+def test_two_contents_for_one_place_in_one_call_are_a_breach(dependencies: Dependencies) -> None:
+    with dependencies.database.connect() as connection:
         run = a_run(connection)
         both = [an_artifact(run.id, {"n": 1}), an_artifact(run.id, {"n": 2})]
         with pytest.raises(DeterminismBreach):
-            artifacts.insert(connection, run.id, both, services.blobs)
+            artifacts.insert(connection, run.id, both, dependencies.blobs)
 
 
-def test_an_unknown_address_is_not_found(services: Services) -> None:
-    with services.database.connect() as connection, pytest.raises(NotFound):
+def test_an_unknown_address_is_not_found(dependencies: Dependencies) -> None:
+    with dependencies.database.connect() as connection, pytest.raises(NotFound):
         artifacts.by_uri(connection, "artifact://run/nowhere")

@@ -6,38 +6,38 @@ from sisu_pipeline.settings import load_settings
 from sisu_pipeline.store import runs, sandbox_instances, tasks
 from sisu_pipeline.store.tasks import Outcome
 from sisu_pipeline.workflow import step_execution
-from sisu_pipeline.workflow.dependencies import Services
+from sisu_pipeline.workflow.dependencies import Dependencies
 from tests.integration.life import Life, ended
 
 
-def wanted(services: Services, life: Life, *keys: str) -> set[str]:
-    with services.database.connect() as connection:
+def wanted(dependencies: Dependencies, life: Life, *keys: str) -> set[str]:
+    with dependencies.database.connect() as connection:
         return {key for _, key in sandbox_instances.wanted(connection, [(life.run_id, key) for key in keys])}
 
 
-def test_a_task_is_wanted_until_it_has_its_result_or_its_run_has_ended(services: Services) -> None:
-    life = Life(services, tests=["a", "b"])
+def test_a_task_is_wanted_until_it_has_its_result_or_its_run_has_ended(dependencies: Dependencies) -> None:
+    life = Life(dependencies, tests=["a", "b"])
     life.approve()
-    first, second = step_execution.plan_tasks(services, life.id)
-    assert wanted(services, life, first.key, second.key) == {first.key, second.key}
-    with services.database.connect() as connection:
+    first, second = step_execution.plan_tasks(dependencies, life.id)
+    assert wanted(dependencies, life, first.key, second.key) == {first.key, second.key}
+    with dependencies.database.connect() as connection:
         kept = Outcome(life.run_id, first, 1, "e2b", ended()(first))
-        tasks.keep_outcomes(connection, [kept], services.blobs)
-    assert wanted(services, life, first.key, second.key) == {second.key}
-    with services.database.connect() as connection:
+        tasks.keep_outcomes(connection, [kept], dependencies.blobs)
+    assert wanted(dependencies, life, first.key, second.key) == {second.key}
+    with dependencies.database.connect() as connection:
         runs.move(connection, runs.lock(connection, life.run_id), RunStatus.CANCELED)
-    assert wanted(services, life, first.key, second.key) == set()
+    assert wanted(dependencies, life, first.key, second.key) == set()
 
 
-def test_a_run_nobody_knows_wants_nothing(services: Services) -> None:
-    with services.database.connect() as connection:
+def test_a_run_nobody_knows_wants_nothing(dependencies: Dependencies) -> None:
+    with dependencies.database.connect() as connection:
         assert sandbox_instances.wanted(connection, [("run_of_another_database", "k" * 64), ("", "")]) == set()
 
 
-def test_sandboxes_carry_the_databases_name_unless_another_is_given(services: Services) -> None:
+def test_sandboxes_carry_the_databases_name_unless_another_is_given(dependencies: Dependencies) -> None:
     environment = {"E2B_API_KEY": "e2b_x", "SBX_PROVIDER": "e2b"}
-    own = e2b_settings(load_settings(environment), services.database)
-    given = e2b_settings(load_settings({**environment, "E2B_DEPLOYMENT": "staging"}), services.database)
+    own = e2b_settings(load_settings(environment), dependencies.database)
+    given = e2b_settings(load_settings({**environment, "E2B_DEPLOYMENT": "staging"}), dependencies.database)
     assert own is not None
     assert given is not None
     assert own.deployment.endswith("-app_local")

@@ -12,15 +12,15 @@ from sisu_pipeline.steps.execute import Task, build_tasks
 from sisu_pipeline.store import tasks
 from sisu_pipeline.store.runs import Run
 from sisu_pipeline.store.tasks import Outcome, Try
-from sisu_pipeline.workflow.dependencies import Services
+from sisu_pipeline.workflow.dependencies import Dependencies
 from tests.builders import a_run
 
 
-def planned(services: Services, run: Run, *tests: str) -> tuple[Task, ...]:
-    with services.database.connect() as connection:
+def planned(dependencies: Dependencies, run: Run, *tests: str) -> tuple[Task, ...]:
+    with dependencies.database.connect() as connection:
         template = tasks.template(connection, run)
     build = Build(patch=[], tests=list(tests), test_command="pytest")
-    return build_tasks(run.intent_id, run.id, build, template, services.task_defaults, {})
+    return build_tasks(run.intent_id, run.id, build, template, dependencies.task_defaults, {})
 
 
 def an_outcome(run: Run, task: Task, attempt: int = 1, wall_ms: int = 1) -> Outcome:
@@ -45,72 +45,72 @@ def _everything(connection: Connection) -> list[object]:
     ]
 
 
-def test_results_come_back_in_fan_out_order(services: Services) -> None:
-    with services.database.connect() as connection:
+def test_results_come_back_in_fan_out_order(dependencies: Dependencies) -> None:
+    with dependencies.database.connect() as connection:
         run = a_run(connection)
-    all_tasks = planned(services, run, "c", "a", "b")
-    with services.database.connect() as connection:
-        tasks.keep_outcomes(connection, [an_outcome(run, task) for task in reversed(all_tasks)], services.blobs)
+    all_tasks = planned(dependencies, run, "c", "a", "b")
+    with dependencies.database.connect() as connection:
+        tasks.keep_outcomes(connection, [an_outcome(run, task) for task in reversed(all_tasks)], dependencies.blobs)
         results = list(tasks.results(connection, run.id))
         assert [result.stdout for result in results] == ["OK pytest c\n", "OK pytest a\n", "OK pytest b\n"]
         assert [result.key for result in results] == [task.key for task in all_tasks]
         assert tasks.finished_positions(connection, run.id) == [range(3)]
 
 
-def test_keeping_the_same_outcomes_twice_changes_nothing(services: Services) -> None:
-    with services.database.connect() as connection:
+def test_keeping_the_same_outcomes_twice_changes_nothing(dependencies: Dependencies) -> None:
+    with dependencies.database.connect() as connection:
         run = a_run(connection)
-    outcomes = [an_outcome(run, task) for task in planned(services, run, "a", "b")]
-    with services.database.connect() as connection:
-        tasks.keep_outcomes(connection, outcomes, services.blobs)
+    outcomes = [an_outcome(run, task) for task in planned(dependencies, run, "a", "b")]
+    with dependencies.database.connect() as connection:
+        tasks.keep_outcomes(connection, outcomes, dependencies.blobs)
         before = _everything(connection)
-        tasks.keep_outcomes(connection, outcomes, services.blobs)
-        tasks.keep_outcomes(connection, [], services.blobs)
+        tasks.keep_outcomes(connection, outcomes, dependencies.blobs)
+        tasks.keep_outcomes(connection, [], dependencies.blobs)
         assert _everything(connection) == before
 
 
-def test_a_second_answer_with_other_timings_leaves_the_first(services: Services) -> None:
-    with services.database.connect() as connection:
+def test_a_second_answer_with_other_timings_leaves_the_first(dependencies: Dependencies) -> None:
+    with dependencies.database.connect() as connection:
         run = a_run(connection)
-    first, second = planned(services, run, "a", "b")
-    with services.database.connect() as connection:
-        tasks.keep_outcomes(connection, [an_outcome(run, first, wall_ms=1)], services.blobs)
+    first, second = planned(dependencies, run, "a", "b")
+    with dependencies.database.connect() as connection:
+        tasks.keep_outcomes(connection, [an_outcome(run, first, wall_ms=1)], dependencies.blobs)
         batch = [an_outcome(run, second), an_outcome(run, first, attempt=2, wall_ms=99)]
-        tasks.keep_outcomes(connection, batch, services.blobs)
+        tasks.keep_outcomes(connection, batch, dependencies.blobs)
         results = list(tasks.results(connection, run.id))
     assert [(result.attempt, result.metrics["wallMs"]) for result in results] == [(1, 1), (1, 1)]
 
 
-def test_one_task_twice_in_one_batch_is_kept_once(services: Services) -> None:
-    with services.database.connect() as connection:
+def test_one_task_twice_in_one_batch_is_kept_once(dependencies: Dependencies) -> None:
+    with dependencies.database.connect() as connection:
         run = a_run(connection)
-    (task,) = planned(services, run)
-    with services.database.connect() as connection:
+    (task,) = planned(dependencies, run)
+    with dependencies.database.connect() as connection:
         batch = [an_outcome(run, task, wall_ms=1), an_outcome(run, task, wall_ms=2)]
-        tasks.keep_outcomes(connection, batch, services.blobs)
+        tasks.keep_outcomes(connection, batch, dependencies.blobs)
         assert [result.metrics["wallMs"] for result in tasks.results(connection, run.id)] == [1]
 
 
 def test_another_request_under_the_same_key_is_a_breach_and_nothing_of_the_batch_is_kept(
-    services: Services,
+    dependencies: Dependencies,
 ) -> None:
-    with services.database.connect() as connection:
+    with dependencies.database.connect() as connection:
         run = a_run(connection)
-    first, second = planned(services, run, "a", "b")
-    with services.database.connect() as connection:
-        tasks.keep_outcomes(connection, [an_outcome(run, first)], services.blobs)
+    first, second = planned(dependencies, run, "a", "b")
+    with dependencies.database.connect() as connection:
+        tasks.keep_outcomes(connection, [an_outcome(run, first)], dependencies.blobs)
     forged = replace(first, request=first.request.model_copy(update={"cmd": "rm -rf /"}))
-    with pytest.raises(DeterminismBreach, match=first.key), services.database.connect() as connection:
-        tasks.keep_outcomes(connection, [an_outcome(run, second), an_outcome(run, forged)], services.blobs)
-    with services.database.connect() as connection:
+    with pytest.raises(DeterminismBreach, match=first.key), dependencies.database.connect() as connection:
+        tasks.keep_outcomes(connection, [an_outcome(run, second), an_outcome(run, forged)], dependencies.blobs)
+    with dependencies.database.connect() as connection:
         assert tasks.finished_positions(connection, run.id) == [range(1)]
 
 
-def test_every_try_is_on_record(services: Services) -> None:
-    with services.database.connect() as connection:
+def test_every_try_is_on_record(dependencies: Dependencies) -> None:
+    with dependencies.database.connect() as connection:
         run = a_run(connection)
-    first, second = planned(services, run, "a", "b")
-    with services.database.connect() as connection:
+    first, second = planned(dependencies, run, "a", "b")
+    with dependencies.database.connect() as connection:
         failed = [Try(run.id, first.key, attempt, ErrorCode.NET_FAIL, "no route") for attempt in (1, 2)]
         tasks.keep_tries(connection, failed)
         tasks.keep_tries(connection, failed)
@@ -119,15 +119,15 @@ def test_every_try_is_on_record(services: Services) -> None:
             first.key: 2,
             second.key: 0,
         }
-        tasks.keep_outcomes(connection, [an_outcome(run, first, attempt=3)], services.blobs)
+        tasks.keep_outcomes(connection, [an_outcome(run, first, attempt=3)], dependencies.blobs)
         assert tasks.tries_of(connection, [(run.id, first.key)]) == {first.key: 3}
 
 
-def test_the_stored_result_carries_its_attempt_and_its_index(services: Services) -> None:
-    with services.database.connect() as connection:
+def test_the_stored_result_carries_its_attempt_and_its_index(dependencies: Dependencies) -> None:
+    with dependencies.database.connect() as connection:
         run = a_run(connection)
-        (task,) = planned(services, run)
-        tasks.keep_outcomes(connection, [an_outcome(run, task, attempt=2)], services.blobs)
+        (task,) = planned(dependencies, run)
+        tasks.keep_outcomes(connection, [an_outcome(run, task, attempt=2)], dependencies.blobs)
         rows = connection.execute("SELECT response, provider FROM app.sbx_runs").fetchall()
         index = connection.execute("SELECT uri FROM app.artifacts WHERE idx = 0").fetchall()
     assert rows[0]["provider"] == "mock"
@@ -135,9 +135,9 @@ def test_the_stored_result_carries_its_attempt_and_its_index(services: Services)
     assert [{"uri": rows[0]["response"]["artifactIndexRef"]}] == index
 
 
-def test_a_registered_template_is_hot_and_a_drifted_one_is_a_breach(services: Services) -> None:
+def test_a_registered_template_is_hot_and_a_drifted_one_is_a_breach(dependencies: Dependencies) -> None:
     register = "INSERT INTO app.sbx_templates VALUES (%s, %s, %s, %s, 'tpl_1')"
-    with services.database.connect() as connection:
+    with dependencies.database.connect() as connection:
         run = a_run(connection)
         cold = tasks.template(connection, run)
         assert cold.template_id is None

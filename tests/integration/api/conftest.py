@@ -21,7 +21,7 @@ from sisu_pipeline.api.state.app_state import Rooms
 from sisu_pipeline.settings import load_settings
 from sisu_pipeline.steps.execute import TaskDefaults
 from sisu_pipeline.store.artifacts import BlobStore
-from sisu_pipeline.workflow.dependencies import Services
+from sisu_pipeline.workflow.dependencies import Dependencies
 
 HOST = "127.0.0.1"
 
@@ -33,7 +33,7 @@ class Live:
     url: str
     port: int
     rooms: Rooms
-    services: Services
+    dependencies: Dependencies
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,9 @@ class Api(Live):
         return self.client.get(path)
 
 
-def services_over(database: Database, folder: Path) -> Services:
-    """Services whose files lie in `folder`."""
-    return Services(
+def dependencies_over(database: Database, folder: Path) -> Dependencies:
+    """Dependencies whose files lie in `folder`."""
+    return Dependencies(
         database=database,
         planner=ReplayPlanner(folder / "oc"),
         blobs=BlobStore(str(folder / "blobs")),
@@ -65,16 +65,16 @@ def services_over(database: Database, folder: Path) -> Services:
 
 
 @contextmanager
-def serving(services: Services, *, heartbeat_s: float = 15.0) -> Iterator[Live]:
+def serving(dependencies: Dependencies, *, heartbeat_s: float = 15.0) -> Iterator[Live]:
     """Run the API in a thread. The socket listens before it starts, so that no client has to wait for it."""
-    app = create_app(services, settings=load_settings({}), heartbeat_s=heartbeat_s)
+    app = create_app(dependencies, settings=load_settings({}), heartbeat_s=heartbeat_s)
     listener = socket.create_server((HOST, 0))
     port = listener.getsockname()[1]
     server = Server(app, HOST, port)
     thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()
     try:
-        yield Live(f"http://{HOST}:{port}", port, app.state.rooms, services)
+        yield Live(f"http://{HOST}:{port}", port, app.state.rooms, dependencies)
     finally:
         server.should_exit = True
         thread.join(timeout=20)
@@ -85,7 +85,7 @@ def serving(services: Services, *, heartbeat_s: float = 15.0) -> Iterator[Live]:
 @pytest.fixture(scope="session")
 def live(database: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     """The session's API."""
-    with serving(services_over(database, tmp_path_factory.mktemp("api"))) as running:
+    with serving(dependencies_over(database, tmp_path_factory.mktemp("api"))) as running:
         yield running
 
 
@@ -93,7 +93,7 @@ def live(database: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 def api(live: Live, clean_database: Database) -> Iterator[Api]:
     """The session's API over an empty database."""
     with httpx.Client(base_url=live.url, timeout=30) as client:
-        yield Api(live.url, live.port, live.rooms, live.services, client)
+        yield Api(live.url, live.port, live.rooms, live.dependencies, client)
 
 
 @pytest.fixture

@@ -18,10 +18,10 @@ HASH = "c" * 64
 def _kept(api: Api, kind: str, inline: Any, name: str = "x") -> str:
     """Keep an artifact; returns its address as a path of the API."""
     uri = f"artifact://run/r/step/ExecuteST/task/t/{name}"
-    with api.services.database.connect() as connection:
+    with api.dependencies.database.connect() as connection:
         run = a_run(connection)
         artifact = Artifact("ExecuteST", 0, kind, uri, inline, HASH, "t")
-        artifacts.insert(connection, run.id, [artifact], api.services.blobs)
+        artifacts.insert(connection, run.id, [artifact], api.dependencies.blobs)
     return f"/artifacts/{quote(uri, safe='')}"
 
 
@@ -82,7 +82,7 @@ def test_an_unknown_address_is_a_404(api: Api, uri: str) -> None:
 
 def test_a_lost_blob_is_our_fault_and_not_a_404(api: Api) -> None:
     path = _kept(api, "stdout", {"text": "x" * 100_000})
-    for blob in api.services.blobs.root.glob("*/*"):
+    for blob in api.dependencies.blobs.root.glob("*/*"):
         blob.unlink()
     answer = api.get(path)
     assert (answer.status_code, answer.content) == (500, b'{"error":"internal error"}')
@@ -90,10 +90,10 @@ def test_a_lost_blob_is_our_fault_and_not_a_404(api: Api) -> None:
 
 def test_the_hash_of_text_kinds_is_the_hash_of_what_is_served(api: Api) -> None:
     uri = "artifact://run/r/step/ExecuteST/task/t/stdout.log"
-    with api.services.database.connect() as connection:
+    with api.dependencies.database.connect() as connection:
         run = a_run(connection)
         artifact = Artifact("ExecuteST", 0, "stdout", uri, {"text": "out"}, sha256_hex("out"), "t")
-        artifacts.insert(connection, run.id, [artifact], api.services.blobs)
+        artifacts.insert(connection, run.id, [artifact], api.dependencies.blobs)
     answer = api.get(f"/artifacts/{quote(uri, safe='')}")
     assert answer.headers["etag"].strip('"') == sha256_hex(answer.content)
 

@@ -12,7 +12,7 @@ import pytest
 
 from resources.database import Database
 from sisu_pipeline.api.views import run_views
-from tests.integration.api.conftest import Api, services_over, serving
+from tests.integration.api.conftest import Api, dependencies_over, serving
 
 Until = Callable[[Callable[[], bool]], None]
 
@@ -85,7 +85,7 @@ def test_without_a_database_it_says_so_and_serves_again_when_it_is_back(
     switch: tuple[Database, Path, Path], clean_database: Database, tmp_path: Path, until: Until
 ) -> None:
     away, link, real = switch
-    with serving(services_over(away, tmp_path)) as live:
+    with serving(dependencies_over(away, tmp_path)) as live:
         answer = httpx.get(f"{live.url}/runs", timeout=20)
         assert answer.status_code == 503
         assert answer.json() == {
@@ -103,7 +103,7 @@ def test_connections_killed_behind_its_back_are_replaced_before_a_client_notices
         with ExitStack() as stack:
             for _ in range(10):
                 stack.enter_context(api.rooms.pool.connect())
-        with api.services.database.connect(autocommit=True) as connection:
+        with api.dependencies.database.connect(autocommit=True) as connection:
             connection.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'sisu-api'"
             )

@@ -16,7 +16,7 @@ from sisu_pipeline.steps.step_result import StepResult
 from sisu_pipeline.store import runs, steps
 from sisu_pipeline.store.runs import Run
 from tests.builders import a_run
-from tests.integration.api.conftest import Api, Live, services_over, serving
+from tests.integration.api.conftest import Api, Live, dependencies_over, serving
 
 Until = Callable[[Callable[[], bool]], None]
 
@@ -24,7 +24,7 @@ Until = Callable[[Callable[[], bool]], None]
 @pytest.fixture
 def run(api: Api) -> Run:
     """A queued run."""
-    with api.services.database.connect() as connection:
+    with api.dependencies.database.connect() as connection:
         return a_run(connection)
 
 
@@ -50,7 +50,7 @@ def _next(lines: Iterator[str]) -> dict[str, Any]:
 
 def _move(api: Api, run: Run, *statuses: RunStatus) -> None:
     for status in statuses:
-        with api.services.database.connect() as connection:
+        with api.dependencies.database.connect() as connection:
             runs.move(connection, runs.lock(connection, run.id), status)
 
 
@@ -65,8 +65,8 @@ def test_each_change_is_an_event_and_the_stream_ends_with_the_run(api: Api, run:
         assert _next(lines)["status"] == "queued"
         _move(api, run, RunStatus.RUNNING)
         assert _next(lines)["status"] == "running"
-        with api.services.database.connect() as connection:
-            steps.commit(connection, run, StepResult(StepId.COMPILE, {}), api.services.blobs)
+        with api.dependencies.database.connect() as connection:
+            steps.commit(connection, run, StepResult(StepId.COMPILE, {}), api.dependencies.blobs)
         assert _next(lines)["lastStep"] == "CompileST"
         _move(api, run, RunStatus.WAITING_INPUT)
         assert _next(lines)["status"] == "waiting_input"
@@ -81,7 +81,7 @@ def test_tasks_that_finish_without_an_announcement_show_while_the_run_runs(api: 
     _move(api, run, RunStatus.RUNNING)
     with _stream(api, run) as lines:
         _next(lines)
-        with api.services.database.connect() as connection:
+        with api.dependencies.database.connect() as connection:
             connection.execute(
                 "INSERT INTO app.sbx_runs (run_id, step_id, task_key, attempt, position, provider, request,"
                 " response, err_code, metrics)"
@@ -99,7 +99,7 @@ def test_a_run_that_has_ended_is_one_event(api: Api, run: Run) -> None:
 
 
 def test_silence_is_broken_by_a_comment(database: Database, api: Api, run: Run, tmp_path: Path) -> None:
-    with serving(services_over(database, tmp_path), heartbeat_s=0.05) as eager, _stream(eager, run) as lines:
+    with serving(dependencies_over(database, tmp_path), heartbeat_s=0.05) as eager, _stream(eager, run) as lines:
         _next(lines)
         assert next(line for line in lines if line) == ": heartbeat"
 
@@ -120,7 +120,7 @@ def test_many_watchers_hold_neither_threads_nor_connections_and_leave_nothing_be
         assert api.rooms.feed.watcher_count == 60
         assert api.get("/healthz").status_code == 200
         assert api.get(f"/runs/{run.id}").status_code == 200
-        with api.services.database.connect() as connection:
+        with api.dependencies.database.connect() as connection:
             row = connection.execute(
                 "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'sisu-api-feed'"
             ).fetchone()
@@ -131,7 +131,7 @@ def test_many_watchers_hold_neither_threads_nor_connections_and_leave_nothing_be
 def test_a_stream_outlives_the_loss_of_every_connection(api: Api, run: Run) -> None:
     with _stream(api, run) as lines:
         _next(lines)
-        with api.services.database.connect(autocommit=True) as connection:
+        with api.dependencies.database.connect(autocommit=True) as connection:
             connection.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                 " WHERE application_name LIKE 'sisu-api%' AND pid <> pg_backend_pid()"

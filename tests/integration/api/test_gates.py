@@ -24,12 +24,12 @@ REJECT = {"rejectedBy": "po", "reason": "too risky"}
 @pytest.fixture
 def run(api: Api) -> Run:
     """A queued run."""
-    with api.services.database.connect() as connection:
+    with api.dependencies.database.connect() as connection:
         return a_run(connection)
 
 
 def _waiting(api: Api, run: Run) -> None:
-    with api.services.database.connect() as connection:
+    with api.dependencies.database.connect() as connection:
         gates.open_gate(connection, run.id, Gate("approve-plan-1", StepId.APPLY_PATCH, PLAN_GATE, PLAN))
         runs.move(connection, runs.move(connection, run, RunStatus.RUNNING), RunStatus.WAITING_INPUT)
 
@@ -103,7 +103,7 @@ def test_a_decision_about_another_plan_is_a_409_and_decides_nothing(api: Api, ru
 
 
 def test_a_first_decision_on_a_run_that_has_ended_is_a_409(api: Api, run: Run) -> None:
-    with api.services.database.connect() as connection:
+    with api.dependencies.database.connect() as connection:
         runs.move(connection, run, RunStatus.CANCELED)
     answer = api.post(f"/runs/{run.id}/approve-plan", APPROVE)
     assert answer.status_code == 409
@@ -112,7 +112,7 @@ def test_a_first_decision_on_a_run_that_has_ended_is_a_409(api: Api, run: Run) -
 
 def test_the_same_decision_on_a_run_that_has_ended_is_the_first_answer(api: Api, run: Run) -> None:
     first = api.post(f"/runs/{run.id}/approve-plan", APPROVE)
-    with api.services.database.connect() as connection:
+    with api.dependencies.database.connect() as connection:
         runs.move(connection, run, RunStatus.CANCELED)
     assert api.post(f"/runs/{run.id}/approve-plan", APPROVE).content == first.content
 

@@ -235,7 +235,7 @@ def test_every_hostile_request_is_a_4xx_says_the_same_twice_and_changes_nothing(
     api: Api, contents: Callable[[], dict[str, str]], name: str
 ) -> None:
     route = ROUTES[name]
-    with api.services.database.connect() as connection:
+    with api.dependencies.database.connect() as connection:
         run = a_run(connection, an_intent("a run that must not change"))
     path = route.path.format(intent=run.intent_id, run=run.id)
     requests = list(_requests(route, path))
@@ -254,7 +254,7 @@ def test_every_hostile_request_is_a_4xx_says_the_same_twice_and_changes_nothing(
 
 
 def test_the_body_each_route_is_attacked_with_is_otherwise_accepted(api: Api) -> None:
-    with api.services.database.connect() as connection:
+    with api.dependencies.database.connect() as connection:
         intent, other = a_run(connection, an_intent("a")), a_run(connection, an_intent("b"))
     ids = {"intents": "", "run": intent.intent_id, "approve": intent.id, "reject": other.id}
     for name, route in ROUTES.items():

@@ -162,5 +162,5 @@ def test_a_hundred_concurrent_starts_are_one_run_and_one_of_them_started_it(api:
         answers = list(threads.map(start, range(100)))
     assert Counter(answer.status_code for answer in answers) == {202: 100}
     assert Counter(answer.json()["isReplay"] for answer in answers) == {True: 99, False: 1}
-    with api.services.database.connect() as connection:
+    with api.dependencies.database.connect() as connection:
         assert len(connection.execute("SELECT id FROM app.runs").fetchall()) == 1

@@ -33,7 +33,7 @@ def sessions(database: Database, statement: str) -> int:
 
 
 def test_those_who_come_while_one_is_looked_up_share_the_next_look_up(api: Api, until: Until) -> None:
-    database = api.services.database
+    database = api.dependencies.database
     people = [f"person {number}" for number in range(6)]
     for person in people:
         a_token(database, person)
@@ -56,7 +56,7 @@ def test_those_who_come_while_one_is_looked_up_share_the_next_look_up(api: Api, 
 
 
 def test_a_client_that_leaves_does_not_end_the_look_up_of_the_others(api: Api, until: Until) -> None:
-    database = api.services.database
+    database = api.dependencies.database
     a_token(database, "ann")
 
     async def crowd() -> Lookup:
@@ -74,7 +74,7 @@ def test_a_client_that_leaves_does_not_end_the_look_up_of_the_others(api: Api, u
 
 
 def test_no_request_that_begins_after_a_revocation_is_let_in_however_many_are_under_way(api: Api) -> None:
-    database = api.services.database
+    database = api.dependencies.database
     headers = a_token(database, "ann")
     seen: list[tuple[float, int]] = []
     revoked = threading.Event()
@@ -102,7 +102,7 @@ def test_no_request_that_begins_after_a_revocation_is_let_in_however_many_are_un
 
 def test_a_token_made_now_is_asked_for_by_the_very_next_request(api: Api) -> None:
     assert api.get("/runs").status_code == 200
-    headers = a_token(api.services.database, "ann")
+    headers = a_token(api.dependencies.database, "ann")
     assert api.get("/runs").status_code == 401
     assert api.client.get("/runs", headers=headers).status_code == 200
 
@@ -115,7 +115,7 @@ def test_a_session_that_ends_while_it_is_used_for_the_first_statement_is_replace
         if not ended:
             ended.append(pid)
             # Between the pool's check and the statement: nothing can tell that it is dead.
-            with api.services.database.connect() as other:
+            with api.dependencies.database.connect() as other:
                 other.execute("SELECT pg_terminate_backend(%s)", [pid])
         connection.execute("SELECT pg_sleep(0.2)")
         return pid
@@ -131,7 +131,7 @@ def test_a_transaction_does_not_begin_on_a_dead_connection(api: Api, monkeypatch
     monkeypatch.setattr("sisu_pipeline.api.state.connection_pool._has_something_to_read", lambda _: False)
     with pool.connect() as connection:
         dead = connection.info.backend_pid
-    with api.services.database.connect() as other:
+    with api.dependencies.database.connect() as other:
         other.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'sisu-api'")
     with pool.connect() as connection:
         assert connection.info.backend_pid != dead
@@ -139,7 +139,7 @@ def test_a_transaction_does_not_begin_on_a_dead_connection(api: Api, monkeypatch
 
 
 def test_sessions_that_postgres_ended_are_replaced_before_anybody_meets_them(api: Api, until: Until) -> None:
-    database = api.services.database
+    database = api.dependencies.database
     with ThreadPoolExecutor(12) as crowd:
         assert {each.status_code for each in crowd.map(lambda _: api.get("/runs"), range(24))} == {200}
         with database.connect() as connection:

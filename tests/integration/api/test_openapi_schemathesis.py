@@ -69,7 +69,7 @@ def _schemathesis(api: Api, folder: Path, parameters: str, *options: str) -> Non
 @pytest.fixture
 def known_ids(api: Api) -> str:
     """Rows for every path parameter, as a piece of the configuration."""
-    with api.services.database.connect() as connection:
+    with api.dependencies.database.connect() as connection:
         run = a_run(connection)
         connection.execute(
             "INSERT INTO app.run_steps (run_id, step_id, phase, output, started_at)"

@@ -17,12 +17,12 @@ UNKNOWN = "run_" + "0" * 32
 @pytest.fixture
 def run(api: Api) -> Run:
     """A queued run."""
-    with api.services.database.connect() as connection:
+    with api.dependencies.database.connect() as connection:
         return a_run(connection)
 
 
 def _failed(api: Api, run: Run) -> None:
-    with api.services.database.connect() as connection:
+    with api.dependencies.database.connect() as connection:
         running = runs.move(connection, run, RunStatus.RUNNING)
         runs.move(connection, running, RunStatus.RETRIES_EXCEEDED, error="broken", next_action="REPAIR")
 
@@ -52,7 +52,7 @@ def test_canceling_again_is_the_same_answer_and_writes_nothing(
 
 @pytest.mark.parametrize("verb", ["cancel", "retry"])
 def test_a_run_that_ended_well_is_a_409(api: Api, run: Run, verb: str) -> None:
-    with api.services.database.connect() as connection:
+    with api.dependencies.database.connect() as connection:
         runs.move(connection, runs.move(connection, run, RunStatus.RUNNING), RunStatus.SUCCEEDED)
     answer = api.post(f"/runs/{run.id}/{verb}", {})
     assert (answer.status_code, answer.json()["code"]) == (409, "illegal_state")
@@ -69,19 +69,19 @@ def test_a_failed_run_is_put_back_into_the_outbox_with_a_segment_of_its_own(api:
     _failed(api, run)
     answer = api.post(f"/runs/{run.id}/retry", {})
     assert (answer.status_code, answer.json()["status"], answer.json()["retryCount"]) == (202, "repairing", 1)
-    with api.services.database.connect() as connection:
+    with api.dependencies.database.connect() as connection:
         again = runs.get(connection, run.id)
     assert (again.segment, again.dagster_run_id, again.error) == (run.segment + 1, None, None)
 
 
 def test_a_waiting_run_is_not_retried(api: Api, run: Run) -> None:
-    with api.services.database.connect() as connection:
+    with api.dependencies.database.connect() as connection:
         runs.move(connection, runs.move(connection, run, RunStatus.RUNNING), RunStatus.WAITING_INPUT)
     assert api.post(f"/runs/{run.id}/retry", {}).json()["code"] == "illegal_state"
 
 
 def test_a_persons_no_is_not_repaired_by_trying_again(api: Api, run: Run) -> None:
-    with api.services.database.connect() as connection:
+    with api.dependencies.database.connect() as connection:
         gates.decide(connection, run.id, Decision.REJECTED, "po", "too risky", None)
     _failed(api, run)
     answer = api.post(f"/runs/{run.id}/retry", {})

@@ -10,7 +10,7 @@ from resources.database import Database
 from resources.migrations import create_database, migrate
 from sisu_pipeline.queueing import dbos_queues
 from tests.builders import a_run
-from tests.integration.api.conftest import Api, services_over, serving
+from tests.integration.api.conftest import Api, dependencies_over, serving
 
 
 def test_healthz(api: Api) -> None:
@@ -18,8 +18,8 @@ def test_healthz(api: Api) -> None:
 
 
 def test_queue_depth_counts_dbos_work_by_queue_and_version_and_runs_by_status(api: Api) -> None:
-    dbos_queues.migrate(api.services.database)
-    with api.services.database.connect() as connection:
+    dbos_queues.migrate(api.dependencies.database)
+    with api.dependencies.database.connect() as connection:
         connection.execute("DELETE FROM dbos.workflow_status")
         row = (
             "INSERT INTO dbos.workflow_status"
@@ -55,7 +55,7 @@ def test_queue_depth_counts_dbos_work_by_queue_and_version_and_runs_by_status(ap
     ]
     created = int(run.created_at.timestamp() * 1000)
     assert depth["runs"] == [{"status": "queued", "count": 1, "oldestCreatedAt": created}]
-    with api.services.database.connect() as connection:
+    with api.dependencies.database.connect() as connection:
         connection.execute("DELETE FROM dbos.workflow_status")
 
 
@@ -64,7 +64,7 @@ def test_queue_depth_is_empty_before_dbos_has_made_its_tables(database: Database
     create_database(fresh)
     try:
         migrate(fresh)
-        with serving(services_over(fresh, tmp_path)) as live:
+        with serving(dependencies_over(fresh, tmp_path)) as live:
             answer = httpx.get(f"{live.url}/ops/queue-depth")
         assert answer.json() == {"queues": [], "runs": [], "versions": []}
     finally:

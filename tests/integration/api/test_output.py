@@ -23,17 +23,17 @@ Until = Callable[[Callable[[], bool]], None]
 
 
 def a_running_run(api: Api) -> Run:
-    with api.services.database.connect() as connection:
+    with api.dependencies.database.connect() as connection:
         return runs.move(connection, a_run(connection), RunStatus.RUNNING)
 
 
 def say(api: Api, run: Run, *texts: str) -> None:
-    with api.services.database.connect() as connection:
+    with api.dependencies.database.connect() as connection:
         task_output.append(connection, [Piece(run.id, "k" * 64, 0, "stdout", text) for text in texts])
 
 
 def end(api: Api, run: Run) -> None:
-    with api.services.database.connect() as connection:
+    with api.dependencies.database.connect() as connection:
         runs.move(connection, runs.lock(connection, run.id), RunStatus.SUCCEEDED)
 
 
@@ -72,7 +72,7 @@ def test_an_unknown_run_is_a_404(api: Api) -> None:
 
 def test_the_command_line_prints_whole_lines_by_task(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
     run = a_running_run(api)
-    with api.services.database.connect() as connection:
+    with api.dependencies.database.connect() as connection:
         texts = [(0, "stdout", "ha"), (1, "stderr", "oh\n"), (0, "stdout", "lf\nre"), (0, "stdout", "st")]
         task_output.append(connection, [Piece(run.id, "k" * 64, *text) for text in texts])
     end(api, run)

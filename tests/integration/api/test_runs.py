@@ -32,7 +32,7 @@ def _task(connection: Connection, run: Run, position: int, code: str) -> None:
 
 
 def test_a_new_run_has_nothing_but_its_identity(api: Api) -> None:
-    with api.services.database.connect() as connection:
+    with api.dependencies.database.connect() as connection:
         run = a_run(connection, traceId="trace-1", tenantId="acme")
     view = api.get(f"/runs/{run.id}").json()
     assert TIME.fullmatch(view.pop("createdAt"))
@@ -63,12 +63,12 @@ def test_a_new_run_has_nothing_but_its_identity(api: Api) -> None:
 
 
 def test_steps_gate_and_artifacts_show_once_they_are_committed(api: Api) -> None:
-    with api.services.database.connect() as connection:
+    with api.dependencies.database.connect() as connection:
         run = a_run(connection)
         gate = Gate("approve-plan-1", StepId.APPLY_PATCH, PLAN_GATE, PLAN)
         card = json_artifact(run.id, StepId.APPLY_PATCH, 0, "plan_card", "plan.json", {"goal": "g"})
         result = StepResult(StepId.APPLY_PATCH, {"goal": "g", "big": 1e21}, (card,), gate)
-        steps.commit(connection, run, result, api.services.blobs)
+        steps.commit(connection, run, result, api.dependencies.blobs)
     view = api.get(f"/runs/{run.workflow_id}").json()
     [step] = view["steps"]
     assert (step["stepId"], step["phase"], step["output"]) == (
@@ -93,10 +93,10 @@ def test_steps_gate_and_artifacts_show_once_they_are_committed(api: Api) -> None
 
 
 def test_content_of_tasks_and_of_large_artifacts_is_left_to_the_artifact_route(api: Api) -> None:
-    with api.services.database.connect() as connection:
+    with api.dependencies.database.connect() as connection:
         run = a_run(connection)
         kept = [_artifact(0), _artifact(1, size=70_000), _artifact(0, task="t")]
-        artifacts.insert(connection, run.id, kept, api.services.blobs)
+        artifacts.insert(connection, run.id, kept, api.dependencies.blobs)
     shown = api.get(f"/runs/{run.id}").json()["artifacts"]
     assert [("inline" in each, each["sizeBytes"]) for each in shown] == [
         (True, kept[0].size_bytes),
@@ -106,34 +106,34 @@ def test_content_of_tasks_and_of_large_artifacts_is_left_to_the_artifact_route(a
 
 
 def test_at_most_a_thousand_artifacts_are_listed_and_all_are_counted(api: Api) -> None:
-    with api.services.database.connect() as connection:
+    with api.dependencies.database.connect() as connection:
         run = a_run(connection)
-        artifacts.insert(connection, run.id, [_artifact(index) for index in range(1001)], api.services.blobs)
+        artifacts.insert(connection, run.id, [_artifact(index) for index in range(1001)], api.dependencies.blobs)
     view = api.get(f"/runs/{run.id}").json()
     assert (len(view["artifacts"]), view["artifactCount"]) == (1000, 1001)
 
 
 def test_tasks_are_counted_against_what_the_decision_says_to_execute(api: Api) -> None:
-    with api.services.database.connect() as connection:
+    with api.dependencies.database.connect() as connection:
         run = a_run(connection)
         build = {"patch": [], "tests": ["a", "b", "a", "c"], "test_command": "t"}
         result = StepResult(StepId.DECIDE, {"structured": build})
-        steps.commit(connection, run, result, api.services.blobs)
+        steps.commit(connection, run, result, api.dependencies.blobs)
         _task(connection, run, 0, "NONE")
         _task(connection, run, 1, "CMD_NONZERO")
     assert api.get(f"/runs/{run.id}").json()["tasks"] == {"total": 3, "finished": 2, "failed": 1}
 
 
 def test_a_decision_without_tests_is_one_task(api: Api) -> None:
-    with api.services.database.connect() as connection:
+    with api.dependencies.database.connect() as connection:
         run = a_run(connection)
         build = {"patch": [], "tests": [], "test_command": "t"}
-        steps.commit(connection, run, StepResult(StepId.DECIDE, {"structured": build}), api.services.blobs)
+        steps.commit(connection, run, StepResult(StepId.DECIDE, {"structured": build}), api.dependencies.blobs)
     assert api.get(f"/runs/{run.id}").json()["tasks"]["total"] == 1
 
 
 def test_error_and_next_action_show_when_there_are_any(api: Api) -> None:
-    with api.services.database.connect() as connection:
+    with api.dependencies.database.connect() as connection:
         run = runs.move(connection, a_run(connection), RunStatus.RUNNING)
         runs.move(connection, run, RunStatus.RETRIES_EXCEEDED, error="it broke", next_action="REPAIR")
     view = api.get(f"/runs/{run.id}").json()
@@ -161,7 +161,7 @@ def _many(connection: Connection, count: int) -> list[str]:
 
 
 def test_pages_cover_every_run_once_the_newest_first(api: Api) -> None:
-    with api.services.database.connect() as connection:
+    with api.dependencies.database.connect() as connection:
         newest_first = _many(connection, 5)
     seen: list[str] = []
     query = "/runs?limit=2"
@@ -174,7 +174,7 @@ def test_pages_cover_every_run_once_the_newest_first(api: Api) -> None:
 
 
 def test_a_page_can_be_of_one_status(api: Api) -> None:
-    with api.services.database.connect() as connection:
+    with api.dependencies.database.connect() as connection:
         _many(connection, 2)
         runs.move(connection, a_run(connection, an_intent("other")), RunStatus.RUNNING)
     assert [run["status"] for run in api.get("/runs?status=running").json()["runs"]] == ["running"]
@@ -218,7 +218,7 @@ def test_a_page_before_an_unknown_run_is_a_404(api: Api) -> None:
 
 
 def test_stored_json_comes_back_as_it_was(api: Api) -> None:
-    with api.services.database.connect() as connection:
+    with api.dependencies.database.connect() as connection:
         run = a_run(connection)
         connection.execute(
             "INSERT INTO app.run_steps (run_id, step_id, phase, output, started_at)"

@@ -15,7 +15,7 @@ from resources.database import DATABASE, Database, PooledDatabase
 from sisu_pipeline.settings import load_settings, settings
 from sisu_pipeline.supervisor.stack_setup import make_engine_schemas, stack_variables
 from sisu_pipeline.worker import segment_runner
-from sisu_pipeline.workflow.dependencies import Services, services
+from sisu_pipeline.workflow.dependencies import Dependencies, dependencies
 from tests.integration.engine.intents import Stage
 from tests.integration.engine.workers import Nursery, Worker, wait_for_workers
 
@@ -43,17 +43,17 @@ _SETTINGS = {
 
 @dataclass(frozen=True)
 class Engine:
-    """A deployment without processes: its environment, database, Dagster instance and services."""
+    """A deployment without processes: its environment, database, Dagster instance and dependencies."""
 
     environment: dict[str, str]
     database: Database
     instance: dg.DagsterInstance
-    services: Services
+    dependencies: Dependencies
 
 
 @pytest.fixture(scope="package")
 def engine(database: Database) -> Iterator[Engine]:
-    """Settings, services and Dagster instance of this process are the engine's as long as this package runs."""
+    """Settings, dependencies and Dagster instance of this process are the engine's as long as this package runs."""
     own = Database(database.url.replace(f"/{DATABASE}?", "/engine?", 1))
     migrations.create_database(own)
     migrations.migrate(own)
@@ -75,7 +75,7 @@ def deployed(own: Database, **variables: str) -> Iterator[Engine]:
         _forget()
         instance = segment_runner.instance()
         try:
-            yield Engine(environment, PooledDatabase(own.url), instance, services())
+            yield Engine(environment, PooledDatabase(own.url), instance, dependencies())
         finally:
             instance.dispose()
             _forget()
@@ -88,7 +88,7 @@ def home_variables(home: Path, own: Database) -> dict[str, str]:
 
 
 def _forget() -> None:
-    for remembered in (settings, services, segment_runner.instance):
+    for remembered in (settings, dependencies, segment_runner.instance):
         remembered.cache_clear()
 
 
@@ -104,7 +104,7 @@ def stage(engine: Engine) -> Stage:
         for row in tables:
             if f"{row['schemaname']}.{row['tablename']}" not in _KEPT:
                 connection.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier(*row.values())))
-    return Stage(engine.services, engine.instance)
+    return Stage(engine.dependencies, engine.instance)
 
 
 @pytest.fixture(scope="package")

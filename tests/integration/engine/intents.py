@@ -18,7 +18,7 @@ from sisu_pipeline.store import gates, outbox, runs
 from sisu_pipeline.store.runs import Run
 from sisu_pipeline.worker import segment_runner
 from sisu_pipeline.workflow import step_execution
-from sisu_pipeline.workflow.dependencies import Services
+from sisu_pipeline.workflow.dependencies import Dependencies
 from sql import query
 from tests.builders import a_run, an_intent
 
@@ -36,14 +36,14 @@ def until(condition: Callable[[], bool], what: str = "the condition did not come
 class Stage:
     """An engine and what to do in it."""
 
-    def __init__(self, services: Services, instance: dg.DagsterInstance) -> None:
-        self.services = services
+    def __init__(self, dependencies: Dependencies, instance: dg.DagsterInstance) -> None:
+        self.dependencies = dependencies
         self.instance = instance
 
     def intent(self, goal: str = "do it", *, tests: int = 1, command: str = "run", **request: Any) -> str:
         """A queued run with so many tasks; returns its workflow id."""
         inputs = {"tests": [f"t{number}" for number in range(tests)], "testCommand": command}
-        with self.services.database.connect() as connection:
+        with self.dependencies.database.connect() as connection:
             return a_run(connection, an_intent(goal, inputs=inputs), **request).workflow_id
 
     def dagster_run(self, workflow_id: str) -> str:
@@ -63,7 +63,7 @@ class Stage:
 
     def request(self, workflow_id: str) -> str:
         """What intent_sensor and daemon do: one Dagster run, launched; returns its id."""
-        with self.services.database.connect() as connection:
+        with self.dependencies.database.connect() as connection:
             outbox.mark_requested(connection, [workflow_id])
         dagster_run_id = self.dagster_run(workflow_id)
         self.launch(dagster_run_id)
@@ -71,7 +71,7 @@ class Stage:
 
     def decide(self, workflow_id: str, decision: Decision = Decision.APPROVED) -> None:
         """A person decides, on a connection of their own."""
-        with self.services.database.connect() as connection:
+        with self.dependencies.database.connect() as connection:
             gates.decide(connection, workflow_id, decision, "po", "because", None)
 
     def sensor_tick(self) -> None:
@@ -80,7 +80,7 @@ class Stage:
 
     def run(self, workflow_id: str) -> Run:
         """The run's row."""
-        with self.services.database.connect() as connection:
+        with self.dependencies.database.connect() as connection:
             return runs.get(connection, workflow_id)
 
     def dagster_status(self, dagster_run_id: str) -> str:
@@ -100,7 +100,7 @@ class Stage:
 
     def rows(self, statement: LiteralString, *parameters: Any) -> list[Row]:
         """What a query answers."""
-        with self.services.database.connect() as connection:
+        with self.dependencies.database.connect() as connection:
             return connection.execute(statement, parameters).fetchall()
 
     def value(self, statement: LiteralString, *parameters: Any) -> Any:
@@ -117,24 +117,24 @@ class Stage:
     def decided(self, goal: str, *, tests: list[str], command: str, version: str = "v1", **request: Any) -> str:
         """An approved run whose DecideST is committed and whose tasks nobody has asked for yet."""
         inputs = {"tests": tests, "testCommand": command}
-        with self.services.database.connect() as connection:
+        with self.dependencies.database.connect() as connection:
             run = a_run(connection, an_intent(goal, inputs=inputs), **request)
             runs.move(connection, run, RunStatus.RUNNING)
             connection.execute("UPDATE app.runs SET app_version = %s WHERE id = %s", [version, run.id])
         workflow_id = run.workflow_id
         for step in (step_execution.compile_intent, step_execution.apply_patches, self._approved):
-            result = step(self.services, workflow_id)
+            result = step(self.dependencies, workflow_id)
             assert result is not None
-            step_execution.commit(self.services, workflow_id, result)
+            step_execution.commit(self.dependencies, workflow_id, result)
         return workflow_id
 
-    def _approved(self, services: Services, workflow_id: str) -> StepResult | None:
+    def _approved(self, dependencies: Dependencies, workflow_id: str) -> StepResult | None:
         self.decide(workflow_id)
-        return step_execution.decide_plan(services, workflow_id)
+        return step_execution.decide_plan(dependencies, workflow_id)
 
     def holder(self, workflow_id: str) -> int | None:
         """The backend that holds an intent's advisory lock; None when nobody works on it."""
-        with self.services.database.connect() as connection:
+        with self.dependencies.database.connect() as connection:
             row = connection.execute(query("segments.holder"), {"workflow_id": workflow_id}).fetchone()
         return None if row is None else row["pid"]
 
@@ -149,5 +149,5 @@ class Stage:
 
     def broken_laws(self) -> list[str]:
         """What the oracle has to say; empty when all is well."""
-        with self.services.database.connect(autocommit=True) as connection:
+        with self.dependencies.database.connect(autocommit=True) as connection:
             return [f"{verdict.law}: {verdict.rows}" for verdict in oracle.judge(connection) if not verdict.holds]

@@ -15,7 +15,7 @@ from typing import Any
 from sisu_pipeline.contracts.intent import QueueName
 from sisu_pipeline.settings import settings
 from sisu_pipeline.worker import worker_process
-from sisu_pipeline.workflow.dependencies import services
+from sisu_pipeline.workflow.dependencies import dependencies
 
 _CLONE_NEWNET = 0x40000000
 _PR_SET_PDEATHSIG = 1
@@ -57,7 +57,7 @@ def _become_a_group(order: dict[str, Any]) -> None:
     if order["namespace"] is not None:
         _enter(order["namespace"])
     os.environ.update(order["variables"])
-    for remembered in (settings, services):
+    for remembered in (settings, dependencies):
         remembered.cache_clear()
     worker_process.Group(QueueName(order["queue"]), order["processes"]).run()
 

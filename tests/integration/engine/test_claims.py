@@ -19,7 +19,7 @@ WHERE workflow_uuid = %s"""
 
 def claim(stage: Stage, workflow_id: str, executor_id: str) -> None:
     """What the lost COMMIT did."""
-    with stage.services.database.connect() as connection:
+    with stage.dependencies.database.connect() as connection:
         connection.execute(_CLAIM, [executor_id, workflow_id])
 
 
@@ -35,7 +35,7 @@ def test_what_is_seen_twice_and_was_not_begun_is_given_back(stage: Stage) -> Non
     for workflow_id, executor_id in ((unknown, "me"), (executing, "me"), (other, "other")):
         stage.request(workflow_id)
         claim(stage, workflow_id, executor_id)
-    mine = Claims(stage.services.database, "me", lambda: [executing])
+    mine = Claims(stage.dependencies.database, "me", lambda: [executing])
     assert mine.give_back() == [], "it may just be about to begin"
     assert mine.give_back() == [unknown]
     assert mine.give_back() == []
@@ -49,10 +49,10 @@ def test_what_has_begun_or_ended_meanwhile_is_left_alone(stage: Stage) -> None:
         stage.request(workflow_id)
         claim(stage, workflow_id, "me")
     begun: list[str] = []
-    mine = Claims(stage.services.database, "me", lambda: begun)
+    mine = Claims(stage.dependencies.database, "me", lambda: begun)
     assert mine.give_back() == []
     begun.append(slow)
-    with stage.services.database.connect() as connection:
+    with stage.dependencies.database.connect() as connection:
         connection.execute("UPDATE dbos.workflow_status SET status = 'SUCCESS' WHERE workflow_uuid = %s", [quick])
     assert mine.give_back() == []
     # As if it had never been seen: its time begins anew.
@@ -69,10 +69,12 @@ def test_a_worker_executes_what_it_had_claimed_without_knowing(stage: Stage, nur
         until(lambda: stage.queue()[first] == "SUCCESS", "the segment does not end")
         executor_id = stage.value("SELECT executor_id FROM dbos.workflow_status WHERE workflow_uuid = %s", first)
         dagster_run_id = stage.dagster_run(lost)
-        with stage.services.database.connect() as connection:
+        with stage.dependencies.database.connect() as connection:
             run = runs.claim(connection, lost, dagster_run_id)
         assert run is not None
-        segment_queue.enqueue(stage.services.database, segment_queue.of_run(replace(run, app_version="v-nobody")))
+        segment_queue.enqueue(
+            stage.dependencies.database, segment_queue.of_run(replace(run, app_version="v-nobody"))
+        )
         claim(stage, lost, executor_id)
         stage.wait_for(lost, RunStatus.WAITING_INPUT)
     assert stage.broken_laws() == []

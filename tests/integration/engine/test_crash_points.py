@@ -93,7 +93,7 @@ def tell(stage: Stage, story: Story, goal: str) -> str:
         "files": FILES,
         "patches": PATCHES,
     }
-    with stage.services.database.connect() as connection:
+    with stage.dependencies.database.connect() as connection:
         workflow_id = a_run(connection, an_intent(goal, inputs=inputs)).workflow_id
     if not story.waits:
         stage.decide(workflow_id, story.decision)
@@ -123,9 +123,9 @@ def check(stage: Stage, story: Story, workflow_id: str) -> None:
 
 def files(stage: Stage, workflow_id: str) -> dict[str, str]:
     """What lies in the run's workspace."""
-    with stage.services.database.connect() as connection:
+    with stage.dependencies.database.connect() as connection:
         run = runs.get(connection, workflow_id)
-    root = patching.workspace_of(stage.services.workspaces, run.id).root
+    root = patching.workspace_of(stage.dependencies.workspaces, run.id).root
     return {str(path.relative_to(root)): path.read_text() for path in root.rglob("*") if path.is_file()}
 
 

@@ -26,7 +26,7 @@ def test_the_seeds_triage_statement_is_there_word_for_word() -> None:
 def test_the_statement_executes_and_reads_only(stage: Stage, page: str, statement: str) -> None:
     stage.request(stage.intent("documented"))
     assert statement.startswith("SELECT") and statement.count(";") == 1
-    with stage.services.database.connect() as connection:
+    with stage.dependencies.database.connect() as connection:
         connection.execute("SET TRANSACTION READ ONLY")
         assert connection.execute(statement.encode()).description
 

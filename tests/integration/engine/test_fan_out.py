@@ -19,7 +19,7 @@ def test_a_thousand_tasks_are_128_shards_and_one_failed_task_is_reported_beside_
 ) -> None:
     # `sleep N` takes so long on the mock; the last one would take longer than a task may.
     inputs = {"tests": [*(f"0.{n:06}" for n in range(1, TASKS)), "60"], "testCommand": "sleep"}
-    with stage.services.database.connect() as connection:
+    with stage.dependencies.database.connect() as connection:
         workflow_id = a_run(connection, an_intent("large", inputs=inputs)).workflow_id
         connection.execute("UPDATE app.runs SET app_version = %s", [VERSION])
     stage.decide(workflow_id)
@@ -53,9 +53,9 @@ def test_a_thousand_tasks_are_128_shards_and_one_failed_task_is_reported_beside_
 
 def test_a_thousand_tasks_are_enqueued_once_however_often_they_are_asked_for(stage: Stage) -> None:
     workflow_id = stage.decided("enqueued", tests=[f"t{n}" for n in range(1000)], command="run", version="v-nobody")
-    names = fan_out.start(stage.services, workflow_id)
+    names = fan_out.start(stage.dependencies, workflow_id)
     assert len(names) == MAX_SHARDS
-    assert fan_out.start(stage.services, workflow_id) == names
+    assert fan_out.start(stage.dependencies, workflow_id) == names
     positions = sorted(position for name in names for position in fan_out.positions_in(name))
     assert positions == list(range(1000))
     rows = stage.rows("SELECT queue_name, status, count(*) AS tasks FROM dbos.workflow_status GROUP BY 1, 2")
@@ -64,7 +64,7 @@ def test_a_thousand_tasks_are_enqueued_once_however_often_they_are_asked_for(sta
 
 def test_a_tasks_row_is_on_sbxq_in_its_parents_partition_and_its_id_is_its_key(stage: Stage) -> None:
     workflow_id = stage.decided("one", tests=["t"], command="run", queuePartitionKey="tenant-7", version="v-nobody")
-    fan_out.start(stage.services, workflow_id)
+    fan_out.start(stage.dependencies, workflow_id)
     (row,) = stage.rows("SELECT * FROM dbos.workflow_status")
     assert (row["queue_name"], row["queue_partition_key"], row["application_version"]) == (
         "sbxQ",

@@ -118,7 +118,7 @@ def test_a_frozen_sandbox_worker_is_taken_over_and_commits_nothing_when_it_wakes
     order = tmp_path / point
     order.write_text("SIGSTOP")
     workflow_id = stage.decided(f"frozen at {point}", tests=["t"], command="run", version=version)
-    fan_out.start(stage.services, workflow_id)
+    fan_out.start(stage.dependencies, workflow_id)
     (key,) = stage.queue("sbxQ")
     with nursery.worker("sbxQ", processes=2, SISU_CRASH_AT=str(tmp_path), DBOS__APPVERSION=version) as group:
         process = frozen(group, order)
@@ -132,10 +132,10 @@ def test_a_frozen_sandbox_worker_is_taken_over_and_commits_nothing_when_it_wakes
 def test_a_step_of_the_clock_gives_no_worker_up(stage: Stage, nursery: Nursery, engine: Engine) -> None:
     """Silence is what the observer hears, not a difference of two clocks."""
     workflow_id = stage.decided("clock", tests=["t"], command="sleep 2", version="v-clock")
-    fan_out.start(stage.services, workflow_id)
+    fan_out.start(stage.dependencies, workflow_id)
     with nursery.worker("sbxQ", DBOS__APPVERSION="v-clock"):
         until(lambda: stage.value("SELECT count(*) FROM app.mock_receipts") == 1)
         # Nothing of what the server or a worker says about the time is read: a first look gives nobody up.
-        assert Observer(stage.services.database).recover() == []
+        assert Observer(stage.dependencies.database).recover() == []
         until(lambda: list(stage.queue("sbxQ").values()) == ["SUCCESS"])
     assert stage.value("SELECT max(request_count) FROM app.mock_receipts") == 1

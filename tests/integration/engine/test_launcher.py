@@ -114,7 +114,7 @@ def test_asking_twice_for_a_segment_is_one_workflow(stage: Stage) -> None:
     workflow_id = stage.intent("asked twice")
     dagster_run_id = stage.request(workflow_id)
     stage.launch(dagster_run_id)
-    segment_queue.enqueue(stage.services.database, segment_queue.of_run(stage.run(workflow_id)))
+    segment_queue.enqueue(stage.dependencies.database, segment_queue.of_run(stage.run(workflow_id)))
     run = stage.instance.get_run_by_id(dagster_run_id)
     assert run is not None
     stage.instance.run_launcher.resume_run(ResumeRunContext(dagster_run=run, workspace=None))
@@ -126,7 +126,7 @@ def test_a_decision_reported_twice_asks_for_one_segment(stage: Stage) -> None:
     segment_runner.run_segment(stage.request(workflow_id))
     stage.decide(workflow_id)
     stage.sensor_tick()
-    with stage.services.database.connect() as connection:
+    with stage.dependencies.database.connect() as connection:
         connection.execute("UPDATE app.runs SET requested_at = NULL")
     stage.sensor_tick()
     assert set(stage.queue()) == {workflow_id, f"{workflow_id}/2"}

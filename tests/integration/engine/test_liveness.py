@@ -22,7 +22,7 @@ def given_back(stage: Stage, workflow_id: str, pid: int) -> None:
     """Wait until recovery, here or in a worker that lives, has given back what a killed process held."""
 
     def is_given_back() -> bool:
-        Observer(stage.services.database).recover()
+        Observer(stage.dependencies.database).recover()
         return stage.value(_HELD, workflow_id, f"%-{pid}-%") == 0
 
     until(is_given_back, "nothing was given back")
@@ -32,11 +32,11 @@ def test_a_killed_sandbox_workers_task_is_adopted_by_another_and_executed_once(
     stage: Stage, nursery: Nursery
 ) -> None:
     workflow_id = stage.decided("killed task", tests=["t"], command="sleep 1.5", version="v-kill")
-    fan_out.start(stage.services, workflow_id)
+    fan_out.start(stage.dependencies, workflow_id)
     (key,) = stage.queue("sbxQ")
     with nursery.worker("sbxQ", DBOS__APPVERSION="v-kill") as first:
         until(lambda: stage.value("SELECT count(*) FROM app.mock_receipts") == 1)
-        assert Observer(stage.services.database).recover() == []
+        assert Observer(stage.dependencies.database).recover() == []
         (killed,) = first.processes
         first.kill()
         given_back(stage, key, killed)
@@ -86,7 +86,7 @@ def test_a_killed_intent_workers_segment_is_taken_over_and_finished_steps_are_no
 
 def test_recovery_gives_work_back_once_however_often_and_wherever_it_looks(stage: Stage, nursery: Nursery) -> None:
     workflow_id = stage.decided("twice", tests=["t"], command="sleep 30", version="v-twice")
-    fan_out.start(stage.services, workflow_id)
+    fan_out.start(stage.dependencies, workflow_id)
     (key,) = stage.queue("sbxQ")
     with nursery.worker("sbxQ", DBOS__APPVERSION="v-twice") as worker:
         until(lambda: stage.value("SELECT count(*) FROM app.mock_receipts") == 1)
@@ -94,22 +94,22 @@ def test_recovery_gives_work_back_once_however_often_and_wherever_it_looks(stage
         worker.kill()
         given_back(stage, key, killed)
     assert stage.queue("sbxQ") == {key: "ENQUEUED"}
-    assert Observer(stage.services.database).recover() == []
+    assert Observer(stage.dependencies.database).recover() == []
 
 
 def test_who_is_giving_a_worker_up_is_not_ended_by_another_who_would(stage: Stage) -> None:
-    with stage.services.database.connect(autocommit=True) as fellow:
+    with stage.dependencies.database.connect(autocommit=True) as fellow:
         fellow.execute(query("segments.announce_worker"), {"executor_id": "gone-1-0123abcd"})
-        assert give_up(stage.services.database, "gone-1-0123abcd") == []
+        assert give_up(stage.dependencies.database, "gone-1-0123abcd") == []
         assert fellow.execute("SELECT 1 AS one").fetchone() == {"one": 1}
 
 
 def test_who_falls_silent_while_giving_a_worker_up_is_ended_by_another(stage: Stage) -> None:
-    with stage.services.database.connect(autocommit=True) as fellow:
+    with stage.dependencies.database.connect(autocommit=True) as fellow:
         fellow.execute(query("segments.announce_worker"), {"executor_id": "gone-2-0123abcd"})
 
         def is_ended() -> bool:
-            give_up(stage.services.database, "gone-2-0123abcd")
+            give_up(stage.dependencies.database, "gone-2-0123abcd")
             alive = "SELECT count(*) FROM pg_stat_activity WHERE pid = %s"
             return stage.value(alive, fellow.info.backend_pid) == 0
 

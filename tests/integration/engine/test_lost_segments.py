@@ -10,7 +10,7 @@ from tests.integration.engine.intents import Stage
 
 def come_to_the_gate(stage: Stage, workflow_id: str) -> None:
     """What the first segment does to the run's row."""
-    with stage.services.database.connect() as connection:
+    with stage.dependencies.database.connect() as connection:
         run = runs.move(connection, runs.lock(connection, workflow_id), RunStatus.RUNNING)
         run = runs.count_segment(connection, run)
         runs.move(connection, run, RunStatus.WAITING_INPUT, next_action="APPROVE_PLAN")
@@ -20,13 +20,13 @@ def test_a_run_that_came_to_its_gate_meanwhile_is_left_to_the_decision(stage: St
     workflow_id = stage.intent("slow machine")
     seen = {"workflow_id": workflow_id, "segment": 1, "is_executed": False}
     come_to_the_gate(stage, workflow_id)
-    assert run_recovery._next(stage.services.database, seen) is None
+    assert run_recovery._next(stage.dependencies.database, seen) is None
 
 
 def test_a_launch_that_comes_after_recoverys_leaves_a_waiting_run_to_the_decision(stage: Stage) -> None:
     workflow_id = stage.intent("slow launcher")
     dagster_run_id = stage.dagster_run(workflow_id)
-    with stage.services.database.connect() as connection:
+    with stage.dependencies.database.connect() as connection:
         runs.claim(connection, workflow_id, dagster_run_id)
     come_to_the_gate(stage, workflow_id)
     stage.launch(dagster_run_id)
@@ -38,11 +38,11 @@ def test_a_run_whose_segment_was_executed_in_vain_gets_the_next_one(stage: Stage
     """It may have ended before it had begun, or before it was done."""
     workflow_id = stage.intent("died at its end")
     if status is RunStatus.RUNNING:
-        with stage.services.database.connect() as connection:
+        with stage.dependencies.database.connect() as connection:
             runs.move(connection, runs.lock(connection, workflow_id), RunStatus.RUNNING)
     seen = {"workflow_id": workflow_id, "segment": 1, "is_executed": True}
-    found = run_recovery._next(stage.services.database, seen)
+    found = run_recovery._next(stage.dependencies.database, seen)
     assert found is not None
     assert found.segment == 2
     # Somebody else who saw the same asks for nothing.
-    assert run_recovery._next(stage.services.database, seen) is None
+    assert run_recovery._next(stage.dependencies.database, seen) is None

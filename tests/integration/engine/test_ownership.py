@@ -52,7 +52,7 @@ def test_a_dagster_run_that_does_not_own_the_intent_may_not_enter(stage: Stage) 
     workflow_id = stage.intent("owned")
     owner = stage.request(workflow_id)
     with pytest.raises(NotOwner, match=f"is queued in Dagster run {owner}"):
-        enter(stage.services.database, workflow_id, "another")
+        enter(stage.dependencies.database, workflow_id, "another")
 
 
 def test_entering_again_is_no_change_and_a_waiting_intent_stays_waiting(stage: Stage) -> None:
@@ -61,10 +61,10 @@ def test_entering_again_is_no_change_and_a_waiting_intent_stays_waiting(stage: S
     segment_runner.run_segment(owner)
     waiting = stage.run(workflow_id)
     assert waiting.status is RunStatus.WAITING_INPUT
-    again = enter(stage.services.database, workflow_id, owner)
+    again = enter(stage.dependencies.database, workflow_id, owner)
     assert (again.status, again.segment) == (waiting.status, waiting.segment)
     stage.decide(workflow_id)
-    assert enter(stage.services.database, workflow_id, owner).status is RunStatus.RUNNING
+    assert enter(stage.dependencies.database, workflow_id, owner).status is RunStatus.RUNNING
 
 
 def test_while_a_person_thinks_nothing_holds_the_intent(stage: Stage) -> None:

@@ -22,7 +22,7 @@ from tests.integration.engine.workers import Nursery, wait_for_workers
 
 def enqueue(stage: Stage, name: str, *, partition: str = "p", priority: int = 1, version: str = "v1") -> None:
     """A segment of a Dagster run that does not exist: a worker takes it and finds nothing to do."""
-    segment_queue.enqueue(stage.services.database, Segment(name, "no-such-run", partition, priority, version))
+    segment_queue.enqueue(stage.dependencies.database, Segment(name, "no-such-run", partition, priority, version))
 
 
 def all_done(stage: Stage, version: str, queue: str = "intentQ") -> bool:
@@ -56,10 +56,10 @@ def test_a_worker_leaves_other_versions_work_alone_and_everyone_says_that_it_wai
         until(lambda: all_done(stage, "v-new"))
         wait_for_workers(engine.database, "intentQ", "v-new")
         assert stage.queue() == {"old work": "ENQUEUED", "new work": "SUCCESS"}
-        with stage.services.database.connect() as connection:
+        with stage.dependencies.database.connect() as connection:
             stranded = [state for state in stack_health.queue_states(connection) if state.is_stranded]
         assert [(state.queue, state.version, state.enqueued) for state in stranded] == [("intentQ", "v-old", 1)]
-        with serving(stage.services) as api:
+        with serving(stage.dependencies) as api:
             depth = httpx.get(f"{api.url}/ops/queue-depth").json()
         waiting = {"appVersion": "v-old", "queueName": "intentQ", "enqueued": 1, "pending": 0}
         assert waiting in depth["versions"]
@@ -132,7 +132,7 @@ def run_tasks(
             version=version,
             queuePartitionKey=partition,
         )
-        fan_out.start(stage.services, workflow_id)
+        fan_out.start(stage.dependencies, workflow_id)
     # The limits hold from the first task on: a worker writes them before it takes any.
     with nursery.worker("sbxQ", DBOS__APPVERSION=version, **limit):
         until(lambda: all_done(stage, version, "sbxQ"))

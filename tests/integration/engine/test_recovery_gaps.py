@@ -56,7 +56,7 @@ def failed(stage: Stage, workflow_id: str) -> str:
 
 def aged(stage: Stage, dagster_run_id: str) -> None:
     """Long enough ago that nobody is only slow."""
-    with stage.services.database.connect() as connection:
+    with stage.dependencies.database.connect() as connection:
         connection.execute(_AGE, [dagster_run_id])
 
 
@@ -67,14 +67,14 @@ def submit(stage: Stage, run: dg.DagsterRun) -> dg.DagsterRun:
 
 def orphans(stage: Stage) -> list[str]:
     """What recovery ends, each with what Dagster's log says of its failure."""
-    return run_recovery.end_orphans(stage.services, partial(failure_cause, stage.instance))
+    return run_recovery.end_orphans(stage.dependencies, partial(failure_cause, stage.instance))
 
 
 def test_a_launch_whose_connection_is_cut_is_done_again_and_the_run_does_not_fail(stage: Stage) -> None:
     workflow_id = stage.intent("cut off")
     run = requested(stage, workflow_id)
     with ThreadPoolExecutor(1) as pool:
-        with stage.services.database.connect() as other:
+        with stage.dependencies.database.connect() as other:
             other.execute("SELECT FROM app.runs WHERE workflow_id = %s FOR UPDATE", [workflow_id])
             launched = pool.submit(stage.launch, run.run_id)
             until(lambda: bool(stage.rows(_WAITS)), "the launcher never came to the run's row")
@@ -100,7 +100,7 @@ def test_a_submission_whose_connection_is_cut_on_its_way_to_the_launcher_is_done
     workflow_id = stage.intent("cut off before its launch")
     run = requested(stage, workflow_id)
     with ThreadPoolExecutor(1) as pool:
-        with stage.services.database.connect() as other:
+        with stage.dependencies.database.connect() as other:
             other.execute(lock)
             submitted = pool.submit(submit, stage, run)
             until(lambda: bool(stage.rows(_WAITS)), "the submission never came to the table")
@@ -173,7 +173,7 @@ def test_a_fan_out_whose_connection_is_cut_is_asked_for_again_and_the_run_succee
 ) -> None:
     """DBOS repeats what it says when a connection breaks, but not its batch insert."""
     workflow_id = stage.decided("cut off while it fans out", tests=["t0", "t1"], command="run")
-    task = step_execution.plan_tasks(stage.services, workflow_id)[1]
+    task = step_execution.plan_tasks(stage.dependencies, workflow_id)[1]
     with nursery.worker("intentQ"):
         with engine.database.connect() as other:
             other.execute("INSERT INTO dbos.workflow_status (workflow_uuid) VALUES (%s)", [task.key])
@@ -193,7 +193,7 @@ def test_a_segment_whose_session_is_cut_as_it_waits_for_its_lock_is_taken_over(
     """Nothing of its run has begun: taken for executed, it would wait for ever."""
     workflow_id = stage.intent("cut off at its lock")
     with nursery.worker("intentQ"):
-        with segment_runner.holding(stage.services.database, workflow_id):
+        with segment_runner.holding(stage.dependencies.database, workflow_id):
             stage.request(workflow_id)
             until(stage.waits_for_an_intents_lock, "no segment came to the lock")
             assert stage.value(f"SELECT pg_terminate_backend(pid) FROM ({_WAITS}) AS waiting")
@@ -205,7 +205,7 @@ def test_a_segment_whose_session_is_cut_as_it_waits_for_its_lock_is_taken_over(
 def test_a_session_that_is_cut_ends_the_worker(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     stopped: list[str] = []
     monkeypatch.setattr(connection_fence, "_stop", lambda: stopped.append("stopped"))
-    database = stage.services.database
+    database = stage.dependencies.database
     with pytest.raises(psycopg.OperationalError), database.connect(autocommit=True) as session:
         session.execute("SELECT pg_terminate_backend(pg_backend_pid())")
     assert stopped == ["stopped"]
@@ -235,19 +235,19 @@ def test_a_dagster_run_that_was_not_told_of_its_intents_end_is_told(stage: Stage
         dagster_run_id = stage.request(workflow_id)
         stage.wait_for(workflow_id, RunStatus.SUCCEEDED)
         until(lambda: set(stage.queue().values()) == {"SUCCESS"}, "the segment does not end")
-        with stage.services.database.connect() as connection:
+        with stage.dependencies.database.connect() as connection:
             connection.execute("UPDATE dagster.runs SET status = 'STARTED' WHERE run_id = %s", [dagster_run_id])
         aged(stage, dagster_run_id)
-        assert run_recovery.resume_lost(stage.services) == [], "it may only be slow"
-        with stage.services.database.connect() as connection:
+        assert run_recovery.resume_lost(stage.dependencies) == [], "it may only be slow"
+        with stage.dependencies.database.connect() as connection:
             connection.execute("SET LOCAL session_replication_role = replica")  # or a trigger sets the time again
             connection.execute("UPDATE app.runs SET updated_at = updated_at - interval '1 minute'")
             connection.execute("UPDATE dbos.workflow_status SET status = 'PENDING' WHERE queue_name = 'intentQ'")
-        assert run_recovery.resume_lost(stage.services) == [], "its segment is at it"
-        with stage.services.database.connect() as connection:
+        assert run_recovery.resume_lost(stage.dependencies) == [], "its segment is at it"
+        with stage.dependencies.database.connect() as connection:
             connection.execute("UPDATE dbos.workflow_status SET status = 'ERROR' WHERE queue_name = 'intentQ'")
-        assert run_recovery.resume_lost(stage.services) == [workflow_id]
-        assert run_recovery.resume_lost(stage.services) == []
+        assert run_recovery.resume_lost(stage.dependencies) == [workflow_id]
+        assert run_recovery.resume_lost(stage.dependencies) == []
         until(lambda: stage.dagster_status(dagster_run_id) == "SUCCESS", "it does not end")
     assert stage.value("SELECT max(seen_count) FROM app.mock_receipts") == 1
 
@@ -272,7 +272,7 @@ def test_a_run_whose_dagster_run_failed_beneath_it_is_ended_and_can_be_tried_aga
     assert dagster_run_id in str(run.error)
     assert stage.run(healthy).status is RunStatus.QUEUED
     assert orphans(stage) == []
-    with stage.services.database.connect() as connection:
+    with stage.dependencies.database.connect() as connection:
         commands.retry(connection, workflow_id, OperationRequest())
     assert orphans(stage) == [], "the failure belongs to the try before"
 
@@ -311,15 +311,15 @@ def test_a_dagster_run_whose_intent_was_canceled_while_it_was_launched_ends_too(
 ) -> None:
     workflow_id = stage.intent("canceled before its launch")
     run = requested(stage, workflow_id)
-    with stage.services.database.connect() as connection:
+    with stage.dependencies.database.connect() as connection:
         # The daemon dies as it launches; the cancellation knows of no Dagster run.
         connection.execute("UPDATE dagster.runs SET status = 'STARTING' WHERE run_id = %s", [run.run_id])
         commands.cancel(connection, workflow_id, OperationRequest())
-    assert len(cancel_cleanup.close_canceled(stage.services, lambda run, reason: None)) == 1
-    assert run_recovery.resume_lost(stage.services) == [], "it may only be slow"
+    assert len(cancel_cleanup.close_canceled(stage.dependencies, lambda run, reason: None)) == 1
+    assert run_recovery.resume_lost(stage.dependencies) == [], "it may only be slow"
     aged(stage, run.run_id)
-    assert run_recovery.resume_lost(stage.services) == [workflow_id]
-    assert run_recovery.resume_lost(stage.services) == []
+    assert run_recovery.resume_lost(stage.dependencies) == [workflow_id]
+    assert run_recovery.resume_lost(stage.dependencies) == []
     with nursery.worker("intentQ"):
         until(lambda: stage.dagster_status(run.run_id) == "CANCELED", "it does not end")
     assert stage.run(workflow_id).status is RunStatus.CANCELED
@@ -328,14 +328,14 @@ def test_a_dagster_run_whose_intent_was_canceled_while_it_was_launched_ends_too(
 def test_a_canceled_run_is_not_closed_while_a_segment_without_its_lock_works_on(stage: Stage) -> None:
     workflow_id = stage.intent("lock lost")
     stage.request(workflow_id)
-    with stage.services.database.connect() as connection:
+    with stage.dependencies.database.connect() as connection:
         connection.execute("UPDATE dbos.workflow_status SET status = 'PENDING', executor_id = 'host-1-abcdef'")
         commands.cancel(connection, workflow_id, OperationRequest())
     assert stage.holder(workflow_id) is None
-    assert cancel_cleanup.close_canceled(stage.services, lambda run, reason: None) == []
-    with stage.services.database.connect() as connection:
+    assert cancel_cleanup.close_canceled(stage.dependencies, lambda run, reason: None) == []
+    with stage.dependencies.database.connect() as connection:
         connection.execute("UPDATE dbos.workflow_status SET status = 'SUCCESS'")
-    assert len(cancel_cleanup.close_canceled(stage.services, lambda run, reason: None)) == 1
+    assert len(cancel_cleanup.close_canceled(stage.dependencies, lambda run, reason: None)) == 1
 
 
 def test_a_worker_whose_group_died_while_it_was_starting_ends_too(nursery: Nursery) -> None:

@@ -6,7 +6,7 @@ from tests.integration.engine.intents import Stage
 
 
 def forget(stage: Stage, *tables: str) -> None:
-    with stage.services.database.connect() as connection:
+    with stage.dependencies.database.connect() as connection:
         connection.execute("SET LOCAL session_replication_role = replica")
         for table in tables:
             connection.execute(f"DELETE FROM {table}")  # type: ignore[arg-type]
@@ -19,7 +19,7 @@ def test_after_db_reset_alone_the_same_intents_segment_is_not_queued_again(stage
     workflow_id = stage.intent("again")
     first = stage.request(workflow_id)
     segment_runner.run_segment(first)
-    with stage.services.database.connect() as connection:
+    with stage.dependencies.database.connect() as connection:
         connection.execute("UPDATE dbos.workflow_status SET status = 'SUCCESS'")
     forget(stage, *APP)
     assert stage.intent("again") == workflow_id

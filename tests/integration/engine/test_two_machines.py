@@ -28,7 +28,7 @@ def test_two_machines_share_the_intents_of_one_database(
         shared = {"SISU_BLOB_STORE": str(tmp_path / "blobs"), "SBX_QUEUE_WORKER_CONCURRENCY": "2"}
         here = on_tcp("127.0.0.1", port)
         engine = stack.enter_context(deployed(here, **shared))
-        stage = Stage(engine.services, engine.instance)
+        stage = Stage(engine.dependencies, engine.instance)
         groups: list[list[Worker]] = []
         for number, place in enumerate(places):
             variables = shared | home_variables(tmp_path / f"home{number}", on_tcp(place.postgres, port))

@@ -8,7 +8,7 @@ import pytest
 from resources.database import Database
 from sisu_pipeline.contracts.access import Role
 from sisu_pipeline.store import tokens
-from tests.integration.api.conftest import Api, Live, api, contents, services_over, serving, until
+from tests.integration.api.conftest import Api, Live, api, contents, dependencies_over, serving, until
 
 __all__ = ["api", "contents", "until"]
 
@@ -20,7 +20,7 @@ As = Callable[..., httpx.Client]
 @pytest.fixture(scope="package")
 def live(database: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     """An API of these tests' own: gone when they are done."""
-    with serving(services_over(database, tmp_path_factory.mktemp("gate"))) as running:
+    with serving(dependencies_over(database, tmp_path_factory.mktemp("gate"))) as running:
         yield running
 
 
@@ -38,7 +38,7 @@ def client_of(api: Api) -> Iterator[As]:
     clients: list[httpx.Client] = []
 
     def make(owner: str, *roles: Role) -> httpx.Client:
-        token = a_token(api.services.database, owner, *roles)
+        token = a_token(api.dependencies.database, owner, *roles)
         client = httpx.Client(base_url=api.url, headers={"Authorization": f"Bearer {token}"}, timeout=30)
         clients.append(client)
         return client

@@ -38,9 +38,9 @@ from sisu_pipeline.proof.harness.lab_stack import free_ports
 from sisu_pipeline.settings import PROJECT_ROOT, Settings, load_settings
 from sisu_pipeline.store import tokens
 from sisu_pipeline.workflow import ownership, step_execution
-from sisu_pipeline.workflow.dependencies import Services
+from sisu_pipeline.workflow.dependencies import Dependencies
 from tests.builders import a_run, an_intent
-from tests.integration.api.conftest import services_over
+from tests.integration.api.conftest import dependencies_over
 
 Json = dict[str, Any]
 
@@ -54,7 +54,7 @@ def main(gates: int = 1000, clients: int = 20, rounds: int = 4) -> int:
         database = server.up(settings)
         try:
             began = time.monotonic()
-            runs = [_waiting(services_over(database, Path(folder)), number) for number in range(gates)]
+            runs = [_waiting(dependencies_over(database, Path(folder)), number) for number in range(gates)]
             _say(f"{gates} gates wait after {time.monotonic() - began:.1f} s")
             reports = [_round(settings, database, runs, clients, number) for number in range(rounds)]
         finally:
@@ -90,16 +90,16 @@ def _round(settings: Settings, original: Database, runs: list[str], clients: int
     return report
 
 
-def _waiting(services: Services, number: int) -> str:
+def _waiting(dependencies: Dependencies, number: int) -> str:
     """A run that waits at its gate: its rows are all that is left of it."""
-    with services.database.connect() as connection:
+    with dependencies.database.connect() as connection:
         run = a_run(connection, an_intent(f"goal {number}"))
-    ownership.enter(services.database, run.workflow_id, f"dagster-{number}")
+    ownership.enter(dependencies.database, run.workflow_id, f"dagster-{number}")
     for step in (step_execution.compile_intent, step_execution.apply_patches):
-        result = step(services, run.workflow_id)
+        result = step(dependencies, run.workflow_id)
         assert result is not None
-        step_execution.commit(services, run.workflow_id, result)
-    assert ownership.suspend(services.database, run.workflow_id)
+        step_execution.commit(dependencies, run.workflow_id, result)
+    assert ownership.suspend(dependencies.database, run.workflow_id)
     return run.id
 
 

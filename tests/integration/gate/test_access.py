@@ -19,7 +19,7 @@ from sisu_pipeline.domain.canonical import sha256_hex
 from sisu_pipeline.settings import SettingsError, load_settings
 from sisu_pipeline.store import tokens
 from tests.builders import a_run
-from tests.integration.api.conftest import Api, services_over
+from tests.integration.api.conftest import Api, dependencies_over
 from tests.integration.gate.conftest import As, a_token
 
 INTENT = {"goal": "g", "inputs": {}, "constraints": {}}
@@ -35,7 +35,7 @@ def test_without_tokens_this_machine_may_do_everything_and_is_taken_at_its_word(
     session = api.get("/session").json()
     assert session["owner"] is None
     assert session["roles"] == sorted(Role)
-    with api.services.database.connect() as connection:
+    with api.dependencies.database.connect() as connection:
         run = a_run(connection)
     assert api.post(f"/runs/{run.id}/approve-plan", APPROVE).status_code == 202
     assert api.get(f"/runs/{run.id}").json()["decision"]["decidedBy"] == "somebody else"
@@ -58,7 +58,7 @@ def test_without_tokens_this_machine_may_do_everything_and_is_taken_at_its_word(
 def test_with_any_token_a_request_without_a_known_one_is_a_401_and_writes_nothing(
     api: Api, contents: Contents, method: str, path: str, headers: dict[str, str]
 ) -> None:
-    a_token(api.services.database, "ann", Role.SUBMITTER)
+    a_token(api.dependencies.database, "ann", Role.SUBMITTER)
     before = contents()
     answer = api.client.request(method, path, json=INTENT, headers=headers)
     assert answer.status_code == 401
@@ -74,7 +74,7 @@ def test_with_any_token_a_request_without_a_known_one_is_a_401_and_writes_nothin
 def test_a_revoked_token_is_unknown_at_once_and_tokens_stay_needed(api: Api, client_of: As) -> None:
     ann = client_of("ann")
     assert ann.get("/runs").status_code == 200
-    with api.services.database.connect() as connection:
+    with api.dependencies.database.connect() as connection:
         first = tokens.revoke(connection, tokens.every(connection)[0].id)
         assert tokens.revoke(connection, first.id) == first
     assert ann.get("/runs").status_code == 401
@@ -85,7 +85,7 @@ def test_a_revoked_token_is_unknown_at_once_and_tokens_stay_needed(api: Api, cli
 def test_every_role_reads_and_changes_only_what_it_is_for(
     api: Api, client_of: As, contents: Contents, role: Role
 ) -> None:
-    with api.services.database.connect() as connection:
+    with api.dependencies.database.connect() as connection:
         run = a_run(connection)
     client = client_of("ann", role)
     assert client.get("/runs").status_code == 200
@@ -110,7 +110,7 @@ def test_the_role_is_checked_before_the_body_is_read(client_of: As) -> None:
 
 
 def test_the_approver_is_the_tokens_owner_whatever_the_body_says(api: Api, client_of: As) -> None:
-    with api.services.database.connect() as connection:
+    with api.dependencies.database.connect() as connection:
         run = a_run(connection)
     ann = client_of("ann", Role.APPROVER)
     assert ann.post(f"/runs/{run.id}/approve-plan", json=APPROVE).status_code == 202
@@ -122,7 +122,7 @@ def test_the_submitter_is_kept_with_the_intent_and_the_run(api: Api, client_of: 
     for client in (bob, eve):
         intent = client.post("/intents", json=INTENT).json()["intentId"]
         assert client.post(f"/intents/{intent}/run", json={"queuePartitionKey": "a"}).status_code == 202
-    with api.services.database.connect() as connection:
+    with api.dependencies.database.connect() as connection:
         kept = connection.execute(
             "SELECT i.submitted_by AS intent, r.submitted_by AS run FROM app.intents i JOIN app.runs r"
             " ON r.intent_id = i.id"
@@ -131,8 +131,8 @@ def test_the_submitter_is_kept_with_the_intent_and_the_run(api: Api, client_of: 
 
 
 def test_the_token_itself_is_nowhere_in_the_database(api: Api) -> None:
-    text = a_token(api.services.database, "ann")
-    with api.services.database.connect() as connection:
+    text = a_token(api.dependencies.database, "ann")
+    with api.dependencies.database.connect() as connection:
         row = connection.execute("SELECT t::text AS line, sha256 FROM app.api_tokens t").fetchone()
     assert row is not None
     assert text not in row["line"]
@@ -140,7 +140,7 @@ def test_the_token_itself_is_nowhere_in_the_database(api: Api) -> None:
 
 
 def test_a_page_trades_its_token_for_a_cookie_no_script_and_no_other_site_can_use(api: Api) -> None:
-    text = a_token(api.services.database, "ann", Role.SUBMITTER)
+    text = a_token(api.dependencies.database, "ann", Role.SUBMITTER)
     with httpx.Client(base_url=api.url) as page:
         assert page.post("/session/cookie", json={"token": "sisu_wrong"}).status_code == 401
         entered = page.post("/session/cookie", json={"token": text})
@@ -160,7 +160,7 @@ def test_a_page_trades_its_token_for_a_cookie_no_script_and_no_other_site_can_us
 
 
 def test_behind_a_proxy_that_speaks_https_the_cookie_is_for_https_only(api: Api) -> None:
-    text = a_token(api.services.database, "ann")
+    text = a_token(api.dependencies.database, "ann")
     headers = {"Host": "sisu.example.org", "Origin": "https://sisu.example.org"}
     entered = api.client.post("/session/cookie", json={"token": text}, headers=headers)
     assert entered.status_code == 204
@@ -182,12 +182,12 @@ def test_with_tokens_another_name_of_this_server_is_welcome_but_another_sites_pa
 
 
 def test_health_needs_no_token(api: Api) -> None:
-    a_token(api.services.database, "ann")
+    a_token(api.dependencies.database, "ann")
     assert api.get("/healthz").json() == {"ok": True}
 
 
 def test_every_route_that_changes_something_names_a_role(database: Database, tmp_path: Path) -> None:
-    app = create_app(services_over(database, tmp_path), settings=load_settings({}))
+    app = create_app(dependencies_over(database, tmp_path), settings=load_settings({}))
     changing = [route for route in routes(app) if not (route.methods or set()) <= {"GET"}]
     assert changing
     without = {route.path for route in changing if route.role is None}

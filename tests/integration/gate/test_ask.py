@@ -41,7 +41,7 @@ def answer(api: Api, run: Waiting, content: object, by: str = "ann") -> httpx.Re
 
 
 def test_the_run_waits_for_the_answer_before_it_touches_a_file(api: Api) -> None:
-    run = Waiting(api.services, constraints=ASK)
+    run = Waiting(api.dependencies, constraints=ASK)
     assert (run.run.status, run.run.next_action) == (RunStatus.WAITING_INPUT, "ANSWER")
     assert run.files() == {}
     (gate,) = api.get("/inbox").json()["gates"]
@@ -53,14 +53,14 @@ def test_the_run_waits_for_the_answer_before_it_touches_a_file(api: Api) -> None
 
 def test_the_answer_is_input_to_the_steps_behind_it(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Question] = []
-    answers = api.services.planner.answer
+    answers = api.dependencies.planner.answer
 
     def listen(question: Question) -> PlannerOutput:
         asked.append(question)
         return answers(question)
 
-    monkeypatch.setattr(api.services.planner, "answer", listen)
-    run = Waiting(api.services, constraints=ASK)
+    monkeypatch.setattr(api.dependencies.planner, "answer", listen)
+    run = Waiting(api.dependencies, constraints=ASK)
     answer(api, run, FITS)
     run.segment()
     steps = {row["step_id"]: row["output"] for row in run.rows("run_steps")}
@@ -71,12 +71,12 @@ def test_the_answer_is_input_to_the_steps_behind_it(api: Api, monkeypatch: pytes
 
 
 def test_the_oracle_is_clean_while_it_waits_and_after(api: Api) -> None:
-    run = Waiting(api.services, constraints=ASK)
-    with api.services.database.connect() as connection:
+    run = Waiting(api.dependencies, constraints=ASK)
+    with api.dependencies.database.connect() as connection:
         assert [verdict.law for verdict in oracle.judge(connection) if not verdict.holds] == []
     answer(api, run, FITS)
     run.segment()
-    with api.services.database.connect() as connection:
+    with api.dependencies.database.connect() as connection:
         assert [verdict.law for verdict in oracle.judge(connection) if not verdict.holds] == []
 
 
@@ -93,7 +93,7 @@ def test_the_oracle_is_clean_while_it_waits_and_after(api: Api) -> None:
 def test_an_answer_that_does_not_fit_is_a_400_that_says_where_and_keeps_nothing(
     api: Api, contents: Contents, content: dict[str, Any], pointer: str
 ) -> None:
-    run = Waiting(api.services, constraints=ASK)
+    run = Waiting(api.dependencies, constraints=ASK)
     before = contents()
     refused = answer(api, run, content)
     assert (refused.status_code, refused.json()["code"]) == (400, "invalid_answer")
@@ -102,7 +102,7 @@ def test_an_answer_that_does_not_fit_is_a_400_that_says_where_and_keeps_nothing(
 
 
 def test_the_first_answer_stands_and_the_same_again_is_a_replay(api: Api) -> None:
-    run = Waiting(api.services, constraints=ASK)
+    run = Waiting(api.dependencies, constraints=ASK)
     first = answer(api, run, FITS)
     assert answer(api, run, FITS, by="bob").content == first.content
     other = answer(api, run, {"environment": "production"})
@@ -112,7 +112,7 @@ def test_the_first_answer_stands_and_the_same_again_is_a_replay(api: Api) -> Non
 
 def test_an_approval_of_the_plan_is_no_answer_to_the_question(api: Api) -> None:
     # Quirk N13: the original delivered it to the ask gate.
-    run = Waiting(api.services, constraints=ASK)
+    run = Waiting(api.dependencies, constraints=ASK)
     assert api.post(f"/runs/{run.run_id}/approve-plan", {"approvedBy": "ann"}).status_code == 202
     assert run.segment().next_action == "ANSWER"
     answer(api, run, FITS)
@@ -120,11 +120,11 @@ def test_an_approval_of_the_plan_is_no_answer_to_the_question(api: Api) -> None:
 
 
 def test_a_question_nobody_answers_ends_the_run_at_its_deadline(api: Api) -> None:
-    run = Waiting(api.services, constraints=ASK)
+    run = Waiting(api.dependencies, constraints=ASK)
     run.overdue()
     late = answer(api, run, FITS)
     assert late.status_code == 409
-    assert escalation.enforce(api.services.database) == [(run.run_id, gate_of(run))]
+    assert escalation.enforce(api.dependencies.database) == [(run.run_id, gate_of(run))]
     assert run.segment().status is RunStatus.RETRIES_EXCEEDED
     assert run.run.error == "Ask-user gate timed out"
     (gate,) = api.get(f"/runs/{run.run_id}/gates").json()["gates"]
@@ -132,13 +132,13 @@ def test_a_question_nobody_answers_ends_the_run_at_its_deadline(api: Api) -> Non
 
 
 def test_the_originals_flag_asks_for_one_text(api: Api) -> None:
-    run = Waiting(api.services, constraints={"testHooks": {"askUser": True}})
+    run = Waiting(api.dependencies, constraints={"testHooks": {"askUser": True}})
     assert answer(api, run, {"answer": ""}).status_code == 400
     assert answer(api, run, {"answer": "42"}).status_code == 202
 
 
 def test_a_plan_can_ask_by_itself(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    answers = api.services.planner.answer
+    answers = api.dependencies.planner.answer
 
     def curious(question: Question) -> PlannerOutput:
         output = answers(question)
@@ -148,8 +148,8 @@ def test_a_plan_can_ask_by_itself(api: Api, monkeypatch: pytest.MonkeyPatch) -> 
             update={"structured": {**(output.structured or {}), "ask": {"question": "Where to?", "form": FORM}}}
         )
 
-    monkeypatch.setattr(api.services.planner, "answer", curious)
-    run = Waiting(api.services)
+    monkeypatch.setattr(api.dependencies.planner, "answer", curious)
+    run = Waiting(api.dependencies)
     assert run.run.next_action == "ANSWER"
     answer(api, run, FITS)
     run.segment()
@@ -188,7 +188,7 @@ def test_a_property_may_be_called_like_a_keyword(api: Api) -> None:
 
 
 def test_a_gate_nobody_opened_is_not_found(api: Api) -> None:
-    run = Waiting(api.services)
+    run = Waiting(api.dependencies)
     for key in ("ask-user-0000000000000000", run.gate, "%00", "A"):
         body = {"answeredBy": "ann", "answer": {}}
         assert api.post(f"/runs/{run.run_id}/gates/{key}/answer", body).status_code == 404

@@ -45,7 +45,7 @@ class Questions(RuleBasedStateMachine):
 
     @initialize()
     def submit(self) -> None:
-        self.life = Waiting(self.api.services, constraints=ASK, start=False)
+        self.life = Waiting(self.api.dependencies, constraints=ASK, start=False)
         self.is_overdue = self.is_canceled = self.is_approved = False
         self.first: dict[str, Any] | None = None
         self.accepted: set[bytes] = set()
@@ -59,7 +59,7 @@ class Questions(RuleBasedStateMachine):
     @precondition(lambda self: not self.is_ended)
     @rule()
     def a_worker_dies_as_it_begins(self) -> None:
-        ownership.enter(self.api.services.database, self.life.id, self.life.owner)
+        ownership.enter(self.api.dependencies.database, self.life.id, self.life.owner)
 
     @rule(person=PEOPLE, content=FITTING)
     def answer(self, person: str, content: dict[str, Any]) -> None:
@@ -97,7 +97,7 @@ class Questions(RuleBasedStateMachine):
 
     @rule()
     def the_deadline_sensor_looks(self) -> None:
-        escalation.enforce(self.api.services.database)
+        escalation.enforce(self.api.dependencies.database)
 
     @rule()
     def cancel(self) -> None:
@@ -105,7 +105,7 @@ class Questions(RuleBasedStateMachine):
         answer = self.api.post(f"/runs/{self.life.run_id}/cancel", {"actor": "ann"})
         assert answer.status_code == (202 if not was_ended or self.is_canceled else 409)
         self.is_canceled = self.is_canceled or not was_ended
-        cancel_cleanup.close_canceled(replace(self.api.services, queues_tasks=False), lambda *_: None)
+        cancel_cleanup.close_canceled(replace(self.api.dependencies, queues_tasks=False), lambda *_: None)
 
     @invariant()
     def the_laws_hold(self) -> None:
@@ -152,7 +152,7 @@ class Questions(RuleBasedStateMachine):
         else:
             assert run.status is RunStatus.SUCCEEDED
         self._check_what_came_of_it(run.status, answers)
-        with self.api.services.database.connect() as connection:
+        with self.api.dependencies.database.connect() as connection:
             broken = {verdict.law for verdict in oracle.judge(connection) if not verdict.holds}
         # These tests answer tasks themselves: the mock provider has no receipts of them.
         assert broken <= {"510_results_and_receipts_agree"}
@@ -168,7 +168,7 @@ class Questions(RuleBasedStateMachine):
 
     def _look(self) -> None:
         """What the database says now: read once after every step, over one connection."""
-        with self.api.services.database.connect() as connection:
+        with self.api.dependencies.database.connect() as connection:
             for table in ("human_gates", "gate_answers", "human_interactions"):
                 statement = sql.SQL("SELECT * FROM {} WHERE run_id = %s").format(sql.Identifier("app", table))
                 self.seen[table] = connection.execute(statement, [self.life.run_id]).fetchall()

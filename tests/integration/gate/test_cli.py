@@ -24,7 +24,7 @@ def sisu(api: Api, *words: str, status: int = 0, **environment: str) -> Any:
 
 
 def test_what_waits_is_listed_and_shown_with_its_plan(api: Api) -> None:
-    run = Waiting(api.services)
+    run = Waiting(api.dependencies)
     listed = sisu(api, "list")
     assert [gate["runId"] for gate in listed["gates"]] == [run.run_id]
     shown = sisu(api, "show", run.run_id)
@@ -36,7 +36,7 @@ def test_what_waits_is_listed_and_shown_with_its_plan(api: Api) -> None:
 
 
 def test_approve_an_edited_plan_from_a_file(api: Api, tmp_path: Path) -> None:
-    run = Waiting(api.services)
+    run = Waiting(api.dependencies)
     view = api.get(f"/runs/{run.run_id}/plan").json()
     file = tmp_path / "plan.json"
     plan = {name: value for name, value in view["plan"].items() if value is not None}
@@ -49,7 +49,7 @@ def test_approve_an_edited_plan_from_a_file(api: Api, tmp_path: Path) -> None:
 
 
 def test_reject_and_answer(api: Api) -> None:
-    run = Waiting(api.services, constraints=ASK)
+    run = Waiting(api.dependencies, constraints=ASK)
     assert sisu(api, "answer", run.run_id, "{", status=1)["code"] == "invalid_json"
     assert sisu(api, "answer", run.run_id, '{"environment": "moon"}', status=1)["code"] == "invalid_answer"
     sisu(api, "answer", run.run_id, '{"environment": "staging"}', "--by", "ann")
@@ -59,8 +59,8 @@ def test_reject_and_answer(api: Api) -> None:
 
 
 def test_the_token_comes_from_the_environment(api: Api) -> None:
-    run = Waiting(api.services)
-    token = a_token(api.services.database, "ann", Role.APPROVER)
+    run = Waiting(api.dependencies)
+    token = a_token(api.dependencies.database, "ann", Role.APPROVER)
     assert sisu(api, "list", status=1)["code"] == "unauthorized"
     sisu(api, "approve", run.run_id, "--by", "somebody else", SISU_TOKEN=token)
     assert run.rows("plan_approvals")[0]["decided_by"] == "ann"

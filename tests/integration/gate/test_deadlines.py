@@ -43,7 +43,7 @@ def reject(api: Api, run: Waiting) -> httpx.Response:
 def test_the_deadline_is_the_intents_or_the_deployments(
     api: Api, constraints: dict[str, Any], seconds: int
 ) -> None:
-    run = Waiting(api.services, constraints=constraints)
+    run = Waiting(api.dependencies, constraints=constraints)
     (gate,) = run.rows("human_gates")
     drift = gate["deadline_at"] - gate["created_at"] - timedelta(seconds=seconds)
     assert abs(drift) < timedelta(seconds=1)
@@ -76,10 +76,10 @@ def test_a_deadline_out_of_bounds_is_refused_at_the_door(
 
 
 def test_a_deadline_that_passes_rejects_and_every_byte_comes_back(api: Api) -> None:
-    run = Waiting(api.services)
+    run = Waiting(api.dependencies)
     assert run.files() != FILES
     run.overdue()
-    assert escalation.enforce(api.services.database) == [(run.run_id, run.gate)]
+    assert escalation.enforce(api.dependencies.database) == [(run.run_id, run.gate)]
     assert run.segment().status is RunStatus.RETRIES_EXCEEDED
     assert "rationale: timeout" in (run.run.error or "")
     assert run.files() == FILES
@@ -88,19 +88,19 @@ def test_a_deadline_that_passes_rejects_and_every_byte_comes_back(api: Api) -> N
 
 
 def test_a_gate_that_declares_so_approves_itself(api: Api) -> None:
-    run = Waiting(api.services, constraints={"planApprovalOnTimeout": "approve"})
+    run = Waiting(api.dependencies, constraints={"planApprovalOnTimeout": "approve"})
     run.overdue()
-    escalation.enforce(api.services.database)
+    escalation.enforce(api.dependencies.database)
     assert run.segment().status is RunStatus.SUCCEEDED
 
 
 def test_it_is_enforced_once_however_often_and_by_how_many(api: Api) -> None:
-    run = Waiting(api.services)
+    run = Waiting(api.dependencies)
     run.overdue()
     with ThreadPoolExecutor(6) as threads:
-        enforced = list(threads.map(lambda _: escalation.enforce(api.services.database), range(6)))
+        enforced = list(threads.map(lambda _: escalation.enforce(api.dependencies.database), range(6)))
     assert sum(map(len, enforced)) == 1
-    assert escalation.enforce(api.services.database) == []
+    assert escalation.enforce(api.dependencies.database) == []
     for table in ("plan_approvals", "escalations", "human_interactions"):
         assert len(run.rows(table)) == 1
 
@@ -110,30 +110,30 @@ def test_it_is_enforced_once_however_often_and_by_how_many(api: Api) -> None:
 def test_who_comes_after_the_deadline_gets_the_declared_outcome_whether_the_sensor_was_up_or_not(
     api: Api, outcome: str, sensor_first: bool
 ) -> None:
-    run = Waiting(api.services, constraints={"planApprovalOnTimeout": outcome})
+    run = Waiting(api.dependencies, constraints={"planApprovalOnTimeout": outcome})
     run.overdue()
     if sensor_first:
-        escalation.enforce(api.services.database)
+        escalation.enforce(api.dependencies.database)
     assert approve(api, run).status_code == (202 if outcome == "approve" else 409)
     assert reject(api, run).status_code == (202 if outcome == "reject" else 409)
-    escalation.enforce(api.services.database)
+    escalation.enforce(api.dependencies.database)
     (decided,) = run.rows("plan_approvals")
     assert (decided["decided_by"], decided["notes"]) == (deadlines.ACTOR, "timeout")
 
 
 def test_a_decision_before_the_deadline_stands_after_it(api: Api) -> None:
-    run = Waiting(api.services)
+    run = Waiting(api.dependencies)
     assert approve(api, run).status_code == 202
     run.overdue()
-    assert escalation.enforce(api.services.database) == []
+    assert escalation.enforce(api.dependencies.database) == []
     assert run.segment().status is RunStatus.SUCCEEDED
 
 
 def test_a_run_that_has_ended_has_no_deadline_any_more(api: Api) -> None:
-    run = Waiting(api.services)
+    run = Waiting(api.dependencies)
     run.overdue()
     assert api.post(f"/runs/{run.run_id}/cancel", {}).status_code == 202
-    assert escalation.enforce(api.services.database) == []
+    assert escalation.enforce(api.dependencies.database) == []
     assert run.rows("plan_approvals") == []
 
 
@@ -172,16 +172,16 @@ def receiver() -> Iterator[Receiver]:
 
 
 def overdue_run(api: Api) -> Waiting:
-    run = Waiting(api.services)
+    run = Waiting(api.dependencies)
     run.overdue()
-    escalation.enforce(api.services.database)
+    escalation.enforce(api.dependencies.database)
     return run
 
 
 def test_the_webhook_is_told_once_and_can_tell_it_is_us(api: Api, receiver: Receiver) -> None:
     run = overdue_run(api)
-    assert escalation.deliver(api.services.database, receiver.webhook) == 1
-    assert escalation.deliver(api.services.database, receiver.webhook) == 0
+    assert escalation.deliver(api.dependencies.database, receiver.webhook) == 1
+    assert escalation.deliver(api.dependencies.database, receiver.webhook) == 0
     ((message, body, signature),) = receiver.received
     assert signature == escalation.signature("s3cret", body)
     assert signature != escalation.signature("another", body)
@@ -193,15 +193,15 @@ def test_a_webhook_that_fails_is_tried_again_later_with_the_same_id(api: Api, re
     run = overdue_run(api)
     receiver.answers = [500, 302]
     for attempt in (1, 2):
-        assert escalation.deliver(api.services.database, receiver.webhook) == 0
+        assert escalation.deliver(api.dependencies.database, receiver.webhook) == 0
         (row,) = run.rows("escalations")
         assert (row["attempts"], row["delivered_at"]) == (attempt, None)
         assert row["last_error"].startswith("HTTP ")
         # Not before its time.
-        assert escalation.deliver(api.services.database, receiver.webhook) == 0
+        assert escalation.deliver(api.dependencies.database, receiver.webhook) == 0
         assert len(receiver.received) == attempt
         _due(api)
-    assert escalation.deliver(api.services.database, receiver.webhook) == 1
+    assert escalation.deliver(api.dependencies.database, receiver.webhook) == 1
     assert len({message["id"] for message, _, _ in receiver.received}) == 1
     assert run.rows("escalations")[0]["last_error"] is None
 
@@ -210,7 +210,7 @@ def test_a_webhook_that_is_away_is_tried_twelve_times_at_most(api: Api, free_por
     run = overdue_run(api)
     nobody = Webhook(f"http://127.0.0.1:{free_port()}/", "s")
     for _ in range(escalation.MOST_ATTEMPTS + 2):
-        assert escalation.deliver(api.services.database, nobody) == 0
+        assert escalation.deliver(api.dependencies.database, nobody) == 0
         _due(api)
     (row,) = run.rows("escalations")
     assert row["attempts"] == escalation.MOST_ATTEMPTS
@@ -232,5 +232,5 @@ def test_a_webhook_without_a_secret_or_of_another_kind_refuses_to_start(environm
 
 
 def _due(api: Api) -> None:
-    with api.services.database.connect() as connection:
+    with api.dependencies.database.connect() as connection:
         connection.execute("UPDATE app.escalations SET next_attempt_at = now()")

@@ -38,7 +38,7 @@ def approve(api: Api, run: Waiting, **body: Any) -> Any:
 
 
 def test_what_a_person_made_of_the_plan_is_what_runs_its_patches_byte_for_byte(api: Api) -> None:
-    run = Waiting(api.services, tests=["t1", "t2"])
+    run = Waiting(api.dependencies, tests=["t1", "t2"])
     assert run.files() == AFTER_PATCHES
     view = shown(api, run)
     plan = edited(view, tests=["t3"], patchPlan=EDITED_PATCHES)
@@ -52,7 +52,7 @@ def test_what_a_person_made_of_the_plan_is_what_runs_its_patches_byte_for_byte(a
 
 
 def test_the_changed_plan_is_kept_beside_the_hash_of_the_one_it_was_made_of(api: Api) -> None:
-    run = Waiting(api.services)
+    run = Waiting(api.dependencies)
     view = shown(api, run)
     plan = edited(view, tests=["t3"])
     approve(api, run, planSha256=view["planSha256"], plan=plan)
@@ -65,23 +65,23 @@ def test_the_changed_plan_is_kept_beside_the_hash_of_the_one_it_was_made_of(api:
 
 
 def test_the_oracle_is_clean_about_a_changed_plan(api: Api) -> None:
-    run = Waiting(api.services)
+    run = Waiting(api.dependencies)
     view = shown(api, run)
     approve(api, run, planSha256=view["planSha256"], plan=edited(view, tests=["t3"], patchPlan=EDITED_PATCHES))
     run.segment()
-    with api.services.database.connect() as connection:
+    with api.dependencies.database.connect() as connection:
         broken = {verdict.law for verdict in oracle.judge(connection) if not verdict.holds}
     # This test answers tasks itself: the mock provider has no receipts of them.
     assert broken <= {"510_results_and_receipts_agree"}
 
 
 def test_a_failure_after_the_edit_restores_every_byte(api: Api) -> None:
-    run = Waiting(api.services)
+    run = Waiting(api.dependencies)
     view = shown(api, run)
     approve(api, run, planSha256=view["planSha256"], plan=edited(view, patchPlan=EDITED_PATCHES))
-    step_execution.commit(api.services, run.id, step_execution.decide_plan(api.services, run.id))
+    step_execution.commit(api.dependencies, run.id, step_execution.decide_plan(api.dependencies, run.id))
     assert run.files() == AFTER_EDIT
-    run_failure.end_run(api.services, run.run_id, RunStatus.RETRIES_EXCEEDED, "a task failed")
+    run_failure.end_run(api.dependencies, run.run_id, RunStatus.RETRIES_EXCEEDED, "a task failed")
     assert run.files() == FILES
 
 
@@ -91,7 +91,7 @@ def test_a_worker_that_dies_while_patches_are_exchanged_is_followed_by_one_that_
 ) -> None:
     from sisu_pipeline.workflow import workspace
 
-    run = Waiting(api.services)
+    run = Waiting(api.dependencies)
     view = shown(api, run)
     approve(api, run, planSha256=view["planSha256"], plan=edited(view, patchPlan=EDITED_PATCHES))
     write, remaining = workspace.Workspace.write, [lost_after]
@@ -107,7 +107,7 @@ def test_a_worker_that_dies_while_patches_are_exchanged_is_followed_by_one_that_
 
     monkeypatch.setattr(workspace.Workspace, "write", dying)
     with pytest.raises(Died):
-        step_execution.decide_plan(api.services, run.id)
+        step_execution.decide_plan(api.dependencies, run.id)
     monkeypatch.undo()
     assert run.segment().status is RunStatus.SUCCEEDED
     assert run.files() == AFTER_EDIT
@@ -133,7 +133,7 @@ def test_a_worker_that_dies_while_patches_are_exchanged_is_followed_by_one_that_
 def test_a_changed_plan_out_of_contract_or_policy_decides_and_writes_nothing(
     api: Api, contents: Any, changes: dict[str, Any], status: int, code: str, says: str
 ) -> None:
-    run = Waiting(api.services, request={"budget": BUDGET})
+    run = Waiting(api.dependencies, request={"budget": BUDGET})
     view = shown(api, run)
     before = contents()
     answer = approve(api, run, planSha256=view["planSha256"], plan=edited(view, **changes))
@@ -143,22 +143,22 @@ def test_a_changed_plan_out_of_contract_or_policy_decides_and_writes_nothing(
 
 
 def test_a_changed_plan_must_say_which_plan_it_was_made_of(api: Api) -> None:
-    run = Waiting(api.services)
+    run = Waiting(api.dependencies)
     answer = approve(api, run, plan=edited(shown(api, run)))
     assert answer.status_code == 400
     assert "planSha256" in answer.json()["error"]
 
 
 def test_a_plan_nobody_has_seen_yet_cannot_be_changed(api: Api) -> None:
-    run = Waiting(api.services)
+    run = Waiting(api.dependencies)
     view = shown(api, run)
-    fresh = Waiting(api.services, start=False, tests=["other"])
+    fresh = Waiting(api.dependencies, start=False, tests=["other"])
     answer = approve(api, fresh, planSha256=view["planSha256"], plan=edited(view))
     assert (answer.status_code, answer.json()["code"]) == (409, "decision_conflict")
 
 
 def test_a_changed_plan_that_changes_nothing_is_a_plain_approval(api: Api) -> None:
-    run = Waiting(api.services)
+    run = Waiting(api.dependencies)
     view = shown(api, run)
     assert approve(api, run, planSha256=view["planSha256"], plan=edited(view)).status_code == 202
     assert shown(api, run)["version"] == 1
@@ -167,10 +167,10 @@ def test_a_changed_plan_that_changes_nothing_is_a_plain_approval(api: Api) -> No
 
 
 def test_a_plan_changed_behind_the_approvers_back_cannot_be_approved_by_its_old_hash(api: Api) -> None:
-    with api.services.database.connect() as connection:
+    with api.dependencies.database.connect() as connection:
         connection.execute("UPDATE app.recipes SET approvals_required = 2")
     try:
-        run = Waiting(api.services)
+        run = Waiting(api.dependencies)
         view = shown(api, run)
         first = approve(api, run, planSha256=view["planSha256"], plan=edited(view, tests=["t3"]))
         assert first.json()["approvals"] == {"given": 1, "required": 2}
@@ -184,19 +184,19 @@ def test_a_plan_changed_behind_the_approvers_back_cannot_be_approved_by_its_old_
         assert "approvals" not in fresh.json()
         assert run.segment().status is RunStatus.SUCCEEDED
     finally:
-        with api.services.database.connect() as connection:
+        with api.dependencies.database.connect() as connection:
             connection.execute("UPDATE app.recipes SET approvals_required = 1")
 
 
 def test_a_replayed_edit_gets_the_first_answer_and_another_edit_is_a_conflict(api: Api) -> None:
-    run = Waiting(api.services)
+    run = Waiting(api.dependencies)
     view = shown(api, run)
     body = {"planSha256": view["planSha256"], "plan": edited(view, tests=["t3"])}
     first, again = approve(api, run, **body), approve(api, run, **body)
     assert first.content == again.content
     other = approve(api, run, planSha256=view["planSha256"], plan=edited(view, tests=["t4"]))
     assert other.status_code == 409
-    with api.services.database.connect() as connection:
+    with api.dependencies.database.connect() as connection:
         decided = gates.decision(connection, run.run_id)
     assert decided is not None
     assert decided.decision is Decision.APPROVED

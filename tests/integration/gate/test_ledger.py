@@ -20,7 +20,7 @@ def approve(api: Api, run: Waiting, **body: object) -> httpx.Response:
 
 
 def test_a_decision_is_kept_with_who_said_what_about_which_plan(api: Api) -> None:
-    run = Waiting(api.services)
+    run = Waiting(api.dependencies)
     approve(api, run, notes="fine", dedupeKey="k-1")
     (said,) = api.get(f"/runs/{run.run_id}/interactions").json()["interactions"]
     payload = {"decision": "approved", "notes": "fine", "planSha256": None}
@@ -37,7 +37,7 @@ def test_a_decision_is_kept_with_who_said_what_about_which_plan(api: Api) -> Non
 
 
 def test_the_same_key_and_payload_again_is_a_replay_and_keeps_nothing(api: Api, contents: Contents) -> None:
-    run = Waiting(api.services)
+    run = Waiting(api.dependencies)
     first = approve(api, run, dedupeKey="k")
     before = contents()
     assert approve(api, run, dedupeKey="k").content == first.content
@@ -45,7 +45,7 @@ def test_the_same_key_and_payload_again_is_a_replay_and_keeps_nothing(api: Api, 
 
 
 def test_the_same_key_with_another_payload_is_a_409_and_keeps_nothing(api: Api, contents: Contents) -> None:
-    run = Waiting(api.services)
+    run = Waiting(api.dependencies)
     approve(api, run, dedupeKey="k")
     before = contents()
     other = approve(api, run, dedupeKey="k", notes="changed my words")
@@ -57,7 +57,7 @@ def test_the_same_key_with_another_payload_is_a_409_and_keeps_nothing(api: Api, 
 
 def test_a_key_belongs_to_its_gate(api: Api) -> None:
     # Quirk N15: the original forgot the gate, and lost the second gate's message.
-    run = Waiting(api.services, constraints={"askUser": True})
+    run = Waiting(api.dependencies, constraints={"askUser": True})
     ask = run.rows("human_gates")[0]["gate_key"]
     body = {"answeredBy": "ann", "answer": {"answer": "42"}, "dedupeKey": "k"}
     assert api.post(f"/runs/{run.run_id}/gates/{ask}/answer", body).status_code == 202
@@ -68,7 +68,7 @@ def test_a_key_belongs_to_its_gate(api: Api) -> None:
 
 def test_by_run_id_or_workflow_id_it_is_the_same_ledger(api: Api) -> None:
     # Quirk N16: the original kept a row under the run id, then failed.
-    run = Waiting(api.services)
+    run = Waiting(api.dependencies)
     first = approve(api, run, dedupeKey="k")
     again = api.post(f"/runs/{run.id}/approve-plan", {"approvedBy": "ann", "dedupeKey": "k"})
     assert again.content == first.content
@@ -77,8 +77,8 @@ def test_by_run_id_or_workflow_id_it_is_the_same_ledger(api: Api) -> None:
 
 def test_a_decision_written_by_hand_is_seen_without_a_signal(api: Api) -> None:
     # Quirk N14: the original waited for the deadline.
-    run = Waiting(api.services)
-    with api.services.database.connect() as connection:
+    run = Waiting(api.dependencies)
+    with api.dependencies.database.connect() as connection:
         connection.execute(
             "INSERT INTO app.plan_approvals (run_id, decision, decided_by) VALUES (%s, 'approved', 'sql')",
             [run.run_id],
@@ -89,22 +89,22 @@ def test_a_decision_written_by_hand_is_seen_without_a_signal(api: Api) -> None:
 @pytest.mark.parametrize("statement", ["UPDATE app.{} SET run_id = run_id", "DELETE FROM app.{}"])
 @pytest.mark.parametrize("table", ["human_interactions", "plan_versions"])
 def test_what_was_said_is_never_changed(api: Api, statement: str, table: str) -> None:
-    run = Waiting(api.services)
+    run = Waiting(api.dependencies)
     view = api.get(f"/runs/{run.run_id}/plan").json()
     plan = {name: value for name, value in view["plan"].items() if value is not None} | {"tests": ["other"]}
     assert approve(api, run, planSha256=view["planSha256"], plan=plan).status_code == 202
-    with api.services.database.connect() as connection, pytest.raises(psycopg.errors.RestrictViolation):
+    with api.dependencies.database.connect() as connection, pytest.raises(psycopg.errors.RestrictViolation):
         connection.execute(statement.format(table))
 
 
 @pytest.mark.parametrize("key", ["", "k" * 257, 1, [], {}])
 def test_a_key_out_of_bounds_is_a_400(api: Api, key: object) -> None:
-    run = Waiting(api.services)
+    run = Waiting(api.dependencies)
     assert approve(api, run, dedupeKey=key).status_code == 400
 
 
 def test_of_many_saying_the_same_under_one_key_at_once_one_is_kept(api: Api) -> None:
-    run = Waiting(api.services)
+    run = Waiting(api.dependencies)
     barrier = threading.Barrier(8)
 
     def say(_: int) -> httpx.Response:
@@ -118,7 +118,7 @@ def test_of_many_saying_the_same_under_one_key_at_once_one_is_kept(api: Api) -> 
 
 
 def test_a_losing_decision_keeps_nothing(api: Api, contents: Contents) -> None:
-    run = Waiting(api.services)
+    run = Waiting(api.dependencies)
     approve(api, run)
     before = contents()
     assert api.post(f"/runs/{run.run_id}/reject-plan", {"rejectedBy": "eve", "reason": "no"}).status_code == 409

@@ -42,7 +42,7 @@ class Orderings(RuleBasedStateMachine):
 
     @initialize(outcome=st.sampled_from(["reject", "approve"]))
     def submit(self, outcome: str) -> None:
-        self.life = Waiting(self.api.services, constraints={"planApprovalOnTimeout": outcome}, start=False)
+        self.life = Waiting(self.api.dependencies, constraints={"planApprovalOnTimeout": outcome}, start=False)
         self.on_timeout = {"reject": "rejected", "approve": "approved"}[outcome]
         self.is_overdue = self.is_canceled = False
         self.first: dict[str, Any] | None = None
@@ -56,7 +56,7 @@ class Orderings(RuleBasedStateMachine):
     @precondition(lambda self: not self.life.run.status.is_terminal)
     @rule()
     def a_worker_dies_as_it_begins(self) -> None:
-        ownership.enter(self.api.services.database, self.life.id, self.life.owner)
+        ownership.enter(self.api.dependencies.database, self.life.id, self.life.owner)
 
     @rule(person=PEOPLE, bound=st.booleans())
     def approve(self, person: str, bound: bool) -> None:
@@ -96,7 +96,7 @@ class Orderings(RuleBasedStateMachine):
 
     @rule()
     def the_deadline_sensor_looks(self) -> None:
-        escalation.enforce(self.api.services.database)
+        escalation.enforce(self.api.dependencies.database)
 
     @rule()
     def cancel(self) -> None:
@@ -104,7 +104,7 @@ class Orderings(RuleBasedStateMachine):
         answer = self.api.post(f"/runs/{self.life.run_id}/cancel", {"actor": "ann"})
         assert answer.status_code == (202 if not was_ended or self.is_canceled else 409)
         self.is_canceled = self.is_canceled or not was_ended
-        cancel_cleanup.close_canceled(replace(self.api.services, queues_tasks=False), lambda *_: None)
+        cancel_cleanup.close_canceled(replace(self.api.dependencies, queues_tasks=False), lambda *_: None)
 
     @invariant()
     def the_first_decision_stands(self) -> None:
@@ -147,7 +147,7 @@ class Orderings(RuleBasedStateMachine):
             if decided[0]["decided_by"] == deadlines.ACTOR:
                 assert word == self.on_timeout
         self._check_files(run.status)
-        with self.api.services.database.connect() as connection:
+        with self.api.dependencies.database.connect() as connection:
             broken = {verdict.law for verdict in oracle.judge(connection) if not verdict.holds}
         # These tests answer tasks themselves: the mock provider has no receipts of them.
         assert broken <= {"510_results_and_receipts_agree"}

@@ -31,12 +31,12 @@ def word_about(run: Waiting, request: PlanApprovalRequest | PlanRejectionRequest
 
 def plainly(run: Waiting, request: PlanApprovalRequest | PlanRejectionRequest = APPROVE) -> Decided | None:
     word = word_about(run, request)
-    with run.services.database.connect(autocommit=True) as connection:
+    with run.dependencies.database.connect(autocommit=True) as connection:
         return gates.decide_plainly(connection, [word]).get(word)
 
 
 def weighed(run: Waiting, request: PlanApprovalRequest | PlanRejectionRequest = APPROVE) -> Decided:
-    with run.services.database.connect() as connection:
+    with run.dependencies.database.connect() as connection:
         return commands.decide(connection, run.run_id, request)
 
 
@@ -53,7 +53,7 @@ def written(run: Waiting) -> list[dict[str, Any]]:
 def test_it_writes_and_returns_what_a_weighed_decision_does(
     api: Api, request_: PlanApprovalRequest | PlanRejectionRequest, key: str | None, is_bound: bool
 ) -> None:
-    runs = [Waiting(api.services), Waiting(api.services)]
+    runs = [Waiting(api.dependencies), Waiting(api.dependencies)]
     decided = []
     for run, decide in zip(runs, (plainly, weighed), strict=True):
         seen = run.plan_hash(api.client) if is_bound else None
@@ -67,18 +67,18 @@ def test_it_writes_and_returns_what_a_weighed_decision_does(
 
 
 def test_by_its_workflow_id_it_is_the_same_run(api: Api) -> None:
-    run = Waiting(api.services)
+    run = Waiting(api.dependencies)
     assert commands.plain_word(run.id, APPROVE) == commands.plain_word(run.run_id, APPROVE)
 
 
 def test_many_are_recorded_in_one_statement_each_as_it_was_said(api: Api) -> None:
-    runs = [Waiting(api.services) for _ in range(6)]
+    runs = [Waiting(api.dependencies) for _ in range(6)]
     late = runs.pop()
     late.overdue()
     said = [REJECT if number % 2 else APPROVE for number in range(len(runs))]
     words = [word_about(run, request) for run, request in zip(runs, said, strict=True)]
     others = [word_about(late), dataclasses.replace(words[0], run_id=f"run_{'0' * 32}")]
-    with api.services.database.connect(autocommit=True) as connection:
+    with api.dependencies.database.connect(autocommit=True) as connection:
         decided = gates.decide_plainly(connection, [*words, *others])
     assert {word: one.decision for word, one in decided.items()} == {word: word.decision for word in words}
     for run, word in zip(runs, words, strict=True):
@@ -88,9 +88,9 @@ def test_many_are_recorded_in_one_statement_each_as_it_was_said(api: Api) -> Non
 
 
 def test_of_two_about_one_run_the_first_is_recorded_and_the_other_left_alone(api: Api) -> None:
-    run = Waiting(api.services)
+    run = Waiting(api.dependencies)
     first, second = word_about(run, REJECT), word_about(run, APPROVE)
-    with api.services.database.connect(autocommit=True) as connection:
+    with api.dependencies.database.connect(autocommit=True) as connection:
         decided = gates.decide_plainly(connection, [first, second])
     assert set(decided) == {first}
     assert [row["decision"] for row in run.rows("plan_approvals")] == ["rejected"]
@@ -98,8 +98,8 @@ def test_of_two_about_one_run_the_first_is_recorded_and_the_other_left_alone(api
 
 
 def test_what_the_database_refuses_of_one_is_not_the_others_failure(api: Api) -> None:
-    run = Waiting(api.services)
-    fine, unkept = word_about(run), dataclasses.replace(word_about(Waiting(api.services)), notes="\0")
+    run = Waiting(api.dependencies)
+    fine, unkept = word_about(run), dataclasses.replace(word_about(Waiting(api.dependencies)), notes="\0")
     assert record_together(api.rooms.pool, [unkept, fine]) == [None, None]
     assert run.rows("plan_approvals") == []
     (decided,) = record_together(api.rooms.pool, [fine])
@@ -107,25 +107,25 @@ def test_what_the_database_refuses_of_one_is_not_the_others_failure(api: Api) ->
 
 
 def _early(api: Api) -> Waiting:
-    return Waiting(api.services, start=False)
+    return Waiting(api.dependencies, start=False)
 
 
 def _overdue(api: Api) -> Waiting:
-    run = Waiting(api.services)
+    run = Waiting(api.dependencies)
     run.overdue()
     return run
 
 
 def _canceled(api: Api) -> Waiting:
-    run = Waiting(api.services)
+    run = Waiting(api.dependencies)
     api.post(f"/runs/{run.run_id}/cancel", {"actor": "ann"})
     return run
 
 
 def _edited(api: Api) -> Waiting:
     """A plan that somebody changed without deciding: as of a quorum whose recipe was relaxed afterwards."""
-    run = Waiting(api.services)
-    with api.services.database.connect() as connection:
+    run = Waiting(api.dependencies)
+    with api.dependencies.database.connect() as connection:
         connection.execute(
             "INSERT INTO app.plan_versions (run_id, version, plan, plan_sha256, based_on_sha256, edited_by)"
             " SELECT run_id, 2, output, repeat('a', 64), repeat('b', 64), 'eve' FROM app.run_steps"
@@ -154,7 +154,7 @@ def test_what_has_to_be_weighed_is_left_alone(
 def test_where_somebody_has_decided_it_is_their_decision(
     api: Api, contents: Contents, seen: str | None, request_: PlanApprovalRequest | PlanRejectionRequest
 ) -> None:
-    run = Waiting(api.services)
+    run = Waiting(api.dependencies)
     sha256 = seen and run.plan_hash(api.client)
     earlier = weighed(run, APPROVE.model_copy(update={"plan_sha256": sha256}))
     before = contents()
@@ -164,7 +164,7 @@ def test_where_somebody_has_decided_it_is_their_decision(
 
 @pytest.mark.parametrize("claim", [{"dedupe_key": "mine"}, {"plan_sha256": "0" * 64}])
 def test_a_repetition_that_claims_more_is_weighed(api: Api, contents: Contents, claim: dict[str, str]) -> None:
-    run = Waiting(api.services)
+    run = Waiting(api.dependencies)
     weighed(run)
     before = contents()
     assert plainly(run, APPROVE.model_copy(update=claim)) is None
@@ -182,7 +182,7 @@ def test_a_repetition_that_claims_more_is_weighed(api: Api, contents: Contents, 
 def test_a_recipe_with_rules_is_always_weighed(
     api: Api, recipe: Recipe, contents: Contents, rules: dict[str, Any]
 ) -> None:
-    run = Waiting(api.services)
+    run = Waiting(api.dependencies)
     recipe(**rules)
     before = contents()
     assert plainly(run) is None
@@ -191,7 +191,7 @@ def test_a_recipe_with_rules_is_always_weighed(
 
 
 def test_another_plan_than_the_gates_is_left_alone(api: Api, contents: Contents) -> None:
-    run = Waiting(api.services)
+    run = Waiting(api.dependencies)
     before = contents()
     assert plainly(run, APPROVE.model_copy(update={"plan_sha256": "0" * 64})) is None
     assert contents() == before
@@ -214,11 +214,11 @@ def _cancel(connection: Connection, run: Waiting) -> None:
 def test_a_run_that_somebody_else_holds_now_is_left_alone_and_keeps_nobody_waiting(
     api: Api, meanwhile: Callable[[Connection, Waiting], None]
 ) -> None:
-    held, free = Waiting(api.services), Waiting(api.services)
+    held, free = Waiting(api.dependencies), Waiting(api.dependencies)
     words = [word_about(run) for run in (held, free)]
-    with api.services.database.connect() as holder:
+    with api.dependencies.database.connect() as holder:
         meanwhile(holder, held)
-        with api.services.database.connect(autocommit=True) as connection:
+        with api.dependencies.database.connect(autocommit=True) as connection:
             assert set(gates.decide_plainly(connection, words)) == {words[1]}
     assert [row["decided_by"] for row in held.rows("plan_approvals")] in ([], ["bob"])
     assert [row["actor"] for row in held.rows("human_interactions")] in ([], ["bob"])

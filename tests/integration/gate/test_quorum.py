@@ -27,7 +27,7 @@ def reject(api: Api, run: Waiting, person: str) -> httpx.Response:
 
 def test_the_run_goes_on_when_the_last_of_n_has_approved_and_not_before(api: Api, recipe: Recipe) -> None:
     recipe(required=3)
-    run = Waiting(api.services)
+    run = Waiting(api.dependencies)
     for given, person in enumerate(["ann", "bob"], start=1):
         answer = approve(api, run, person)
         assert answer.status_code == 202
@@ -40,7 +40,7 @@ def test_the_run_goes_on_when_the_last_of_n_has_approved_and_not_before(api: Api
 
 def test_a_person_counts_once_however_often_they_say_it(api: Api, recipe: Recipe, contents: Contents) -> None:
     recipe(required=2)
-    run = Waiting(api.services)
+    run = Waiting(api.dependencies)
     first = approve(api, run, "ann")
     before = contents()
     again = approve(api, run, "ann", notes="I mean it")
@@ -50,7 +50,7 @@ def test_a_person_counts_once_however_often_they_say_it(api: Api, recipe: Recipe
 
 def test_one_no_is_enough(api: Api, recipe: Recipe) -> None:
     recipe(required=2)
-    run = Waiting(api.services)
+    run = Waiting(api.dependencies)
     approve(api, run, "ann")
     assert reject(api, run, "bob").status_code == 202
     assert approve(api, run, "cem").status_code == 409
@@ -59,14 +59,14 @@ def test_one_no_is_enough(api: Api, recipe: Recipe) -> None:
 
 def test_an_approval_of_several_before_the_gate_opens_is_a_409(api: Api, recipe: Recipe) -> None:
     recipe(required=2)
-    run = Waiting(api.services, start=False)
+    run = Waiting(api.dependencies, start=False)
     answer = approve(api, run, "ann")
     assert (answer.status_code, answer.json()["code"]) == (409, "decision_conflict")
 
 
 def test_only_the_named_approvers_decide(api: Api, recipe: Recipe, contents: Contents) -> None:
     recipe(approvers=["ann", "bob"])
-    run = Waiting(api.services)
+    run = Waiting(api.dependencies)
     before = contents()
     for answer in (approve(api, run, "eve"), reject(api, run, "eve")):
         assert (answer.status_code, answer.json()["code"]) == (403, "decision_forbidden")
@@ -96,7 +96,7 @@ def test_who_submitted_or_started_it_does_not_approve_it_but_may_say_no(
 
 def test_where_nobody_knows_who_submitted_nobody_approves(api: Api, recipe: Recipe) -> None:
     recipe(self_approval=False)
-    run = Waiting(api.services)
+    run = Waiting(api.dependencies)
     answer = approve(api, run, "ann")
     assert (answer.status_code, answer.json()["code"]) == (403, "decision_forbidden")
     assert "use tokens" in answer.json()["error"]
@@ -105,7 +105,7 @@ def test_where_nobody_knows_who_submitted_nobody_approves(api: Api, recipe: Reci
 
 def test_many_approving_at_once_make_one_decision_of_exactly_n(api: Api, recipe: Recipe) -> None:
     recipe(required=3)
-    run = Waiting(api.services)
+    run = Waiting(api.dependencies)
     barrier = threading.Barrier(8)
 
     def vote(number: int) -> httpx.Response:

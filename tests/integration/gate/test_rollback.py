@@ -37,13 +37,13 @@ def reject(api: Api, run: Waiting) -> None:
 
 def miss_the_deadline(api: Api, run: Waiting) -> None:
     run.overdue()
-    assert escalation.enforce(api.services.database) == [(run.run_id, run.gate)]
+    assert escalation.enforce(api.dependencies.database) == [(run.run_id, run.gate)]
 
 
 @pytest.mark.parametrize("end", [reject, miss_the_deadline])
 def test_every_byte_comes_back_and_nothing_else_stays(api: Api, end: Callable[[Api, Waiting], None]) -> None:
-    run = Waiting(api.services, files=FILES, patches=PATCHES)
-    root = patching.workspace_of(api.services.workspaces, run.run_id).root
+    run = Waiting(api.dependencies, files=FILES, patches=PATCHES)
+    root = patching.workspace_of(api.dependencies.workspaces, run.run_id).root
     patched = {path: text.encode() for path, text in {**FILES, **AFTER, "twice.txt": "three\n"}.items()}
     assert everything(root) == patched
     (root / "crlf.txt").chmod(0o755)

@@ -19,11 +19,11 @@ from sisu_pipeline.store.runs import Run
 from sisu_pipeline.supervisor.stack_setup import make_engine_schemas, stack_variables
 from sisu_pipeline.worker import segment_runner
 from sisu_pipeline.workflow import commands
-from sisu_pipeline.workflow.dependencies import services
+from sisu_pipeline.workflow.dependencies import dependencies
 from tests.builders import a_run, an_intent
 from tests.integration.gate.test_ask import ASK
 
-_REMEMBERED = (settings, services, segment_runner.instance)
+_REMEMBERED = (settings, dependencies, segment_runner.instance)
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_the_answer_and_the_approval_each_bring_a_run_that_goes_on_behind_its_ga
     instance: dg.DagsterInstance,
 ) -> None:
     assert settings().sisu_profile == "stock"
-    with services().database.connect() as connection:
+    with dependencies().database.connect() as connection:
         run = a_run(connection, an_intent(constraints=ASK, inputs={"tests": ["t1", "t2"]}))
     instance.add_dynamic_partitions("intents", [run.workflow_id])
     first = execute(instance, dg.RunRequest(partition_key=run.workflow_id))
@@ -60,7 +60,7 @@ def test_the_answer_and_the_approval_each_bring_a_run_that_goes_on_behind_its_ga
     assert (now(run).status, now(run).next_action) == (RunStatus.WAITING_INPUT, "ANSWER")
     assert requested(instance) == []
 
-    with services().database.connect() as connection:
+    with dependencies().database.connect() as connection:
         (gate,) = connection.execute("SELECT gate_key FROM app.human_gates").fetchall()
         answer = AnswerRequest(answered_by="ann", answer={"environment": "staging"})
         commands.answer(connection, run.id, gate["gate_key"], answer)
@@ -70,20 +70,20 @@ def test_the_answer_and_the_approval_each_bring_a_run_that_goes_on_behind_its_ga
     assert (now(run).status, now(run).next_action) == (RunStatus.WAITING_INPUT, "APPROVE_PLAN")
     assert requested(instance) == []
 
-    with services().database.connect() as connection:
+    with dependencies().database.connect() as connection:
         commands.decide(connection, run.id, PlanApprovalRequest(approved_by="ann"))
     (request,) = requested(instance)
     third = execute(instance, request)
     assert {"DecideST", "ExecuteST.collect"} <= steps(third)
     assert now(run).status is RunStatus.SUCCEEDED
     assert requested(instance) == []
-    with services().database.connect() as connection:
+    with dependencies().database.connect() as connection:
         kept = answers.asked(connection, run.id).answered
         receipts = connection.execute("SELECT seen_count FROM app.mock_receipts").fetchall()
     assert kept is not None
     assert kept.answer == {"environment": "staging"}
     assert receipts == [{"seen_count": 1}] * 2
-    with services().database.connect() as connection:
+    with dependencies().database.connect() as connection:
         assert [verdict.law for verdict in oracle.judge(connection) if not verdict.holds] == []
 
 
@@ -120,7 +120,7 @@ def steps(result: dg.ExecuteInProcessResult) -> set[str]:
 
 def now(run: Run) -> Run:
     """The run's row."""
-    with services().database.connect() as connection:
+    with dependencies().database.connect() as connection:
         return runs.get(connection, run.id)
 
 

@@ -8,7 +8,7 @@ import httpx
 from sisu_pipeline.steps.step_result import StepResult, plan_gate_key
 from sisu_pipeline.store.runs import Run
 from sisu_pipeline.workflow import ownership, run_failure, step_execution
-from sisu_pipeline.workflow.dependencies import Services
+from sisu_pipeline.workflow.dependencies import Dependencies
 from tests.builders import a_run, an_intent
 from tests.integration.life import FILES, PATCHES, Life, ended
 
@@ -21,7 +21,7 @@ class Waiting(Life):
 
     def __init__(
         self,
-        services: Services,
+        dependencies: Dependencies,
         *,
         constraints: dict[str, Any] | None = None,
         request: dict[str, Any] | None = None,
@@ -29,9 +29,9 @@ class Waiting(Life):
         goal: str = "Make the tests pass",
         **inputs: Any,
     ) -> None:
-        self.services = services
+        self.dependencies = dependencies
         given = {"files": FILES, "patches": PATCHES, "tests": ["t1"], "ticket": next(_tickets), **inputs}
-        with services.database.connect() as connection:
+        with dependencies.database.connect() as connection:
             run = a_run(connection, an_intent(goal, inputs=given, constraints=constraints), **(request or {}))
         self.id, self.run_id = run.workflow_id, run.id
         self.owner = f"dagster-{run.id}"
@@ -41,7 +41,7 @@ class Waiting(Life):
 
     def segment(self) -> Run:
         """What one segment does: steps until a gate or the end. Failures end the run, as an executor's would."""
-        database = self.services.database
+        database = self.dependencies.database
         ownership.enter(database, self.id, self.owner)
         for step in (step_execution.compile_intent, step_execution.apply_patches, step_execution.decide_plan):
             if self.run.status.is_terminal:
@@ -54,14 +54,14 @@ class Waiting(Life):
 
     def _do(self, step: Any) -> bool:
         try:
-            result: StepResult | None = step(self.services, self.id)
-            while result is None and not ownership.suspend(self.services.database, self.id):
-                result = step(self.services, self.id)
+            result: StepResult | None = step(self.dependencies, self.id)
+            while result is None and not ownership.suspend(self.dependencies.database, self.id):
+                result = step(self.dependencies, self.id)
         except (step_execution.PlanRejected, step_execution.NobodyAnswered, run_failure.RunEnded):
             return False
         if result is None:
             return False
-        step_execution.commit(self.services, self.id, result)
+        step_execution.commit(self.dependencies, self.id, result)
         return True
 
     def plan_hash(self, client: httpx.Client) -> str:
@@ -71,7 +71,7 @@ class Waiting(Life):
 
     def overdue(self) -> None:
         """Move every deadline of this run into the past."""
-        with self.services.database.connect() as connection:
+        with self.dependencies.database.connect() as connection:
             connection.execute(
                 "UPDATE app.human_gates SET deadline_at = now() - interval '1 second' WHERE run_id = %s",
                 [self.run_id],
@@ -79,5 +79,5 @@ class Waiting(Life):
 
     def rows(self, table: str) -> list[dict[str, Any]]:
         """Every row of this run in a table of ours."""
-        with self.services.database.connect() as connection:
+        with self.dependencies.database.connect() as connection:
             return connection.execute(f"SELECT * FROM app.{table} WHERE run_id = %s", [self.run_id]).fetchall()

@@ -11,7 +11,7 @@ from resources.planner.replay_planner import ReplayPlanner
 from sisu_pipeline.queueing import dbos_queues
 from sisu_pipeline.steps.execute import TaskDefaults
 from sisu_pipeline.store.artifacts import BlobStore
-from sisu_pipeline.workflow.dependencies import Services
+from sisu_pipeline.workflow.dependencies import Dependencies
 from tests.integration.oracle import world as worlds
 from tests.integration.oracle.world import World
 
@@ -24,7 +24,7 @@ def world(database: Database, tmp_path_factory: pytest.TempPathFactory) -> World
     migrations.create_database(scratch)
     migrations.migrate(scratch)
     dbos_queues.migrate(scratch)
-    services = Services(
+    dependencies = Dependencies(
         database=scratch,
         planner=ReplayPlanner(folder / "oc"),
         blobs=BlobStore(str(folder / "blobs")),
@@ -33,13 +33,13 @@ def world(database: Database, tmp_path_factory: pytest.TempPathFactory) -> World
         app_version="v1",
         queues_tasks=False,
     )
-    return worlds.build(services)
+    return worlds.build(dependencies)
 
 
 @pytest.fixture
 def scratch(world: World) -> Iterator[Connection]:
     """A transaction on the world in which no trigger and no foreign key refuses anything; it is rolled back."""
-    with world.services.database.connect() as connection:
+    with world.dependencies.database.connect() as connection:
         connection.execute("SET LOCAL session_replication_role = replica")
         yield connection
         connection.rollback()

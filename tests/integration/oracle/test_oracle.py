@@ -21,7 +21,7 @@ def broken(verdicts: list[Verdict]) -> dict[str, tuple[dict[str, object], ...]]:
 
 
 def test_a_correct_world_is_clean(world: World) -> None:
-    with world.services.database.connect() as connection:
+    with world.dependencies.database.connect() as connection:
         verdicts = oracle.judge(connection)
     assert broken(verdicts) == {}
     assert oracle.is_clean(verdicts)
@@ -86,13 +86,13 @@ def test_judging_reads_one_snapshot_and_can_write_nothing(world: World, monkeypa
         "AS detail"
     )
     monkeypatch.setattr(oracle, "laws", lambda: [Law("mode", "Tells its transaction.", "test", None, mode)])
-    with world.services.database.connect() as connection:
+    with world.dependencies.database.connect() as connection:
         verdicts = oracle.judge(connection)
     assert verdicts[0].rows == ({"detail": "repeatable read, on"},)
 
 
 def test_judging_inside_a_transaction_is_refused(world: World) -> None:
-    with world.services.database.connect() as connection:
+    with world.dependencies.database.connect() as connection:
         connection.execute("SELECT 1")
         with pytest.raises(psycopg.errors.ActiveSqlTransaction):
             oracle.judge(connection)

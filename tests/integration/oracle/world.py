@@ -20,7 +20,7 @@ from sisu_pipeline.store import gates, tasks
 from sisu_pipeline.store.artifacts import INLINE_LIMIT
 from sisu_pipeline.store.runs import Run
 from sisu_pipeline.workflow import ownership, run_failure, step_execution
-from sisu_pipeline.workflow.dependencies import Services
+from sisu_pipeline.workflow.dependencies import Dependencies
 from sql import query
 from tests.builders import a_run, an_intent
 
@@ -82,78 +82,78 @@ class RowReceipts:
 class World:
     """The runs by the name of how they stand: `ids` has each one's run id, and workflow id as `<name>_intent`."""
 
-    services: Services
+    dependencies: Dependencies
     ids: dict[str, str] = field(default_factory=dict)
     _numbers: Any = field(default_factory=lambda: itertools.count(1))
 
     def start(self, name: str, *, request: dict[str, Any] | None = None, **inputs: Any) -> Run:
         """A queued run of an intent with these inputs."""
-        with self.services.database.connect() as connection:
+        with self.dependencies.database.connect() as connection:
             run = a_run(connection, an_intent(name, inputs=inputs), **(request or {}))
         self.ids |= {name: run.id, f"{name}_intent": run.workflow_id}
         return run
 
     def plan(self, run: Run) -> None:
         """CompileST and ApplyPatchST, in a Dagster run of its own."""
-        ownership.enter(self.services.database, run.workflow_id, f"dagster-{next(self._numbers)}")
+        ownership.enter(self.dependencies.database, run.workflow_id, f"dagster-{next(self._numbers)}")
         for step in (step_execution.compile_intent, step_execution.apply_patches):
-            step_execution.commit(self.services, run.workflow_id, step(self.services, run.workflow_id))
+            step_execution.commit(self.dependencies, run.workflow_id, step(self.dependencies, run.workflow_id))
 
     def suspend(self, run: Run) -> None:
         """Let go at the gate: the first segment has ended."""
-        assert ownership.suspend(self.services.database, run.workflow_id)
+        assert ownership.suspend(self.dependencies.database, run.workflow_id)
 
     def decide(self, run: Run, decision: Decision = Decision.APPROVED) -> None:
         """A person decides about the plan the gate shows."""
-        with self.services.database.connect() as connection:
+        with self.dependencies.database.connect() as connection:
             seen = gates.plan_hash(connection, run.id)
             gates.decide(connection, run.id, decision, "ann", "as discussed", seen)
 
     def go_on(self, run: Run) -> None:
         """DecideST, in the segment after the gate."""
-        with self.services.database.connect() as connection:
+        with self.dependencies.database.connect() as connection:
             owner = connection.execute("SELECT dagster_run_id FROM app.runs WHERE id = %s", [run.id]).fetchone()
         assert owner is not None
-        ownership.enter(self.services.database, run.workflow_id, owner["dagster_run_id"])
-        result = step_execution.decide_plan(self.services, run.workflow_id)
+        ownership.enter(self.dependencies.database, run.workflow_id, owner["dagster_run_id"])
+        result = step_execution.decide_plan(self.dependencies, run.workflow_id)
         assert result is not None
-        step_execution.commit(self.services, run.workflow_id, result)
+        step_execution.commit(self.dependencies, run.workflow_id, result)
 
     def execute(self, run: Run) -> None:
         """ExecuteST: every task on the mock provider, then the merge."""
-        for task in step_execution.plan_tasks(self.services, run.workflow_id):
+        for task in step_execution.plan_tasks(self.dependencies, run.workflow_id):
             asyncio.run(self._run(run, task))
-        result = step_execution.collect(self.services, run.workflow_id)
-        step_execution.commit(self.services, run.workflow_id, result)
-        step_execution.finish(self.services, run.workflow_id, result)
+        result = step_execution.collect(self.dependencies, run.workflow_id)
+        step_execution.commit(self.dependencies, run.workflow_id, result)
+        step_execution.finish(self.dependencies, run.workflow_id, result)
 
     async def _run(self, run: Run, task: Task) -> SandboxResult:
         async def count(run_id: str, task_key: str) -> int:
-            with self.services.database.connect() as connection:
+            with self.dependencies.database.connect() as connection:
                 return tasks.tries_of(connection, [(run_id, task_key)])[task_key]
 
         async def keep_try(failed: tasks.Try) -> None:
-            with self.services.database.connect() as connection:
+            with self.dependencies.database.connect() as connection:
                 tasks.keep_tries(connection, [failed])
 
         async def keep_outcome(outcome: tasks.Outcome) -> None:
-            with self.services.database.connect() as connection:
-                tasks.keep_outcomes(connection, [outcome], self.services.blobs)
+            with self.dependencies.database.connect() as connection:
+                tasks.keep_outcomes(connection, [outcome], self.dependencies.blobs)
 
         store = task_runner.TaskStore(count, keep_try, keep_outcome)
-        sandbox = MockSandbox(RowReceipts(self.services.database))
+        sandbox = MockSandbox(RowReceipts(self.dependencies.database))
         return await task_runner.run_task(sandbox, store, run.id, task, lambda chunk: None)
 
 
-def build(services: Services) -> World:
+def build(dependencies: Dependencies) -> World:
     """Runs that stand in every way a run can, and what DBOS would hold about them."""
-    world = World(services)
+    world = World(dependencies)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(task_runner, "FIRST_DELAY_S", 0)
         _succeeded(world)
         _failed(world)
         _unfinished(world)
-    with services.database.connect() as connection:
+    with dependencies.database.connect() as connection:
         _queue_rows(connection)
     return world
 
@@ -165,7 +165,7 @@ def add_workflow(connection: Connection, workflow_id: str, status: str, queue: s
 
 def _succeeded(world: World) -> None:
     inputs = {"tests": TESTS, "testCommand": "sh -c", "files": FILES, "patches": PATCHES}
-    with world.services.database.connect() as connection:
+    with world.dependencies.database.connect() as connection:
         connection.execute(_REGISTER_TEMPLATE)
     for name, request, more in (
         ("succeeded", {"recipeName": "sandbox-default"}, inputs),
@@ -207,7 +207,7 @@ def _failed(world: World) -> None:
 def _unfinished(world: World) -> None:
     canceled = world.start("canceled", patches=PATCHES)
     world.plan(canceled)
-    run_failure.end_run(world.services, canceled.id, RunStatus.CANCELED, "canceled by ann")
+    run_failure.end_run(world.dependencies, canceled.id, RunStatus.CANCELED, "canceled by ann")
     waiting = world.start("waiting")
     world.plan(waiting)
     world.suspend(waiting)

@@ -42,7 +42,7 @@ def nursery(engine: Engine) -> Iterator[Nursery]:
 
 @pytest.fixture
 def stage(engine: Engine) -> Stage:
-    return Stage(engine.services, engine.instance)
+    return Stage(engine.dependencies, engine.instance)
 
 
 def evidence(stage: Stage, workflow_id: str) -> list[dict[str, Any]]:
@@ -61,7 +61,7 @@ def in_flight(stage: Stage, version: str, command: str) -> str:
     """A decided run whose fifty tasks are on their queue; returns its workflow id."""
     tests = [f"t{number}" for number in range(IN_FLIGHT)]
     workflow_id = stage.decided(version, tests=tests, command=command, version=version)
-    fan_out.start(stage.services, workflow_id)
+    fan_out.start(stage.dependencies, workflow_id)
     return workflow_id
 
 
@@ -133,7 +133,7 @@ def test_local_a_worker_that_is_stopped_gives_its_folders_and_uids_back(
     before = sandbox_leftovers.take(settings().home)
     tests = [f"t{number}" for number in range(3)]
     workflow_id = stage.decided("stopped", tests=tests, command="true", version="v-stopped")
-    fan_out.start(stage.services, workflow_id)
+    fan_out.start(stage.dependencies, workflow_id)
     with nursery.worker("sbxQ", DBOS__APPVERSION="v-stopped", SBX_PROVIDER="local") as group:
         done = "SELECT count(*) FROM dbos.workflow_status WHERE parent_workflow_id = %s AND status = 'SUCCESS'"
         until(lambda: bool(stage.value(done, workflow_id) == len(tests)), "not all ended")
