@@ -30,6 +30,7 @@ class Settings(BaseModel):
     admin_port: int = Field(default=3002, ge=1, le=65535)
     sisu_host: str = "127.0.0.1"
     sisu_token: SecretStr | None = None
+    sisu_api_url: str | None = Field(default=None, pattern=r"^https?://[^\s\"<>]+$")
     sisu_dagster_url: str | None = Field(default=None, pattern=r"^https?://[^\s\"<>]+$")
     sisu_home: Path = Path(".sisu")
     database_url: SecretStr | None = None
@@ -104,6 +105,11 @@ class Settings(BaseModel):
     def home(self) -> Path:
         """The data folder, absolute: embedded Postgres, workspaces, blobs, logs."""
         return self.sisu_home.expanduser().resolve()
+
+    @property
+    def api_url(self) -> str:
+        """The API's address for browsers: `SISU_API_URL`, or this machine's; without a slash at its end."""
+        return (self.sisu_api_url or f"http://127.0.0.1:{self.port}").rstrip("/")
 
     @property
     def dagster_url(self) -> str:

@@ -26,7 +26,7 @@ class Dependencies:
     queues_tasks: bool
     """True when tasks go to `sbxQ`; False in the portable profile, where a step runs its own tasks."""
     api_url: str = "http://127.0.0.1:3001"
-    """Where a person's browser finds the API: links in Dagster's metadata lead there."""
+    """The API's address for browsers, which links in Dagster's metadata start with."""
     gate_ttl_s: int = 3600
     """How long a gate waits when its intent does not say."""
 
@@ -41,7 +41,7 @@ def open_dependencies(configuration: Settings) -> Dependencies:
         workspaces=configuration.workspaces,
         task_defaults=TaskDefaults(configuration.sbx_default_timeout_ms, configuration.sbx_default_net),
         app_version=configuration.dbos__appversion,
-        api_url=f"http://127.0.0.1:{configuration.port}",
+        api_url=configuration.api_url,
         queues_tasks=configuration.sisu_profile == "warm",
         gate_ttl_s=configuration.hitl_plan_approval_timeout_s,
     )

@@ -41,6 +41,7 @@ def test_an_unknown_name_of_ours_refuses_to_start_and_is_named(name: str) -> Non
         ("SBX_DEFAULT_NET", "maybe"),
         ("SISU_PROFILE", "hot"),
         ("SISU_HOME", ""),
+        ("SISU_API_URL", "sisu.example.org"),
         ("DBOS__APPVERSION", ""),
         ("DATABASE_URL", ""),
         ("DATABASE_URL", "mysql://host/db"),
@@ -91,6 +92,13 @@ def test_the_data_folder_is_absolute_and_holds_everything(monkeypatch: pytest.Mo
 def test_each_profile_has_its_dagster_folder() -> None:
     assert load_settings({}).dagster_home == PROJECT_ROOT / "dagster_home"
     assert load_settings({"SISU_PROFILE": "stock"}).dagster_home == PROJECT_ROOT / "dagster_home" / "stock"
+
+
+def test_links_lead_to_this_machine_unless_a_proxy_has_another_address() -> None:
+    local = load_settings({"PORT": "4001", "ADMIN_PORT": "4002"})
+    assert (local.api_url, local.dagster_url) == ("http://127.0.0.1:4001", "http://127.0.0.1:4002")
+    proxied = load_settings({"SISU_API_URL": "https://sisu.test/", "SISU_DAGSTER_URL": "https://dagster.test/"})
+    assert (proxied.api_url, proxied.dagster_url) == ("https://sisu.test", "https://dagster.test")
 
 
 def test_settings_never_change() -> None:
