@@ -1,4 +1,7 @@
-"""The DBOS side of the queues: their names, limits and scopes, the client, and the schema (design §7)."""
+"""The DBOS side of the queues: their names, limits and scopes, the client, and the schema.
+
+Private DBOS API is used here and in `fan_out.py` only.
+"""
 
 import time
 from typing import Any
@@ -20,13 +23,13 @@ POLL_SECONDS = 0.05
 
 
 def migrate(database: Database) -> None:
-    """Let DBOS make or upgrade its own tables. Safe to repeat."""
+    """Create or upgrade the tables of DBOS. Idempotent."""
     DBOS.migrate(database.sqlalchemy_url("psycopg"), schema=SCHEMA)
 
 
 @once
 def client(database: Database) -> DBOSClient:
-    """The process's client, which enqueues and never runs a workflow."""
+    """The process's DBOS client, which enqueues workflows and executes none."""
     return DBOSClient(
         system_database_url=database.sqlalchemy_url("psycopg"),
         dbos_system_schema=SCHEMA,
@@ -35,35 +38,41 @@ def client(database: Database) -> DBOSClient:
     )
 
 
-def give_back(database: Database, workflow_id: str, executor_id: str) -> bool:
-    """Put a workflow that a dead worker held back on its queue; False when a live one has it already."""
+def requeue(database: Database, workflow_id: str, executor_id: str) -> bool:
+    """Put a workflow that a dead worker held back on its queue; False when another worker already has it."""
     return client(database)._sys_db.reenqueue_for_recovery(workflow_id, [executor_id], QueueName.CONTROL)
 
 
 def executing() -> list[str]:
-    """The workflows that this worker executes."""
+    """The ids of the workflows this worker executes."""
     return _get_dbos_instance()._active_workflows_set.activeList()
 
 
 def cancel(database: Database, workflow_ids: list[str]) -> None:
-    """Take workflows that wait on a queue off it."""
+    """Remove workflows that wait on a queue from it."""
     if workflow_ids:
         client(database).cancel_workflows(workflow_ids)
 
 
-def guard(database: Database) -> None:
-    """Let a worker's own queue connections pass its fence (`resources/connection_fence.py`)."""
+def fence_connections(database: Database) -> None:
+    """Put a worker's own queue connections behind its fence (`resources/connection_fence.py`)."""
     connection_fence.guard(client(database)._sys_db.engine)
-    # Unlike the rest of DBOS, its batch insert is not repeated when its connection breaks: it would fail the run.
+    # DBOS retries its statements when a connection breaks, except the batch insert: that error would fail the run.
     connection_fence.watch(client(database)._sys_db.engine)
     connection_fence.guard(_get_dbos_instance()._sys_db.engine)
 
 
-def remember_limits(seconds: float = 1.0) -> None:
-    """Let a worker's queue thread re-read its queue's limits once a second instead of at every poll.
+def stop_claiming() -> None:
+    """Stop this worker's queue threads: it takes no new workflow and continues the ones it executes."""
+    for event in _get_dbos_instance().background_thread_stop_events:
+        event.set()
 
-    DBOS reads them twenty times a second at our polling interval, which was a seventh of an idle worker's
-    CPU; a change of limits is seen a second later.
+
+def cache_limits(seconds: float = 1.0) -> None:
+    """Cache a queue's limits in this worker's queue thread for some seconds.
+
+    DBOS reads the limits at every poll, twenty times a second, which was a seventh of an idle worker's CPU. A
+    change of the limits takes effect when the cached ones expire.
     """
     system_database = _get_dbos_instance()._sys_db
     read = system_database.get_queue
@@ -79,19 +88,23 @@ def remember_limits(seconds: float = 1.0) -> None:
 
 
 def register(database: Database, name: QueueName, settings: Settings) -> None:
-    """Declare a queue in the database, with this deployment's limits: before a worker of it takes anything.
+    """Register a queue with this deployment's limits in the database, before a worker takes work from it.
 
-    Scope of each limit: concurrency, per partition over all workers; worker concurrency, per worker
-    process; rate, starts per partition. A limit of 0 is no limit. An intent worker process executes one
-    segment at a time whatever the setting says: two Dagster runs in one process dead-lock.
+    Scope of each limit: concurrency counts per partition, over all workers; worker concurrency counts per
+    worker process; the rate counts starts per partition. 0 means unlimited. An intent worker process executes
+    one segment at a time regardless of the settings: two Dagster runs in one process deadlock.
     """
-    intents = name is QueueName.INTENT
-    concurrency = settings.intent_queue_concurrency if intents else settings.sbx_queue_concurrency
-    rate = settings.intent_queue_rate_limit_per_period if intents else settings.sbx_queue_rate_limit_per_period
-    period = settings.intent_queue_rate_limit_period_sec if intents else settings.sbx_queue_rate_limit_period_sec
+    is_intent_queue = name is QueueName.INTENT
+    concurrency = settings.intent_queue_concurrency if is_intent_queue else settings.sbx_queue_concurrency
+    rate = (
+        settings.intent_queue_rate_limit_per_period if is_intent_queue else settings.sbx_queue_rate_limit_per_period
+    )
+    period = (
+        settings.intent_queue_rate_limit_period_sec if is_intent_queue else settings.sbx_queue_rate_limit_period_sec
+    )
     client(database).register_queue(
         name,
-        worker_concurrency=1 if intents else settings.sbx_queue_worker_concurrency,
+        worker_concurrency=1 if is_intent_queue else settings.sbx_queue_worker_concurrency,
         partition_concurrency=concurrency or None,
         partition_limiter={"limit": rate, "period": period} if rate else None,
         polling_interval_sec=POLL_SECONDS,

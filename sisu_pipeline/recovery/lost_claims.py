@@ -47,5 +47,5 @@ class Claims:
             workflow_id
             for workflow_id, since in self._strange.items()
             if now - since > BEGUN_WITHIN_SECONDS
-            and dbos_queues.give_back(self.database, workflow_id, self.executor_id)
+            and dbos_queues.requeue(self.database, workflow_id, self.executor_id)
         ]

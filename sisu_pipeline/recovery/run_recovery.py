@@ -79,7 +79,7 @@ def give_up(database: Database, executor_id: str) -> list[Recovered]:
         crash_point("recovery.give_back.before")
         recovered = []
         for row in rows:
-            if dbos_queues.give_back(database, row["workflow_uuid"], executor_id):
+            if dbos_queues.requeue(database, row["workflow_uuid"], executor_id):
                 recovered.append(Recovered(executor_id, row["workflow_uuid"], row["queue_name"]))
                 crash_point("recovery.give_back.after")
         return recovered
@@ -162,5 +162,5 @@ def _end_sessions(session: Connection, executor_id: str) -> None:
 
 
 def _sessions_of(executor_id: str) -> str:
-    """What the names of a worker's sessions are like (`worker._application_name`), after their common beginning."""
+    """The LIKE pattern of a worker's session names (`worker_process._application_name`) after the prefix."""
     return f"%{executor_id[-8:]} %"

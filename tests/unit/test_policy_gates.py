@@ -57,7 +57,8 @@ CLOCKS = {
     "sisu_pipeline/recovery/run_recovery.py": "judges a worker's silence by the observer's own clock",
     "sisu_pipeline/supervisor/stack.py": "supervises processes: grace periods and restarts",
     "sisu_pipeline/queueing/fan_out_wait.py": "looks at the rows again after a while",
-    "sisu_pipeline/worker/worker_process.py": "a worker process gets an id of its own, and supervises its children",
+    "sisu_pipeline/worker/worker_group.py": "supervises its children: grace periods and restarts",
+    "sisu_pipeline/worker/worker_process.py": "a worker process gets an id of its own, and stops within a deadline",
 }
 
 PROCESSES = {
@@ -66,7 +67,7 @@ PROCESSES = {
     "sisu_pipeline/cli/": "becomes the process it was asked for",
     "sisu_pipeline/proof/": "starts and kills whole stacks",
     "sisu_pipeline/supervisor/stack.py": "starts the processes of `sisu start`",
-    "sisu_pipeline/worker/worker_process.py": "forks warm worker processes",
+    "sisu_pipeline/worker/worker_group.py": "forks warm worker processes",
 }
 
 ENVIRONMENT = {

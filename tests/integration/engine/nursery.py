@@ -14,7 +14,7 @@ from typing import Any
 
 from sisu_pipeline.contracts.intent import QueueName
 from sisu_pipeline.settings import settings
-from sisu_pipeline.worker import worker_process
+from sisu_pipeline.worker import worker_group
 from sisu_pipeline.workflow.dependencies import dependencies
 
 _CLONE_NEWNET = 0x40000000
@@ -24,7 +24,7 @@ _PR_SET_PDEATHSIG = 1
 def main() -> None:
     """Fork until the input ends."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the groups: none becomes a zombie
-    worker_process.preload()
+    worker_group.preload()
     groups = []
     for line in sys.stdin:
         groups.append(_fork(json.loads(line)))
@@ -59,7 +59,7 @@ def _become_a_group(order: dict[str, Any]) -> None:
     os.environ.update(order["variables"])
     for remembered in (settings, dependencies):
         remembered.cache_clear()
-    worker_process.Group(QueueName(order["queue"]), order["processes"]).run()
+    worker_group.WorkerGroup(QueueName(order["queue"]), order["processes"]).run()
 
 
 def _enter(namespace: str) -> None:
