@@ -1,6 +1,7 @@
 """closing_sensor: what a cancellation leaves — patches, queued tasks, an open Dagster run — is tied up."""
 
 import time
+from functools import partial
 
 import dagster as dg
 from dagster._core.storage.dagster_run import DagsterRunStatus
@@ -30,7 +31,7 @@ def closing_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     while (left := deadline - time.monotonic()) > 0:
         if not wait_for_rows(dependencies().database, "sisu_canceled", outbox.to_close, left):
             break
-        done = cancel_cleanup.close_canceled(dependencies(), lambda run_id, reason: _end(instance, run_id, reason))
+        done = cancel_cleanup.close_canceled(dependencies(), partial(_end, instance))
         for run in done:
             context.log.info(
                 f"{run.run_id}: {run.patches} patch(es) taken back, {run.tasks} queued task(s) dropped"

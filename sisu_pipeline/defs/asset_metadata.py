@@ -22,10 +22,10 @@ MAX_ROWS = 200
 """The longest table of tasks an event carries; the rest is in `app.sbx_runs`."""
 
 
-def of_step(dependencies: Dependencies, workflow_id: str, result: StepResult) -> Metadata:
+def of_step(dependencies: Dependencies, intent_id: str, result: StepResult) -> Metadata:
     """A step's metadata: what it produced, in words, and where its rows are."""
     with dependencies.database.connect() as connection:
-        run = runs.get(connection, workflow_id)
+        run = runs.get(connection, intent_id)
         plan_hash = gates.plan_hash(connection, run.id)
     common: Metadata = {
         "run": dg.MetadataValue.url(f"{dependencies.api_url}/runs/{run.id}"),
@@ -62,10 +62,10 @@ def of_decision(decided: Decided) -> Metadata:
     }
 
 
-def of_tasks(dependencies: Dependencies, workflow_id: str) -> Metadata:
+def of_tasks(dependencies: Dependencies, intent_id: str) -> Metadata:
     """The execution's table of tasks."""
     with dependencies.database.connect() as connection:
-        run = runs.get(connection, workflow_id)
+        run = runs.get(connection, intent_id)
         failed, wall_ms = tasks.durations(connection, run.id)
         with closing(tasks.results(connection, run.id)) as kept:
             results = list(itertools.islice(kept, MAX_ROWS))

@@ -24,9 +24,9 @@ _GatedStep = Callable[[Dependencies, str], StepResult | None]
 
 def _enter(context: dg.OpExecutionContext) -> str:
     """The workflow id this run works on, once it owns it."""
-    workflow_id = context.partition_key
-    ownership.enter(dependencies().database, workflow_id, context.run_id)
-    return workflow_id
+    intent_id = context.partition_key
+    ownership.enter(dependencies().database, intent_id, context.run_id)
+    return intent_id
 
 
 @dg.op(name=StepId.COMPILE.value, out=_ROW, description="Plan the intent.")
@@ -57,11 +57,11 @@ def decide_st(context: dg.OpExecutionContext) -> Iterator[dg.Output[StepResult]]
 
 
 def _behind_a_gate(context: dg.OpExecutionContext, step: _GatedStep) -> Iterator[dg.Output[StepResult]]:
-    workflow_id = _enter(context)
-    result = step(dependencies(), workflow_id)
+    intent_id = _enter(context)
+    result = step(dependencies(), intent_id)
     # Only where no executor holds this step at its gate (portable profile) is there nothing to do yet.
-    while result is None and not ownership.suspend(dependencies().database, workflow_id):
-        result = step(dependencies(), workflow_id)
+    while result is None and not ownership.suspend(dependencies().database, intent_id):
+        result = step(dependencies(), intent_id)
     if result is None:
         context.log.info("Nobody has passed the gate yet: skipped here; the run after the decision goes on.")
         return
@@ -86,11 +86,11 @@ def sandbox_task(context: dg.OpExecutionContext, shard: str) -> str:
 
 @dg.op(out=_ROW, description="Merge the results of every task.")
 def collect(context: dg.OpExecutionContext, shards: list[str]) -> Iterator[dg.Output[StepResult]]:
-    workflow_id = context.partition_key
-    result = step_execution.collect(dependencies(), workflow_id)
-    yield dg.Output(result, metadata=asset_metadata.of_tasks(dependencies(), workflow_id))
+    intent_id = context.partition_key
+    result = step_execution.collect(dependencies(), intent_id)
+    yield dg.Output(result, metadata=asset_metadata.of_tasks(dependencies(), intent_id))
     # After the output is kept: a failed task fails the run, and every result is there to read.
-    step_execution.finish(dependencies(), workflow_id, result)
+    step_execution.finish(dependencies(), intent_id, result)
 
 
 @dg.graph(

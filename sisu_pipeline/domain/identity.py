@@ -17,9 +17,12 @@ def run_id(workflow_id: str) -> str:
     return "run_" + sha256_json({"workflowId": workflow_id})[:32]
 
 
-def run_id_of(identifier: str) -> str:
-    """The run id of a run that is named by its run id or by its workflow id."""
-    return run_id(identifier) if identifier.startswith("ih_") else identifier
+def run_id_of(run_reference: str) -> str:
+    """The run id that a run reference means.
+
+    A run reference is what people and jobs name a run by: its run id, or the id of its intent, which has one run.
+    """
+    return run_id(run_reference) if run_reference.startswith("ih_") else run_reference
 
 
 def segment_workflow_id(workflow_id: str, segment: int) -> str:

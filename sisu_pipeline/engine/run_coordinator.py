@@ -27,17 +27,17 @@ class PatientRunCoordinator(SyncInMemoryRunCoordinator):
 
     def _go_on(self, context: SubmitRunContext) -> DagsterRun:
         """Do what is left of a launch: nothing when it is done, or known to have failed."""
-        run_id = context.dagster_run.run_id
-        run = self._read(run_id)
+        dagster_run_id = context.dagster_run.run_id
+        run = self._read(dagster_run_id)
         if run.status is DagsterRunStatus.NOT_STARTED:
-            self._instance.launch_run(run_id, context.workspace)
+            self._instance.launch_run(dagster_run_id, context.workspace)
         elif run.status is DagsterRunStatus.STARTING:
             # Without saying once more that it starts: recovery may have launched it, and it may have started.
             self._instance.run_launcher.launch_run(LaunchRunContext(dagster_run=run, workspace=context.workspace))
-        return self._read(run_id)
+        return self._read(dagster_run_id)
 
-    def _read(self, run_id: str) -> DagsterRun:
-        run = self._instance.get_run_by_id(run_id)
+    def _read(self, dagster_run_id: str) -> DagsterRun:
+        run = self._instance.get_run_by_id(dagster_run_id)
         if run is None:
-            raise LookupError(f"Dagster run {run_id} was deleted while it was submitted.")
+            raise LookupError(f"Dagster run {dagster_run_id} was deleted while it was submitted.")
         return run

@@ -59,12 +59,12 @@ class SegmentRunLauncher(RunLauncher[dg.DagsterInstance], ConfigurableClass):
         patiently(lambda: self._launch(context.dagster_run))
 
     def _launch(self, dagster_run: dg.DagsterRun) -> None:
-        workflow_id = dagster_run.tags.get(PARTITION_NAME_TAG)
-        if workflow_id is None:
+        intent_id = dagster_run.tags.get(PARTITION_NAME_TAG)
+        if intent_id is None:
             self._enqueue(segment_queue.of_job(dagster_run.run_id, dependencies().app_version))
             return
         crash_point("launcher.claim.before")
-        run, refusal = _claim(workflow_id, dagster_run)
+        run, refusal = _claim(intent_id, dagster_run)
         crash_point("launcher.claim.after")
         if run is None:
             self._instance.report_run_canceled(dagster_run, message=refusal)
@@ -89,13 +89,14 @@ class SegmentRunLauncher(RunLauncher[dg.DagsterInstance], ConfigurableClass):
 
     def terminate(self, run_id: str) -> bool:
         """Cancel the intent; the segment that runs lets go, `closing_sensor` ties up the rest."""
-        dagster_run = self._instance.get_run_by_id(run_id)
+        dagster_run_id = run_id
+        dagster_run = self._instance.get_run_by_id(dagster_run_id)
         if dagster_run is None or dagster_run.is_finished:
             return False
         self._instance.report_run_canceling(dagster_run)
-        workflow_id = dagster_run.tags.get(PARTITION_NAME_TAG)
-        if workflow_id is not None:
-            _cancel(workflow_id, run_id)
+        intent_id = dagster_run.tags.get(PARTITION_NAME_TAG)
+        if intent_id is not None:
+            _cancel(intent_id, dagster_run_id)
         return True
 
     @property
@@ -112,29 +113,29 @@ class SegmentRunLauncher(RunLauncher[dg.DagsterInstance], ConfigurableClass):
         crash_point("launcher.enqueue.after")
 
 
-def _cancel(workflow_id: str, dagster_run_id: str) -> None:
+def _cancel(intent_id: str, dagster_run_id: str) -> None:
     with dependencies().database.connect() as connection, suppress(NotFound, IllegalTransition):
         # A second run that replays a finished intent ends alone.
-        if runs.get(connection, workflow_id).dagster_run_id == dagster_run_id:
-            commands.cancel(connection, workflow_id, OperationRequest(actor="dagster", reason="run terminated"))
+        if runs.get(connection, intent_id).dagster_run_id == dagster_run_id:
+            commands.cancel(connection, intent_id, OperationRequest(actor="dagster", reason="run terminated"))
 
 
-def _claim(workflow_id: str, dagster_run: dg.DagsterRun) -> tuple[Run | None, str]:
+def _claim(intent_id: str, dagster_run: dg.DagsterRun) -> tuple[Run | None, str]:
     """The intent's run when this Dagster run may work on it, or why it may not."""
     with dependencies().database.connect() as connection:
         try:
-            run = runs.lock(connection, workflow_id)
+            run = runs.lock(connection, intent_id)
         except NotFound:
             return None, (
-                f"{workflow_id} has no run: start it with POST /intents/{{id}}/run, `sisu run start` or the "
+                f"{intent_id} has no run: start it with POST /intents/{{id}}/run, `sisu run start` or the "
                 "job submit_intent."
             )
         if run.status.is_terminal:
             return run, ""
         if dagster_run.job_name == INTENT_JOB and dagster_run.asset_selection is None:
-            claimed = runs.claim(connection, workflow_id, dagster_run.run_id)
+            claimed = runs.claim(connection, intent_id, dagster_run.run_id)
             if claimed is not None:
                 return claimed, ""
         return None, (
-            f"intent {workflow_id} is {run.status} in Dagster run {run.dagster_run_id}: one intent has one run."
+            f"intent {intent_id} is {run.status} in Dagster run {run.dagster_run_id}: one intent has one run."
         )

@@ -14,11 +14,14 @@ CONTROL_PARTITION = "control"
 
 @dataclass(frozen=True)
 class Segment:
-    """What a worker will do: a Dagster run to launch or resume, under a queue workflow of this id."""
+    """One segment on the queue: a Dagster run to start or resume, in a queue workflow of its own.
 
-    workflow_id: str
+    `segment_workflow_id` is the intent's id for the first segment only; later segments append their number.
+    """
+
+    segment_workflow_id: str
     dagster_run_id: str
-    partition_key: str
+    queue_partition_key: str
     priority: int
     app_version: str
 
@@ -57,8 +60,8 @@ def enqueue(database: Database, segment: Segment) -> None:
         {
             "queue_name": QueueName.INTENT,
             "workflow_name": dbos_queues.SEGMENT_WORKFLOW,
-            "workflow_id": segment.workflow_id,
-            "queue_partition_key": segment.partition_key,
+            "workflow_id": segment.segment_workflow_id,
+            "queue_partition_key": segment.queue_partition_key,
             "priority": segment.priority,
             "app_version": segment.app_version,
         },

@@ -52,7 +52,7 @@ def find(connection: Connection, run_id: str, gate_key: str) -> Answered | None:
 
 def answer(
     connection: Connection,
-    identifier: str,
+    run_reference: str,
     gate_key: str,
     content: dict[str, Any],
     answered_by: str,
@@ -63,7 +63,7 @@ def answer(
     Raises NotFound, AnswerInvalid (with where it does not fit the form), DecisionConflict (another answer,
     a run that has ended, a deadline that has passed), or DedupeConflict.
     """
-    run = runs.lock(connection, identifier)
+    run = runs.lock(connection, run_reference)
     gate = connection.execute(query("gates.get"), {"run_id": run.id, "gate_key": gate_key}).fetchone()
     if gate is None or gate["purpose"] != ASK_GATE:
         raise NotFound("gate not found")

@@ -125,7 +125,7 @@ def agree(decided: Decided, wanted: Decision) -> None:
 
 def decide(
     connection: Connection,
-    identifier: str,
+    run_reference: str,
     wanted: Decision,
     decided_by: str,
     notes: str | None,
@@ -141,7 +141,7 @@ def decide(
     DedupeConflict, DecisionForbidden, or plan_edit.EditRefused.
     """
     # The lock makes this and a suspension see each other, so that no wake-up is lost (design §2.5).
-    run = runs.lock(connection, identifier)
+    run = runs.lock(connection, run_reference)
     said = _said(run.id, wanted, decided_by, notes, plan_sha256, edited, dedupe_key)
     now = _situation(connection, run, said)
     is_decided = now["decided"] is not None

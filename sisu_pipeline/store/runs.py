@@ -84,12 +84,12 @@ def start(
         "budget": admission.budget,
         "trace_id": admission.trace_id,
     }
-    identifier = run_id(workflow_id)
+    started_id = run_id(workflow_id)
     inserted = connection.execute(
         query("runs.insert"),
         {
             **incoming,
-            "id": identifier,
+            "id": started_id,
             "workflow_id": workflow_id,
             "budget": None if admission.budget is None else Jsonb(admission.budget),
             "priority": admission.priority,
@@ -107,17 +107,17 @@ def start(
         ]
         if drift:
             raise IdentityDrift(workflow_id, drift)
-    return Kept(identifier, inserted is None)
+    return Kept(started_id, inserted is None)
 
 
-def get(connection: Connection, identifier: str) -> Run:
+def get(connection: Connection, run_reference: str) -> Run:
     """A run by its run id or workflow id. Raises NotFound."""
-    return _one(connection, "runs.get", identifier)
+    return _one(connection, "runs.get", run_reference)
 
 
-def lock(connection: Connection, identifier: str) -> Run:
+def lock(connection: Connection, run_reference: str) -> Run:
     """The same, its row locked until the transaction ends."""
-    return _one(connection, "runs.get_locked", identifier)
+    return _one(connection, "runs.get_locked", run_reference)
 
 
 def page(connection: Connection, *, limit: int, before: str | None = None, status: str | None = None) -> list[Run]:
@@ -188,8 +188,8 @@ def _claimed(connection: Connection, statement: str, workflow_id: str, dagster_r
     return None if row is None else from_row(row)
 
 
-def _one(connection: Connection, statement: str, identifier: str) -> Run:
-    row = connection.execute(query(statement), {"id": identifier}).fetchone()
+def _one(connection: Connection, statement: str, run_reference: str) -> Run:
+    row = connection.execute(query(statement), {"id": run_reference}).fetchone()
     if row is None:
         raise NotFound("run not found")
     return from_row(row)

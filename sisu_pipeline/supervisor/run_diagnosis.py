@@ -10,7 +10,7 @@ from sisu_pipeline.store import gates, runs
 from sisu_pipeline.store.runs import Run
 from sisu_pipeline.supervisor import stack_health
 from sisu_pipeline.supervisor.stack_health import QueueState
-from sisu_pipeline.workflow.commands import run_identifier
+from sisu_pipeline.workflow.commands import checked_reference
 from sql import query
 
 
@@ -43,9 +43,9 @@ class Diagnosis:
     command: str
 
 
-def gather(connection: Connection, identifier: str) -> Facts:
+def gather(connection: Connection, run_reference: str) -> Facts:
     """The facts about a run, by run id or workflow id. Raises NotFound."""
-    run = runs.get(connection, run_identifier(identifier))
+    run = runs.get(connection, checked_reference(run_reference))
     decided = gates.decision(connection, run.id)
     requested = connection.execute(query("doctor.requested"), {"run_id": run.id}).fetchone()
     tasks = connection.execute(query("views.tasks"), {"run_id": run.id}).fetchone()

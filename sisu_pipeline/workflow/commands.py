@@ -25,7 +25,7 @@ from sisu_pipeline.store.runs import Run
 
 _GATE_KEY = re.compile(r"[a-z0-9][a-z0-9:_-]{0,127}")
 _INTENT_ID = re.compile(r"ih_[0-9a-f]{64}")
-_RUN_ID = re.compile(r"run_[0-9a-f]{32}|" + _INTENT_ID.pattern)
+_RUN_REFERENCE = re.compile(r"run_[0-9a-f]{32}|" + _INTENT_ID.pattern)
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Started:
     """A started run; `is_replay` when it was started before."""
 
     run_id: str
-    workflow_id: str
+    intent_id: str
     is_replay: bool
 
 
@@ -63,7 +63,7 @@ def start_run(
 
 def decide(
     connection: Connection,
-    identifier: str,
+    run_reference: str,
     request: PlanApprovalRequest | PlanRejectionRequest,
     decider: str | None = None,
 ) -> Decided:
@@ -75,7 +75,7 @@ def decide(
     """
     return gates.decide(
         connection,
-        run_identifier(identifier),
+        checked_reference(run_reference),
         *_word(request, decider),
         request.plan_sha256,
         edited=request.plan if isinstance(request, PlanApprovalRequest) else None,
@@ -84,7 +84,7 @@ def decide(
 
 
 def plain_word(
-    identifier: str, request: PlanApprovalRequest | PlanRejectionRequest, decider: str | None = None
+    run_reference: str, request: PlanApprovalRequest | PlanRejectionRequest, decider: str | None = None
 ) -> Word | None:
     """The same request as a word that `gates.decide_plainly` may record; None when it changes the plan.
 
@@ -92,12 +92,12 @@ def plain_word(
     """
     if isinstance(request, PlanApprovalRequest) and request.plan is not None:
         return None
-    run_id = run_id_of(run_identifier(identifier))
+    run_id = run_id_of(checked_reference(run_reference))
     return Word(run_id, *_word(request, decider), request.plan_sha256, request.dedupe_key)
 
 
 def answer(
-    connection: Connection, identifier: str, gate_key: str, request: AnswerRequest, answerer: str | None = None
+    connection: Connection, run_reference: str, gate_key: str, request: AnswerRequest, answerer: str | None = None
 ) -> Answered:
     """Answer a run's question; the first answer that fits the form stands. `answerer` as `decider` in `decide`.
 
@@ -107,31 +107,33 @@ def answer(
         raise NotFound("gate not found")
     person = answerer or request.answered_by
     return answers.answer(
-        connection, run_identifier(identifier), gate_key, request.answer, person, request.dedupe_key
+        connection, checked_reference(run_reference), gate_key, request.answer, person, request.dedupe_key
     )
 
 
-def cancel(connection: Connection, identifier: str, request: OperationRequest, canceler: str | None = None) -> Run:
+def cancel(
+    connection: Connection, run_reference: str, request: OperationRequest, canceler: str | None = None
+) -> Run:
     """End a run now; canceling a canceled run again is the same answer.
 
     `canceler` is who asks, when that is known (a token's owner); else the request is taken at its word.
     What runs is stopped and what was patched is taken back by whoever may touch it (`closing.close`).
     Raises NotFound, or IllegalTransition when the run has ended otherwise.
     """
-    run = runs.lock(connection, run_identifier(identifier))
+    run = runs.lock(connection, checked_reference(run_reference))
     if run.status is RunStatus.CANCELED:
         return run
     error = f"canceled by {canceler or request.actor}" + (f": {request.reason}" if request.reason else "")
     return runs.move(connection, run, RunStatus.CANCELED, error=error, next_action="NONE")
 
 
-def retry(connection: Connection, identifier: str, request: OperationRequest) -> Run:
+def retry(connection: Connection, run_reference: str, request: OperationRequest) -> Run:
     """Try a failed run again from its first step without a good result, under a new Dagster run.
 
     Raises NotFound, IllegalTransition unless the run is `failed` or `retries_exceeded`, or
     DecisionConflict for a rejected plan: a person's no is not repaired by trying again.
     """
-    run = runs.lock(connection, run_identifier(identifier))
+    run = runs.lock(connection, checked_reference(run_reference))
     decided = gates.decision(connection, run.id)
     if decided is not None and decided.decision is Decision.REJECTED:
         raise DecisionConflict(
@@ -161,8 +163,8 @@ def _check_gates(intent: Intent) -> None:
         raise ConstraintInvalid("/constraints", str(failure)) from None
 
 
-def run_identifier(text: str) -> str:
-    """A text that can be a run id or a workflow id. Raises NotFound for any other: no row has it."""
-    if not _RUN_ID.fullmatch(text):
+def checked_reference(run_reference: str) -> str:
+    """The run reference itself (`domain/identity.py`). Raises NotFound for a text no run can have as its id."""
+    if not _RUN_REFERENCE.fullmatch(run_reference):
         raise NotFound("run not found")
-    return text
+    return run_reference

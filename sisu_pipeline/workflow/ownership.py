@@ -18,22 +18,22 @@ class NotOwner(Exception):
         )
 
 
-def enter(database: Database, workflow_id: str, dagster_run_id: str) -> Run:
+def enter(database: Database, intent_id: str, dagster_run_id: str) -> Run:
     """Begin (or go on with) work on an intent: own it and set it running.
 
     A finished intent may be entered by anyone: its steps answer from their rows. Raises NotOwner, NotFound.
     """
     with database.connect() as connection:
-        run = runs.get(connection, workflow_id)
+        run = runs.get(connection, intent_id)
         if run.status is RunStatus.RUNNING and run.dagster_run_id == dagster_run_id:
             return run  # every step after the first: nothing to write
-        run = runs.lock(connection, workflow_id)
+        run = runs.lock(connection, intent_id)
         if run.status.is_terminal:
             return run
-        owned = runs.claim(connection, workflow_id, dagster_run_id)
+        owned = runs.claim(connection, intent_id, dagster_run_id)
         if owned is None and gates.is_passed(connection, run):
             # Portable profile: the planning run has ended at the gate; this is the run that follows it.
-            owned = runs.hand_over(connection, workflow_id, dagster_run_id)
+            owned = runs.hand_over(connection, intent_id, dagster_run_id)
         if owned is None:
             raise NotOwner(run)
         if owned.status is RunStatus.RUNNING:
@@ -43,13 +43,13 @@ def enter(database: Database, workflow_id: str, dagster_run_id: str) -> Run:
         return runs.move(connection, owned, RunStatus.RUNNING)
 
 
-def suspend(database: Database, workflow_id: str) -> bool:
+def suspend(database: Database, intent_id: str) -> bool:
     """Let go at a closed gate: status `waiting_input`, the next segment to come. False if it was passed meanwhile.
 
     The run's row is locked by this and by every decision, so one of the two always sees the other.
     """
     with database.connect() as connection:
-        run = runs.lock(connection, workflow_id)
+        run = runs.lock(connection, intent_id)
         if gates.is_passed(connection, run) or run.status.is_terminal:
             return False
         if run.status is not RunStatus.WAITING_INPUT:

@@ -40,7 +40,7 @@ class SandboxExecutionFailed(Exception):
     """At least one task did not end well."""
 
 
-def compile_intent(dependencies: Dependencies, workflow_id: str) -> StepResult:
+def compile_intent(dependencies: Dependencies, intent_id: str) -> StepResult:
     """CompileST: plan the intent."""
 
     def work(run: Run, intent: Intent) -> StepResult:
@@ -50,16 +50,16 @@ def compile_intent(dependencies: Dependencies, workflow_id: str) -> StepResult:
             forms.check_form(result.gate.form["schema"])
         return _with_terms(dependencies, intent, result)
 
-    return _step(dependencies, workflow_id, StepId.COMPILE, work)
+    return _step(dependencies, intent_id, StepId.COMPILE, work)
 
 
-def apply_patches(dependencies: Dependencies, workflow_id: str) -> StepResult | None:
+def apply_patches(dependencies: Dependencies, intent_id: str) -> StepResult | None:
     """ApplyPatchST: apply the plan's patches in the run's workspace and open the plan gate.
 
     None while the run's question has no answer.
     """
     with dependencies.database.connect() as connection:
-        asked = answers.asked(connection, runs.get(connection, workflow_id).id)
+        asked = answers.asked(connection, runs.get(connection, intent_id).id)
     if asked.is_open and asked.answered is None:
         return None
 
@@ -78,13 +78,13 @@ def apply_patches(dependencies: Dependencies, workflow_id: str) -> StepResult | 
         if run.retry_count and not run.status.is_terminal and not _plan(dependencies, run).is_edited:
             work(run, intent)
 
-    return _step(dependencies, workflow_id, StepId.APPLY_PATCH, work, again)
+    return _step(dependencies, intent_id, StepId.APPLY_PATCH, work, again)
 
 
-def decide_plan(dependencies: Dependencies, workflow_id: str) -> StepResult | None:
+def decide_plan(dependencies: Dependencies, intent_id: str) -> StepResult | None:
     """DecideST: turn the approved plan into what to execute; None while nobody has decided."""
     with dependencies.database.connect() as connection:
-        run = runs.get(connection, workflow_id)
+        run = runs.get(connection, intent_id)
         decided = gates.decision(connection, run.id)
         if decided is None:
             return None
@@ -113,7 +113,7 @@ def decide_plan(dependencies: Dependencies, workflow_id: str) -> StepResult | No
         if run.retry_count and not run.status.is_terminal and version.is_edited:
             _apply_edited(dependencies, run, intent, version)
 
-    return _step(dependencies, workflow_id, StepId.DECIDE, work, again)
+    return _step(dependencies, intent_id, StepId.DECIDE, work, again)
 
 
 def _plan(dependencies: Dependencies, run: Run) -> Version:
@@ -136,13 +136,13 @@ def _with_terms(dependencies: Dependencies, intent: Intent, result: StepResult) 
     return replace(result, gate=gate_terms.with_terms(result.gate, intent.constraints, dependencies.gate_ttl_s))
 
 
-def plan_tasks(dependencies: Dependencies, workflow_id: str, retry: int | None = None) -> FanOut:
+def plan_tasks(dependencies: Dependencies, intent_id: str, retry: int | None = None) -> FanOut:
     """The tasks of ExecuteST, the same on every call: from the stored decision, plan and intent.
 
     `retry` is the retry that asks for them, the run's current one when it is not given.
     """
     with dependencies.database.connect() as connection:
-        run = runs.get(connection, workflow_id)
+        run = runs.get(connection, intent_id)
     with ending_on_failure(dependencies, run.id):
         with dependencies.database.connect() as connection:
             intent = intents.verified(connection, run.intent_id)
@@ -177,7 +177,7 @@ def _defaults(dependencies: Dependencies, run: Run) -> TaskDefaults:
     return dependencies.task_defaults if net is None else replace(dependencies.task_defaults, net=net)
 
 
-def collect(dependencies: Dependencies, workflow_id: str) -> StepResult:
+def collect(dependencies: Dependencies, intent_id: str) -> StepResult:
     """ExecuteST's end: every task has its row; merge them."""
 
     def work(run: Run, intent: Intent) -> StepResult:
@@ -187,7 +187,7 @@ def collect(dependencies: Dependencies, workflow_id: str) -> StepResult:
         _hold_usage(dependencies, run)
         return merged
 
-    return _step(dependencies, workflow_id, StepId.EXECUTE, work)
+    return _step(dependencies, intent_id, StepId.EXECUTE, work)
 
 
 def _kept(result: TaskResult) -> TaskResult:
@@ -214,13 +214,13 @@ def _hold_usage(dependencies: Dependencies, run: Run) -> None:
         budget.hold_usage(run.budget, usage)
 
 
-def finish(dependencies: Dependencies, workflow_id: str, result: StepResult) -> None:
+def finish(dependencies: Dependencies, intent_id: str, result: StepResult) -> None:
     """After ExecuteST is committed: the run succeeded, or a task failed and the run ends so.
 
     What has ended stays so, and is said again: whoever ended it may have died before Dagster heard of it.
     """
     with dependencies.database.connect() as connection:
-        run = runs.get(connection, workflow_id)
+        run = runs.get(connection, intent_id)
     if run.status is RunStatus.SUCCEEDED:
         return
     if run.status.is_terminal:
@@ -237,12 +237,12 @@ def finish(dependencies: Dependencies, workflow_id: str, result: StepResult) -> 
         crash_point("run.succeed.after")
 
 
-def commit(dependencies: Dependencies, workflow_id: str, result: StepResult) -> None:
+def commit(dependencies: Dependencies, intent_id: str, result: StepResult) -> None:
     """Keep a step's result: output, artifacts and gate in one transaction."""
     if result.is_replay:
         return
-    with ending_on_failure(dependencies, run_id(workflow_id)), dependencies.database.connect() as connection:
-        run = runs.lock(connection, workflow_id)
+    with ending_on_failure(dependencies, run_id(intent_id)), dependencies.database.connect() as connection:
+        run = runs.lock(connection, intent_id)
         if run.status.is_terminal:
             raise RunEnded(f"run {run.id} ended while {result.step} was working")
         steps.commit(connection, run, result, dependencies.blobs)
@@ -252,14 +252,14 @@ def commit(dependencies: Dependencies, workflow_id: str, result: StepResult) -> 
 
 def _step(
     dependencies: Dependencies,
-    workflow_id: str,
+    intent_id: str,
     step: StepId,
     work: Callable[[Run, Intent], StepResult],
     again: Callable[[Run, Intent], None] = lambda run, intent: None,
 ) -> StepResult:
-    with ending_on_failure(dependencies, run_id(workflow_id)):
+    with ending_on_failure(dependencies, run_id(intent_id)):
         with dependencies.database.connect() as connection:
-            run = runs.get(connection, workflow_id)
+            run = runs.get(connection, intent_id)
             earlier = steps.stored(connection, run.id, step)
             if earlier is None and run.status.is_terminal:
                 raise RunEnded(f"run {run.id} is {run.status}; {step} does not run")
@@ -282,10 +282,10 @@ def _is_superseded(run: Run, earlier: StepResult) -> bool:
     return earlier.output["errCode"] != ErrorCode.NONE and earlier.attempt <= execute.MAX_ATTEMPTS * run.retry_count
 
 
-def stored_output(dependencies: Dependencies, workflow_id: str, step: StepId) -> dict[str, object]:
+def stored_output(dependencies: Dependencies, intent_id: str, step: StepId) -> dict[str, object]:
     """A step's committed output. Raises LookupError before it is there."""
     with dependencies.database.connect() as connection:
-        return _output(dependencies, runs.get(connection, workflow_id), step)
+        return _output(dependencies, runs.get(connection, intent_id), step)
 
 
 def _output(dependencies: Dependencies, run: Run, step: StepId) -> dict[str, object]:

@@ -121,9 +121,9 @@ async def _read_again(rooms: Rooms, latest: RunProgress) -> RunProgress:
         return latest
 
 
-def _read(rooms: Rooms, identifier: str) -> RunProgress:
+def _read(rooms: Rooms, run_reference: str) -> RunProgress:
     with rooms.pool.snapshot() as connection:
-        return run_views.run_progress(connection, identifier)
+        return run_views.run_progress(connection, run_reference)
 
 
 async def _read_inbox_again(rooms: Rooms, latest: Inbox) -> Inbox:

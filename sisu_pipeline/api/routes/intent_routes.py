@@ -51,5 +51,5 @@ def start_run(intent_id: str, raw: RawBody, caller: CallerOf, rooms: RoomsOf) ->
     request = parse(raw, RunRequest)
     with rooms.pool.connect() as connection:
         started = commands.start_run(connection, intent_id, request, rooms.app_version, caller.name)
-    body = RunStarted(run_id=started.run_id, workflow_id=started.workflow_id, is_replay=started.is_replay)
+    body = RunStarted(run_id=started.run_id, workflow_id=started.intent_id, is_replay=started.is_replay)
     return reply(body, 202)

@@ -28,7 +28,7 @@ from sisu_pipeline.steps.step_result import PLAN_GATE
 from sisu_pipeline.store import answers, deadlines, gates, intents, plans, quorum, runs
 from sisu_pipeline.store import interactions as ledger
 from sisu_pipeline.store.runs import Run
-from sisu_pipeline.workflow.commands import run_identifier
+from sisu_pipeline.workflow.commands import checked_reference
 from sisu_pipeline.workflow.patching import intent_files
 from sql import query
 
@@ -54,9 +54,9 @@ def inbox(connection: Connection) -> Inbox:
     )
 
 
-def of_run(connection: Connection, identifier: str) -> list[GateEntry]:
+def of_run(connection: Connection, run_reference: str) -> list[GateEntry]:
     """A run's gates. Raises NotFound."""
-    run = runs.get(connection, run_identifier(identifier))
+    run = runs.get(connection, checked_reference(run_reference))
     goal = intents.get(connection, run.intent_id).goal
     edited = plans.edited_hash(connection, run.id)
     required = quorum.rules(connection, run.id).required
@@ -76,17 +76,17 @@ def of_run(connection: Connection, identifier: str) -> list[GateEntry]:
     return shown
 
 
-def of_key(connection: Connection, identifier: str, gate_key: str) -> GateEntry:
+def of_key(connection: Connection, run_reference: str, gate_key: str) -> GateEntry:
     """One gate. Raises NotFound."""
-    for entry in of_run(connection, identifier):
+    for entry in of_run(connection, run_reference):
         if entry.gate_key == gate_key:
             return entry
     raise NotFound("gate not found")
 
 
-def plan(connection: Connection, identifier: str) -> PlanView:
+def plan(connection: Connection, run_reference: str) -> PlanView:
     """The plan as it is now. Raises NotFound before there is one."""
-    run = runs.get(connection, run_identifier(identifier))
+    run = runs.get(connection, checked_reference(run_reference))
     version = plans.current(connection, run.id)
     read = version.read()
     # The intent's own files are what patches start from; a patch may follow another one on the same file.
@@ -112,9 +112,9 @@ def plan(connection: Connection, identifier: str) -> PlanView:
     )
 
 
-def interactions(connection: Connection, identifier: str) -> Interactions:
+def interactions(connection: Connection, run_reference: str) -> Interactions:
     """Everything said at a run's gates. Raises NotFound."""
-    run = runs.get(connection, run_identifier(identifier))
+    run = runs.get(connection, checked_reference(run_reference))
     rows = ledger.of_run(connection, run.id, MAX_INTERACTIONS)
     return Interactions(interactions=[InteractionView(**row) for row in rows])
 

@@ -28,15 +28,15 @@ from sisu_pipeline.steps.step_result import PLAN_GATE
 from sisu_pipeline.store import gates, plans, runs
 from sisu_pipeline.store.artifacts import INLINE_LIMIT
 from sisu_pipeline.store.runs import Run
-from sisu_pipeline.workflow.commands import run_identifier
+from sisu_pipeline.workflow.commands import checked_reference
 from sql import query
 
 MAX_ARTIFACTS = 1000
 
 
-def run_view(connection: Connection, identifier: str) -> RunView:
+def run_view(connection: Connection, run_reference: str) -> RunView:
     """Everything about a run, by run id or workflow id. Raises NotFound."""
-    run = runs.get(connection, run_identifier(identifier))
+    run = runs.get(connection, checked_reference(run_reference))
     key = {"run_id": run.id}
     listed = {**key, "limit": MAX_ARTIFACTS, "inline_limit": INLINE_LIMIT}
     return RunView(
@@ -47,9 +47,9 @@ def run_view(connection: Connection, identifier: str) -> RunView:
     )
 
 
-def run_progress(connection: Connection, identifier: str) -> RunProgress:
+def run_progress(connection: Connection, run_reference: str) -> RunProgress:
     """Where a run is, by run id or workflow id. Raises NotFound."""
-    return RunProgress(**progress(connection, runs.get(connection, run_identifier(identifier))))
+    return RunProgress(**progress(connection, runs.get(connection, checked_reference(run_reference))))
 
 
 def run_page(connection: Connection, wanted: RunsQuery) -> RunPage:

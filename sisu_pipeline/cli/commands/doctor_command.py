@@ -40,7 +40,7 @@ def _stack(voice: Voice) -> None:
         raise typer.Exit(REFUSED)
 
 
-def _run(voice: Voice, identifier: str) -> None:
+def _run(voice: Voice, run_reference: str) -> None:
     from sisu_pipeline.database_server import locate
     from sisu_pipeline.domain.errors import NotFound
     from sisu_pipeline.settings import settings
@@ -48,7 +48,7 @@ def _run(voice: Voice, identifier: str) -> None:
 
     with locate(settings()).connect() as connection:
         try:
-            facts = gather(connection, identifier)
+            facts = gather(connection, run_reference)
         except NotFound as error:
             raise Failure(str(error), "not_found") from None
     diagnosis = diagnose(facts)
