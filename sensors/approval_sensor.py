@@ -6,14 +6,12 @@ import dagster as dg
 
 from resources.database import Row
 from resources.notifications import listening, wait_for_rows
-from sisu_pipeline.contracts.gate import Decision
 from sisu_pipeline.crash_points import crash_point
 from sisu_pipeline.defs import asset_metadata
 from sisu_pipeline.defs.assets import DECISION, EXECUTION, PATCHED_PLAN, PLAN_APPROVAL
 from sisu_pipeline.queueing import segment_queue
 from sisu_pipeline.settings import settings
-from sisu_pipeline.store import outbox
-from sisu_pipeline.store.gates import Decided
+from sisu_pipeline.store import gates, outbox
 from sisu_pipeline.workflow.dependencies import dependencies
 
 LISTEN_SECONDS = 20.0
@@ -108,14 +106,7 @@ def _mark_reported(rows: list[Row]) -> None:
 
 
 def _approval(row: Row) -> dg.AssetMaterialization:
-    decided = Decided(
-        row["id"],
-        Decision(row["decision"]),
-        row["decided_by"],
-        row["decided_at"],
-        row["notes"],
-        row["plan_sha256"],
-    )
+    decision = gates.from_row(row | {"run_id": row["id"]})
     return dg.AssetMaterialization(
-        PLAN_APPROVAL, partition=row["workflow_id"], metadata=asset_metadata.of_decision(decided)
+        PLAN_APPROVAL, partition=row["workflow_id"], metadata=asset_metadata.of_decision(decision)
     )

@@ -13,7 +13,7 @@ from sisu_pipeline.defs import timing_plot
 from sisu_pipeline.domain.canonical import canonical_pieces, sha256_pieces
 from sisu_pipeline.steps.step_result import StepResult
 from sisu_pipeline.store import gates, runs, tasks
-from sisu_pipeline.store.gates import Decided
+from sisu_pipeline.store.gates import RecordedDecision
 from sisu_pipeline.workflow.dependencies import Dependencies
 
 Metadata = dict[str, Any]
@@ -51,7 +51,7 @@ def of_step(dependencies: Dependencies, intent_id: str, result: StepResult) -> M
     return describe(result.output) | gate | common
 
 
-def of_decision(decided: Decided) -> Metadata:
+def of_decision(decided: RecordedDecision) -> Metadata:
     """The approval's metadata: who said what, when, about which plan."""
     return {
         "decision": str(decided.decision),

@@ -17,7 +17,7 @@ from sql import query
 
 
 @dataclass(frozen=True)
-class Answered:
+class RecordedAnswer:
     """An answer as it is stored; None is the deadline that passed without one."""
 
     run_id: str
@@ -32,7 +32,7 @@ class Asked:
     """Whether a run asks something, and what came back."""
 
     is_open: bool
-    answered: Answered | None
+    answered: RecordedAnswer | None
 
 
 def asked(connection: Connection, run_id: str) -> Asked:
@@ -44,7 +44,7 @@ def asked(connection: Connection, run_id: str) -> Asked:
     return Asked(True, find(connection, run_id, keys[0]))
 
 
-def find(connection: Connection, run_id: str, gate_key: str) -> Answered | None:
+def find(connection: Connection, run_id: str, gate_key: str) -> RecordedAnswer | None:
     """The answer at a gate, if there is one."""
     row = connection.execute(query("gates.answer"), {"run_id": run_id, "gate_key": gate_key}).fetchone()
     return None if row is None else _answered(row)
@@ -57,7 +57,7 @@ def answer(
     content: dict[str, Any],
     answered_by: str,
     dedupe_key: str | None = None,
-) -> Answered:
+) -> RecordedAnswer:
     """Record an answer; the first one stands, and whoever later says the same gets that one.
 
     Raises NotFound, AnswerInvalid (with where it does not fit the form), DecisionConflict (another answer,
@@ -88,7 +88,7 @@ def answer(
     return _answered(row)
 
 
-def _same(earlier: Answered, content: dict[str, Any]) -> Answered:
+def _same(earlier: RecordedAnswer, content: dict[str, Any]) -> RecordedAnswer:
     if earlier.answer is None:
         raise DecisionConflict("nobody answered before the deadline: the run ends")
     if not same_json(earlier.answer, content):
@@ -96,5 +96,5 @@ def _same(earlier: Answered, content: dict[str, Any]) -> Answered:
     return earlier
 
 
-def _answered(row: Row) -> Answered:
-    return Answered(row["run_id"], row["gate_key"], row["answer"], row["answered_by"], row["answered_at"])
+def _answered(row: Row) -> RecordedAnswer:
+    return RecordedAnswer(row["run_id"], row["gate_key"], row["answer"], row["answered_by"], row["answered_at"])

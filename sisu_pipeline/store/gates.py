@@ -1,7 +1,7 @@
-"""Gates and decisions: one row per decision, bound to the plan it saw (design §2.4, §6)."""
+"""Gates and the decisions about plans: one row per decision, with the hash of the plan it is about."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from psycopg.types.json import Jsonb
@@ -20,8 +20,25 @@ from sql import query
 
 
 @dataclass(frozen=True)
-class Decided:
-    """A decision as it is stored; while `given` is less than `required`, an approval that others must join."""
+class PlanDecision:
+    """A decision about a run's plan, before it is recorded.
+
+    `plan_sha256` is the hash of the plan the decider read; None accepts the plan as it is. `edited_plan` is the
+    plan the approver made of it. Without `dedupe_key`, the decision's content identifies a repetition.
+    """
+
+    run_id: str
+    decision: Decision
+    decided_by: str
+    notes: str | None = None
+    plan_sha256: str | None = None
+    edited_plan: Plan | None = None
+    dedupe_key: str | None = None
+
+
+@dataclass(frozen=True)
+class RecordedDecision:
+    """A decision as it is stored, or one approval of several: `given` of the `required` ones."""
 
     run_id: str
     decision: Decision
@@ -34,24 +51,12 @@ class Decided:
 
     @property
     def is_final(self) -> bool:
-        """True when the run goes on with it."""
+        """True when the run continues with it; False while other approvals are missing."""
         return self.given >= self.required
 
 
-@dataclass(frozen=True)
-class Word:
-    """What somebody decided about a run's plan, changing nothing of it; `plan_sha256` is the plan they read."""
-
-    run_id: str
-    decision: Decision
-    decided_by: str
-    notes: str | None
-    plan_sha256: str | None
-    dedupe_key: str | None
-
-
 def open_gate(connection: Connection, run_id: str, gate: Gate) -> None:
-    """Open a gate, once. Raises DeterminismBreach when it is open for another plan."""
+    """Open a gate. Idempotent. Raises DeterminismBreach when it is open for another plan."""
     key = {"run_id": run_id, "gate_key": gate.key}
     inserted = connection.execute(
         query("gates.open"),
@@ -80,19 +85,19 @@ def of_run(connection: Connection, run_id: str) -> list[Row]:
 
 
 def plan_hash(connection: Connection, run_id: str) -> str | None:
-    """The hash of the plan the run's plan gate asks about now; None before it opens."""
+    """The hash of the plan that waits for approval now; None before the plan gate opens."""
     compiled = [row["plan_sha256"] for row in of_run(connection, run_id) if row["purpose"] == PLAN_GATE]
     return (plans.edited_hash(connection, run_id) or str(compiled[0])) if compiled else None
 
 
-def decision(connection: Connection, run_id: str) -> Decided | None:
+def decision(connection: Connection, run_id: str) -> RecordedDecision | None:
     """The decision on the run's plan, if there is one."""
     row = connection.execute(query("gates.decision"), {"run_id": run_id}).fetchone()
-    return None if row is None else _decided(row)
+    return None if row is None else from_row(row)
 
 
 def is_passed(connection: Connection, run: Run) -> bool:
-    """Whether the run may go on behind the gate it stands at: after CompileST the ask gate, later the plan gate."""
+    """Whether the run may pass its current gate: the ask gate after CompileST, the plan gate later."""
     if run.last_step == StepId.COMPILE:
         asked = [row for row in of_run(connection, run.id) if row["purpose"] == ASK_GATE]
         return all(
@@ -102,47 +107,38 @@ def is_passed(connection: Connection, run: Run) -> bool:
     return decision(connection, run.id) is not None
 
 
-def decide_plainly(connection: Connection, words: Sequence[Word]) -> dict[Word, Decided]:
-    """The usual decisions, in one statement, which may commit by itself: what `decide` would write and return.
+def decide_batch(connection: Connection, decisions: Sequence[PlanDecision]) -> list[RecordedDecision | None]:
+    """Record the simple decisions among these in one statement, which may commit by itself.
 
-    Of a run that is decided it is that decision, for `agree` to compare with the word. A word is missing, and
-    nothing of it written, when there is anything to weigh, to refuse or to wait for: then `decide` does.
+    The result has one item per decision: what `decide` would return, or the earlier decision on the run, which
+    `check_agrees` compares. None, and nothing is written, for a decision that `decide` must handle: one
+    that changes the plan, follows the rules of a recipe, comes too early or too late, is refused, or is about a
+    run whose row is locked. Of several decisions about one run, the first one can be recorded here.
     """
-    # Of several about one run only the first may win here; `decide` tells the others what it was.
-    first = {word.run_id: word for word in reversed(words)}
+    first = {decision.run_id: decision for decision in reversed(decisions) if decision.edited_plan is None}
     crash_point("gate.decide.before")
     rows = connection.execute(query("gates.decide_plainly"), {"words": Jsonb([*map(_columns, first.values())])})
-    return {first[row["run_id"]]: _decided(row) for row in rows}
+    recorded = {row["run_id"]: from_row(row) for row in rows}
+    return [recorded.get(each.run_id) if first.get(each.run_id) == each else None for each in decisions]
 
 
-def agree(decided: Decided, wanted: Decision) -> None:
-    """Raises DecisionConflict when another decision was made than the one that was wanted."""
-    if decided.decision is not wanted:
+def check_agrees(recorded: RecordedDecision, wanted: PlanDecision) -> None:
+    """Raise DecisionConflict when the recorded decision is not the wanted one."""
+    if recorded.decision is not wanted.decision:
         raise DecisionConflict(
-            f"plan already {decided.decision} by {decided.decided_by}; the first decision stands"
+            f"plan already {recorded.decision} by {recorded.decided_by}; the first decision stands"
         )
 
 
-def decide(
-    connection: Connection,
-    run_reference: str,
-    wanted: Decision,
-    decided_by: str,
-    notes: str | None,
-    plan_sha256: str | None,
-    *,
-    edited: Plan | None = None,
-    dedupe_key: str | None = None,
-) -> Decided:
-    """Record a decision; the first one wins, and everyone later with the same decision gets that one.
+def decide(connection: Connection, wanted: PlanDecision) -> RecordedDecision:
+    """Record a decision. The first one is final; a later one that agrees with it returns it.
 
-    `edited` is what the approver made of the plan they read. Raises NotFound, DecisionConflict (another
-    decision, another plan, a run that has ended, a deadline that has passed with another outcome),
-    DedupeConflict, DecisionForbidden, or plan_edit.EditRefused.
+    Raises NotFound, DecisionConflict (another decision or plan, an ended run, a deadline that passed with
+    another outcome), DedupeConflict, DecisionForbidden, or plan_edit.EditRefused.
     """
-    # The lock makes this and a suspension see each other, so that no wake-up is lost (design §2.5).
-    run = runs.lock(connection, run_reference)
-    said = _said(run.id, wanted, decided_by, notes, plan_sha256, edited, dedupe_key)
+    # A suspension locks the same row, so one of the two always sees the other and no wake-up is lost.
+    run = runs.lock(connection, wanted.run_id)
+    said = _said(wanted)
     now = _situation(connection, run, said)
     is_decided = now["decided"] is not None
     if not is_decided and now["is_over"]:
@@ -150,19 +146,20 @@ def decide(
     if is_decided:
         earlier = decision(connection, run.id)
         assert earlier is not None
-        _check_same(connection, earlier, wanted, plan_sha256, edited)
+        _check_same(connection, earlier, wanted)
         return earlier
     _check_open(run)
     current = now["edited_sha256"] or now["compiled_sha256"]
-    _check_plan(plan_sha256, current)
+    _check_plan(wanted.plan_sha256, current)
     rules = quorum.of_row(now)
-    rules.check(decided_by, wanted)
-    if edited is not None:
-        current = plan_sha256 = _change_plan(connection, run, edited, current, decided_by)
-    if rules.required == 1 or wanted is Decision.REJECTED:
+    rules.check(wanted.decided_by, wanted.decision)
+    if wanted.edited_plan is not None:
+        current = _change_plan(connection, run, wanted.edited_plan, current, wanted.decided_by)
+        wanted = replace(wanted, plan_sha256=current)
+    if rules.required == 1 or wanted.decision is Decision.REJECTED:
         interactions.append(connection, run.id, said, current)
-        return _record(connection, run.id, wanted, decided_by, notes, plan_sha256)
-    return _vote(connection, run, said, current, notes, rules.required)
+        return _record(connection, wanted)
+    return _vote(connection, wanted, said, current, rules.required)
 
 
 def _situation(connection: Connection, run: Run, said: Said) -> Row:
@@ -176,36 +173,49 @@ def _situation(connection: Connection, run: Run, said: Said) -> Row:
 
 
 def _vote(
-    connection: Connection, run: Run, said: Said, current: str | None, notes: str | None, required: int
-) -> Decided:
-    """One approval of several: it counts for the plan as it is now, and the last one needed decides."""
+    connection: Connection, wanted: PlanDecision, said: Said, current: str | None, required: int
+) -> RecordedDecision:
+    """Record one approval of several, for the plan as it is now. The last one needed makes the decision."""
     if current is None:
         raise DecisionConflict("the gate is not open yet: an approval of several is about a plan that can be read")
-    key = (connection, run.id, said.gate_key, current)
+    key = (connection, wanted.run_id, said.gate_key, current)
     if said.actor not in [vote["actor"] for vote in interactions.voters(*key)]:
-        interactions.append(connection, run.id, said, current)
+        interactions.append(connection, wanted.run_id, said, current)
     votes = interactions.voters(*key)
     if len(votes) >= required:
-        everyone = ", ".join(vote["actor"] for vote in votes)
-        return _record(connection, run.id, Decision.APPROVED, everyone, notes, current)
+        approvers = ", ".join(vote["actor"] for vote in votes)
+        return _record(connection, replace(wanted, decided_by=approvers, plan_sha256=current))
     own = next(vote for vote in votes if vote["actor"] == said.actor)
-    return Decided(run.id, Decision.APPROVED, said.actor, own["created_at"], notes, current, len(votes), required)
+    return RecordedDecision(
+        wanted.run_id,
+        wanted.decision,
+        wanted.decided_by,
+        own["created_at"],
+        wanted.notes,
+        current,
+        given=len(votes),
+        required=required,
+    )
 
 
-def _record(
-    connection: Connection, run_id: str, wanted: Decision, decided_by: str, notes: str | None, plan: str | None
-) -> Decided:
+def _record(connection: Connection, wanted: PlanDecision) -> RecordedDecision:
     row = connection.execute(
         query("gates.decide"),
-        {"run_id": run_id, "decision": wanted, "decided_by": decided_by, "notes": notes, "plan_sha256": plan},
+        {
+            "run_id": wanted.run_id,
+            "decision": wanted.decision,
+            "decided_by": wanted.decided_by,
+            "notes": wanted.notes,
+            "plan_sha256": wanted.plan_sha256,
+        },
     ).fetchone()
-    assert row is not None, "the run's row is locked: nobody else can have decided"
+    assert row is not None, "the run's row is locked: no other decision can have been recorded"
     crash_point("gate.decide.before")
-    return _decided(row)
+    return from_row(row)
 
 
 def _change_plan(connection: Connection, run: Run, edited: Plan, current: str | None, editor: str) -> str:
-    """Keep the changed plan; returns its hash. The caller has checked which plan it was made of."""
+    """Store the edited plan and return its hash. The caller has checked which plan it was made of."""
     if current is None:
         raise DecisionConflict("the gate is not open yet: there is no plan to change")
     before = plans.current(connection, run.id)
@@ -215,42 +225,36 @@ def _change_plan(connection: Connection, run: Run, edited: Plan, current: str | 
     return plans.add(connection, run.id, edited, before.sha256, editor).sha256
 
 
-def _said(
-    run_id: str,
-    wanted: Decision,
-    person: str,
-    notes: str | None,
-    plan_sha256: str | None,
-    edited: Plan | None,
-    dedupe_key: str | None,
-) -> Said:
-    payload = {"decision": str(wanted), "notes": notes, "planSha256": plan_sha256}
-    if edited is not None:
-        payload["editedSha256"] = plans.hash_of(edited)
-    kind = "approve" if wanted is Decision.APPROVED else "reject"
-    return Said(plan_gate_key(run_id), kind, person, payload, dedupe_key)
+def _said(wanted: PlanDecision) -> Said:
+    """The ledger's entry for a decision."""
+    payload = {"decision": str(wanted.decision), "notes": wanted.notes, "planSha256": wanted.plan_sha256}
+    if wanted.edited_plan is not None:
+        payload["editedSha256"] = plans.hash_of(wanted.edited_plan)
+    kind = "approve" if wanted.decision is Decision.APPROVED else "reject"
+    return Said(plan_gate_key(wanted.run_id), kind, wanted.decided_by, payload, wanted.dedupe_key)
 
 
-def _columns(word: Word) -> Row:
-    """The word as `gates.decide_plainly` reads it."""
-    said = _said(word.run_id, word.decision, word.decided_by, word.notes, word.plan_sha256, None, word.dedupe_key)
+def _columns(wanted: PlanDecision) -> Row:
+    """A decision as the columns that `gates.decide_plainly` reads."""
+    said = _said(wanted)
     return {
-        "run_id": word.run_id,
+        "run_id": wanted.run_id,
         "gate_key": said.gate_key,
-        "decision": word.decision,
-        "actor": word.decided_by,
-        "notes": word.notes,
-        "plan_sha256": word.plan_sha256,
+        "decision": wanted.decision,
+        "actor": wanted.decided_by,
+        "notes": wanted.notes,
+        "plan_sha256": wanted.plan_sha256,
         "dedupe_key": said.key,
-        "has_own_key": word.dedupe_key is not None,
+        "has_own_key": wanted.dedupe_key is not None,
         "kind": said.kind,
         "payload": said.payload,
         "payload_hash": said.payload_hash,
     }
 
 
-def _decided(row: Row) -> Decided:
-    return Decided(
+def from_row(row: Row) -> RecordedDecision:
+    """A decision from a row of `app.plan_approvals`."""
+    return RecordedDecision(
         row["run_id"],
         Decision(row["decision"]),
         row["decided_by"],
@@ -260,11 +264,9 @@ def _decided(row: Row) -> Decided:
     )
 
 
-def _check_same(
-    connection: Connection, earlier: Decided, wanted: Decision, plan_sha256: str | None, edited: Plan | None
-) -> None:
-    agree(earlier, wanted)
-    seen = plan_sha256 if edited is None else plans.hash_of(edited)
+def _check_same(connection: Connection, earlier: RecordedDecision, wanted: PlanDecision) -> None:
+    check_agrees(earlier, wanted)
+    seen = wanted.plan_sha256 if wanted.edited_plan is None else plans.hash_of(wanted.edited_plan)
     _check_plan(seen, earlier.plan_sha256 or plan_hash(connection, earlier.run_id))
 
 

@@ -18,8 +18,8 @@ from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.steps import gate_terms
 from sisu_pipeline.steps.gate_terms import ConstraintInvalid
 from sisu_pipeline.store import answers, gates, intents, runs
-from sisu_pipeline.store.answers import Answered
-from sisu_pipeline.store.gates import Decided, Word
+from sisu_pipeline.store.answers import RecordedAnswer
+from sisu_pipeline.store.gates import PlanDecision, RecordedDecision
 from sisu_pipeline.store.intents import Kept
 from sisu_pipeline.store.runs import Run
 
@@ -66,39 +66,47 @@ def decide(
     run_reference: str,
     request: PlanApprovalRequest | PlanRejectionRequest,
     decider: str | None = None,
-) -> Decided:
-    """Approve or reject a run's plan, by run id or workflow id; the first decision stands (design §6).
+) -> RecordedDecision:
+    """Approve or reject a run's plan. The first decision is final. Arguments as for `plan_decision`.
 
-    `decider` is who asks, when that is known (a token's owner); else the request is taken at its word.
-
-    Raises NotFound, or DecisionConflict (another decision, another plan, a run that has ended).
+    Raises NotFound, DecisionConflict (another decision or plan, or a run that has ended), DedupeConflict,
+    DecisionForbidden, or plan_edit.EditRefused.
     """
-    return gates.decide(
-        connection,
-        checked_reference(run_reference),
-        *_word(request, decider),
-        request.plan_sha256,
-        edited=request.plan if isinstance(request, PlanApprovalRequest) else None,
+    return gates.decide(connection, plan_decision(run_reference, request, decider))
+
+
+def plan_decision(
+    run_reference: str, request: PlanApprovalRequest | PlanRejectionRequest, decider: str | None = None
+) -> PlanDecision:
+    """The decision that a request describes, for `gates.decide`.
+
+    `decider` is the owner of the request's token; without one, the name in the request counts. Raises NotFound
+    when no run can have this reference.
+    """
+    run_id = run_id_of(checked_reference(run_reference))
+    if isinstance(request, PlanRejectionRequest):
+        return PlanDecision(
+            run_id,
+            Decision.REJECTED,
+            decider or request.rejected_by,
+            notes=request.reason,
+            plan_sha256=request.plan_sha256,
+            dedupe_key=request.dedupe_key,
+        )
+    return PlanDecision(
+        run_id,
+        Decision.APPROVED,
+        decider or request.approved_by,
+        notes=request.notes,
+        plan_sha256=request.plan_sha256,
+        edited_plan=request.plan,
         dedupe_key=request.dedupe_key,
     )
 
 
-def plain_word(
-    run_reference: str, request: PlanApprovalRequest | PlanRejectionRequest, decider: str | None = None
-) -> Word | None:
-    """The same request as a word that `gates.decide_plainly` may record; None when it changes the plan.
-
-    Raises NotFound for what cannot be a run.
-    """
-    if isinstance(request, PlanApprovalRequest) and request.plan is not None:
-        return None
-    run_id = run_id_of(checked_reference(run_reference))
-    return Word(run_id, *_word(request, decider), request.plan_sha256, request.dedupe_key)
-
-
 def answer(
     connection: Connection, run_reference: str, gate_key: str, request: AnswerRequest, answerer: str | None = None
-) -> Answered:
+) -> RecordedAnswer:
     """Answer a run's question; the first answer that fits the form stands. `answerer` as `decider` in `decide`.
 
     Raises NotFound, AnswerInvalid, DedupeConflict or DecisionConflict.
@@ -140,15 +148,6 @@ def retry(connection: Connection, run_reference: str, request: OperationRequest)
             f"the plan was rejected by {decided.decided_by}: submit an intent that differs instead"
         )
     return runs.move(connection, run, RunStatus.REPAIRING, next_action="NONE", next_segment=True)
-
-
-def _word(
-    request: PlanApprovalRequest | PlanRejectionRequest, decider: str | None
-) -> tuple[Decision, str, str | None]:
-    """Which decision, whose, and with which notes."""
-    if isinstance(request, PlanApprovalRequest):
-        return Decision.APPROVED, decider or request.approved_by, request.notes
-    return Decision.REJECTED, decider or request.rejected_by, request.reason
 
 
 def _check_gates(intent: Intent) -> None:

@@ -9,6 +9,7 @@ from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.steps.execute import Task
 from sisu_pipeline.steps.step_result import StepResult
 from sisu_pipeline.store import gates, runs, tasks
+from sisu_pipeline.store.gates import PlanDecision
 from sisu_pipeline.store.runs import Run
 from sisu_pipeline.store.tasks import Outcome
 from sisu_pipeline.workflow import patching, step_execution
@@ -51,7 +52,7 @@ class Life:
 
     def say(self, decision: Decision, plan_sha256: str | None = None) -> None:
         with self.dependencies.database.connect() as connection:
-            gates.decide(connection, self.run_id, decision, "po", "because", plan_sha256)
+            gates.decide(connection, PlanDecision(self.run_id, decision, "po", "because", plan_sha256))
 
     def decide(self) -> StepResult:
         result = step_execution.decide_plan(self.dependencies, self.id)

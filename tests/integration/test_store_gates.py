@@ -11,7 +11,7 @@ from sisu_pipeline.domain.errors import DecisionConflict, DeterminismBreach, Not
 from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.steps.step_result import plan_gate
 from sisu_pipeline.store import gates, outbox, runs
-from sisu_pipeline.store.gates import Decided
+from sisu_pipeline.store.gates import PlanDecision, RecordedDecision
 from sisu_pipeline.store.runs import Run
 from tests.builders import a_run, an_intent
 
@@ -27,8 +27,8 @@ def decide(
     by: str = "po",
     notes: str | None = None,
     plan_sha256: str | None = None,
-) -> Decided:
-    return gates.decide(connection, run.id, decision, by, notes, plan_sha256)
+) -> RecordedDecision:
+    return gates.decide(connection, PlanDecision(run.id, decision, by, notes, plan_sha256))
 
 
 def plan_hash(run: Run) -> str:
@@ -116,13 +116,13 @@ def test_a_decision_stands_after_the_run_has_ended(clean_database: Database) -> 
 
 def test_a_decision_on_an_unknown_run_is_not_found(clean_database: Database) -> None:
     with clean_database.connect() as connection, pytest.raises(NotFound):
-        gates.decide(connection, "run_nowhere", APPROVED, "po", None, None)
+        gates.decide(connection, PlanDecision("run_nowhere", APPROVED, "po"))
 
 
 def test_of_many_people_deciding_at_once_one_decision_wins(clean_database: Database) -> None:
     with clean_database.connect() as connection:
         run = with_open_gate(connection)
-    answers: list[Decided | DecisionConflict] = []
+    answers: list[RecordedDecision | DecisionConflict] = []
     together = threading.Barrier(8)
 
     def person(number: int) -> None:
@@ -139,7 +139,7 @@ def test_of_many_people_deciding_at_once_one_decision_wins(clean_database: Datab
     for one in people:
         one.join()
     assert len(answers) == 8
-    decided = [answer for answer in answers if isinstance(answer, Decided)]
+    decided = [answer for answer in answers if isinstance(answer, RecordedDecision)]
     assert len(decided) == 4
     assert len(set(decided)) == 1
 

@@ -1,4 +1,4 @@
-"""Decisions about plans: the usual ones are recorded together, each other one is weighed by itself."""
+"""Decisions about plans: simple ones that arrive together share a statement, any other gets its own transaction."""
 
 import logging
 from collections.abc import Sequence
@@ -12,41 +12,44 @@ from sisu_pipeline.api.state.app_state import Rooms
 from sisu_pipeline.api.state.connection_pool import Pool
 from sisu_pipeline.contracts.gate import PlanApprovalRequest, PlanRejectionRequest
 from sisu_pipeline.store import gates
-from sisu_pipeline.store.gates import Decided, Word
+from sisu_pipeline.store.gates import PlanDecision, RecordedDecision
 from sisu_pipeline.workflow import commands
 
 logger = logging.getLogger(__name__)
 
 
 async def decide(
-    rooms: Rooms, run_id: str, request: PlanApprovalRequest | PlanRejectionRequest, caller: Caller
-) -> Decided:
-    """The usual decision commits with those that came at the same time, in one statement; any other is weighed in
-    a transaction of its own. Raises what `commands.decide` raises.
+    rooms: Rooms, run_reference: str, request: PlanApprovalRequest | PlanRejectionRequest, caller: Caller
+) -> RecordedDecision:
+    """Record a decision, together with others that arrive at the same time if `gates.decide_batch` can.
+
+    Raises what `commands.decide` raises.
     """
-    word = commands.plain_word(run_id, request, caller.name)
-    decided = None if word is None else await rooms.decisions.submit(word)
-    if word is not None and decided is not None:
-        gates.agree(decided, word.decision)
-        return decided
-    return await run_in_threadpool(_weigh, rooms.pool, run_id, request, caller)
+    decision = commands.plan_decision(run_reference, request, caller.name)
+    recorded = None if decision.edited_plan is not None else await rooms.decisions.submit(decision)
+    if recorded is None:
+        return await run_in_threadpool(_decide_alone, rooms.pool, decision)
+    gates.check_agrees(recorded, decision)
+    return recorded
 
 
-def record_together(pool: Pool, words: Sequence[Word]) -> list[Decided | None]:
-    """What became of each word; None for one that has to be weighed. Raises when Postgres cannot be reached."""
+def record_together(pool: Pool, decisions: Sequence[PlanDecision]) -> list[RecordedDecision | None]:
+    """The records of decisions; None for one that needs a transaction of its own.
+
+    Raises psycopg.Error when Postgres cannot be reached.
+    """
     try:
-        # Said twice, it is no second decision: then it was made, and is found.
-        decided = pool.statement(lambda connection: gates.decide_plainly(connection, words))
+        # Safe to repeat: if the first attempt committed, the retry returns its decisions.
+        return pool.statement(lambda connection: gates.decide_batch(connection, decisions))
     except psycopg.Error as failure:
         if is_unreachable(failure):
             raise
-        # What the database refuses of one is not to be the others' failure: weighed, each fails by itself.
-        # What it says may quote what people wrote; its code says enough.
-        logger.warning("%d decisions were refused together: SQLSTATE %s", len(words), failure.sqlstate)
-        decided = {}
-    return [decided.get(word) for word in words]
+        # One bad row must not fail the others: each decision is retried in a transaction of its own. The message
+        # of the database may quote what people wrote, so only its code is logged.
+        logger.warning("a batch of %d decisions was refused: SQLSTATE %s", len(decisions), failure.sqlstate)
+        return [None] * len(decisions)
 
 
-def _weigh(pool: Pool, run_id: str, request: PlanApprovalRequest | PlanRejectionRequest, caller: Caller) -> Decided:
+def _decide_alone(pool: Pool, decision: PlanDecision) -> RecordedDecision:
     with pool.connect() as connection:
-        return commands.decide(connection, run_id, request, caller.name)
+        return gates.decide(connection, decision)

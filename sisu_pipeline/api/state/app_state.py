@@ -9,7 +9,7 @@ from resources.write_batcher import Batcher
 from sisu_pipeline.api.state.change_feed import RunFeed
 from sisu_pipeline.api.state.connection_pool import Pool
 from sisu_pipeline.store.artifacts import BlobStore
-from sisu_pipeline.store.gates import Decided, Word
+from sisu_pipeline.store.gates import PlanDecision, RecordedDecision
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Rooms:
     """The API's own ports: pooled connections, decisions that come together, the feed of changes, the blobs."""
 
     pool: Pool
-    decisions: Batcher[Word, Decided | None]
+    decisions: Batcher[PlanDecision, RecordedDecision | None]
     feed: RunFeed
     blobs: BlobStore
     app_version: str

@@ -7,6 +7,7 @@ import pytest
 from sisu_pipeline.contracts.gate import Decision
 from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.store import gates, runs
+from sisu_pipeline.store.gates import PlanDecision
 from sisu_pipeline.store.runs import Run
 from tests.builders import a_run
 from tests.integration.api.conftest import Api
@@ -82,7 +83,7 @@ def test_a_waiting_run_is_not_retried(api: Api, run: Run) -> None:
 
 def test_a_persons_no_is_not_repaired_by_trying_again(api: Api, run: Run) -> None:
     with api.dependencies.database.connect() as connection:
-        gates.decide(connection, run.id, Decision.REJECTED, "po", "too risky", None)
+        gates.decide(connection, PlanDecision(run.id, Decision.REJECTED, "po", "too risky"))
     _failed(api, run)
     answer = api.post(f"/runs/{run.id}/retry", {})
     assert (answer.status_code, answer.json()["code"]) == (409, "decision_conflict")

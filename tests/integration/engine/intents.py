@@ -12,9 +12,11 @@ from resources.database import Row
 from sensors import approval_sensor
 from sisu_pipeline import oracle
 from sisu_pipeline.contracts.gate import Decision
+from sisu_pipeline.domain.identity import run_id
 from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.steps.step_result import StepResult
 from sisu_pipeline.store import gates, outbox, runs
+from sisu_pipeline.store.gates import PlanDecision
 from sisu_pipeline.store.runs import Run
 from sisu_pipeline.worker import segment_runner
 from sisu_pipeline.workflow import step_execution
@@ -72,7 +74,7 @@ class Stage:
     def decide(self, workflow_id: str, decision: Decision = Decision.APPROVED) -> None:
         """A person decides, on a connection of their own."""
         with self.dependencies.database.connect() as connection:
-            gates.decide(connection, workflow_id, decision, "po", "because", None)
+            gates.decide(connection, PlanDecision(run_id(workflow_id), decision, "po", "because"))
 
     def sensor_tick(self) -> None:
         """A tick of approval_sensor that does not stay to listen."""

@@ -18,6 +18,7 @@ from sisu_pipeline.queueing import task_runner
 from sisu_pipeline.steps.execute import Task
 from sisu_pipeline.store import gates, tasks
 from sisu_pipeline.store.artifacts import INLINE_LIMIT
+from sisu_pipeline.store.gates import PlanDecision
 from sisu_pipeline.store.runs import Run
 from sisu_pipeline.workflow import ownership, run_failure, step_execution
 from sisu_pipeline.workflow.dependencies import Dependencies
@@ -107,7 +108,7 @@ class World:
         """A person decides about the plan the gate shows."""
         with self.dependencies.database.connect() as connection:
             seen = gates.plan_hash(connection, run.id)
-            gates.decide(connection, run.id, decision, "ann", "as discussed", seen)
+            gates.decide(connection, PlanDecision(run.id, decision, "ann", "as discussed", seen))
 
     def go_on(self, run: Run) -> None:
         """DecideST, in the segment after the gate."""

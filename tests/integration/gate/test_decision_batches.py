@@ -1,4 +1,4 @@
-"""The usual decision is one statement: it writes what a weighed one writes, and leaves everything else to it."""
+"""A batch records simple decisions in one statement, exactly as they are recorded alone, and leaves all others."""
 
 import dataclasses
 from collections.abc import Callable
@@ -11,8 +11,8 @@ from sisu_pipeline.api.routes.decision_batches import record_together
 from sisu_pipeline.contracts.gate import Decision, PlanApprovalRequest, PlanRejectionRequest
 from sisu_pipeline.contracts.operation import OperationRequest
 from sisu_pipeline.domain.errors import NotFound
-from sisu_pipeline.store import gates
-from sisu_pipeline.store.gates import Decided, Word
+from sisu_pipeline.store import gates, plans
+from sisu_pipeline.store.gates import PlanDecision, RecordedDecision
 from sisu_pipeline.workflow import commands
 from tests.integration.api.conftest import Api
 from tests.integration.gate.conftest import Recipe
@@ -23,19 +23,19 @@ APPROVE = PlanApprovalRequest(approved_by="ann", notes="fine")
 REJECT = PlanRejectionRequest(rejected_by="ann", reason="too risky")
 
 
-def word_about(run: Waiting, request: PlanApprovalRequest | PlanRejectionRequest = APPROVE) -> Word:
-    word = commands.plain_word(run.run_id, request)
-    assert word is not None
-    return word
+def decision_on(run: Waiting, request: PlanApprovalRequest | PlanRejectionRequest = APPROVE) -> PlanDecision:
+    return commands.plan_decision(run.run_id, request)
 
 
-def plainly(run: Waiting, request: PlanApprovalRequest | PlanRejectionRequest = APPROVE) -> Decided | None:
-    word = word_about(run, request)
+def decide_in_batch(
+    run: Waiting, request: PlanApprovalRequest | PlanRejectionRequest = APPROVE
+) -> RecordedDecision | None:
     with run.dependencies.database.connect(autocommit=True) as connection:
-        return gates.decide_plainly(connection, [word]).get(word)
+        (recorded,) = gates.decide_batch(connection, [decision_on(run, request)])
+    return recorded
 
 
-def weighed(run: Waiting, request: PlanApprovalRequest | PlanRejectionRequest = APPROVE) -> Decided:
+def decide_alone(run: Waiting, request: PlanApprovalRequest | PlanRejectionRequest = APPROVE) -> RecordedDecision:
     with run.dependencies.database.connect() as connection:
         return commands.decide(connection, run.run_id, request)
 
@@ -50,12 +50,12 @@ def written(run: Waiting) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("request_", [APPROVE, REJECT])
 @pytest.mark.parametrize("key", [None, "once"])
 @pytest.mark.parametrize("is_bound", [False, True])
-def test_it_writes_and_returns_what_a_weighed_decision_does(
+def test_a_batch_writes_and_returns_what_a_decision_alone_does(
     api: Api, request_: PlanApprovalRequest | PlanRejectionRequest, key: str | None, is_bound: bool
 ) -> None:
     runs = [Waiting(api.dependencies), Waiting(api.dependencies)]
     decided = []
-    for run, decide in zip(runs, (plainly, weighed), strict=True):
+    for run, decide in zip(runs, (decide_in_batch, decide_alone), strict=True):
         seen = run.plan_hash(api.client) if is_bound else None
         one = decide(run, request_.model_copy(update={"dedupe_key": key, "plan_sha256": seen}))
         assert one is not None
@@ -66,44 +66,65 @@ def test_it_writes_and_returns_what_a_weighed_decision_does(
     assert first == second
 
 
-def test_by_its_workflow_id_it_is_the_same_run(api: Api) -> None:
+def test_a_decision_names_the_same_run_by_its_run_id_and_by_its_intents(api: Api) -> None:
     run = Waiting(api.dependencies)
-    assert commands.plain_word(run.id, APPROVE) == commands.plain_word(run.run_id, APPROVE)
+    assert commands.plan_decision(run.id, APPROVE) == commands.plan_decision(run.run_id, APPROVE)
 
 
-def test_many_are_recorded_in_one_statement_each_as_it_was_said(api: Api) -> None:
+def test_many_decisions_are_recorded_in_one_statement_each_with_its_own_content(api: Api) -> None:
     runs = [Waiting(api.dependencies) for _ in range(6)]
     late = runs.pop()
     late.overdue()
-    said = [REJECT if number % 2 else APPROVE for number in range(len(runs))]
-    words = [word_about(run, request) for run, request in zip(runs, said, strict=True)]
-    others = [word_about(late), dataclasses.replace(words[0], run_id=f"run_{'0' * 32}")]
+    requests = [REJECT if number % 2 else APPROVE for number in range(len(runs))]
+    decisions = [decision_on(run, request) for run, request in zip(runs, requests, strict=True)]
+    others = [decision_on(late), dataclasses.replace(decisions[0], run_id=f"run_{'0' * 32}")]
     with api.dependencies.database.connect(autocommit=True) as connection:
-        decided = gates.decide_plainly(connection, [*words, *others])
-    assert {word: one.decision for word, one in decided.items()} == {word: word.decision for word in words}
-    for run, word in zip(runs, words, strict=True):
+        recorded = gates.decide_batch(connection, [*decisions, *others])
+    assert recorded[len(decisions) :] == [None, None]
+    for run, wanted, stored in zip(runs, decisions, recorded, strict=False):
+        assert stored is not None
+        assert (stored.run_id, stored.decision, stored.notes) == (run.run_id, wanted.decision, wanted.notes)
         (approval,), (entry,) = run.rows("plan_approvals"), run.rows("human_interactions")
-        assert (approval["decision"], approval["notes"]) == (word.decision, word.notes)
-        assert (entry["payload"]["decision"], entry["payload"]["notes"]) == (word.decision, word.notes)
+        assert (approval["decision"], approval["notes"]) == (wanted.decision, wanted.notes)
+        assert (entry["payload"]["decision"], entry["payload"]["notes"]) == (wanted.decision, wanted.notes)
 
 
-def test_of_two_about_one_run_the_first_is_recorded_and_the_other_left_alone(api: Api) -> None:
+def test_of_two_decisions_on_one_run_the_first_is_recorded_and_the_other_is_left(api: Api) -> None:
     run = Waiting(api.dependencies)
-    first, second = word_about(run, REJECT), word_about(run, APPROVE)
     with api.dependencies.database.connect(autocommit=True) as connection:
-        decided = gates.decide_plainly(connection, [first, second])
-    assert set(decided) == {first}
+        recorded = gates.decide_batch(connection, [decision_on(run, REJECT), decision_on(run, APPROVE)])
+    assert [each and each.decision for each in recorded] == [Decision.REJECTED, None]
     assert [row["decision"] for row in run.rows("plan_approvals")] == ["rejected"]
     assert [row["kind"] for row in run.rows("human_interactions")] == ["reject"]
 
 
-def test_what_the_database_refuses_of_one_is_not_the_others_failure(api: Api) -> None:
+def test_of_two_equal_decisions_in_a_batch_each_gets_the_recorded_one(api: Api) -> None:
     run = Waiting(api.dependencies)
-    fine, unkept = word_about(run), dataclasses.replace(word_about(Waiting(api.dependencies)), notes="\0")
-    assert record_together(api.rooms.pool, [unkept, fine]) == [None, None]
+    with api.dependencies.database.connect(autocommit=True) as connection:
+        first, second = gates.decide_batch(connection, [decision_on(run), decision_on(run)])
+    assert first is not None
+    assert first == second
+    assert len(run.rows("human_interactions")) == 1
+
+
+def test_a_decision_that_edits_the_plan_is_left(api: Api, contents: Contents) -> None:
+    run = Waiting(api.dependencies)
+    with api.dependencies.database.connect() as connection:
+        plan = plans.current(connection, run.run_id).read()
+    before = contents()
+    edited = dataclasses.replace(decision_on(run), edited_plan=plan)
+    with api.dependencies.database.connect(autocommit=True) as connection:
+        assert gates.decide_batch(connection, [edited]) == [None]
+    assert contents() == before
+
+
+def test_a_decision_that_the_database_refuses_does_not_fail_the_others(api: Api) -> None:
+    run = Waiting(api.dependencies)
+    fine, refused = decision_on(run), dataclasses.replace(decision_on(Waiting(api.dependencies)), notes="\0")
+    assert record_together(api.rooms.pool, [refused, fine]) == [None, None]
     assert run.rows("plan_approvals") == []
-    (decided,) = record_together(api.rooms.pool, [fine])
-    assert decided is not None
+    (recorded,) = record_together(api.rooms.pool, [fine])
+    assert recorded is not None
 
 
 def _early(api: Api) -> Waiting:
@@ -123,7 +144,7 @@ def _canceled(api: Api) -> Waiting:
 
 
 def _edited(api: Api) -> Waiting:
-    """A plan that somebody changed without deciding: as of a quorum whose recipe was relaxed afterwards."""
+    """A plan that was edited without a decision: as by a quorum whose recipe was relaxed afterwards."""
     run = Waiting(api.dependencies)
     with api.dependencies.database.connect() as connection:
         connection.execute(
@@ -137,7 +158,7 @@ def _edited(api: Api) -> Waiting:
 
 @pytest.mark.parametrize("situation", [_early, _overdue, _canceled, _edited])
 @pytest.mark.parametrize("request_", [APPROVE, REJECT])
-def test_what_has_to_be_weighed_is_left_alone(
+def test_a_decision_too_early_or_too_late_or_on_an_edited_plan_is_left(
     api: Api,
     contents: Contents,
     situation: Callable[[Api], Waiting],
@@ -145,29 +166,31 @@ def test_what_has_to_be_weighed_is_left_alone(
 ) -> None:
     run = situation(api)
     before = contents()
-    assert plainly(run, request_) is None
+    assert decide_in_batch(run, request_) is None
     assert contents() == before
 
 
 @pytest.mark.parametrize("seen", [None, "own"])
 @pytest.mark.parametrize("request_", [APPROVE, REJECT, APPROVE.model_copy(update={"approved_by": "bob"})])
-def test_where_somebody_has_decided_it_is_their_decision(
+def test_on_a_decided_run_the_earlier_decision_is_returned(
     api: Api, contents: Contents, seen: str | None, request_: PlanApprovalRequest | PlanRejectionRequest
 ) -> None:
     run = Waiting(api.dependencies)
     sha256 = seen and run.plan_hash(api.client)
-    earlier = weighed(run, APPROVE.model_copy(update={"plan_sha256": sha256}))
+    earlier = decide_alone(run, APPROVE.model_copy(update={"plan_sha256": sha256}))
     before = contents()
-    assert plainly(run, request_.model_copy(update={"plan_sha256": sha256})) == earlier
+    assert decide_in_batch(run, request_.model_copy(update={"plan_sha256": sha256})) == earlier
     assert contents() == before
 
 
 @pytest.mark.parametrize("claim", [{"dedupe_key": "mine"}, {"plan_sha256": "0" * 64}])
-def test_a_repetition_that_claims_more_is_weighed(api: Api, contents: Contents, claim: dict[str, str]) -> None:
+def test_a_repetition_with_a_dedupe_key_or_another_plan_is_left(
+    api: Api, contents: Contents, claim: dict[str, str]
+) -> None:
     run = Waiting(api.dependencies)
-    weighed(run)
+    decide_alone(run)
     before = contents()
-    assert plainly(run, APPROVE.model_copy(update=claim)) is None
+    assert decide_in_batch(run, APPROVE.model_copy(update=claim)) is None
     assert contents() == before
 
 
@@ -179,31 +202,31 @@ def test_a_repetition_that_claims_more_is_weighed(api: Api, contents: Contents, 
         {"self_approval": False},
     ],
 )
-def test_a_recipe_with_rules_is_always_weighed(
+def test_a_decision_under_a_recipe_with_rules_is_left(
     api: Api, recipe: Recipe, contents: Contents, rules: dict[str, Any]
 ) -> None:
     run = Waiting(api.dependencies)
     recipe(**rules)
     before = contents()
-    assert plainly(run) is None
-    assert plainly(run, REJECT) is None
+    assert decide_in_batch(run) is None
+    assert decide_in_batch(run, REJECT) is None
     assert contents() == before
 
 
-def test_another_plan_than_the_gates_is_left_alone(api: Api, contents: Contents) -> None:
+def test_a_decision_on_another_plan_than_the_gates_is_left(api: Api, contents: Contents) -> None:
     run = Waiting(api.dependencies)
     before = contents()
-    assert plainly(run, APPROVE.model_copy(update={"plan_sha256": "0" * 64})) is None
+    assert decide_in_batch(run, APPROVE.model_copy(update={"plan_sha256": "0" * 64})) is None
     assert contents() == before
 
 
-def test_what_can_be_no_run_is_refused_before_it_is_a_word() -> None:
+def test_a_reference_that_no_run_can_have_is_not_found() -> None:
     with pytest.raises(NotFound):
-        commands.plain_word("anything", APPROVE)
+        commands.plan_decision("anything", APPROVE)
 
 
 def _decide(connection: Connection, run: Waiting) -> None:
-    gates.decide(connection, run.run_id, Decision.REJECTED, "bob", "no", None)
+    gates.decide(connection, PlanDecision(run.run_id, Decision.REJECTED, "bob", "no"))
 
 
 def _cancel(connection: Connection, run: Waiting) -> None:
@@ -211,15 +234,16 @@ def _cancel(connection: Connection, run: Waiting) -> None:
 
 
 @pytest.mark.parametrize("meanwhile", [_decide, _cancel])
-def test_a_run_that_somebody_else_holds_now_is_left_alone_and_keeps_nobody_waiting(
+def test_a_decision_on_a_locked_run_is_left_and_delays_no_other(
     api: Api, meanwhile: Callable[[Connection, Waiting], None]
 ) -> None:
     held, free = Waiting(api.dependencies), Waiting(api.dependencies)
-    words = [word_about(run) for run in (held, free)]
+    decisions = [decision_on(run) for run in (held, free)]
     with api.dependencies.database.connect() as holder:
         meanwhile(holder, held)
         with api.dependencies.database.connect(autocommit=True) as connection:
-            assert set(gates.decide_plainly(connection, words)) == {words[1]}
+            recorded = gates.decide_batch(connection, decisions)
+    assert [each and each.run_id for each in recorded] == [None, free.run_id]
     assert [row["decided_by"] for row in held.rows("plan_approvals")] in ([], ["bob"])
     assert [row["actor"] for row in held.rows("human_interactions")] in ([], ["bob"])
 
