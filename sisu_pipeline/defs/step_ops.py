@@ -1,4 +1,7 @@
-"""The four steps as Dagster ops: one-line doors onto `execution`. Op names are the step names (seed §1)."""
+"""The four steps as Dagster ops, each one call of `step_execution` or `fan_out`. Op names are the step names.
+
+The partition key of a Dagster run is its intent's id.
+"""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -19,19 +22,12 @@ SHARDS = "shards"
 _ROW = dg.Out(io_manager_key=ROWS)
 _GATED_ROW = dg.Out(io_manager_key=ROWS, is_required=False)
 
-_GatedStep = Callable[[Dependencies, str], StepResult | None]
-
-
-def _enter(context: dg.OpExecutionContext) -> str:
-    """The workflow id this run works on, once it owns it."""
-    intent_id = context.partition_key
-    ownership.enter(dependencies().database, intent_id, context.run_id)
-    return intent_id
+_GatedStep = Callable[[Dependencies, str, str], StepResult | None]
 
 
 @dg.op(name=StepId.COMPILE.value, out=_ROW, description="Plan the intent.")
 def compile_st(context: dg.OpExecutionContext) -> StepResult:
-    return step_execution.compile_intent(dependencies(), _enter(context))
+    return step_execution.compile_intent(dependencies(), context.partition_key, context.run_id)
 
 
 @dg.op(
@@ -57,13 +53,13 @@ def decide_st(context: dg.OpExecutionContext) -> Iterator[dg.Output[StepResult]]
 
 
 def _behind_a_gate(context: dg.OpExecutionContext, step: _GatedStep) -> Iterator[dg.Output[StepResult]]:
-    intent_id = _enter(context)
-    result = step(dependencies(), intent_id)
-    # Only where no executor holds this step at its gate (portable profile) is there nothing to do yet.
+    intent_id = context.partition_key
+    result = step(dependencies(), intent_id, context.run_id)
+    # The segment executor starts this step only behind its gate. In the portable profile the gate may be closed.
     while result is None and not ownership.suspend(dependencies().database, intent_id):
-        result = step(dependencies(), intent_id)
+        result = step(dependencies(), intent_id, context.run_id)
     if result is None:
-        context.log.info("Nobody has passed the gate yet: skipped here; the run after the decision goes on.")
+        context.log.info("The gate is closed: this run skips the step, and the run after the decision executes it.")
         return
     yield dg.Output(result)
 
@@ -74,7 +70,7 @@ def _behind_a_gate(context: dg.OpExecutionContext, step: _GatedStep) -> Iterator
     description="One dynamic output per task; with more than 128 tasks, per shard of tasks.",
 )
 def fan_out_tasks(context: dg.OpExecutionContext) -> Iterator[dg.DynamicOutput[str]]:
-    for shard in fan_out.start(dependencies(), _enter(context)):
+    for shard in fan_out.start(dependencies(), context.partition_key, context.run_id):
         yield dg.DynamicOutput(shard, mapping_key=shard)
 
 
@@ -87,9 +83,9 @@ def sandbox_task(context: dg.OpExecutionContext, shard: str) -> str:
 @dg.op(out=_ROW, description="Merge the results of every task.")
 def collect(context: dg.OpExecutionContext, shards: list[str]) -> Iterator[dg.Output[StepResult]]:
     intent_id = context.partition_key
-    result = step_execution.collect(dependencies(), intent_id)
+    result = step_execution.collect(dependencies(), intent_id, context.run_id)
     yield dg.Output(result, metadata=asset_metadata.of_tasks(dependencies(), intent_id))
-    # After the output is kept: a failed task fails the run, and every result is there to read.
+    # The output is stored by now: a failed task fails the run, and every result remains readable.
     step_execution.finish(dependencies(), intent_id, result)
 
 

@@ -1,7 +1,7 @@
-"""ExecuteST's fan-out: shards of tasks, each task a workflow on `sbxQ` whose id is its task key.
+"""ExecuteST's fan-out: shards of tasks. Each task is a workflow on `sbxQ` whose id is its task key.
 
-The only place that enqueues on `sbxQ`. In the portable profile there are no queues: a shard's tasks run
-where the shard's step runs.
+This is the only module that enqueues on `sbxQ`. The portable profile has no queues: there, the step of a shard
+executes the shard's tasks.
 """
 
 import asyncio
@@ -17,22 +17,19 @@ from sisu_pipeline.contracts.intent import QueueName
 from sisu_pipeline.crash_points import crash_point
 from sisu_pipeline.queueing import dbos_queues, fan_out_wait, task_service
 from sisu_pipeline.steps.execute import Task, shards
-from sisu_pipeline.store import runs
 from sisu_pipeline.store.runs import Run
 from sisu_pipeline.workflow.dependencies import Dependencies
-from sisu_pipeline.workflow.step_execution import plan_tasks
+from sisu_pipeline.workflow.step_execution import plan_run, plan_tasks
 
 _SERIALIZER = DefaultSerializer()
 _BATCH = 250
 _SHARD = re.compile(r"^tasks_(\d+)_(\d+)$")
 
 
-def start(dependencies: Dependencies, workflow_id: str) -> list[str]:
-    """Put every task of the run on `sbxQ`, at once and once; returns the shards' names."""
-    tasks = plan_tasks(dependencies, workflow_id)
+def start(dependencies: Dependencies, workflow_id: str, dagster_run_id: str | None = None) -> list[str]:
+    """Enqueue every task of the run on `sbxQ` and return the names of its shards. Idempotent."""
+    run, tasks = plan_run(dependencies, workflow_id, dagster_run_id=dagster_run_id)
     if dependencies.queues_tasks:
-        with dependencies.database.connect() as connection:
-            run = runs.get(connection, workflow_id)
         crash_point("fan_out.enqueue.before")
         enqueue(dependencies.database, run, tasks)
         crash_point("fan_out.enqueue.after")
@@ -40,7 +37,7 @@ def start(dependencies: Dependencies, workflow_id: str) -> list[str]:
 
 
 def run_shard(dependencies: Dependencies, workflow_id: str, shard: str) -> None:
-    """Return when every task of the shard has its result. Raises ending.RunEnded when the run ends first."""
+    """Wait until every task of the shard has its result. Raises RunEnded when the run ends first."""
     positions = positions_in(shard)
     if dependencies.queues_tasks:
         fan_out_wait.wait(dependencies.database, workflow_id, positions)
@@ -50,21 +47,21 @@ def run_shard(dependencies: Dependencies, workflow_id: str, shard: str) -> None:
 
 
 def positions_in(shard: str) -> range:
-    """The positions a shard's name stands for."""
+    """The positions of a shard's tasks, from the shard's name. Raises ValueError for any other text."""
     match = _SHARD.match(shard)
     if match is None:
-        raise ValueError(f"{shard} is not a shard's name")
+        raise ValueError(f"{shard!r} is not the name of a shard, such as tasks_0_127")
     return range(int(match[1]), int(match[2]) + 1)
 
 
 def enqueue(database: Database, run: Run, tasks: Sequence[Task]) -> None:
-    """Enqueue tasks, a batch a transaction, so that workers start on the first while the last are written.
+    """Enqueue tasks, each batch in one transaction, so workers start on the first batch while the last is written.
 
-    A task that is there already is left as it is: a fan-out that was cut off is enqueued again from its start.
+    A task that is on the queue already stays as it is: an interrupted fan-out is enqueued again from its start.
     """
     client = dbos_queues.client(database)
     for start in range(0, len(tasks), _BATCH):
-        # DBOS' own batch insert (its Kafka consumer uses it): one statement per batch, not one per task.
+        # The private batch insert of DBOS, which its Kafka consumer uses: one statement per batch, not per task.
         client._sys_db.init_workflows([_status(run, task) for task in tasks[start : start + _BATCH]])
 
 

@@ -16,10 +16,9 @@ from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.queueing.task_service import TaskService, open_task_service
 from sisu_pipeline.settings import Settings
 from sisu_pipeline.steps.execute import FanOut
-from sisu_pipeline.store import runs
 from sisu_pipeline.workflow.dependencies import dependencies
 from sisu_pipeline.workflow.run_failure import end_run
-from sisu_pipeline.workflow.step_execution import plan_tasks
+from sisu_pipeline.workflow.step_execution import plan_run
 from sql import query
 
 _REMEMBERED_RUNS = 64
@@ -126,11 +125,10 @@ class TaskWorker:
             raise
 
     def _plan_of(self, workflow_id: str, retry: int) -> _Plan:
-        with dependencies().database.connect() as connection:
-            run = runs.get(connection, workflow_id)
+        run, tasks = plan_run(dependencies(), workflow_id, retry)
         if run.status is RunStatus.CANCELED:
             self._canceled.add(run.id)
-        return _Plan(run.id, plan_tasks(dependencies(), workflow_id, retry))
+        return _Plan(run.id, tasks)
 
     def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
         """Hear of cancellations for the life of the process; whatever was missed is read after a reconnect."""

@@ -1,6 +1,10 @@
-"""Which Dagster run may work on an intent, and how it lets go at a gate (design §2)."""
+"""Ownership of an intent: the one Dagster run that may work on it, from its start to its gates.
 
-from resources.database import Database
+A segment enters the intent before its first step. Each step checks the ownership again on the run's row, which it
+reads anyway. In the portable profile there are no segments: there, the first step of a Dagster run enters.
+"""
+
+from resources.database import Connection, Database
 from sisu_pipeline.contracts.step_outputs import StepId
 from sisu_pipeline.crash_points import crash_point
 from sisu_pipeline.domain.status import RunStatus
@@ -9,7 +13,7 @@ from sisu_pipeline.store.runs import Run
 
 
 class NotOwner(Exception):
-    """Another Dagster run owns this intent; the message says which, and what to do."""
+    """Another Dagster run owns the intent; the message names it and what to do."""
 
     def __init__(self, run: Run) -> None:
         super().__init__(
@@ -19,34 +23,50 @@ class NotOwner(Exception):
 
 
 def enter(database: Database, intent_id: str, dagster_run_id: str) -> Run:
-    """Begin (or go on with) work on an intent: own it and set it running.
+    """Make a Dagster run the owner of an intent and set the intent's run running.
 
-    A finished intent may be entered by anyone: its steps answer from their rows. Raises NotOwner, NotFound.
+    A run that has ended, or waits at a gate, stays as it is: its steps return their stored results.
+
+    Raises NotFound, or NotOwner when another Dagster run owns the intent.
     """
     with database.connect() as connection:
-        run = runs.get(connection, intent_id)
-        if run.status is RunStatus.RUNNING and run.dagster_run_id == dagster_run_id:
-            return run  # every step after the first: nothing to write
-        run = runs.lock(connection, intent_id)
-        if run.status.is_terminal:
-            return run
-        owned = runs.claim(connection, intent_id, dagster_run_id)
-        if owned is None and gates.is_passed(connection, run):
-            # Portable profile: the planning run has ended at the gate; this is the run that follows it.
-            owned = runs.hand_over(connection, intent_id, dagster_run_id)
-        if owned is None:
-            raise NotOwner(run)
-        if owned.status is RunStatus.RUNNING:
-            return owned
-        if owned.status is RunStatus.WAITING_INPUT and not gates.is_passed(connection, owned):
-            return owned
-        return runs.move(connection, owned, RunStatus.RUNNING)
+        return enter_within(connection, intent_id, dagster_run_id)
+
+
+def enter_within(connection: Connection, intent_id: str, dagster_run_id: str) -> Run:
+    """Do what `enter` does in the caller's transaction. One SELECT when the Dagster run has entered before.
+
+    Commits the transaction when it changes the run, so that a failure in the rest of it does not undo the entry.
+    """
+    run = runs.get(connection, intent_id)
+    if run.status.is_terminal or (run.status is RunStatus.RUNNING and run.dagster_run_id == dagster_run_id):
+        return run
+    run = _take_over(connection, intent_id, dagster_run_id)
+    connection.commit()
+    return run
+
+
+def _take_over(connection: Connection, intent_id: str, dagster_run_id: str) -> Run:
+    run = runs.lock(connection, intent_id)
+    if run.status.is_terminal:
+        return run
+    owned = runs.claim(connection, intent_id, dagster_run_id)
+    if owned is None and gates.is_passed(connection, run):
+        # Portable profile: the Dagster run that planned ended at the gate, and this one continues behind it.
+        owned = runs.hand_over(connection, intent_id, dagster_run_id)
+    if owned is None:
+        raise NotOwner(run)
+    if owned.status is RunStatus.RUNNING:
+        return owned
+    if owned.status is RunStatus.WAITING_INPUT and not gates.is_passed(connection, owned):
+        return owned
+    return runs.move(connection, owned, RunStatus.RUNNING)
 
 
 def suspend(database: Database, intent_id: str) -> bool:
-    """Let go at a closed gate: status `waiting_input`, the next segment to come. False if it was passed meanwhile.
+    """Set the run waiting at its gate and count its next segment. False when the gate was passed meanwhile.
 
-    The run's row is locked by this and by every decision, so one of the two always sees the other.
+    This and every decision lock the run's row, so one of the two always sees the other.
     """
     with database.connect() as connection:
         run = runs.lock(connection, intent_id)

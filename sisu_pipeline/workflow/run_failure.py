@@ -1,4 +1,4 @@
-"""How a run ends other than by success: its patches are taken back, its status and error are written."""
+"""The end of a run other than by success: its patches are rolled back, its status and error are written."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,22 +12,24 @@ from sisu_pipeline.steps.budget_evidence import budget_evidence
 from sisu_pipeline.store import artifacts, runs
 from sisu_pipeline.workflow import patching
 from sisu_pipeline.workflow.dependencies import Dependencies
+from sisu_pipeline.workflow.ownership import NotOwner
 
 
 class RunEnded(Exception):
-    """The run was ended (canceled, say) while a step of it was working."""
+    """The run has ended, for example by a cancellation, so its step cannot work."""
 
 
 @contextmanager
 def ending_on_failure(dependencies: Dependencies, run: str) -> Iterator[None]:
-    """Ends the run when its step fails: patches taken back, status and error written, then raised again.
+    """End the run when the block raises: roll back its patches, write its status and error, and raise again.
 
-    A database that cannot be reached ends nothing. Dagster would log the step as failed all the same, so a
-    worker exits at once (`resources/connection_fence.py`): its segment is requeued and resumed from its rows.
+    Three failures do not end the run: it has ended already, the Dagster run does not own it, or the database
+    cannot be reached. Dagster logs a failed step in the last case too, so a worker exits at once
+    (`resources/connection_fence.py`): its segment is requeued and resumed from its rows.
     """
     try:
         yield
-    except (psycopg.OperationalError, psycopg.InterfaceError, RunEnded):
+    except (psycopg.OperationalError, psycopg.InterfaceError, RunEnded, NotOwner):
         raise
     except Exception as failure:
         violation = failure.violation if isinstance(failure, BudgetExceeded) else None
@@ -38,9 +40,9 @@ def ending_on_failure(dependencies: Dependencies, run: str) -> Iterator[None]:
 def end_run(
     dependencies: Dependencies, run_id: str, status: RunStatus, error: str, broken: Violation | None = None
 ) -> None:
-    """Take the run's patches back and write its end, with the evidence of the limit it broke, if that is why.
+    """Roll the run's patches back and write its end, with the evidence of the budget limit it broke, if any.
 
-    Nothing when it has ended already.
+    Does nothing to a run that has ended already.
     """
     workspace = patching.workspace_of(dependencies.workspaces, run_id)
     try:

@@ -1,13 +1,18 @@
-"""The rooms behind the ops: what each step does, with no Dagster or DBOS in sight.
+"""The work of each step, which the Dagster ops call. This module uses neither Dagster nor DBOS.
 
-Every function starts by looking for the step's committed row and returns it when it is there. A failure
-ends the run before it is raised again (`ending.py`).
+Every step first reads the run's row and its own stored result, and returns that result when there is one. A step
+that fails ends the run (`run_failure.py`) before it raises.
+
+`dagster_run_id` is the Dagster run that executes a step and must own the intent (`ownership.py`). Callers that
+execute steps without Dagster pass None; then the ownership is not checked.
 """
 
-from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
 
+from resources.database import Connection
 from resources.planner.planner_port import Question
 from sisu_pipeline.contracts.gate import Decision
 from sisu_pipeline.contracts.intent import Intent
@@ -18,18 +23,19 @@ from sisu_pipeline.domain import budget, forms
 from sisu_pipeline.domain.identity import run_id
 from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.steps import apply_patch, compile, decide, execute, gate_terms
-from sisu_pipeline.steps.execute import FanOut, TaskDefaults, TaskResult, Template
+from sisu_pipeline.steps.execute import FanOut, TaskResult
 from sisu_pipeline.steps.step_result import StepResult
 from sisu_pipeline.store import answers, gates, intents, plans, runs, steps, tasks
+from sisu_pipeline.store.gates import RecordedDecision
 from sisu_pipeline.store.plans import Version
 from sisu_pipeline.store.runs import Run
-from sisu_pipeline.workflow import patching
+from sisu_pipeline.workflow import ownership, patching
 from sisu_pipeline.workflow.dependencies import Dependencies
 from sisu_pipeline.workflow.run_failure import RunEnded, ending_on_failure
 
 
 class PlanRejected(Exception):
-    """A person said no."""
+    """The plan was rejected, or the approval is for another plan."""
 
 
 class NobodyAnswered(Exception):
@@ -37,161 +43,190 @@ class NobodyAnswered(Exception):
 
 
 class SandboxExecutionFailed(Exception):
-    """At least one task did not end well."""
+    """At least one task failed."""
 
 
-def compile_intent(dependencies: Dependencies, intent_id: str) -> StepResult:
+@dataclass(frozen=True)
+class _Start:
+    """What every step reads before it works; `stored` is the step's earlier result, if it has one."""
+
+    run: Run
+    intent: Intent
+    stored: StepResult | None
+    started_at: datetime
+
+    @property
+    def has_work(self) -> bool:
+        """False when the step only returns its stored result.
+
+        The failure before a retry rolled the patches back, so the steps that apply them do so again.
+        """
+        return self.stored is None or (self.run.retry_count > 0 and not self.run.status.is_terminal)
+
+
+@dataclass(frozen=True)
+class _Approved:
+    """The approved plan: as ApplyPatchST stored it, its newest version, and the hash that was approved."""
+
+    patched: PatchedPlan
+    version: Version
+    sha256: str | None
+
+
+def compile_intent(dependencies: Dependencies, intent_id: str, dagster_run_id: str | None = None) -> StepResult:
     """CompileST: plan the intent."""
-
-    def work(run: Run, intent: Intent) -> StepResult:
-        question = Question("plan", compile.plan_prompt(intent), intent)
-        result = compile.compile_intent(run.id, intent, dependencies.planner.answer(question))
+    with ending_on_failure(dependencies, run_id(intent_id)):
+        with dependencies.database.connect() as connection:
+            start = _start(connection, _entered(connection, intent_id, dagster_run_id), StepId.COMPILE)
+        if start.stored is not None:
+            return start.stored
+        question = Question("plan", compile.plan_prompt(start.intent), start.intent)
+        result = compile.compile_intent(start.run.id, start.intent, dependencies.planner.answer(question))
         if result.gate is not None and result.gate.form is not None:
             forms.check_form(result.gate.form["schema"])
-        return _with_terms(dependencies, intent, result)
-
-    return _step(dependencies, intent_id, StepId.COMPILE, work)
+        return _finished(dependencies, start, result)
 
 
-def apply_patches(dependencies: Dependencies, intent_id: str) -> StepResult | None:
+def apply_patches(
+    dependencies: Dependencies, intent_id: str, dagster_run_id: str | None = None
+) -> StepResult | None:
     """ApplyPatchST: apply the plan's patches in the run's workspace and open the plan gate.
 
-    None while the run's question has no answer.
+    None while the run's question waits for its answer.
     """
-    with dependencies.database.connect() as connection:
-        asked = answers.asked(connection, runs.get(connection, intent_id).id)
-    if asked.is_open and asked.answered is None:
-        return None
-
-    def work(run: Run, intent: Intent) -> StepResult:
+    with ending_on_failure(dependencies, run_id(intent_id)):
+        with dependencies.database.connect() as connection:
+            run = _entered(connection, intent_id, dagster_run_id)
+            asked = answers.asked(connection, run.id)
+            if asked.is_open and asked.answered is None and not run.status.is_terminal:
+                return None
+            start = _start(connection, run, StepId.APPLY_PATCH)
+            compiled = _plan_to_apply(connection, start)
+        if compiled is None:
+            return start.stored
         if asked.answered is not None and asked.answered.answer is None:
             raise NobodyAnswered("Ask-user gate timed out")
-        plan = Plan.from_json(_output(dependencies, run, StepId.COMPILE))
         workspace = patching.workspace_of(dependencies.workspaces, run.id)
-        patching.seed_workspace(workspace, intent)
-        applied = patching.apply(dependencies.database, workspace, run.id, plan.patch_plan or [])
+        patching.seed_workspace(workspace, start.intent)
+        applied = patching.apply(dependencies.database, workspace, run.id, compiled.patch_plan or [])
         answer = None if asked.answered is None else asked.answered.answer
-        return _with_terms(dependencies, intent, apply_patch.patched_plan(run.id, plan, applied, answer))
-
-    def again(run: Run, intent: Intent) -> None:
-        # The failure before a retry took the patches back. A plan that a person changed is DecideST's to apply.
-        if run.retry_count and not run.status.is_terminal and not _plan(dependencies, run).is_edited:
-            work(run, intent)
-
-    return _step(dependencies, intent_id, StepId.APPLY_PATCH, work, again)
+        return _finished(dependencies, start, apply_patch.patched_plan(run.id, compiled, applied, answer))
 
 
-def decide_plan(dependencies: Dependencies, intent_id: str) -> StepResult | None:
-    """DecideST: turn the approved plan into what to execute; None while nobody has decided."""
-    with dependencies.database.connect() as connection:
-        run = runs.get(connection, intent_id)
-        decided = gates.decision(connection, run.id)
-        if decided is None:
-            return None
+def _plan_to_apply(connection: Connection, start: _Start) -> Plan | None:
+    """The compiled plan; None when its patches are not to be applied. DecideST applies those of an edited plan."""
+    if not start.has_work or (start.stored is not None and plans.current(connection, start.run.id).is_edited):
+        return None
+    return Plan.from_json(_output(connection, start.run, StepId.COMPILE))
 
-    def work(run: Run, intent: Intent) -> StepResult:
-        assert decided is not None
-        if decided.decision is Decision.REJECTED:
-            raise PlanRejected(f"Plan approval failed: no (rationale: {decided.notes or 'none given'})")
+
+def decide_plan(dependencies: Dependencies, intent_id: str, dagster_run_id: str | None = None) -> StepResult | None:
+    """DecideST: turn the approved plan into what to execute. None while the plan waits for its decision."""
+    with ending_on_failure(dependencies, run_id(intent_id)):
         with dependencies.database.connect() as connection:
-            current = gates.plan_hash(connection, run.id)
-        if decided.plan_sha256 not in (None, current):
-            raise PlanRejected(f"Plan approval failed: it was for plan {decided.plan_sha256}, not {current}")
-        plan = PatchedPlan.from_json(_output(dependencies, run, StepId.APPLY_PATCH))
-        version = _plan(dependencies, run)
-        if not version.is_edited:
-            question = Question("build", decide.build_prompt(plan), intent)
-            return decide.decide(run.id, dependencies.planner.answer(question))
-        _apply_edited(dependencies, run, intent, version)
-        plan = apply_patch.without_patches(version.read(), plan.answer)
-        question = Question("build", decide.build_prompt(plan), intent)
-        return decide.decide(run.id, decide.following(dependencies.planner.answer(question), plan))
-
-    def again(run: Run, intent: Intent) -> None:
-        # As for ApplyPatchST: what a failure took back stands again.
-        version = _plan(dependencies, run)
-        if run.retry_count and not run.status.is_terminal and version.is_edited:
-            _apply_edited(dependencies, run, intent, version)
-
-    return _step(dependencies, intent_id, StepId.DECIDE, work, again)
+            run = _entered(connection, intent_id, dagster_run_id)
+            decision = gates.decision(connection, run.id)
+            if decision is None and not run.status.is_terminal:
+                return None
+            start = _start(connection, run, StepId.DECIDE)
+            approved = _approved(connection, run, decision) if start.has_work else None
+        if start.stored is None:
+            return _finished(dependencies, start, _decide(dependencies, start, decision, approved))
+        if approved is not None and approved.version.is_edited:
+            _apply_edited(dependencies, start, approved.version)
+        return start.stored
 
 
-def _plan(dependencies: Dependencies, run: Run) -> Version:
-    """The plan that counts: the compiled one, or what a person made of it."""
-    with dependencies.database.connect() as connection:
-        return plans.current(connection, run.id)
+def _approved(connection: Connection, run: Run, decision: RecordedDecision | None) -> _Approved | None:
+    """The plan that was approved; None when it was rejected."""
+    if decision is None or decision.decision is Decision.REJECTED:
+        return None
+    patched = PatchedPlan.from_json(_output(connection, run, StepId.APPLY_PATCH))
+    return _Approved(patched, plans.current(connection, run.id), gates.plan_hash(connection, run.id))
 
 
-def _apply_edited(dependencies: Dependencies, run: Run, intent: Intent, version: Version) -> None:
-    """The compiled plan's patches are taken back, the changed plan's applied."""
-    workspace = patching.workspace_of(dependencies.workspaces, run.id)
-    patching.seed_workspace(workspace, intent)
-    patching.exchange(dependencies.database, workspace, run.id, version.read().patch_plan or [])
+def _decide(
+    dependencies: Dependencies, start: _Start, decision: RecordedDecision | None, approved: _Approved | None
+) -> StepResult:
+    """The build of the approved plan. Raises PlanRejected."""
+    assert decision is not None, "a step without a decision and without a result does not start"
+    if approved is None:
+        raise PlanRejected(f"Plan approval failed: no (rationale: {decision.notes or 'none given'})")
+    if decision.plan_sha256 not in (None, approved.sha256):
+        raise PlanRejected(f"Plan approval failed: it was for plan {decision.plan_sha256}, not {approved.sha256}")
+    if not approved.version.is_edited:
+        question = Question("build", decide.build_prompt(approved.patched), start.intent)
+        return decide.decide(start.run.id, dependencies.planner.answer(question))
+    _apply_edited(dependencies, start, approved.version)
+    plan = apply_patch.without_patches(approved.version.read(), approved.patched.answer)
+    question = Question("build", decide.build_prompt(plan), start.intent)
+    return decide.decide(start.run.id, decide.following(dependencies.planner.answer(question), plan))
 
 
-def _with_terms(dependencies: Dependencies, intent: Intent, result: StepResult) -> StepResult:
-    """The result with its gate's deadline, as the intent or this deployment sets it."""
-    if result.gate is None:
-        return result
-    return replace(result, gate=gate_terms.with_terms(result.gate, intent.constraints, dependencies.gate_ttl_s))
+def _apply_edited(dependencies: Dependencies, start: _Start, version: Version) -> None:
+    """Roll the compiled plan's patches back and apply those of the edited plan."""
+    workspace = patching.workspace_of(dependencies.workspaces, start.run.id)
+    patching.seed_workspace(workspace, start.intent)
+    patching.exchange(dependencies.database, workspace, start.run.id, version.read().patch_plan or [])
 
 
 def plan_tasks(dependencies: Dependencies, intent_id: str, retry: int | None = None) -> FanOut:
-    """The tasks of ExecuteST, the same on every call: from the stored decision, plan and intent.
+    """The tasks of ExecuteST: `plan_run` without the run."""
+    return plan_run(dependencies, intent_id, retry)[1]
 
-    `retry` is the retry that asks for them, the run's current one when it is not given.
+
+def plan_run(
+    dependencies: Dependencies, intent_id: str, retry: int | None = None, dagster_run_id: str | None = None
+) -> tuple[Run, FanOut]:
+    """The run and the tasks of its ExecuteST: the same on every call, from the stored decision, plan and intent.
+
+    `retry` is the number of the retry whose tasks are planned, by default the run's current one. Raises
+    BudgetExceeded over `maxFanout`.
     """
-    with dependencies.database.connect() as connection:
-        run = runs.get(connection, intent_id)
-    with ending_on_failure(dependencies, run.id):
+    with ending_on_failure(dependencies, run_id(intent_id)):
         with dependencies.database.connect() as connection:
+            run = _entered(connection, intent_id, dagster_run_id)
             intent = intents.verified(connection, run.intent_id)
             template = tasks.template(connection, run)
             failures = tasks.failures_before(connection, run.id, run.retry_count if retry is None else retry)
-        return tasks_of(dependencies, run, intent, template, failures)
+            plan = plans.current(connection, run.id).read()
+            decision = _output(connection, run, StepId.DECIDE)
+            recipes_network = tasks.network(connection, run)
+        defaults = dependencies.task_defaults
+        if recipes_network is not None:
+            defaults = replace(defaults, net=recipes_network)
+        planned = execute.build_tasks(
+            run.intent_id,
+            run.id,
+            Build.from_json(decision["structured"]),
+            template,
+            defaults,
+            patching.workspace_files(intent, plan),
+            failures,
+        )
+        budget.hold_fan_out(run.budget, len(planned))
+        return run, planned
 
 
-def tasks_of(
-    dependencies: Dependencies, run: Run, intent: Intent, template: Template, failures: Mapping[int, int]
-) -> FanOut:
-    """The tasks of a run whose decision is stored. Raises BudgetExceeded over `maxFanout`."""
-    plan = _plan(dependencies, run).read()
-    decision = _output(dependencies, run, StepId.DECIDE)
-    planned = execute.build_tasks(
-        run.intent_id,
-        run.id,
-        Build.from_json(decision["structured"]),
-        template,
-        _defaults(dependencies, run),
-        patching.workspace_files(intent, plan),
-        failures,
-    )
-    budget.hold_fan_out(run.budget, len(planned))
-    return planned
+def collect(dependencies: Dependencies, intent_id: str, dagster_run_id: str | None = None) -> StepResult:
+    """The end of ExecuteST: merge the results, of which every task has one."""
+    with ending_on_failure(dependencies, run_id(intent_id)):
+        with dependencies.database.connect() as connection:
+            start = _start(connection, _entered(connection, intent_id, dagster_run_id), StepId.EXECUTE)
+            if start.stored is not None:
+                return start.stored
+            run = start.run
+            with closing(tasks.results(connection, run.id)) as results:
+                merged = execute.merge(map(_checked, results))
+            spent = None if run.budget is None else (_age_ms(connection, run), tasks.usage(connection, run.id))
+        if spent is not None:
+            budget.hold_wall_clock(run.budget, spent[0])
+            budget.hold_usage(run.budget, spent[1])
+        return _finished(dependencies, start, merged)
 
 
-def _defaults(dependencies: Dependencies, run: Run) -> TaskDefaults:
-    """What every task of the run gets; its recipe may decide about the network."""
-    with dependencies.database.connect() as connection:
-        net = tasks.network(connection, run)
-    return dependencies.task_defaults if net is None else replace(dependencies.task_defaults, net=net)
-
-
-def collect(dependencies: Dependencies, intent_id: str) -> StepResult:
-    """ExecuteST's end: every task has its row; merge them."""
-
-    def work(run: Run, intent: Intent) -> StepResult:
-        with dependencies.database.connect() as connection, closing(tasks.results(connection, run.id)) as results:
-            merged = execute.merge(map(_kept, results))
-        _hold_wall_clock(dependencies, run)
-        _hold_usage(dependencies, run)
-        return merged
-
-    return _step(dependencies, intent_id, StepId.EXECUTE, work)
-
-
-def _kept(result: TaskResult) -> TaskResult:
-    """The result, unless the infrastructure gave up on its task: that is none to keep (reference J18)."""
+def _checked(result: TaskResult) -> TaskResult:
+    """The result. Raises SandboxExecutionFailed when the task used up its attempts without a result of its own."""
     if result.err_code.is_retryable:
         raise SandboxExecutionFailed(
             f"Step executeTask has exceeded its maximum of {execute.MAX_ATTEMPTS} retries: "
@@ -200,45 +235,35 @@ def _kept(result: TaskResult) -> TaskResult:
     return result
 
 
-def _hold_wall_clock(dependencies: Dependencies, run: Run) -> None:
-    if run.budget is not None:
-        with dependencies.database.connect() as connection:
-            age = steps.now(connection) - run.created_at
-        budget.hold_wall_clock(run.budget, int(age.total_seconds() * 1000))
-
-
-def _hold_usage(dependencies: Dependencies, run: Run) -> None:
-    if run.budget is not None:
-        with dependencies.database.connect() as connection:
-            usage = tasks.usage(connection, run.id)
-        budget.hold_usage(run.budget, usage)
-
-
 def finish(dependencies: Dependencies, intent_id: str, result: StepResult) -> None:
-    """After ExecuteST is committed: the run succeeded, or a task failed and the run ends so.
+    """End the run once ExecuteST is committed: as succeeded, or as failed when a task failed.
 
-    What has ended stays so, and is said again: whoever ended it may have died before Dagster heard of it.
+    The end of a run that has ended already is reported again: the process that ended it may have died before
+    Dagster recorded it. Raises RunEnded or SandboxExecutionFailed.
     """
-    with dependencies.database.connect() as connection:
-        run = runs.get(connection, intent_id)
-    if run.status is RunStatus.SUCCEEDED:
-        return
-    if run.status.is_terminal:
-        raise RunEnded(f"run {run.id} is {run.status}: {run.error}")
-    with ending_on_failure(dependencies, run.id):
-        code = ErrorCode(result.output["errCode"])
-        if code is not ErrorCode.NONE:
-            failed = sum(task["errCode"] != "NONE" for task in result.output["raw"]["tasks"])
-            total = len(result.output["raw"]["tasks"])
-            raise SandboxExecutionFailed(f"SBX execution failed [{code}]: {failed} of {total} tasks")
+    with ending_on_failure(dependencies, run_id(intent_id)):
         with dependencies.database.connect() as connection:
-            runs.move(connection, runs.lock(connection, run.id), RunStatus.SUCCEEDED)
+            run = runs.lock(connection, intent_id)
+            if run.status is RunStatus.SUCCEEDED:
+                return
+            if run.status.is_terminal:
+                raise RunEnded(f"run {run.id} is {run.status}: {run.error}")
+            _check_succeeded(result)
+            runs.move(connection, run, RunStatus.SUCCEEDED)
             crash_point("run.succeed.before")
         crash_point("run.succeed.after")
 
 
+def _check_succeeded(result: StepResult) -> None:
+    code = ErrorCode(result.output["errCode"])
+    if code is not ErrorCode.NONE:
+        failed = sum(task["errCode"] != "NONE" for task in result.output["raw"]["tasks"])
+        total = len(result.output["raw"]["tasks"])
+        raise SandboxExecutionFailed(f"SBX execution failed [{code}]: {failed} of {total} tasks")
+
+
 def commit(dependencies: Dependencies, intent_id: str, result: StepResult) -> None:
-    """Keep a step's result: output, artifacts and gate in one transaction."""
+    """Store a step's result: its output, artifacts and gate in one transaction. Raises RunEnded."""
     if result.is_replay:
         return
     with ending_on_failure(dependencies, run_id(intent_id)), dependencies.database.connect() as connection:
@@ -250,47 +275,57 @@ def commit(dependencies: Dependencies, intent_id: str, result: StepResult) -> No
     crash_point(f"{result.step}.commit.after")
 
 
-def _step(
-    dependencies: Dependencies,
-    intent_id: str,
-    step: StepId,
-    work: Callable[[Run, Intent], StepResult],
-    again: Callable[[Run, Intent], None] = lambda run, intent: None,
-) -> StepResult:
-    with ending_on_failure(dependencies, run_id(intent_id)):
-        with dependencies.database.connect() as connection:
-            run = runs.get(connection, intent_id)
-            earlier = steps.stored(connection, run.id, step)
-            if earlier is None and run.status.is_terminal:
-                raise RunEnded(f"run {run.id} is {run.status}; {step} does not run")
-            intent = intents.verified(connection, run.intent_id)
-            started_at = steps.now(connection)
-        if earlier is not None and not _is_superseded(run, earlier):
-            again(run, intent)
-            return earlier
-        result = work(run, intent)
-        crash_point(f"{step}.work.after")
-        if step is not StepId.EXECUTE:  # which holds its limits itself
-            _hold_wall_clock(dependencies, run)
-        return replace(result, started_at=started_at)
-
-
-def _is_superseded(run: Run, earlier: StepResult) -> bool:
-    """Whether a stored ExecuteST is a failure of before the current retry, whose tasks have been asked again."""
-    if earlier.step is not StepId.EXECUTE or run.status.is_terminal:
-        return False
-    return earlier.output["errCode"] != ErrorCode.NONE and earlier.attempt <= execute.MAX_ATTEMPTS * run.retry_count
-
-
-def stored_output(dependencies: Dependencies, intent_id: str, step: StepId) -> dict[str, object]:
-    """A step's committed output. Raises LookupError before it is there."""
+def stored_output(dependencies: Dependencies, intent_id: str, step: StepId) -> dict[str, Any]:
+    """A step's committed output. Raises LookupError before the step is committed."""
     with dependencies.database.connect() as connection:
-        return _output(dependencies, runs.get(connection, intent_id), step)
+        return _output(connection, runs.get(connection, intent_id), step)
 
 
-def _output(dependencies: Dependencies, run: Run, step: StepId) -> dict[str, object]:
-    with dependencies.database.connect() as connection:
-        earlier = steps.stored(connection, run.id, step)
-    if earlier is None:
+def _output(connection: Connection, run: Run, step: StepId) -> dict[str, Any]:
+    stored = steps.stored(connection, run.id, step)
+    if stored is None:
         raise LookupError(f"{step} of {run.id} has no row yet")
-    return earlier.output
+    return stored.output
+
+
+def _entered(connection: Connection, intent_id: str, dagster_run_id: str | None) -> Run:
+    """The intent's run, which the Dagster run owns. Raises NotOwner."""
+    if dagster_run_id is None:
+        return runs.get(connection, intent_id)
+    return ownership.enter_within(connection, intent_id, dagster_run_id)
+
+
+def _start(connection: Connection, run: Run, step: StepId) -> _Start:
+    """Raises RunEnded when the run has ended and the step has no result."""
+    stored = steps.stored(connection, run.id, step)
+    if stored is not None and _is_superseded(run, stored):
+        stored = None
+    if stored is None and run.status.is_terminal:
+        raise RunEnded(f"run {run.id} is {run.status}; {step} does not run")
+    return _Start(run, intents.verified(connection, run.intent_id), stored, steps.now(connection))
+
+
+def _is_superseded(run: Run, stored: StepResult) -> bool:
+    """Whether a stored ExecuteST is the failure before the current retry, whose tasks run again."""
+    if stored.step is not StepId.EXECUTE or run.status.is_terminal:
+        return False
+    return stored.output["errCode"] != ErrorCode.NONE and stored.attempt <= execute.MAX_ATTEMPTS * run.retry_count
+
+
+def _finished(dependencies: Dependencies, start: _Start, result: StepResult) -> StepResult:
+    """The step's result, to be committed; the stored one, when the step only applied its patches again."""
+    if start.stored is not None:
+        return start.stored
+    if result.gate is not None:
+        terms = gate_terms.with_terms(result.gate, start.intent.constraints, dependencies.gate_ttl_s)
+        result = replace(result, gate=terms)
+    crash_point(f"{result.step}.work.after")
+    if result.step is not StepId.EXECUTE and start.run.budget is not None:
+        with dependencies.database.connect() as connection:
+            age_ms = _age_ms(connection, start.run)
+        budget.hold_wall_clock(start.run.budget, age_ms)
+    return replace(result, started_at=start.started_at)
+
+
+def _age_ms(connection: Connection, run: Run) -> int:
+    return int((steps.now(connection) - run.created_at).total_seconds() * 1000)
