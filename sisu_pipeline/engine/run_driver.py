@@ -1,4 +1,4 @@
-"""What one segment does with a Dagster run: launch or resume it, and end it, or suspend it (design §2)."""
+"""One segment of a Dagster run: start or resume it, execute its steps, then end or suspend it."""
 
 import sys
 from collections.abc import Iterator
@@ -27,12 +27,11 @@ _STARTABLE = frozenset({DagsterRunStatus.NOT_STARTED, DagsterRunStatus.QUEUED, D
 def drive(
     instance: dg.DagsterInstance,
     repository: dg.RepositoryDefinition,
-    dagster_run_id: str,
+    run: dg.DagsterRun,
     keeper: Gatekeeper | None,
 ) -> None:
-    """Execute a segment of the run to its end. A run that has ended is left alone."""
-    run = instance.get_run_by_id(dagster_run_id)
-    if run is None or run.is_finished:
+    """Execute a segment of the run to its end. Does nothing to a run that has ended."""
+    if run.is_finished:
         return
     if run.status is DagsterRunStatus.CANCELING:
         instance.report_run_canceled(run)
@@ -78,10 +77,10 @@ def _execute(instance: dg.DagsterInstance, job: InMemoryJob, run: dg.DagsterRun)
 
 
 def _segment(job_context: PlanOrchestrationContext, execution_plan: ExecutionPlan) -> Iterator[DagsterEvent]:
-    """The job's events: Dagster's own order of start and end, with a third ending, suspended.
+    """The job's events, in Dagster's own order, with suspension as a third end beside success and failure.
 
-    Dagster knows the status `SUSPENDED` ("waiting on external work with no run worker, on purpose") and
-    shows it; it leaves writing it to whoever can resume.
+    Dagster defines and shows the status `SUSPENDED` ("waiting on external work with no run worker, on purpose"),
+    but never sets it: the component that can resume the run does.
     """
     if not job_context.resume_from_failure:
         yield DagsterEvent.job_start(job_context)
@@ -107,7 +106,7 @@ def _segment(job_context: PlanOrchestrationContext, execution_plan: ExecutionPla
 
 
 def _broken_off(job_context: PlanOrchestrationContext, failure: Exception) -> DagsterEvent:
-    """The end of a run whose segment raised; a worker that lost its database ends itself instead."""
+    """The event that ends a run whose segment raised. A worker that lost its database exits instead."""
     if isinstance(failure, DBAPIError) and failure.connection_invalidated:
         connection_fence.connection_broke()
     error = serializable_error_info_from_exc_info(sys.exc_info())
@@ -115,11 +114,11 @@ def _broken_off(job_context: PlanOrchestrationContext, failure: Exception) -> Da
 
 
 def _end(job_context: PlanOrchestrationContext, failed: list[DagsterEvent]) -> DagsterEvent:
-    """How a run whose every step has been tried ends."""
+    """The event that ends a run whose steps have all been executed or skipped."""
     if not failed:
         return DagsterEvent.job_success(job_context)
     if _was_ended():
-        # The steps that failed were the ones that found the run ended.
+        # The steps failed because the run had been ended.
         return DagsterEvent.job_canceled(job_context, None)
     keys = [event.step_key for event in failed]
     return _failure(job_context, f"Steps failed: {keys}.", failed[0], None)
@@ -131,7 +130,7 @@ def _was_ended() -> bool:
 
 
 def _failures_before(job_context: PlanOrchestrationContext) -> list[DagsterEvent]:
-    """The steps that had failed before this segment: they fail the run as those of this one do."""
+    """The failures of earlier segments, which fail the run like those of this one."""
     log = job_context.instance.all_logs(job_context.run_id, of_type=DagsterEventType.STEP_FAILURE)
     return [record.dagster_event for record in log if record.dagster_event is not None]
 

@@ -1,4 +1,4 @@
-"""The run launcher: a Dagster run becomes a segment on `intentQ`; it never starts a process itself."""
+"""The run launcher: it enqueues Dagster runs as segments on `intentQ` and never starts a process."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -38,7 +38,7 @@ class SegmentRunLauncher(RunLauncher[dg.DagsterInstance], ConfigurableClass):
 
     @property
     def inst_data(self) -> ConfigurableClassData | None:
-        """What `dagster.yaml` says."""
+        """The configuration in `dagster.yaml`."""
         return self._inst_data
 
     @classmethod
@@ -48,13 +48,13 @@ class SegmentRunLauncher(RunLauncher[dg.DagsterInstance], ConfigurableClass):
 
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Any) -> Self:
-        """Dagster's constructor."""
+        """Create the launcher from its configuration."""
         return cls(inst_data=inst_data, **config_value)
 
     def launch_run(self, context: LaunchRunContext) -> None:
-        """Enqueue the run's first segment. A second run for a living intent is reported cancelled.
+        """Enqueue the run's first segment. Report a second run for an intent that has not ended as canceled.
 
-        A database that is away is waited for: Dagster fails a run whose launch raises, and launches it no more.
+        Retries while the database is unreachable: Dagster fails a run whose launch raises, for good.
         """
         patiently(lambda: self._launch(context.dagster_run))
 
@@ -69,11 +69,11 @@ class SegmentRunLauncher(RunLauncher[dg.DagsterInstance], ConfigurableClass):
         if run is None:
             self._instance.report_run_canceled(dagster_run, message=refusal)
         elif run.status.is_terminal:
-            # Nothing is left to do: the steps answer from their rows, under a workflow of its own.
-            self._enqueue(segment_queue.of_job(dagster_run.run_id, run.app_version))
+            # Only stored results are left to return. The queue workflow is the Dagster run's, not the intent's.
+            self._enqueue(segment_queue.of_ended_intent(intent_id, dagster_run.run_id, run.app_version))
         elif run.status is not RunStatus.WAITING_INPUT:
-            # One that waits was launched by recovery while this launch was slow. Its next segment is a decision's
-            # to ask for: asked for here it would be executed before, in vain, and never again.
+            # A run that waits was launched by recovery while this launch was slow. Only the decision may enqueue
+            # its next segment: enqueued here, it would run too early and use up its workflow id.
             self._enqueue(segment_queue.of_run(run))
 
     @property
@@ -88,7 +88,7 @@ class SegmentRunLauncher(RunLauncher[dg.DagsterInstance], ConfigurableClass):
         self._enqueue(segment_queue.of_run(run))
 
     def terminate(self, run_id: str) -> bool:
-        """Cancel the intent; the segment that runs lets go, `closing_sensor` ties up the rest."""
+        """Cancel the intent. Its running segment stops at its next event; `closing_sensor` cleans up after it."""
         dagster_run_id = run_id
         dagster_run = self._instance.get_run_by_id(dagster_run_id)
         if dagster_run is None or dagster_run.is_finished:
@@ -115,13 +115,13 @@ class SegmentRunLauncher(RunLauncher[dg.DagsterInstance], ConfigurableClass):
 
 def _cancel(intent_id: str, dagster_run_id: str) -> None:
     with dependencies().database.connect() as connection, suppress(NotFound, IllegalTransition):
-        # A second run that replays a finished intent ends alone.
+        # A second Dagster run, which replays an ended intent, does not cancel it.
         if runs.get(connection, intent_id).dagster_run_id == dagster_run_id:
             commands.cancel(connection, intent_id, OperationRequest(actor="dagster", reason="run terminated"))
 
 
 def _claim(intent_id: str, dagster_run: dg.DagsterRun) -> tuple[Run | None, str]:
-    """The intent's run when this Dagster run may work on it, or why it may not."""
+    """The intent's run if this Dagster run may work on it, else the reason why not."""
     with dependencies().database.connect() as connection:
         try:
             run = runs.lock(connection, intent_id)

@@ -1,4 +1,8 @@
-"""Segments on `intentQ`: what one worker does in one go (design §2). The only place that enqueues there."""
+"""Segments on `intentQ`. This is the only module that enqueues there.
+
+A segment is the part of a Dagster run that one worker executes without a pause: from the start or a gate to the
+next gate or the end.
+"""
 
 from dataclasses import dataclass
 
@@ -8,19 +12,30 @@ from sisu_pipeline.domain.identity import segment_workflow_id
 from sisu_pipeline.queueing import dbos_queues
 from sisu_pipeline.store.runs import Run
 
-# Jobs that are no intents (submit_intent, approve_plan) run on the same workers, in a partition of their own.
+# Jobs without an intent (submit_intent, approve_plan) share the workers of intents, in a partition of their own.
 CONTROL_PARTITION = "control"
 
 
 @dataclass(frozen=True)
-class Segment:
-    """One segment on the queue: a Dagster run to start or resume, in a queue workflow of its own.
+class SegmentRequest:
+    """What a worker gets from the queue: the Dagster run to start or resume, and the intent it works on.
 
-    `segment_workflow_id` is the intent's id for the first segment only; later segments append their number.
+    `workflow_id` is the intent's id, None for a job without an intent.
+    """
+
+    workflow_id: str | None
+    dagster_run_id: str
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A segment with its place on the queue.
+
+    `segment_workflow_id` is the id of its queue workflow. Only for the first segment it is the intent's id.
     """
 
     segment_workflow_id: str
-    dagster_run_id: str
+    request: SegmentRequest
     queue_partition_key: str
     priority: int
     app_version: str
@@ -31,7 +46,7 @@ def of_run(run: Run) -> Segment:
     assert run.dagster_run_id is not None
     return Segment(
         segment_workflow_id(run.workflow_id, run.segment),
-        run.dagster_run_id,
+        SegmentRequest(run.workflow_id, run.dagster_run_id),
         run.queue_partition_key,
         run.priority,
         run.app_version,
@@ -39,10 +54,10 @@ def of_run(run: Run) -> Segment:
 
 
 def of_decided(row: Row) -> Segment:
-    """The segment that goes on after a decision, from a row of `runs.decided_on`."""
+    """The segment that continues after a decision, from a row of `runs.decided_on`."""
     return Segment(
         segment_workflow_id(row["workflow_id"], row["segment"]),
-        row["dagster_run_id"],
+        SegmentRequest(row["workflow_id"], row["dagster_run_id"]),
         row["queue_partition_key"],
         row["priority"],
         row["app_version"],
@@ -50,12 +65,17 @@ def of_decided(row: Row) -> Segment:
 
 
 def of_job(dagster_run_id: str, app_version: str) -> Segment:
-    """A Dagster run that is no intent's."""
-    return Segment(f"job/{dagster_run_id}", dagster_run_id, CONTROL_PARTITION, 1, app_version)
+    """The whole Dagster run of a job without an intent."""
+    return _of_job(SegmentRequest(None, dagster_run_id), app_version)
+
+
+def of_ended_intent(workflow_id: str, dagster_run_id: str, app_version: str) -> Segment:
+    """A Dagster run of an intent whose run has ended: its steps return their stored results."""
+    return _of_job(SegmentRequest(workflow_id, dagster_run_id), app_version)
 
 
 def enqueue(database: Database, segment: Segment) -> None:
-    """Ask for a segment; asking twice is one workflow, since its id is the segment's."""
+    """Enqueue a segment. Idempotent: its queue workflow has the segment's id."""
     dbos_queues.client(database).enqueue(
         {
             "queue_name": QueueName.INTENT,
@@ -65,5 +85,10 @@ def enqueue(database: Database, segment: Segment) -> None:
             "priority": segment.priority,
             "app_version": segment.app_version,
         },
-        segment.dagster_run_id,
+        segment.request.workflow_id,
+        segment.request.dagster_run_id,
     )
+
+
+def _of_job(request: SegmentRequest, app_version: str) -> Segment:
+    return Segment(f"job/{request.dagster_run_id}", request, CONTROL_PARTITION, 1, app_version)

@@ -107,7 +107,8 @@ def resume_lost(dependencies: Dependencies) -> list[str]:
             asked.append(row["workflow_id"])
     for row in late:
         segment_queue.enqueue(
-            dependencies.database, segment_queue.of_job(row["dagster_run_id"], row["app_version"])
+            dependencies.database,
+            segment_queue.of_ended_intent(row["workflow_id"], row["dagster_run_id"], row["app_version"]),
         )
         asked.append(row["workflow_id"])
     return asked

@@ -1,4 +1,4 @@
-"""One segment, from its queue to its end: the lock, the status, the drive (design §2)."""
+"""One segment, from its queue to its end: the intent's lock and ownership, and the execution of its Dagster run."""
 
 import threading
 from collections.abc import Iterator
@@ -17,12 +17,13 @@ from sisu_pipeline.domain.status import IllegalTransition, RunStatus
 from sisu_pipeline.engine import run_driver
 from sisu_pipeline.engine.event_batching import BufferedEventLogStorage
 from sisu_pipeline.engine.step_executor import Gatekeeper
+from sisu_pipeline.queueing.segment_queue import SegmentRequest
 from sisu_pipeline.store import gates, runs
 from sisu_pipeline.workflow import commands, ownership
 from sisu_pipeline.workflow.dependencies import dependencies
 from sql import query
 
-# Two Dagster runs in two threads of one process dead-lock (logging is configured at run start).
+# Two Dagster runs in two threads of one process deadlock, because each configures logging when it starts.
 _one_at_a_time = threading.Lock()
 
 
@@ -40,34 +41,59 @@ def repository() -> dg.RepositoryDefinition:
     return defs.get_repository_def()
 
 
-def run_segment(dagster_run_id: str) -> None:
-    """Execute the Dagster run's next segment; returns at its end, a gate, or when there is nothing to do."""
+def segment_request(*arguments: str | None) -> SegmentRequest:
+    """The request in a row of the queue, from the arguments stored there.
+
+    Rows that an earlier release enqueued hold the Dagster run's id alone; its partition is the intent's id.
+    """
+    match arguments:
+        case (workflow_id, str(dagster_run_id)):
+            return SegmentRequest(workflow_id, dagster_run_id)
+        case (str(dagster_run_id),):
+            dagster_run = instance().get_run_by_id(dagster_run_id)
+            partition_key = None if dagster_run is None else dagster_run.tags.get(PARTITION_NAME_TAG)
+            return SegmentRequest(partition_key, dagster_run_id)
+        case _:
+            raise ValueError(f"the row of a segment holds an intent's id and a Dagster run's (got {arguments!r})")
+
+
+def run_segment(request: SegmentRequest) -> None:
+    """Execute a Dagster run's next segment. Returns at its end, at a gate, or when there is nothing to do."""
     with _one_at_a_time:
-        run = instance().get_run_by_id(dagster_run_id)
-        if run is None:
+        if request.workflow_id is None:
+            _run_job(request.dagster_run_id)
+        else:
+            _run_intent(request.workflow_id, request.dagster_run_id)
+
+
+def _run_job(dagster_run_id: str) -> None:
+    dagster_run = instance().get_run_by_id(dagster_run_id)
+    if dagster_run is not None:
+        run_driver.drive(instance(), repository(), dagster_run, _job_keeper(dagster_run_id))
+
+
+def _run_intent(workflow_id: str, dagster_run_id: str) -> None:
+    database = dependencies().database
+    with holding(database, workflow_id), _event_batches():
+        dagster_run = instance().get_run_by_id(dagster_run_id)
+        if dagster_run is None:
             return
-        workflow_id = run.tags.get(PARTITION_NAME_TAG)
-        if workflow_id is None:
-            run_driver.drive(instance(), repository(), dagster_run_id, _job_keeper(dagster_run_id))
+        if dagster_run.status is dg.DagsterRunStatus.CANCELED:
+            # A person marked the run as canceled in Dagster, without the launcher: the intent is canceled too.
+            _cancel(database, workflow_id, dagster_run_id)
             return
-        database = dependencies().database
-        with holding(database, workflow_id), _event_batches():
-            if run.status is dg.DagsterRunStatus.CANCELED:
-                # Somebody marked the run canceled in Dagster, past the launcher: the intent goes the same way.
-                _cancel(database, workflow_id, dagster_run_id)
-                return
-            _enter(database, workflow_id, dagster_run_id)
-            crash_point("segment.enter.after")
-            keeper = _gatekeeper(database, workflow_id, dagster_run_id)
-            run_driver.drive(instance(), repository(), dagster_run_id, keeper)
-        crash_point("segment.end.before")
+        _enter(database, workflow_id, dagster_run_id)
+        crash_point("segment.enter.after")
+        keeper = _gatekeeper(database, workflow_id, dagster_run_id)
+        run_driver.drive(instance(), repository(), dagster_run, keeper)
+    crash_point("segment.end.before")
 
 
 @contextmanager
 def holding(database: Database, workflow_id: str) -> Iterator[psycopg.Connection[dict[str, object]]]:
-    """Hold the intent's advisory lock; waits for the segment that holds it now.
+    """Hold the intent's advisory lock, once the segment that holds it has released it.
 
-    The lock belongs to a session of its own: when this process dies, the database frees it.
+    The lock belongs to a session of its own, which the database ends when this process dies.
     """
     with database.connect(autocommit=True) as session:
         crash_point("segment.lock.before")
@@ -92,7 +118,7 @@ def _enter(database: Database, workflow_id: str, dagster_run_id: str) -> None:
     try:
         ownership.enter(database, workflow_id, dagster_run_id)
     except NotFound:
-        # A partition without a row: the ops say so in the run's log.
+        # A partition without a run: the first step fails for that reason and logs it.
         return
 
 
@@ -111,7 +137,7 @@ def _gatekeeper(database: Database, workflow_id: str, dagster_run_id: str) -> Ga
 
 
 def _job_keeper(dagster_run_id: str) -> Gatekeeper:
-    """A job that is no intent's has no gate; it can be ended all the same."""
+    """The gatekeeper of a job without an intent: it has no gate, but it can be canceled."""
     return Gatekeeper(lambda: True, lambda: False, lambda: _is_canceling(dagster_run_id))
 
 

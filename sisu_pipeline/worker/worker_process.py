@@ -102,15 +102,15 @@ class _Busy:
 
 
 def _register_segments(busy: _Busy, recycle_after: int, stop: threading.Event) -> None:
-    from sisu_pipeline.worker.segment_runner import instance, run_segment
+    from sisu_pipeline.worker.segment_runner import instance, run_segment, segment_request
 
     instance()  # opens the pooled storage before the first run needs it
 
     @DBOS.workflow(name=dbos_queues.SEGMENT_WORKFLOW, max_recovery_attempts=_MAX_RECOVERIES)
-    def segment(dagster_run_id: str) -> None:
+    def segment(*arguments: str | None) -> None:
         with busy:
             try:
-                run_segment(dagster_run_id)
+                run_segment(segment_request(*arguments))
             except DATABASE_AWAY:
                 # Ending normally would mark the segment as executed, and the rest of it would never be done.
                 connection_fence.connection_broke()

@@ -14,6 +14,7 @@ from sisu_pipeline import oracle
 from sisu_pipeline.contracts.gate import Decision
 from sisu_pipeline.domain.identity import run_id
 from sisu_pipeline.domain.status import RunStatus
+from sisu_pipeline.queueing.segment_queue import SegmentRequest
 from sisu_pipeline.steps.step_result import StepResult
 from sisu_pipeline.store import gates, outbox, runs
 from sisu_pipeline.store.gates import PlanDecision
@@ -70,6 +71,10 @@ class Stage:
         dagster_run_id = self.dagster_run(workflow_id)
         self.launch(dagster_run_id)
         return dagster_run_id
+
+    def run_segment(self, workflow_id: str, dagster_run_id: str) -> None:
+        """What a worker does with a segment's row from the queue, in this process."""
+        segment_runner.run_segment(SegmentRequest(workflow_id, dagster_run_id))
 
     def decide(self, workflow_id: str, decision: Decision = Decision.APPROVED) -> None:
         """A person decides, on a connection of their own."""

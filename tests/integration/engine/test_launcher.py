@@ -7,7 +7,6 @@ from sisu_pipeline.contracts.gate import Decision
 from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.engine.run_launcher import SegmentRunLauncher
 from sisu_pipeline.queueing import segment_queue
-from sisu_pipeline.worker import segment_runner
 from tests.integration.engine.intents import Stage
 from tests.integration.engine.workers import Worker
 
@@ -25,7 +24,7 @@ def contents(stage: Stage) -> dict[str, str]:
 def finished(stage: Stage, goal: str) -> str:
     workflow_id = stage.intent(goal)
     stage.decide(workflow_id)
-    segment_runner.run_segment(stage.request(workflow_id))
+    stage.run_segment(workflow_id, stage.request(workflow_id))
     assert stage.run(workflow_id).status is RunStatus.SUCCEEDED
     return workflow_id
 
@@ -72,7 +71,7 @@ def test_a_run_for_a_finished_intent_replays_the_stored_rows(stage: Stage, sandb
     again = stage.dagster_run(workflow_id)
     stage.launch(again)
     assert f"job/{again}" in stage.queue()
-    segment_runner.run_segment(again)
+    stage.run_segment(workflow_id, again)
     assert stage.dagster_status(again) == "SUCCESS"
     assert contents(stage) == before
     assert stage.run(workflow_id) == run
@@ -84,13 +83,13 @@ def test_a_run_for_an_intent_that_was_canceled_at_the_gate_ends_and_changes_noth
 ) -> None:
     workflow_id = stage.intent(f"canceled {decided}")
     first = stage.request(workflow_id)
-    segment_runner.run_segment(first)
+    stage.run_segment(workflow_id, first)
     if decided:
         stage.decide(workflow_id)
     stage.instance.run_launcher.terminate(first)
     again, before = stage.dagster_run(workflow_id), contents(stage)
     stage.launch(again)
-    segment_runner.run_segment(again)
+    stage.run_segment(workflow_id, again)
     assert stage.dagster_status(again) in ("CANCELED", "FAILURE")
     assert contents(stage) == before
     assert stage.run(workflow_id).status is RunStatus.CANCELED
@@ -100,12 +99,12 @@ def test_a_run_for_a_rejected_intent_fails_as_the_intent_did(stage: Stage) -> No
     workflow_id = stage.intent("rejected")
     stage.decide(workflow_id, Decision.REJECTED)
     first = stage.request(workflow_id)
-    segment_runner.run_segment(first)
+    stage.run_segment(workflow_id, first)
     assert stage.dagster_status(first) == "FAILURE"
     ended = stage.run(workflow_id)
     again = stage.dagster_run(workflow_id)
     stage.launch(again)
-    segment_runner.run_segment(again)
+    stage.run_segment(workflow_id, again)
     assert stage.dagster_status(again) == "FAILURE"
     assert stage.run(workflow_id) == ended
 
@@ -123,7 +122,7 @@ def test_asking_twice_for_a_segment_is_one_workflow(stage: Stage) -> None:
 
 def test_a_decision_reported_twice_asks_for_one_segment(stage: Stage) -> None:
     workflow_id = stage.intent("decided")
-    segment_runner.run_segment(stage.request(workflow_id))
+    stage.run_segment(workflow_id, stage.request(workflow_id))
     stage.decide(workflow_id)
     stage.sensor_tick()
     with stage.dependencies.database.connect() as connection:
@@ -136,7 +135,7 @@ def test_terminating_a_run_that_has_not_begun_cancels_the_intent_and_no_step_run
     workflow_id = stage.intent("terminated early")
     dagster_run_id = stage.request(workflow_id)
     assert stage.instance.run_launcher.terminate(dagster_run_id)
-    segment_runner.run_segment(dagster_run_id)
+    stage.run_segment(workflow_id, dagster_run_id)
     assert stage.dagster_status(dagster_run_id) == "CANCELED"
     assert stage.run(workflow_id).status is RunStatus.CANCELED
     assert stage.value("SELECT count(*) FROM app.run_steps") == 0
@@ -154,12 +153,12 @@ def test_an_intent_whose_run_was_marked_canceled_in_dagster_is_canceled_with_it(
     """The UI can mark a run canceled without asking the launcher; then a decision finds nothing to resume."""
     workflow_id = stage.intent("marked")
     dagster_run_id = stage.request(workflow_id)
-    segment_runner.run_segment(dagster_run_id)
+    stage.run_segment(workflow_id, dagster_run_id)
     run = stage.instance.get_run_by_id(dagster_run_id)
     assert run is not None
     stage.instance.report_run_canceled(run)
     stage.decide(workflow_id)
-    segment_runner.run_segment(dagster_run_id)
+    stage.run_segment(workflow_id, dagster_run_id)
     ended = stage.run(workflow_id)
     assert (ended.status, ended.error) == (RunStatus.CANCELED, "canceled by dagster: the run was marked canceled")
 

@@ -162,7 +162,7 @@ def test_a_decision_at_this_moment_lets_the_run_go_on_once(
     _DECIDERS.clear()
     with monkeypatch.context() as patch:
         arm(patch, stage, workflow_id)
-        segment_runner.run_segment(dagster_run_id)
+        stage.run_segment(workflow_id, dagster_run_id)
     for decider in _DECIDERS:
         decider.join()
     goes_on_at_once = MOMENTS[arm]
@@ -171,7 +171,7 @@ def test_a_decision_at_this_moment_lets_the_run_go_on_once(
     segments = {workflow_id} if goes_on_at_once else {workflow_id, f"{workflow_id}/2"}
     assert set(stage.queue()) == segments
     if not goes_on_at_once:
-        segment_runner.run_segment(dagster_run_id)
+        stage.run_segment(workflow_id, dagster_run_id)
     assert_it_went_through_once(stage, workflow_id, dagster_run_id)
 
 
@@ -181,7 +181,7 @@ def test_a_decision_after_the_sensor_has_looked_is_served_in_the_same_tick(
     others = [stage.intent(f"goes on waiting {number}") for number in range(2)]
     workflow_id = stage.intent("decided while the sensor listens")
     for each in (*others, workflow_id):
-        segment_runner.run_segment(stage.request(each))
+        stage.run_segment(each, stage.request(each))
         assert stage.run(each).status is RunStatus.WAITING_INPUT
     look = outbox.decided
 
@@ -204,7 +204,7 @@ def test_a_segment_asked_for_while_the_first_still_suspends_waits_for_its_lock_a
     # Two threads stand for two worker processes: only the database keeps them apart.
     monkeypatch.setattr(segment_runner, "_one_at_a_time", threading.Semaphore(2))
     drive = run_driver.drive
-    second = threading.Thread(target=segment_runner.run_segment, args=(dagster_run_id,))
+    second = threading.Thread(target=stage.run_segment, args=(workflow_id, dagster_run_id))
 
     def driving(*facts: Any) -> None:
         drive(*facts)
@@ -220,7 +220,7 @@ def test_a_segment_asked_for_while_the_first_still_suspends_waits_for_its_lock_a
             assert stage.run(workflow_id).status is RunStatus.WAITING_INPUT
 
     monkeypatch.setattr(run_driver, "drive", driving)
-    segment_runner.run_segment(dagster_run_id)
+    stage.run_segment(workflow_id, dagster_run_id)
     second.join(timeout=60)
     assert not second.is_alive()
     assert_it_went_through_once(stage, workflow_id, dagster_run_id)

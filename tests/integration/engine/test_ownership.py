@@ -22,7 +22,7 @@ def test_of_two_segments_at_once_one_waits_and_then_finds_nothing_to_do(
     # Two threads stand for two worker processes: only the database keeps them apart.
     monkeypatch.setattr(segment_runner, "_one_at_a_time", threading.Semaphore(2))
     drive, drives = run_driver.drive, []
-    other = threading.Thread(target=segment_runner.run_segment, args=(dagster_run_id,))
+    other = threading.Thread(target=stage.run_segment, args=(workflow_id, dagster_run_id))
 
     def driving(*facts: Any) -> None:
         drives.append(threading.current_thread())
@@ -36,7 +36,7 @@ def test_of_two_segments_at_once_one_waits_and_then_finds_nothing_to_do(
         drive(*facts)
 
     monkeypatch.setattr(run_driver, "drive", driving)
-    segment_runner.run_segment(dagster_run_id)
+    stage.run_segment(workflow_id, dagster_run_id)
     events = len(stage.messages(dagster_run_id))
     other.join(timeout=60)
     assert not other.is_alive()
@@ -58,7 +58,7 @@ def test_a_dagster_run_that_does_not_own_the_intent_may_not_enter(stage: Stage) 
 def test_entering_again_is_no_change_and_a_waiting_intent_stays_waiting(stage: Stage) -> None:
     workflow_id = stage.intent("entered")
     owner = stage.request(workflow_id)
-    segment_runner.run_segment(owner)
+    stage.run_segment(workflow_id, owner)
     waiting = stage.run(workflow_id)
     assert waiting.status is RunStatus.WAITING_INPUT
     again = enter(stage.dependencies.database, workflow_id, owner)
@@ -71,7 +71,7 @@ def test_while_a_person_thinks_nothing_holds_the_intent(stage: Stage) -> None:
     workflow_id = stage.intent("parked")
     dagster_run_id = stage.request(workflow_id)
     before = threading.active_count()
-    segment_runner.run_segment(dagster_run_id)
+    stage.run_segment(workflow_id, dagster_run_id)
     assert stage.dagster_status(dagster_run_id) == "SUSPENDED"
     assert stage.holder(workflow_id) is None
     assert threading.active_count() <= before + 4  # a pool's own threads, of which some may just begin

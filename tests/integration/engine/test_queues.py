@@ -11,7 +11,7 @@ import pytest
 from psycopg import sql
 
 from sisu_pipeline.queueing import fan_out, segment_queue
-from sisu_pipeline.queueing.segment_queue import Segment
+from sisu_pipeline.queueing.segment_queue import Segment, SegmentRequest
 from sisu_pipeline.settings import PROJECT_ROOT, child_environment
 from sisu_pipeline.supervisor import stack_health
 from tests.integration.api.conftest import serving
@@ -22,7 +22,10 @@ from tests.integration.engine.workers import Nursery, wait_for_workers
 
 def enqueue(stage: Stage, name: str, *, partition: str = "p", priority: int = 1, version: str = "v1") -> None:
     """A segment of a Dagster run that does not exist: a worker takes it and finds nothing to do."""
-    segment_queue.enqueue(stage.dependencies.database, Segment(name, "no-such-run", partition, priority, version))
+    segment_queue.enqueue(
+        stage.dependencies.database,
+        Segment(name, SegmentRequest(None, "no-such-run"), partition, priority, version),
+    )
 
 
 def all_done(stage: Stage, version: str, queue: str = "intentQ") -> bool:

@@ -1,7 +1,6 @@
 """After a reset of one half, the other half remembers ids: what docs/runbook.md says about it."""
 
 from sisu_pipeline.domain.status import RunStatus
-from sisu_pipeline.worker import segment_runner
 from tests.integration.engine.intents import Stage
 
 
@@ -18,7 +17,7 @@ APP = ("app.run_steps", "app.human_gates", "app.artifacts", "app.runs", "app.int
 def test_after_db_reset_alone_the_same_intents_segment_is_not_queued_again(stage: Stage) -> None:
     workflow_id = stage.intent("again")
     first = stage.request(workflow_id)
-    segment_runner.run_segment(first)
+    stage.run_segment(workflow_id, first)
     with stage.dependencies.database.connect() as connection:
         connection.execute("UPDATE dbos.workflow_status SET status = 'SUCCESS'")
     forget(stage, *APP)
@@ -32,19 +31,20 @@ def test_after_db_reset_alone_the_same_intents_segment_is_not_queued_again(stage
 
 
 def test_after_db_reset_alone_another_intent_is_not_disturbed(stage: Stage) -> None:
-    segment_runner.run_segment(stage.request(stage.intent("before")))
+    before = stage.intent("before")
+    stage.run_segment(before, stage.request(before))
     forget(stage, *APP)
     other = stage.intent("after")
-    segment_runner.run_segment(stage.request(other))
+    stage.run_segment(other, stage.request(other))
     assert stage.run(other).status is RunStatus.WAITING_INPUT
 
 
 def test_after_sys_reset_alone_a_waiting_intent_has_nothing_to_go_on_with(stage: Stage) -> None:
     workflow_id = stage.intent("orphaned")
     dagster_run_id = stage.request(workflow_id)
-    segment_runner.run_segment(dagster_run_id)
+    stage.run_segment(workflow_id, dagster_run_id)
     stage.instance.delete_run(dagster_run_id)
     stage.decide(workflow_id)
     stage.sensor_tick()
-    segment_runner.run_segment(dagster_run_id)
+    stage.run_segment(workflow_id, dagster_run_id)
     assert stage.run(workflow_id).status is RunStatus.WAITING_INPUT

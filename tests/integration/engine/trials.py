@@ -34,13 +34,12 @@ class Outcome:
     retries: dict[str, int]
 
 
-def outcome(instance: dg.DagsterInstance, run_id: str) -> Outcome:
+def outcome(instance: dg.DagsterInstance, dagster_run_id: str) -> Outcome:
     """What the event log says. Raises when a step has two ends."""
-    run = instance.get_run_by_id(run_id)
-    assert run is not None
+    run = run_of(instance, dagster_run_id)
     steps: dict[str, str] = {}
     retries: Counter[str] = Counter()
-    for event in events(instance, run_id):
+    for event in events(instance, dagster_run_id):
         if event.event_type in _ENDS and event.step_key is not None:
             assert event.step_key not in steps, f"{event.step_key} ends twice"
             steps[event.step_key] = _ENDS[event.event_type]
@@ -49,9 +48,18 @@ def outcome(instance: dg.DagsterInstance, run_id: str) -> Outcome:
     return Outcome(run.status.value, steps, dict(retries))
 
 
-def events(instance: dg.DagsterInstance, run_id: str) -> list[dg.DagsterEvent]:
+def run_of(instance: dg.DagsterInstance, dagster_run_id: str) -> dg.DagsterRun:
+    """The run as it is stored now."""
+    run = instance.get_run_by_id(dagster_run_id)
+    assert run is not None
+    return run
+
+
+def events(instance: dg.DagsterInstance, dagster_run_id: str) -> list[dg.DagsterEvent]:
     """The run's events in the order of the log."""
-    return [record.dagster_event for record in instance.all_logs(run_id) if record.dagster_event is not None]
+    return [
+        record.dagster_event for record in instance.all_logs(dagster_run_id) if record.dagster_event is not None
+    ]
 
 
 def job(graph: dg.GraphDefinition, threads: int = 4) -> dg.JobDefinition:
@@ -70,20 +78,24 @@ def create(instance: dg.DagsterInstance, work: dg.JobDefinition) -> str:
 
 
 def drive(
-    instance: dg.DagsterInstance, work: dg.JobDefinition, run_id: str, keeper: Gatekeeper | None = None
+    instance: dg.DagsterInstance, work: dg.JobDefinition, dagster_run_id: str, keeper: Gatekeeper | None = None
 ) -> Outcome:
     """One segment of the run, as a worker executes it."""
-    run_driver.drive(instance, dg.Definitions(jobs=[work]).get_repository_def(), run_id, keeper)
-    return outcome(instance, run_id)
+    run_driver.drive(
+        instance, dg.Definitions(jobs=[work]).get_repository_def(), run_of(instance, dagster_run_id), keeper
+    )
+    return outcome(instance, dagster_run_id)
 
 
 def drive_whole(instance: dg.DagsterInstance, graph: dg.GraphDefinition, threads: int = 4) -> Outcome:
     """A new run of the graph, in one segment."""
     work = job(graph, threads)
     with _buffered(instance):
-        run_id = create(instance, work)
-        run_driver.drive(instance, dg.Definitions(jobs=[work]).get_repository_def(), run_id, None)
-    return outcome(instance, run_id)
+        dagster_run_id = create(instance, work)
+        run_driver.drive(
+            instance, dg.Definitions(jobs=[work]).get_repository_def(), run_of(instance, dagster_run_id), None
+        )
+    return outcome(instance, dagster_run_id)
 
 
 def drive_in_process(instance: dg.DagsterInstance, graph: dg.GraphDefinition) -> Outcome:
