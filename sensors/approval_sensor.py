@@ -1,4 +1,4 @@
-"""approval_sensor: a decision in `app.plan_approvals`, or an answer, lets the run it was made for go on."""
+"""approval_sensor: continues runs after a decision in `app.plan_approvals` or an answer."""
 
 import time
 
@@ -16,7 +16,7 @@ from sisu_pipeline.workflow.dependencies import dependencies
 
 LISTEN_SECONDS = 20.0
 BATCH = 50
-# What is left to do behind the gate a run waited at.
+# The assets behind the gate that a run waits at, by its next action.
 _BEHIND = {"ANSWER": [PATCHED_PLAN, DECISION, EXECUTION], "APPROVE_PLAN": [DECISION, EXECUTION]}
 
 
@@ -24,24 +24,24 @@ _BEHIND = {"ANSWER": [PATCHED_PLAN, DECISION, EXECUTION], "APPROVE_PLAN": [DECIS
     job_name="intent_workflow",
     minimum_interval_seconds=1,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Waits for decisions, asks for the next segment of each run, and reports plan_approval.",
+    description="Waits for decisions, enqueues the next segment of each run, and reports plan_approval.",
 )
 def approval_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
-    """Holds its tick on LISTEN; in the portable profile it requests the second run instead of a segment."""
+    """Listen for decisions during the tick. In the portable profile, request another Dagster run for each."""
     if settings().sisu_profile == "stock":
         return _request_second_runs()
     return _resume_until(context.instance, time.monotonic() + LISTEN_SECONDS)
 
 
 def _resume_until(instance: dg.DagsterInstance, deadline: float) -> dg.SkipReason:
-    """Serve decisions as they come for the length of a tick: none waits for the next one.
+    """Act on decisions as they arrive, for the length of a tick.
 
-    Looks once for those that came while nobody listened. Each one after that names its run, so that its cost
-    does not depend on how many others wait.
+    One query finds those that arrived while no tick listened. Each later notification names its run, so its cost
+    does not depend on how many runs wait.
     """
     resumed = 0
     with listening(dependencies().database, "sisu_decided") as listener:
-        # At least once, however long it took to listen.
+        # At least one query, however long it took to start listening.
         while rows := outbox.decided(listener.session, BATCH):
             resumed += _act_on(instance, rows)
             if time.monotonic() > deadline:
@@ -49,11 +49,11 @@ def _resume_until(instance: dg.DagsterInstance, deadline: float) -> dg.SkipReaso
         while (left := deadline - time.monotonic()) > 0:
             if named := listener.wait(left):
                 resumed += _act_on(instance, outbox.decided_on(listener.session, sorted(named)))
-    return dg.SkipReason(f"{resumed} run(s) went on after a decision." if resumed else "No decision came.")
+    return dg.SkipReason(f"{resumed} run(s) continued after a decision." if resumed else "No decision arrived.")
 
 
 def _act_on(instance: dg.DagsterInstance, rows: list[Row]) -> int:
-    """Ask for the next segments, tell lineage; returns how many runs go on."""
+    """Enqueue the next segments and report the decisions to Dagster; return how many runs continue."""
     waiting = [row for row in rows if row["waits"]]
     for row in waiting:
         crash_point("approval_sensor.enqueue.before")
@@ -75,7 +75,7 @@ def _request_second_runs() -> dg.SensorResult | dg.SkipReason:
         LISTEN_SECONDS,
     )
     if not rows:
-        return dg.SkipReason("No decision came.")
+        return dg.SkipReason("No decision arrived.")
     waiting = [row for row in rows if row["waits"]]
     unreported = [row for row in rows if row["unreported"]]
     _mark_requested(waiting)

@@ -1,4 +1,4 @@
-"""What people say at gates (reference §B9, §B10, design §6)."""
+"""Decisions and answers at gates, as requests contain them."""
 
 from enum import StrEnum
 from typing import Annotated, Any
@@ -14,21 +14,21 @@ DedupeKey = Annotated[str, Field(min_length=1, max_length=256)]
 
 
 class Decision(StrEnum):
-    """The two ends of a plan gate."""
+    """The two decisions about a plan."""
 
     APPROVED = "approved"
     REJECTED = "rejected"
 
 
 class TimeoutOutcome(StrEnum):
-    """What a gate's deadline decides when nobody else has."""
+    """The outcome of a gate whose deadline passes without a decision."""
 
     REJECT = "reject"
     APPROVE = "approve"
 
 
 class PlanApprovalRequest(Contract):
-    """Approve the plan; with `planSha256`, only that plan; with `plan`, what you made of that plan."""
+    """Approve the plan; with `planSha256`, only that plan; with `plan`, your edited version of that plan."""
 
     model_config = ConfigDict(json_schema_extra={"dependentRequired": {"plan": ["planSha256"]}})
 
@@ -41,12 +41,12 @@ class PlanApprovalRequest(Contract):
     @model_validator(mode="after")
     def _names_what_it_changes(self) -> "PlanApprovalRequest":
         if self.plan is not None and self.plan_sha256 is None:
-            raise ValueError("a changed plan needs planSha256: the plan it was made of")
+            raise ValueError("an edited plan needs planSha256, the hash of the plan it was made of")
         return self
 
 
 class PlanRejectionRequest(Contract):
-    """Reject the plan, with a reason the submitter will read."""
+    """Reject the plan, with a reason for the submitter."""
 
     rejected_by: Text
     reason: Text
@@ -55,7 +55,7 @@ class PlanRejectionRequest(Contract):
 
 
 class AnswerRequest(Contract):
-    """Answer an ask gate; `answer` must fit the gate's form."""
+    """Answer the question of an ask gate; `answer` must fit the gate's form."""
 
     answered_by: Text
     answer: dict[str, Any]

@@ -1,8 +1,8 @@
-"""The executor of a segment: steps on threads, a stop at an undecided gate, and a start from the event log.
+"""The executor of a segment: steps on threads, a stop at a closed gate, and a start from the event log.
 
-It is one of Dagster's executors, usable wherever a job asks for it. Suspending needs a run driver that
-knows about it (`worker.py`), which says so through `Gatekeeper`; without one, a gated step is started and
-finds for itself that nobody has decided (portable profile).
+It is a Dagster executor that any job can use. Only `run_driver.py` can suspend a run: it sets `gatekeeper`, whose
+functions `worker/segment_runner.py` provides. Without a gatekeeper (another run launcher), gated steps start at
+once and must check their gate themselves.
 """
 
 import queue
@@ -29,25 +29,27 @@ from sisu_pipeline.defs.step_ops import GATE_TAG
 from sisu_pipeline.settings import settings
 
 _CHECK_SECONDS = 0.5
-"""How often a segment that only waits looks whether its run was ended."""
+"""How often a segment without new events checks whether its run was ended."""
 
 
 class Suspended(Exception):
-    """Only gated steps are left, and the gate is undecided: the segment ends here, the run does not."""
+    """Only steps behind a closed gate are left: the segment ends here, the run does not."""
 
 
 class Ended(Exception):
-    """The run was ended from outside; no step is started any more."""
+    """The run was ended from outside; no further step starts."""
 
 
 @dataclass(frozen=True)
 class Gatekeeper:
-    """What the driver knows: may this gate pass, may this segment let go, has the run been ended?"""
+    """What the executor must know about the run beyond Dagster: its gate, and whether it was ended."""
 
     is_decided: Callable[[], bool]
+    """Whether the run may pass its current gate."""
     suspend: Callable[[], bool]
+    """Record that the run waits at its gate. False when the gate was passed meanwhile, or the run has ended."""
     is_ended: Callable[[], bool]
-    """From outside, that is: a run that its own steps end is let finish."""
+    """Whether the run was ended from outside. A run that its own steps end is executed to its end."""
 
 
 gatekeeper: ContextVar[Gatekeeper | None] = ContextVar("gatekeeper", default=None)
@@ -56,14 +58,14 @@ _StepEvent = tuple[str, DagsterEvent | None]
 
 
 class SegmentExecutor(Executor):
-    """Runs a plan's steps on `threads` threads of this process."""
+    """Executes a plan's steps on `threads` threads of this process."""
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
 
     @property
     def retries(self) -> RetryMode:
-        """Steps may be retried by their own policy."""
+        """Steps are retried by their own policies."""
         return RetryMode.ENABLED
 
     @property
@@ -74,7 +76,7 @@ class SegmentExecutor(Executor):
     def execute(
         self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
     ) -> Iterator[DagsterEvent]:
-        """Every event of the segment. Raises Suspended or Ended."""
+        """Execute the segment and yield its events. Raises Suspended or Ended."""
         prior = _step_events(plan_context) if plan_context.resume_from_failure else None
 
         def steps(job_context: PlanExecutionContext, execution_plan: ExecutionPlan) -> Iterator[DagsterEvent]:
@@ -99,13 +101,13 @@ class SegmentExecutor(Executor):
 
 @dg.executor(name="segments", requirements=[])
 def segment_executor(_context: dg.InitExecutorContext) -> SegmentExecutor:
-    """Steps on `SISU_STEP_THREADS` threads."""
+    """Execute steps on `SISU_STEP_THREADS` threads."""
     return SegmentExecutor(settings().sisu_step_threads)
 
 
 @dataclass
 class _Segment:
-    """The steps in flight and held, and the queue their events come through."""
+    """The running steps, the steps held at a gate, and the queue of their events."""
 
     job_context: PlanExecutionContext
     active: ActiveExecution
@@ -116,10 +118,10 @@ class _Segment:
     held: list[ExecutionStep] = field(default_factory=list)
 
     def rebuild(self, log: Sequence[DagsterEvent]) -> list[ExecutionStep]:
-        """Replay what earlier segments logged; returns the steps that were in flight when the last one ended.
+        """Replay the log of earlier segments; return the steps that were running when the last one ended.
 
-        They are started again: their rows answer for what they had finished. Dagster's own replay forgets
-        the steps that end without being started, and those that wait for them.
+        Those steps are started again and return what they have stored. `_settle` follows each event, because
+        Dagster's own replay loses the steps that end without having been started, and those that wait for them.
         """
         skipped = {event.step_key for event in log if event.is_step_skipped}
         self._settle(skipped)
@@ -129,9 +131,16 @@ class _Segment:
         return list(self.active.rebuild_from_events([]))
 
     def _settle(self, skipped: Collection[str | None]) -> None:
+        """End the steps that can no longer start, and count those that can start now as running.
+
+        A step is skipped when an optional output it needs was not produced, and abandoned when a step it needs
+        failed; each of these can end further steps. `skipped` names the steps whose skip is in the log already.
+        As in Dagster's own replay, a startable step is taken as started: either its events follow in the log, or
+        it is among the steps that `rebuild` returns.
+        """
         while steps := self.active.get_steps_to_skip():
             for step in steps:
-                if step.key not in skipped:  # else the log says so already
+                if step.key not in skipped:
                     DagsterEvent.step_skipped_event(self.job_context.for_step(step))
                 self.active.mark_skipped(step.key)
         while steps := self.active.get_steps_to_abandon():
@@ -140,7 +149,7 @@ class _Segment:
         self.active.get_steps_to_execute()
 
     def start(self, step: ExecutionStep) -> None:
-        """Start a step on a thread, or hold it when its gate is undecided."""
+        """Start a step on a thread, or hold it while its gate is closed."""
         if GATE_TAG in step.tags and self.keeper is not None and not self.keeper.is_decided():
             self.held.append(step)
         else:
@@ -159,19 +168,19 @@ class _Segment:
             self.events.put((key, None))
 
     def release_or_suspend(self) -> None:
-        """Nothing runs and steps are held: let go, unless a decision came meanwhile. Raises Suspended."""
+        """Suspend the run, or start the held steps if the gate was passed meanwhile. Raises Suspended or Ended."""
         assert self.keeper is not None
         if self.keeper.suspend():
             self.active.mark_interrupted()
             raise Suspended
         self.check_ended()
-        # Decided meanwhile, or over without a decision: the steps find out which, and none is held twice.
+        # The gate was passed or the run has ended: the steps find out which, so they are not held again.
         steps, self.held = self.held, []
         for step in steps:
             self._submit(step)
 
     def next_events(self) -> Iterator[DagsterEvent]:
-        """Wait for an event and take all that are there. Raises Ended when the run was ended meanwhile."""
+        """Wait for an event and yield all that have arrived. Raises Ended when the run was ended meanwhile."""
         try:
             key, event = self.events.get(timeout=_CHECK_SECONDS)
         except queue.Empty:
@@ -189,12 +198,12 @@ class _Segment:
             except queue.Empty:
                 return
 
-    def rest(self, seconds: float) -> None:
-        """Wait for a retry's time; nothing runs that could say anything."""
+    def wait_for_retry(self, seconds: float) -> None:
+        """Wait for the delay of a step's retry while no step runs."""
         threading.Event().wait(seconds)
 
     def check_ended(self) -> None:
-        """Raise Ended when the run was ended from outside or this process was asked to stop."""
+        """Raise Ended when the run was ended from outside or Dagster interrupts this process."""
         if self.active.check_for_interrupts() or (self.keeper is not None and self.keeper.is_ended()):
             self.active.mark_interrupted()
             raise Ended
@@ -208,7 +217,8 @@ def _run_steps(
 ) -> Iterator[DagsterEvent]:
     with (
         ThreadPoolExecutor(threads, thread_name_prefix="step") as pool,
-        # The limit is kept here, not there: a log tells of more steps at once when it had more threads.
+        # The number of threads is not a limit of the plan: an earlier segment with more threads may have logged
+        # more running steps.
         execution_plan.start(retry_mode=job_context.retry_mode) as active,
     ):
         segment = _Segment(job_context, active, pool, gatekeeper.get())
@@ -227,7 +237,7 @@ def _run_steps(
                 segment.release_or_suspend()
             else:
                 segment.check_ended()
-                segment.rest(min(max(pause, 0), _CHECK_SECONDS))
+                segment.wait_for_retry(min(max(pause, 0), _CHECK_SECONDS))
             yield from active.plan_events_iterator(job_context)
 
 
@@ -248,9 +258,10 @@ def _step_events(plan_context: PlanOrchestrationContext) -> list[DagsterEvent]:
 
 
 def _to_replay(log: Sequence[DagsterEvent]) -> list[DagsterEvent]:
-    """Of a step that ended, what its last start led to; of one cut off half-way, only that it was tried before.
+    """The events that rebuild the state of every step.
 
-    A step may have been started several times: by its retry policy, and by each segment that was lost.
+    A step may have started several times, by its retry policy and by each segment that was lost. Of a step that
+    ended, only the events after its last start count; of an interrupted one, only its earlier retries.
     """
     starts = {event.step_key: at for at, event in enumerate(log) if event.event_type in _STARTS}
     ended = {event.step_key for event in log if event.is_step_success or event.is_step_failure}
@@ -266,5 +277,5 @@ def _to_replay(log: Sequence[DagsterEvent]) -> list[DagsterEvent]:
 
 
 def _without_delay(event: DagsterEvent) -> DagsterEvent:
-    """A retry whose delay is over: it has been started since."""
+    """The event without its delay, which has passed: the step has started since."""
     return event._replace(event_specific_data=event.step_retry_data._replace(seconds_to_wait=None))

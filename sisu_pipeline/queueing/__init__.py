@@ -1,1 +1,1 @@
-"""The DBOS queues `intentQ` and `sbxQ`, and the tasks that run from them. All private DBOS API is used here."""
+"""The DBOS queues `intentQ` and `sbxQ` and the tasks on them. All private use of DBOS is in this package."""

@@ -1,4 +1,4 @@
-"""The sandbox provider these settings choose, told what it needs to know of the database."""
+"""The sandbox provider that the settings select, connected to the database."""
 
 import asyncio
 from collections.abc import Collection
@@ -14,14 +14,14 @@ from sisu_pipeline.store import sandbox_instances
 
 
 def open_configured(configuration: Settings, database: Database, receipts: Receipts) -> Sandbox:
-    """The provider of `SBX_MODE` and `SBX_PROVIDER`. Raises SandboxUnavailable when it refuses to start."""
+    """Open the provider of `SBX_MODE` and `SBX_PROVIDER`. Raises SandboxUnavailable when it refuses to start."""
 
-    def ask(tasks: Collection[TaskRef]) -> Collection[TaskRef]:
+    def read_wanted(tasks: Collection[TaskRef]) -> Collection[TaskRef]:
         with database.connect() as connection:
             return sandbox_instances.wanted(connection, tasks)
 
     async def wanted(tasks: Collection[TaskRef]) -> Collection[TaskRef]:
-        return await asyncio.to_thread(ask, tasks)
+        return await asyncio.to_thread(read_wanted, tasks)
 
     return open_sandbox(
         configuration.sbx_mode,
@@ -34,9 +34,10 @@ def open_configured(configuration: Settings, database: Database, receipts: Recei
 
 
 def e2b_settings(configuration: Settings, database: Database | None) -> E2bSettings | None:
-    """The e2b provider's knobs; None without a key. Its sandboxes carry this database's name, or the given one.
+    """The settings of the e2b provider; None without a key or for another provider.
 
-    Without a database it is only good for asking whether E2B answers.
+    Its sandboxes are labeled with `E2B_DEPLOYMENT` or, by default, with the database's own name. Without a
+    database the settings suffice to check whether E2B responds, not to run tasks.
     """
     if configuration.e2b_api_key is None or configuration.sbx_provider != "e2b":
         return None
@@ -56,9 +57,9 @@ def e2b_settings(configuration: Settings, database: Database | None) -> E2bSetti
 
 
 def check_sandbox(settings: Settings) -> SandboxHealth:
-    """Open the provider these settings name (the local one tests itself then) and close it again.
+    """Open the provider these settings select, which tests itself if it is local, and close it again.
 
-    Raises SandboxUnavailable: a stack whose tasks could not run does not start.
+    Raises SandboxUnavailable, so that a stack whose tasks could not run does not start.
     """
     sandbox = open_sandbox(
         settings.sbx_mode,
@@ -68,10 +69,10 @@ def check_sandbox(settings: Settings) -> SandboxHealth:
         e2b=e2b_settings(settings, None),
     )
 
-    async def ask() -> SandboxHealth:
+    async def check() -> SandboxHealth:
         try:
             return await sandbox.health()
         finally:
             await sandbox.close()
 
-    return asyncio.run(ask())
+    return asyncio.run(check())

@@ -1,4 +1,4 @@
-"""One sandbox task from request to committed result: adopt, run, retry, commit (reference §C4, §C6)."""
+"""One sandbox task from its request to its committed result: run it, retry infrastructure failures, commit."""
 
 from asyncio import sleep
 from collections.abc import Awaitable, Callable
@@ -11,13 +11,13 @@ from sisu_pipeline.crash_points import crash_point
 from sisu_pipeline.steps.execute import MAX_ATTEMPTS, Task
 from sisu_pipeline.store.tasks import Outcome, Try
 
-FIRST_DELAY_S = 1.0
-BACKOFF = 2.0
+FIRST_BACKOFF_S = 1.0
+BACKOFF_FACTOR = 2.0
 
 
 @dataclass(frozen=True)
 class TaskStore:
-    """Where a task's tries and result go; the worker commits many tasks' rows in one transaction."""
+    """Stores the tries and the results of tasks. The worker commits the rows of many tasks in one transaction."""
 
     count_tries: Callable[[str, str], Awaitable[int]]
     keep_try: Callable[[Try], Awaitable[None]]
@@ -27,9 +27,10 @@ class TaskStore:
 async def run_task(
     sandbox: Sandbox, store: TaskStore, run_id: str, task: Task, on_chunk: ChunkSink
 ) -> SandboxResult:
-    """Run a task to its final result and commit it. Infrastructure failures are tried again, up to three times.
+    """Run a task to its final result and commit it. Infrastructure failures are retried, up to three attempts.
 
-    The task key is the provider's idempotency key: asked again after a crash, it answers from what it runs.
+    The task key is the provider's idempotency key: a request repeated after a crash adopts the execution that the
+    provider already has.
     """
     attempt = await store.count_tries(run_id, task.key) + 1
     while True:
@@ -42,5 +43,5 @@ async def run_task(
             return result
         await store.keep_try(Try(run_id, task.key, attempt, result.err_code, result.stderr[:1000]))
         crash_point("task.try.after")
-        await sleep(FIRST_DELAY_S * BACKOFF ** (attempt - 1))
+        await sleep(FIRST_BACKOFF_S * BACKOFF_FACTOR ** (attempt - 1))
         attempt += 1

@@ -1,4 +1,4 @@
-"""Running tasks in this process: the sandbox, the rows, and many tasks' rows in one transaction."""
+"""Execution of tasks in this process: the sandbox, and the rows of many tasks in one transaction."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -26,16 +26,16 @@ from sisu_pipeline.workflow.dependencies import dependencies
 
 @dataclass(frozen=True)
 class TaskService:
-    """A sandbox and the store its results go to."""
+    """A sandbox, the store of its results, and the live output of its tasks."""
 
     sandbox: Sandbox
     store: TaskStore
     live: LiveOutput
     delay_s: float = 0
-    """A lab's pause before every task (seed L13): time to kill somebody while all are under way."""
+    """A pause before every task, for labs that kill a process while all tasks are running."""
 
     async def run(self, run_id: str, task: Task) -> SandboxResult:
-        """One task to its committed result."""
+        """Run one task to its committed result."""
         if self.delay_s:
             await asyncio.sleep(self.delay_s)
         with self.live.of_task(run_id, task) as sink:
@@ -44,7 +44,7 @@ class TaskService:
 
 @asynccontextmanager
 async def open_task_service(configuration: Settings) -> AsyncIterator[TaskService]:
-    """The service of these settings. Raises SandboxUnavailable when the provider refuses to start."""
+    """Open the service of these settings. Raises SandboxUnavailable when the provider refuses to start."""
     async with AsyncConnectionPool(
         dependencies().database.url,
         min_size=1,
@@ -63,7 +63,7 @@ async def open_task_service(configuration: Settings) -> AsyncIterator[TaskServic
 
 
 async def run_here(workflow_id: str, wanted: Sequence[Task]) -> None:
-    """Run tasks in this process until each has its result (portable profile)."""
+    """Run tasks in this process until each has its result; for the portable profile."""
     with dependencies().database.connect() as connection:
         run = runs.get(connection, workflow_id)
         done = tasks.finished_positions(connection, run.id)
@@ -79,7 +79,7 @@ async def run_here(workflow_id: str, wanted: Sequence[Task]) -> None:
 
 
 def task_store() -> TaskStore:
-    """Rows in Postgres, many tasks' in one transaction."""
+    """A store in Postgres that commits the rows of many tasks in one transaction."""
     outcomes = Batcher(_keep_outcomes)
     failed = Batcher(_keep_tries)
     counts = Batcher(_count_tries)

@@ -117,7 +117,7 @@ def decide_batch(connection: Connection, decisions: Sequence[PlanDecision]) -> l
     """
     first = {decision.run_id: decision for decision in reversed(decisions) if decision.edited_plan is None}
     crash_point("gate.decide.before")
-    rows = connection.execute(query("gates.decide_plainly"), {"words": Jsonb([*map(_columns, first.values())])})
+    rows = connection.execute(query("gates.decide_batch"), {"words": Jsonb([*map(_columns, first.values())])})
     recorded = {row["run_id"]: from_row(row) for row in rows}
     return [recorded.get(each.run_id) if first.get(each.run_id) == each else None for each in decisions]
 
@@ -126,7 +126,7 @@ def check_agrees(recorded: RecordedDecision, wanted: PlanDecision) -> None:
     """Raise DecisionConflict when the recorded decision is not the wanted one."""
     if recorded.decision is not wanted.decision:
         raise DecisionConflict(
-            f"plan already {recorded.decision} by {recorded.decided_by}; the first decision stands"
+            f"plan already {recorded.decision} by {recorded.decided_by}: the first decision is final"
         )
 
 
@@ -177,7 +177,9 @@ def _vote(
 ) -> RecordedDecision:
     """Record one approval of several, for the plan as it is now. The last one needed makes the decision."""
     if current is None:
-        raise DecisionConflict("the gate is not open yet: an approval of several is about a plan that can be read")
+        raise DecisionConflict(
+            "the gate is not open yet: where several approvals are required, each is for a plan that can be read"
+        )
     key = (connection, wanted.run_id, said.gate_key, current)
     if said.actor not in [vote["actor"] for vote in interactions.voters(*key)]:
         interactions.append(connection, wanted.run_id, said, current)
@@ -217,7 +219,7 @@ def _record(connection: Connection, wanted: PlanDecision) -> RecordedDecision:
 def _change_plan(connection: Connection, run: Run, edited: Plan, current: str | None, editor: str) -> str:
     """Store the edited plan and return its hash. The caller has checked which plan it was made of."""
     if current is None:
-        raise DecisionConflict("the gate is not open yet: there is no plan to change")
+        raise DecisionConflict("the gate is not open yet: there is no plan to edit")
     before = plans.current(connection, run.id)
     check_edit(before.read(), edited, run.budget)
     if before.read() == edited:
@@ -235,7 +237,7 @@ def _said(wanted: PlanDecision) -> Said:
 
 
 def _columns(wanted: PlanDecision) -> Row:
-    """A decision as the columns that `gates.decide_plainly` reads."""
+    """A decision as the columns that `gates.decide_batch` reads."""
     said = _said(wanted)
     return {
         "run_id": wanted.run_id,
@@ -272,9 +274,9 @@ def _check_same(connection: Connection, earlier: RecordedDecision, wanted: PlanD
 
 def _check_open(run: Run) -> None:
     if run.status.is_terminal:
-        raise DecisionConflict(f"run is {run.status}; there is nothing left to decide")
+        raise DecisionConflict(f"the run is {run.status}: its plan can no longer be decided on")
 
 
 def _check_plan(seen: str | None, current: str | None) -> None:
     if seen is not None and current is not None and seen != current:
-        raise DecisionConflict(f"the plan has changed: you read {seen}, the gate asks about {current}")
+        raise DecisionConflict(f"the plan has changed: you decided on {seen}, and {current} waits for approval")

@@ -1,4 +1,4 @@
-"""Who must agree to a plan, by its recipe: N of M, no self-approval."""
+"""A recipe's rules for approvals: how many, by whom, and whether submitters may approve."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from sql import query
 
 @dataclass(frozen=True)
 class Rules:
-    """A recipe's rules for one run; no `approvers` means every approver, no `submitters` that nobody knows them."""
+    """A recipe's rules for one run. `approvers` None admits every approver; `submitters` is empty if unknown."""
 
     required: int
     approvers: frozenset[str] | None
@@ -18,16 +18,20 @@ class Rules:
     submitters: frozenset[str]
 
     def check(self, person: str, wanted: Decision) -> None:
-        """Raises DecisionForbidden when this person may not decide so."""
+        """Raise DecisionForbidden when this person may not make this decision."""
         if self.approvers is not None and person not in self.approvers:
-            raise DecisionForbidden(f"{person} is none of this recipe's approvers")
+            raise DecisionForbidden(f"{person} is not an approver for this recipe")
         if self.self_approval or wanted is Decision.REJECTED:
             return
         if not self.submitters:
-            # Fail closed: whoever approves might be the one who submitted.
-            raise DecisionForbidden("this recipe forbids self-approval, and nobody knows who submitted: use tokens")
+            # Fail closed: the approver could be the submitter.
+            raise DecisionForbidden(
+                "this recipe forbids self-approval, and the submitter is unknown: submit and approve with tokens"
+            )
         if person in self.submitters:
-            raise DecisionForbidden(f"{person} submitted this: this recipe wants somebody else to approve")
+            raise DecisionForbidden(
+                f"{person} submitted this intent: another person must approve it, by its recipe"
+            )
 
 
 def rules(connection: Connection, run_id: str) -> Rules:

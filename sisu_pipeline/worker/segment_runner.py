@@ -35,7 +35,7 @@ def instance() -> dg.DagsterInstance:
 
 @once
 def repository() -> dg.RepositoryDefinition:
-    """The code location's definitions, loaded once."""
+    """The definitions of the code location, loaded once."""
     from sisu_pipeline.definitions import defs
 
     return defs.get_repository_def()

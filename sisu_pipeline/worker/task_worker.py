@@ -1,4 +1,4 @@
-"""What a sandbox worker does with a task from `sbxQ`: look it up, run it, commit it, or drop it when canceled."""
+"""A sandbox worker's execution of tasks from `sbxQ`: plan, run and commit, or drop a task of a canceled run."""
 
 import asyncio
 import threading
@@ -21,7 +21,7 @@ from sisu_pipeline.workflow.run_failure import end_run
 from sisu_pipeline.workflow.step_execution import plan_run
 from sql import query
 
-_REMEMBERED_RUNS = 64
+_MAX_CACHED_PLANS = 64
 _RECONNECT_SECONDS = 1.0
 _CLOSE_SECONDS = 2.0
 CANCELED = "CANCELED"
@@ -29,14 +29,14 @@ CANCELED = "CANCELED"
 
 @dataclass(frozen=True)
 class _Plan:
-    """A run's tasks as one retry of it asks for them."""
+    """The tasks of one retry of a run."""
 
     run_id: str
     tasks: FanOut
 
 
 class TaskWorker:
-    """Runs tasks on the process's event loop; a run's tasks are built once and remembered."""
+    """Runs tasks on the process's event loop. The plans of recent runs are cached."""
 
     def __init__(self, configuration: Settings) -> None:
         self._configuration = configuration
@@ -50,10 +50,10 @@ class TaskWorker:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def run(self, workflow_id: str, position: int, retry: int) -> str:
-        """One task to its committed result; returns its error code for the queue's own record.
+        """Run one task to its committed result; return its error code, for the record of the queue.
 
-        A database that does not answer is waited for. Anything else that goes wrong here is ours, not the
-        task's: it ends the run, since whoever waits for the task watches for its row.
+        Retries while the database is unreachable. Any other failure here is not the task's and leaves it without
+        a row, for which ExecuteST would wait forever: it ends the run.
         """
         while True:
             try:
@@ -61,16 +61,16 @@ class TaskWorker:
             except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout):
                 await asyncio.sleep(_RECONNECT_SECONDS)
             except Exception as failure:
-                error = f"task {position} could not be run or kept: {type(failure).__name__}: {failure}"
+                error = f"task {position} could not be run or stored: {type(failure).__name__}: {failure}"
                 await asyncio.to_thread(
                     end_run, dependencies(), run_id(workflow_id), RunStatus.RETRIES_EXCEEDED, error
                 )
                 raise
 
     def close(self) -> None:
-        """Give the sandbox provider back when nothing runs in it; for the main thread of a process about to end.
+        """Close the sandbox provider if no task is running; for the main thread of a process about to end.
 
-        What still runs is left to recovery: killed here it would have a result, and not its own.
+        Running tasks are left to recovery: killed here, they would get a result that is not their own.
         """
         if self._loop is not None:
             closed = asyncio.run_coroutine_threadsafe(self._close(), self._loop)
@@ -88,7 +88,7 @@ class TaskWorker:
         if plan.run_id in self._canceled:
             return CANCELED
         if self._closing:
-            await asyncio.Event().wait()  # too late: the process ends, and another one gets the task
+            await asyncio.Event().wait()  # the process ends, and recovery requeues the task
         work = asyncio.create_task(service.run(plan.run_id, plan.tasks[position]))
         self._active[plan.run_id].add(work)
         try:
@@ -116,7 +116,7 @@ class TaskWorker:
         if future is None:
             future = asyncio.ensure_future(asyncio.to_thread(self._plan_of, workflow_id, retry))
             self._plans[key] = future
-            while len(self._plans) > _REMEMBERED_RUNS:
+            while len(self._plans) > _MAX_CACHED_PLANS:
                 self._plans.popitem(last=False)
         try:
             return await asyncio.shield(future)
@@ -131,7 +131,7 @@ class TaskWorker:
         return _Plan(run.id, tasks)
 
     def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Hear of cancellations for the life of the process; whatever was missed is read after a reconnect."""
+        """Listen for cancellations while the process runs; read those missed during an interruption."""
         while True:
             with suppress(psycopg.Error), dependencies().database.connect(autocommit=True) as session:
                 listen(session, "sisu_canceled")

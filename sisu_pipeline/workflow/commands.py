@@ -1,6 +1,7 @@
-"""What people and jobs ask for: submit, start, decide. Shared by the API, the CLI and the Dagster jobs.
+"""The commands of people and jobs: submit, start, decide, answer, cancel, retry. The API, CLI and jobs share them.
 
-Each works in the caller's transaction and writes nothing when it raises.
+Each command works in the caller's transaction and writes nothing when it raises. `submitter`, `decider`,
+`answerer` and `canceler` are the owner of the caller's token; without a token, the name in the request counts.
 """
 
 import re
@@ -30,7 +31,7 @@ _RUN_REFERENCE = re.compile(r"run_[0-9a-f]{32}|" + _INTENT_ID.pattern)
 
 @dataclass(frozen=True)
 class Started:
-    """A started run; `is_replay` when it was started before."""
+    """A started run; `is_replay` is True when it had been started before."""
 
     run_id: str
     intent_id: str
@@ -38,9 +39,9 @@ class Started:
 
 
 def submit_intent(connection: Connection, intent: Intent, submitter: str | None = None) -> Kept:
-    """Keep an intent; the same content is the same intent. The first known submitter stays its submitter.
+    """Store an intent. The same content is the same intent, and its first known submitter remains its submitter.
 
-    Raises ConstraintInvalid when its constraints ask for a gate that cannot be (quirk N18).
+    Raises ConstraintInvalid when its constraints describe a gate that cannot be opened.
     """
     _check_gates(intent)
     return intents.keep(connection, intent, submitter)
@@ -49,9 +50,9 @@ def submit_intent(connection: Connection, intent: Intent, submitter: str | None 
 def start_run(
     connection: Connection, intent_id: str, request: RunRequest, app_version: str, submitter: str | None = None
 ) -> Started:
-    """Start the run of an intent: policy first, then the intent, then the row that is the outbox (design §2.2).
+    """Start the run of an intent: check the policy, then the intent, then insert the run, whose row is the outbox.
 
-    Raises PolicyViolation, NotFound, or IdentityDrift when the intent runs under another identity already.
+    Raises PolicyViolation, NotFound, or IdentityDrift when the intent already runs under another identity.
     """
     admission = admit(request, intents.recipes(connection))
     if not _INTENT_ID.fullmatch(intent_id):
@@ -67,7 +68,7 @@ def decide(
     request: PlanApprovalRequest | PlanRejectionRequest,
     decider: str | None = None,
 ) -> RecordedDecision:
-    """Approve or reject a run's plan. The first decision is final. Arguments as for `plan_decision`.
+    """Approve or reject a run's plan. The first decision is final; a later one that agrees returns it.
 
     Raises NotFound, DecisionConflict (another decision or plan, or a run that has ended), DedupeConflict,
     DecisionForbidden, or plan_edit.EditRefused.
@@ -80,8 +81,7 @@ def plan_decision(
 ) -> PlanDecision:
     """The decision that a request describes, for `gates.decide`.
 
-    `decider` is the owner of the request's token; without one, the name in the request counts. Raises NotFound
-    when no run can have this reference.
+    Raises NotFound when no run can have this reference.
     """
     run_id = run_id_of(checked_reference(run_reference))
     if isinstance(request, PlanRejectionRequest):
@@ -107,7 +107,7 @@ def plan_decision(
 def answer(
     connection: Connection, run_reference: str, gate_key: str, request: AnswerRequest, answerer: str | None = None
 ) -> RecordedAnswer:
-    """Answer a run's question; the first answer that fits the form stands. `answerer` as `decider` in `decide`.
+    """Answer a run's question. The first answer that fits the form is final.
 
     Raises NotFound, AnswerInvalid, DedupeConflict or DecisionConflict.
     """
@@ -122,11 +122,10 @@ def answer(
 def cancel(
     connection: Connection, run_reference: str, request: OperationRequest, canceler: str | None = None
 ) -> Run:
-    """End a run now; canceling a canceled run again is the same answer.
+    """Cancel a run. Canceling a canceled run returns it unchanged.
 
-    `canceler` is who asks, when that is known (a token's owner); else the request is taken at its word.
-    What runs is stopped and what was patched is taken back by whoever may touch it (`closing.close`).
-    Raises NotFound, or IllegalTransition when the run has ended otherwise.
+    This only ends the run's row. `recovery.cancel_cleanup.close_canceled` rolls the patches back, once the running
+    segment has stopped. Raises NotFound, or IllegalTransition when the run has ended otherwise.
     """
     run = runs.lock(connection, checked_reference(run_reference))
     if run.status is RunStatus.CANCELED:
@@ -136,17 +135,15 @@ def cancel(
 
 
 def retry(connection: Connection, run_reference: str, request: OperationRequest) -> Run:
-    """Try a failed run again from its first step without a good result, under a new Dagster run.
+    """Execute a failed run again from its first step without a good result, in a new Dagster run.
 
-    Raises NotFound, IllegalTransition unless the run is `failed` or `retries_exceeded`, or
-    DecisionConflict for a rejected plan: a person's no is not repaired by trying again.
+    Raises NotFound, IllegalTransition unless the run is `failed` or `retries_exceeded`, or DecisionConflict when
+    the plan was rejected: a retry cannot overrule a person's rejection.
     """
     run = runs.lock(connection, checked_reference(run_reference))
     decided = gates.decision(connection, run.id)
     if decided is not None and decided.decision is Decision.REJECTED:
-        raise DecisionConflict(
-            f"the plan was rejected by {decided.decided_by}: submit an intent that differs instead"
-        )
+        raise DecisionConflict(f"the plan was rejected by {decided.decided_by}: submit a changed intent instead")
     return runs.move(connection, run, RunStatus.REPAIRING, next_action="NONE", next_segment=True)
 
 

@@ -1,4 +1,4 @@
-"""What a step needs from outside: opened once per process from the settings."""
+"""What steps depend on outside their own logic, opened once per process from the settings."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from sisu_pipeline.store.artifacts import BlobStore
 
 @dataclass(frozen=True)
 class Dependencies:
-    """The ports a step reaches the world through."""
+    """The ports and settings of steps."""
 
     database: Database
     planner: Planner
@@ -28,12 +28,11 @@ class Dependencies:
     api_url: str = "http://127.0.0.1:3001"
     """The API's address for browsers, which links in Dagster's metadata start with."""
     gate_ttl_s: int = 3600
-    """How long a gate waits when its intent does not say."""
+    """How long a gate waits when the intent sets no deadline, in seconds."""
 
 
 def open_dependencies(configuration: Settings) -> Dependencies:
-    """The dependencies these settings name. Raises DatabaseError or PlannerUnavailable."""
-
+    """Open the dependencies that these settings select. Raises DatabaseError or PlannerUnavailable."""
     return Dependencies(
         database=PooledDatabase(locate(configuration).url),
         planner=open_planner(configuration.oc_mode, PROJECT_ROOT / "fixtures" / "oc"),

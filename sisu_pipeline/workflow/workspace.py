@@ -1,4 +1,4 @@
-"""A run's workspace folder: every path stays inside it, or nothing happens (fails closed).
+"""A run's workspace folder. A path that leads outside is refused before anything is read or written.
 
 Paths are walked component by component with O_NOFOLLOW from the folder's own descriptor, so neither `..`
 nor a symbolic link, planted before or during the walk, can lead outside.
@@ -32,7 +32,7 @@ class Workspace:
         self.root = root
 
     def create(self) -> None:
-        """Make the folder when it is missing."""
+        """Create the folder unless it exists."""
         self.root.mkdir(parents=True, exist_ok=True)
 
     def read(self, path: str) -> FileContent | None:
@@ -44,7 +44,7 @@ class Workspace:
             return None
 
     def write(self, path: str, content: bytes, mode: int = 0o644) -> None:
-        """Write the whole file, making its folders; a reader sees the old or the new content, never half."""
+        """Write the whole file and create its folders. A reader sees the old or the new content, never a part."""
         *folders, name = relative_parts(path)
         with self._folder(path, folders, create=True) as folder:
             _refuse_special(path, folder, name)
@@ -64,7 +64,7 @@ class Workspace:
                 raise
 
     def remove(self, path: str) -> None:
-        """Remove the file, and its folders that are empty then; nothing when it is not there."""
+        """Remove the file and the folders that are empty then. Does nothing when the file does not exist."""
         *folders, name = relative_parts(path)
         try:
             with self._folder(path, folders, create=False) as folder:
@@ -101,7 +101,7 @@ class Workspace:
 
 
 def _descend(path: str, folder: int, name: str, *, create: bool) -> int:
-    """Open a sub-folder and close its parent's descriptor."""
+    """Open a subfolder and close its parent's descriptor."""
     if create:
         with suppress(FileExistsError):
             os.mkdir(name, 0o755, dir_fd=folder)

@@ -53,7 +53,7 @@ LEFT JOIN LATERAL (
 ) edited ON true
 WHERE run.id = %(run_id)s
 
--- decide_plainly --
+-- decide_batch --
 -- Record decisions with what was said, in one statement, where nothing has to be weighed: one approval is enough and
 -- anybody may give it, the gate is open, its deadline has not passed, its plan is as it was compiled and the one that
 -- was read, and nobody decided yet. A decision made meanwhile is the conflict that keeps this one out. Where somebody

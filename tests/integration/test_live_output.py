@@ -1,4 +1,4 @@
-"""What a running task says can be read while it runs; a task that ends at once writes nothing."""
+"""The output of a running task can be read while it runs; a task that ends at once writes nothing."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,7 +8,7 @@ import pytest
 from resources.database import Database
 from resources.sandbox.sandbox_port import Chunk
 from sisu_pipeline.queueing import live_output
-from sisu_pipeline.queueing.live_output import MOST_BYTES, LiveOutput
+from sisu_pipeline.queueing.live_output import MAX_BYTES, LiveOutput
 from sisu_pipeline.steps.execute import Task
 from sisu_pipeline.store import task_output
 from sisu_pipeline.store.task_output import Piece
@@ -56,7 +56,7 @@ def test_a_task_that_ends_at_once_writes_nothing(clean_database: Database) -> No
         for _ in range(100):
             with live.of_task("run_1", TASK) as sink:
                 sink(Chunk("stdout", "OK\n", 0))
-        await asyncio.sleep(2 * live_output.QUIET_S)
+        await asyncio.sleep(2 * live_output.LIVE_AFTER_S)
         await live.drain()
 
     asyncio.run(story())
@@ -64,7 +64,7 @@ def test_a_task_that_ends_at_once_writes_nothing(clean_database: Database) -> No
 
 
 def test_a_flood_is_cut_and_a_broken_database_harms_no_task(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live_output, "QUIET_S", 0)
+    monkeypatch.setattr(live_output, "LIVE_AFTER_S", 0)
     written: list[Piece] = []
     failures = 0
 
@@ -86,7 +86,7 @@ def test_a_flood_is_cut_and_a_broken_database_harms_no_task(monkeypatch: pytest.
             await live.drain()
 
     asyncio.run(story())
-    assert MOST_BYTES - 1024 <= sum(len(piece.chunk) for piece in written) <= MOST_BYTES
+    assert MAX_BYTES - 1024 <= sum(len(piece.chunk) for piece in written) <= MAX_BYTES
 
 
 def test_old_output_is_dropped(clean_database: Database) -> None:

@@ -99,7 +99,7 @@ def test_where_nobody_knows_who_submitted_nobody_approves(api: Api, recipe: Reci
     run = Waiting(api.dependencies)
     answer = approve(api, run, "ann")
     assert (answer.status_code, answer.json()["code"]) == (403, "decision_forbidden")
-    assert "use tokens" in answer.json()["error"]
+    assert "the submitter is unknown" in answer.json()["error"]
     assert reject(api, run, "ann").status_code == 202
 
 

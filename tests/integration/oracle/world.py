@@ -150,7 +150,7 @@ def build(dependencies: Dependencies) -> World:
     """Runs that stand in every way a run can, and what DBOS would hold about them."""
     world = World(dependencies)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(task_runner, "FIRST_DELAY_S", 0)
+        patch.setattr(task_runner, "FIRST_BACKOFF_S", 0)
         _succeeded(world)
         _failed(world)
         _unfinished(world)

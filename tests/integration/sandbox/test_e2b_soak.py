@@ -129,7 +129,7 @@ def quota_used(soaked: Soaked, count: int) -> float:
 def test_a_small_fan_out_on_a_failing_server_ends_well(
     e2b_server: E2bServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(task_runner, "FIRST_DELAY_S", 0.1)
+    monkeypatch.setattr(task_runner, "FIRST_BACKOFF_S", 0.1)
     check(soak(e2b_server, tmp_path / "ledger", 100, rate=25.0), tmp_path / "ledger", 100)
 
 
