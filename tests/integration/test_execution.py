@@ -53,7 +53,7 @@ class NeverAsked:
         raise AssertionError(f"asked again: {question.agent}")
 
 
-def test_a_step_whose_row_exists_never_works_again(dependencies: Dependencies) -> None:
+def test_a_step_with_a_stored_result_never_works_again(dependencies: Dependencies) -> None:
     life = Life(dependencies, tests=["a"], patches=PATCHES)
     first = [life.compile(), life.patch()]
     life.say(Decision.APPROVED)
@@ -82,7 +82,7 @@ def test_the_tasks_are_the_same_on_every_call_and_machine(dependencies: Dependen
     assert step_execution.plan_tasks(dependencies, life.id) == step_execution.plan_tasks(elsewhere, life.id)
 
 
-def test_an_early_approval_of_this_plan_is_honoured(dependencies: Dependencies) -> None:
+def test_an_early_approval_of_this_plan_counts(dependencies: Dependencies) -> None:
     life = Life(dependencies)
     life.compile()
     patched = step_execution.apply_patches(dependencies, life.id)

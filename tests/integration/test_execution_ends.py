@@ -36,7 +36,7 @@ def test_a_rejected_plan_restores_the_files_and_ends_the_run(dependencies: Depen
     assert life.counts()["steps"] == 2
 
 
-def test_an_early_approval_of_another_plan_is_no_approval_of_this_one(dependencies: Dependencies) -> None:
+def test_an_early_approval_of_another_plan_does_not_approve_this_one(dependencies: Dependencies) -> None:
     life = Life(dependencies, files=FILES, patches=PATCHES)
     life.say(Decision.APPROVED, plan_sha256="0" * 64)
     life.plan()
@@ -72,7 +72,7 @@ def test_a_patch_that_leaves_the_workspace_ends_the_run_with_nothing_patched(dep
     assert life.run.error == "PATCH_PATH_NOT_ALLOWED:../out.txt"
 
 
-def test_a_workspace_that_cannot_be_restored_is_said_in_the_error_and_the_run_still_ends(
+def test_a_run_whose_workspace_cannot_be_restored_ends_with_that_in_its_error(
     dependencies: Dependencies,
 ) -> None:
     life = Life(dependencies, files=FILES, patches=PATCHES)
@@ -88,7 +88,7 @@ def test_a_workspace_that_cannot_be_restored_is_said_in_the_error_and_the_run_st
 
 
 @pytest.mark.parametrize("planted", ["link", "folder"])
-def test_a_workspace_with_something_else_in_a_files_place_does_not_keep_the_run_alive(
+def test_a_run_ends_even_if_its_workspace_has_no_file_in_a_files_place(
     dependencies: Dependencies, planted: str
 ) -> None:
     life = Life(dependencies, files=FILES, patches=PATCHES)
@@ -151,7 +151,7 @@ def test_another_output_for_a_stored_step_is_a_breach_and_ends_the_run(dependenc
     assert "Determinism violation" in (life.run.error or "")
 
 
-def test_an_intent_row_that_lies_about_its_id_ends_the_run(dependencies: Dependencies) -> None:
+def test_an_intent_row_that_does_not_hash_to_its_id_ends_the_run(dependencies: Dependencies) -> None:
     life = Life(dependencies)
     with dependencies.database.connect() as connection:
         connection.execute("UPDATE app.intents SET goal = 'another goal'")
@@ -160,7 +160,7 @@ def test_an_intent_row_that_lies_about_its_id_ends_the_run(dependencies: Depende
     assert life.run.status is RunStatus.RETRIES_EXCEEDED
 
 
-def test_what_a_step_worked_out_after_the_run_ended_is_not_kept(dependencies: Dependencies) -> None:
+def test_the_result_of_a_step_is_not_stored_after_the_run_ended(dependencies: Dependencies) -> None:
     life = Life(dependencies)
     result = step_execution.compile_intent(dependencies, life.id)
     run_failure.end_run(dependencies, life.run_id, RunStatus.CANCELED, "canceled by po")
@@ -176,14 +176,14 @@ def test_what_a_step_worked_out_after_the_run_ended_is_not_kept(dependencies: De
     )
 
 
-def test_a_canceled_run_gets_its_files_back(dependencies: Dependencies) -> None:
+def test_a_cancellation_restores_the_files(dependencies: Dependencies) -> None:
     life = Life(dependencies, files=FILES, patches=PATCHES)
     life.plan()
     run_failure.end_run(dependencies, life.run_id, RunStatus.CANCELED, "canceled by po")
     assert life.files() == FILES
 
 
-def test_the_first_end_of_a_run_stands(dependencies: Dependencies) -> None:
+def test_the_first_end_of_a_run_is_final(dependencies: Dependencies) -> None:
     life = Life(dependencies)
     run_failure.end_run(dependencies, life.run_id, RunStatus.CANCELED, "first")
     run_failure.end_run(dependencies, life.run_id, RunStatus.RETRIES_EXCEEDED, "second")
@@ -199,7 +199,7 @@ def test_a_run_that_was_never_started_can_be_ended(dependencies: Dependencies) -
 
 
 @pytest.mark.parametrize("error", [psycopg.OperationalError("gone"), psycopg.InterfaceError("closed")])
-def test_a_database_that_is_away_ends_no_run(dependencies: Dependencies, error: Exception) -> None:
+def test_an_unreachable_database_ends_no_run(dependencies: Dependencies, error: Exception) -> None:
     life = Life(dependencies)
     with pytest.raises(type(error)), run_failure.ending_on_failure(dependencies, life.run_id):
         raise error

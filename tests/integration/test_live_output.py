@@ -30,7 +30,7 @@ def said(database: Database, seen: int = 0) -> list[Piece]:
         return task_output.after(connection, "run_1", seen)
 
 
-def test_a_running_tasks_output_is_there_before_it_ends(clean_database: Database) -> None:
+def test_the_output_of_a_running_task_is_readable_before_it_ends(clean_database: Database) -> None:
     async def story() -> list[Piece]:
         live = LiveOutput(writing(clean_database))
         with live.of_task("run_1", TASK) as sink:
@@ -48,7 +48,7 @@ def test_a_running_tasks_output_is_there_before_it_ends(clean_database: Database
     ]
 
 
-def test_a_task_that_ends_at_once_writes_nothing(clean_database: Database) -> None:
+def test_a_short_task_writes_no_live_output(clean_database: Database) -> None:
     written: list[Piece] = []
 
     async def story() -> None:
@@ -63,7 +63,7 @@ def test_a_task_that_ends_at_once_writes_nothing(clean_database: Database) -> No
     assert written == []
 
 
-def test_a_flood_is_cut_and_a_broken_database_harms_no_task(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_live_output_is_truncated_and_a_failed_write_harms_no_task(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live_output, "LIVE_AFTER_S", 0)
     written: list[Piece] = []
     failures = 0
@@ -89,7 +89,7 @@ def test_a_flood_is_cut_and_a_broken_database_harms_no_task(monkeypatch: pytest.
     assert MAX_BYTES - 1024 <= sum(len(piece.chunk) for piece in written) <= MAX_BYTES
 
 
-def test_old_output_is_dropped(clean_database: Database) -> None:
+def test_old_live_output_is_deleted(clean_database: Database) -> None:
     with clean_database.connect() as connection:
         task_output.append(connection, [Piece("run_1", TASK_KEY, 0, "stdout", text) for text in ("old", "new")])
         connection.execute("UPDATE app.task_output SET said_at = now() - interval '2 minutes' WHERE chunk = 'old'")

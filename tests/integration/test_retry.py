@@ -51,7 +51,7 @@ def _broken_laws(dependencies: Dependencies) -> set[str]:
     return broken - {"040_one_dagster_run_owns_an_intent", "510_results_and_receipts_agree"}
 
 
-def test_only_the_failed_task_is_asked_again_and_under_a_key_of_its_own(dependencies: Dependencies) -> None:
+def test_a_retry_executes_only_the_failed_task_under_a_new_key(dependencies: Dependencies) -> None:
     life = Life(dependencies, tests=["a", "b", "c"], testCommand="run")
     life.approve()
     first = _keys(life)
@@ -63,7 +63,7 @@ def test_only_the_failed_task_is_asked_again_and_under_a_key_of_its_own(dependen
         assert tasks.finished_positions(connection, life.run_id) == [range(1), range(2, 3)]
 
 
-def test_a_retry_that_goes_well_succeeds_and_keeps_the_failures_evidence(dependencies: Dependencies) -> None:
+def test_a_successful_retry_keeps_the_evidence_of_the_failure(dependencies: Dependencies) -> None:
     life = Life(dependencies, tests=["a", "b"], testCommand="run")
     life.approve()
     _fail(life, "b")
@@ -104,7 +104,7 @@ def _given_up(life: Life) -> None:
 
 
 @pytest.mark.parametrize("end", [_canceled, _given_up])
-def test_a_retry_that_came_to_no_end_of_its_own_leaves_the_first_one_standing(
+def test_a_retry_without_a_result_leaves_the_first_result_in_place(
     dependencies: Dependencies, end: Callable[[Life], None]
 ) -> None:
     """Its results are newer than the ExecuteST that stands: no law takes them for that one's."""
@@ -145,7 +145,7 @@ def test_the_plan_of_a_retry_is_the_same_while_its_own_results_arrive(dependenci
     assert after == before
 
 
-def test_patches_taken_back_by_the_failure_are_applied_again(dependencies: Dependencies) -> None:
+def test_a_retry_applies_the_patches_that_the_failure_rolled_back(dependencies: Dependencies) -> None:
     life = Life(dependencies, files=FILES, patches=PATCHES, tests=["a"], testCommand="run")
     life.approve()
     patched = life.files()
@@ -156,7 +156,7 @@ def test_patches_taken_back_by_the_failure_are_applied_again(dependencies: Depen
     assert life.files() == patched
 
 
-def test_closing_a_canceled_run_takes_its_patches_back_once(dependencies: Dependencies) -> None:
+def test_cleaning_up_a_canceled_run_rolls_its_patches_back_once(dependencies: Dependencies) -> None:
     life = Life(dependencies, files=FILES, patches=PATCHES)
     life.plan()
     life.wait()
@@ -169,7 +169,7 @@ def test_closing_a_canceled_run_takes_its_patches_back_once(dependencies: Depend
     assert cancel_cleanup.close_canceled(dependencies, lambda run, reason: ended_runs.append(run)) == []
 
 
-def test_a_canceled_run_is_not_closed_while_its_segment_works(dependencies: Dependencies) -> None:
+def test_a_canceled_run_is_not_cleaned_up_while_its_segment_works(dependencies: Dependencies) -> None:
     life = Life(dependencies, files=FILES, patches=PATCHES)
     life.plan()
     with dependencies.database.connect() as connection:
@@ -191,7 +191,7 @@ def test_a_step_that_was_working_when_the_run_was_canceled_commits_nothing(depen
     assert life.counts()["steps"] == 0
 
 
-def test_patching_can_be_taken_back_twice(dependencies: Dependencies) -> None:
+def test_a_rollback_can_be_repeated(dependencies: Dependencies) -> None:
     life = Life(dependencies, files=FILES, patches=PATCHES)
     life.plan()
     workspace = patching.workspace_of(dependencies.workspaces, life.run_id)

@@ -41,7 +41,7 @@ def with_open_gate(connection: Connection, goal: str = "demo") -> Run:
     return run
 
 
-def test_a_decision_is_kept_with_who_and_why(clean_database: Database) -> None:
+def test_a_decision_is_stored_with_its_author_and_reason(clean_database: Database) -> None:
     with clean_database.connect() as connection:
         run = with_open_gate(connection)
         assert gates.decision(connection, run.id) is None
@@ -50,7 +50,7 @@ def test_a_decision_is_kept_with_who_and_why(clean_database: Database) -> None:
         assert gates.decision(connection, run.id) == decided
 
 
-def test_the_same_decision_again_gets_the_first_answer_whoever_asks(clean_database: Database) -> None:
+def test_the_same_decision_by_anyone_returns_the_first_record(clean_database: Database) -> None:
     with clean_database.connect() as connection:
         run = with_open_gate(connection)
         first = decide(connection, run, APPROVED, "po", "fine", plan_hash(run))
@@ -59,7 +59,7 @@ def test_the_same_decision_again_gets_the_first_answer_whoever_asks(clean_databa
 
 
 @pytest.mark.parametrize(("first", "second"), [(APPROVED, REJECTED), (REJECTED, APPROVED)])
-def test_the_other_decision_is_a_conflict_and_the_first_stands(
+def test_the_opposite_decision_is_a_conflict_and_the_first_is_final(
     clean_database: Database, first: Decision, second: Decision
 ) -> None:
     with clean_database.connect() as connection:
@@ -86,7 +86,7 @@ def test_deciding_again_about_another_plan_is_a_conflict(clean_database: Databas
             decide(connection, run, APPROVED, plan_sha256=OTHER)
 
 
-def test_an_early_decision_is_kept_before_the_gate_opens(clean_database: Database) -> None:
+def test_a_decision_is_accepted_before_the_gate_opens(clean_database: Database) -> None:
     with clean_database.connect() as connection:
         run = a_run(connection)
         early = decide(connection, run, APPROVED, plan_sha256=OTHER)
@@ -106,7 +106,7 @@ def test_an_ended_run_takes_no_new_decision_but_repeats_an_old_one(
         assert gates.decision(connection, run.id) is None
 
 
-def test_a_decision_stands_after_the_run_has_ended(clean_database: Database) -> None:
+def test_a_decision_is_final_after_the_run_has_ended(clean_database: Database) -> None:
     with clean_database.connect() as connection:
         run = with_open_gate(connection)
         first = decide(connection, run, APPROVED)
@@ -156,7 +156,7 @@ def test_a_gate_opens_once_and_only_for_its_plan(clean_database: Database) -> No
             gates.open_gate(connection, run.id, replace(gate, plan_sha256=OTHER))
 
 
-def test_whoever_waits_is_told_of_a_decision(clean_database: Database) -> None:
+def test_a_decision_notifies_the_listeners(clean_database: Database) -> None:
     with clean_database.connect(autocommit=True) as listener:
         listener.execute("LISTEN sisu_decided")
         with clean_database.connect() as connection:
@@ -166,7 +166,7 @@ def test_whoever_waits_is_told_of_a_decision(clean_database: Database) -> None:
         assert told.payload == run.id
 
 
-def test_a_decision_is_to_be_acted_on_until_it_was(clean_database: Database) -> None:
+def test_a_decision_is_listed_until_it_has_been_acted_on(clean_database: Database) -> None:
     with clean_database.connect() as connection:
         others = [with_open_gate(connection, f"waits {number}") for number in range(3)]
         run = with_open_gate(connection, "decided")

@@ -88,7 +88,7 @@ def run(script: list[ErrorCode], memory: Memory) -> tuple[SandboxResult, Scripte
     return asyncio.run(run_task(sandbox, memory.store(), "run_1", TASK, lambda chunk: None)), sandbox
 
 
-def test_a_good_result_is_kept_after_one_try(delays: list[float]) -> None:
+def test_a_good_result_is_stored_after_one_try(delays: list[float]) -> None:
     memory = Memory()
     result, sandbox = run([ErrorCode.NONE], memory)
     assert result.err_code is ErrorCode.NONE
@@ -98,14 +98,14 @@ def test_a_good_result_is_kept_after_one_try(delays: list[float]) -> None:
 
 
 @pytest.mark.parametrize("code", [code for code in ErrorCode if not code.is_retryable])
-def test_the_tasks_own_end_is_never_tried_again(code: ErrorCode) -> None:
+def test_a_failure_of_the_task_itself_is_never_retried(code: ErrorCode) -> None:
     memory = Memory()
     result, sandbox = run([code], memory)
     assert (result.err_code, len(sandbox.asked), len(memory.outcomes)) == (code, 1, 1)
 
 
 @pytest.mark.parametrize("code", [code for code in ErrorCode if code.is_retryable])
-def test_the_infrastructures_failure_is_tried_again_after_one_and_two_seconds(
+def test_an_infrastructure_failure_is_retried_after_one_and_two_seconds(
     code: ErrorCode, delays: list[float]
 ) -> None:
     memory = Memory()
@@ -120,7 +120,7 @@ def test_the_infrastructures_failure_is_tried_again_after_one_and_two_seconds(
     assert delays == [1.0, 2.0]
 
 
-def test_the_last_try_is_the_result_whatever_it_is() -> None:
+def test_the_last_try_is_the_result_even_if_it_failed() -> None:
     memory = Memory()
     result, sandbox = run([ErrorCode.NET_FAIL] * MAX_ATTEMPTS, memory)
     assert result.err_code is ErrorCode.NET_FAIL

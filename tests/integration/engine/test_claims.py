@@ -30,7 +30,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("hasty")
-def test_what_is_seen_twice_and_was_not_begun_is_given_back(stage: Stage) -> None:
+def test_a_claim_that_was_never_begun_is_requeued_when_it_is_seen_twice(stage: Stage) -> None:
     unknown, executing, other = (stage.intent(goal) for goal in ("unknown", "executing", "somebody else's"))
     for workflow_id, executor_id in ((unknown, "me"), (executing, "me"), (other, "other")):
         stage.request(workflow_id)
@@ -43,7 +43,7 @@ def test_what_is_seen_twice_and_was_not_begun_is_given_back(stage: Stage) -> Non
 
 
 @pytest.mark.usefixtures("hasty")
-def test_what_has_begun_or_ended_meanwhile_is_left_alone(stage: Stage) -> None:
+def test_a_claim_that_began_or_ended_meanwhile_is_not_requeued(stage: Stage) -> None:
     slow, quick = stage.intent("slow to begin"), stage.intent("quick to end")
     for workflow_id in (slow, quick):
         stage.request(workflow_id)
@@ -61,7 +61,7 @@ def test_what_has_begun_or_ended_meanwhile_is_left_alone(stage: Stage) -> None:
     assert mine.give_back() == [slow]
 
 
-def test_a_worker_executes_what_it_had_claimed_without_knowing(stage: Stage, nursery: Nursery) -> None:
+def test_a_worker_executes_a_claim_whose_commit_reply_was_lost(stage: Stage, nursery: Nursery) -> None:
     first, lost = stage.intent("tells who works here"), stage.intent("its claim was lost")
     with nursery.worker("intentQ"):
         stage.request(first)

@@ -130,7 +130,7 @@ def files(stage: Stage, workflow_id: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(("point", "story"), TABLE, ids=[f"{point}-{story.ends}" for point, story in TABLE])
-def test_a_worker_that_dies_there_loses_nothing_and_nothing_is_done_twice(
+def test_a_worker_killed_at_a_crash_point_loses_nothing_and_repeats_no_side_effect(
     armed: Path, stage: Stage, point: str, story: Story
 ) -> None:
     (armed / point).touch()
@@ -150,12 +150,12 @@ def test_a_second_death_during_the_recovery_from_the_first_changes_nothing(
     check(stage, APPROVED, workflow_id)
 
 
-def test_every_point_is_in_a_table() -> None:
+def test_every_crash_point_is_tested() -> None:
     named = {point for point, _ in TABLE} | {second for _, second in PAIRS}
     assert {point for point in crash_points.POINTS if not point.startswith(ELSEWHERE)} == named
 
 
-def test_an_unknown_point_is_refused_where_it_is_armed(tmp_path: Path) -> None:
+def test_an_unknown_crash_point_is_refused_when_it_is_armed(tmp_path: Path) -> None:
     strike: Callable[[str, str], None] = crash_points._strike
     with pytest.raises(LookupError, match=r"no crash point: name it in POINTS"):
         strike(str(tmp_path), "nowhere.after")

@@ -48,7 +48,7 @@ def test_as_many_steps_run_at_once_as_there_are_threads_and_never_more(engine: E
     assert most == threads
 
 
-def test_a_step_that_waits_to_be_tried_again_holds_no_thread(engine: Engine) -> None:
+def test_a_step_that_waits_for_its_retry_holds_no_thread(engine: Engine) -> None:
     order: list[str] = []
 
     @dg.op(retry_policy=dg.RetryPolicy(max_retries=1, delay=0.2), tags={"dagster/priority": "1"})
@@ -80,7 +80,7 @@ def test_the_run_fails_with_the_first_failure_named(engine: Engine) -> None:
     assert "Steps failed: ['broken']" in (failure.message or "")
 
 
-def test_a_run_that_has_ended_is_left_alone(engine: Engine) -> None:
+def test_a_run_that_has_ended_is_not_executed(engine: Engine) -> None:
     work = trials.job(graphs.chain)
     run_id = trials.create(engine.instance, work)
     trials.drive(engine.instance, work, run_id)

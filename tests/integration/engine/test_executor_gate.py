@@ -63,14 +63,14 @@ def test_a_failure_before_the_gate_fails_the_run_after_it(engine: Engine) -> Non
     assert trials.drive(engine.instance, work, run_id, trials.keeper()).status == "FAILURE"
 
 
-def test_a_decided_gate_suspends_nothing(engine: Engine) -> None:
+def test_a_run_does_not_suspend_at_a_passed_gate(engine: Engine) -> None:
     work = trials.job(gate_and_others)
     run_id = trials.create(engine.instance, work)
     assert trials.drive(engine.instance, work, run_id, trials.keeper()).status == "SUCCESS"
     assert "RUN_SUSPENDED" not in [event.event_type_value for event in trials.events(engine.instance, run_id)]
 
 
-def test_without_a_keeper_gated_steps_start_like_others(engine: Engine) -> None:
+def test_without_a_gatekeeper_gated_steps_start_at_once(engine: Engine) -> None:
     assert trials.drive_whole(engine.instance, gate_and_others).status == "SUCCESS"
 
 
@@ -89,7 +89,7 @@ def test_more_gated_steps_than_threads_are_held_and_resumed(engine: Engine, thre
     assert (ended.status, len(ended.steps)) == ("SUCCESS", 7)
 
 
-def test_a_gate_that_is_neither_decided_nor_to_be_waited_at_lets_its_step_find_out_why(engine: Engine) -> None:
+def test_a_held_step_starts_when_the_run_neither_passed_its_gate_nor_may_suspend(engine: Engine) -> None:
     """A run that was ended from outside while undecided: `suspend` refuses, and nobody will ever decide."""
     work = trials.job(gate_and_others)
     run_id = trials.create(engine.instance, work)

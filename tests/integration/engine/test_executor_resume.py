@@ -53,7 +53,7 @@ def test_a_run_that_died_at_any_event_ends_as_one_that_did_not(engine: Engine, g
         assert (ended.status, ended.steps) == (expected.status, expected.steps), f"died at event {number}"
 
 
-def test_dying_again_and_again_gets_there_all_the_same(engine: Engine) -> None:
+def test_a_run_that_dies_repeatedly_still_reaches_its_end(engine: Engine) -> None:
     run_id = die_and_resume(engine.instance, graphs.chain, (4, 3, 5, 1))
     assert trials.outcome(engine.instance, run_id).steps == {
         "one": "succeeded",
@@ -62,7 +62,7 @@ def test_dying_again_and_again_gets_there_all_the_same(engine: Engine) -> None:
     }
 
 
-def test_a_finished_step_is_not_executed_again_and_a_step_cut_off_half_way_is(engine: Engine) -> None:
+def test_after_a_death_an_interrupted_step_is_executed_again_and_a_finished_one_is_not(engine: Engine) -> None:
     done: Counter[str] = Counter()
 
     @dg.op
@@ -100,7 +100,7 @@ def _rehearsal(engine: Engine, graph: dg.GraphDefinition) -> list[dg.DagsterEven
     return trials.events(engine.instance, run_id)[before:]
 
 
-def test_dynamic_outputs_are_not_doubled_by_a_death(engine: Engine) -> None:
+def test_a_death_duplicates_no_dynamic_output(engine: Engine) -> None:
     seen: list[list[int]] = []
 
     @dg.op(out=dg.DynamicOut(int))

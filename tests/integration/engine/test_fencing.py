@@ -129,7 +129,7 @@ def test_a_frozen_sandbox_worker_is_taken_over_and_commits_nothing_when_it_wakes
     assert stage.value("SELECT count(*) FROM app.sbx_runs") == 1
 
 
-def test_a_step_of_the_clock_gives_no_worker_up(stage: Stage, nursery: Nursery, engine: Engine) -> None:
+def test_a_jump_of_the_clock_fences_no_worker(stage: Stage, nursery: Nursery, engine: Engine) -> None:
     """Silence is what the observer hears, not a difference of two clocks."""
     workflow_id = stage.decided("clock", tests=["t"], command="sleep 2", version="v-clock")
     fan_out.start(stage.dependencies, workflow_id)

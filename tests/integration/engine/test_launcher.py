@@ -56,7 +56,7 @@ def test_a_second_run_for_a_living_intent_is_reported_canceled_with_the_reason(s
     assert stage.run(workflow_id).dagster_run_id == first
 
 
-def test_a_run_of_a_partition_without_a_row_is_refused_and_says_what_to_do(stage: Stage) -> None:
+def test_a_dagster_run_of_an_intent_without_a_run_is_canceled_with_instructions(stage: Stage) -> None:
     stranger = stage.dagster_run("ih_" + "0" * 64)
     stage.launch(stranger)
     assert stage.dagster_status(stranger) == "CANCELED"
@@ -109,7 +109,7 @@ def test_a_run_for_a_rejected_intent_fails_as_the_intent_did(stage: Stage) -> No
     assert stage.run(workflow_id) == ended
 
 
-def test_asking_twice_for_a_segment_is_one_workflow(stage: Stage) -> None:
+def test_a_segment_enqueued_twice_is_one_workflow(stage: Stage) -> None:
     workflow_id = stage.intent("asked twice")
     dagster_run_id = stage.request(workflow_id)
     stage.launch(dagster_run_id)
@@ -120,7 +120,7 @@ def test_asking_twice_for_a_segment_is_one_workflow(stage: Stage) -> None:
     assert stage.queue() == {workflow_id: "ENQUEUED"}
 
 
-def test_a_decision_reported_twice_asks_for_one_segment(stage: Stage) -> None:
+def test_a_decision_acted_on_twice_enqueues_one_segment(stage: Stage) -> None:
     workflow_id = stage.intent("decided")
     stage.run_segment(workflow_id, stage.request(workflow_id))
     stage.decide(workflow_id)
@@ -163,7 +163,7 @@ def test_an_intent_whose_run_was_marked_canceled_in_dagster_is_canceled_with_it(
     assert (ended.status, ended.error) == (RunStatus.CANCELED, "canceled by dagster: the run was marked canceled")
 
 
-def test_terminating_what_has_ended_or_never_was_says_no(stage: Stage) -> None:
+def test_terminating_an_ended_or_unknown_dagster_run_returns_false(stage: Stage) -> None:
     workflow_id = stage.intent("living")
     stage.request(workflow_id)
     second = stage.dagster_run(workflow_id)

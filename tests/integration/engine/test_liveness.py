@@ -84,7 +84,7 @@ def test_a_killed_intent_workers_segment_is_taken_over_and_finished_steps_are_no
     assert stage.broken_laws() == []
 
 
-def test_recovery_gives_work_back_once_however_often_and_wherever_it_looks(stage: Stage, nursery: Nursery) -> None:
+def test_concurrent_recoveries_requeue_the_work_of_a_dead_worker_once(stage: Stage, nursery: Nursery) -> None:
     workflow_id = stage.decided("twice", tests=["t"], command="sleep 30", version="v-twice")
     fan_out.start(stage.dependencies, workflow_id)
     (key,) = stage.queue("sbxQ")
@@ -97,14 +97,14 @@ def test_recovery_gives_work_back_once_however_often_and_wherever_it_looks(stage
     assert Observer(stage.dependencies.database).recover() == []
 
 
-def test_who_is_giving_a_worker_up_is_not_ended_by_another_who_would(stage: Stage) -> None:
+def test_an_observer_does_not_end_another_one_that_is_fencing_the_same_worker(stage: Stage) -> None:
     with stage.dependencies.database.connect(autocommit=True) as fellow:
         fellow.execute(query("segments.announce_worker"), {"executor_id": "gone-1-0123abcd"})
         assert give_up(stage.dependencies.database, "gone-1-0123abcd") == []
         assert fellow.execute("SELECT 1 AS one").fetchone() == {"one": 1}
 
 
-def test_who_falls_silent_while_giving_a_worker_up_is_ended_by_another(stage: Stage) -> None:
+def test_an_observer_that_freezes_while_it_fences_a_worker_is_ended_by_another(stage: Stage) -> None:
     with stage.dependencies.database.connect(autocommit=True) as fellow:
         fellow.execute(query("segments.announce_worker"), {"executor_id": "gone-2-0123abcd"})
 
@@ -136,7 +136,7 @@ def test_an_idle_worker_stops_within_its_deadline_and_leaves_nothing(
     wait_for_workers(engine.database, queue, f"v-stop-{queue}", 0)
 
 
-def test_a_worker_asked_to_stop_before_it_has_begun_stops(nursery: Nursery) -> None:
+def test_a_worker_stopped_during_its_start_stops(nursery: Nursery) -> None:
     for _ in range(5):
         with nursery.worker("intentQ", processes=2, DBOS__APPVERSION="v-early") as group:
             until(lambda: bool(group.processes) or not group.is_running)

@@ -16,14 +16,14 @@ def come_to_the_gate(stage: Stage, workflow_id: str) -> None:
         runs.move(connection, run, RunStatus.WAITING_INPUT, next_action="APPROVE_PLAN")
 
 
-def test_a_run_that_came_to_its_gate_meanwhile_is_left_to_the_decision(stage: Stage) -> None:
+def test_recovery_enqueues_no_segment_for_a_run_that_reached_its_gate_meanwhile(stage: Stage) -> None:
     workflow_id = stage.intent("slow machine")
     seen = {"workflow_id": workflow_id, "segment": 1, "is_executed": False}
     come_to_the_gate(stage, workflow_id)
     assert run_recovery._next(stage.dependencies.database, seen) is None
 
 
-def test_a_launch_that_comes_after_recoverys_leaves_a_waiting_run_to_the_decision(stage: Stage) -> None:
+def test_a_launch_slower_than_recoverys_enqueues_no_segment_for_a_waiting_run(stage: Stage) -> None:
     workflow_id = stage.intent("slow launcher")
     dagster_run_id = stage.dagster_run(workflow_id)
     with stage.dependencies.database.connect() as connection:
@@ -34,7 +34,7 @@ def test_a_launch_that_comes_after_recoverys_leaves_a_waiting_run_to_the_decisio
 
 
 @pytest.mark.parametrize("status", [RunStatus.QUEUED, RunStatus.RUNNING])
-def test_a_run_whose_segment_was_executed_in_vain_gets_the_next_one(stage: Stage, status: RunStatus) -> None:
+def test_a_run_that_its_executed_segment_did_not_end_gets_the_next_segment(stage: Stage, status: RunStatus) -> None:
     """It may have ended before it had begun, or before it was done."""
     workflow_id = stage.intent("died at its end")
     if status is RunStatus.RUNNING:

@@ -154,7 +154,7 @@ MOMENTS: dict[Arm, bool] = {
 
 
 @pytest.mark.parametrize("arm", MOMENTS, ids=lambda arm: arm.__name__)
-def test_a_decision_at_this_moment_lets_the_run_go_on_once(
+def test_a_decision_at_any_moment_of_a_suspension_continues_the_run_once(
     stage: Stage, sandbox_worker: Worker, monkeypatch: pytest.MonkeyPatch, arm: Arm
 ) -> None:
     workflow_id = stage.intent(arm.__name__)
@@ -175,7 +175,7 @@ def test_a_decision_at_this_moment_lets_the_run_go_on_once(
     assert_it_went_through_once(stage, workflow_id, dagster_run_id)
 
 
-def test_a_decision_after_the_sensor_has_looked_is_served_in_the_same_tick(
+def test_a_decision_after_the_sensors_first_query_is_acted_on_in_the_same_tick(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     others = [stage.intent(f"goes on waiting {number}") for number in range(2)]
@@ -196,7 +196,7 @@ def test_a_decision_after_the_sensor_has_looked_is_served_in_the_same_tick(
     assert {segment for segment in stage.queue() if segment.endswith("/2")} == {f"{workflow_id}/2"}
 
 
-def test_a_segment_asked_for_while_the_first_still_suspends_waits_for_its_lock_and_goes_on(
+def test_a_segment_enqueued_while_the_first_one_suspends_waits_for_its_lock_and_continues(
     stage: Stage, sandbox_worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workflow_id = stage.intent("two workers at the gate")

@@ -55,7 +55,7 @@ def test_a_dagster_run_that_does_not_own_the_intent_may_not_enter(stage: Stage) 
         enter(stage.dependencies.database, workflow_id, "another")
 
 
-def test_entering_again_is_no_change_and_a_waiting_intent_stays_waiting(stage: Stage) -> None:
+def test_entering_again_changes_nothing_and_a_waiting_run_stays_waiting(stage: Stage) -> None:
     workflow_id = stage.intent("entered")
     owner = stage.request(workflow_id)
     stage.run_segment(workflow_id, owner)
@@ -67,7 +67,7 @@ def test_entering_again_is_no_change_and_a_waiting_intent_stays_waiting(stage: S
     assert enter(stage.dependencies.database, workflow_id, owner).status is RunStatus.RUNNING
 
 
-def test_while_a_person_thinks_nothing_holds_the_intent(stage: Stage) -> None:
+def test_a_run_that_waits_for_approval_holds_no_lock_and_no_thread(stage: Stage) -> None:
     workflow_id = stage.intent("parked")
     dagster_run_id = stage.request(workflow_id)
     before = threading.active_count()

@@ -50,7 +50,7 @@ def came_at(stage: Stage, names: Iterable[str]) -> list[int]:
     return [times[name] for name in names]
 
 
-def test_a_worker_leaves_other_versions_work_alone_and_everyone_says_that_it_waits(
+def test_a_worker_takes_no_work_of_another_version_and_health_reports_that_it_waits(
     engine: Engine, stage: Stage, nursery: Nursery
 ) -> None:
     enqueue(stage, "old work", version="v-old")
@@ -91,7 +91,7 @@ def test_an_interactive_intent_starts_before_batch_intents_that_came_first(stage
     assert came_at(stage, others) == sorted(came_at(stage, others))
 
 
-def test_a_partitions_backlog_does_not_hold_up_another_partition(
+def test_the_backlog_of_a_partition_does_not_delay_another_partition(
     stage: Stage, nursery: Nursery, limits: None
 ) -> None:
     # Only a queue with a limit per partition looks at its partitions; without one it is one line. Which of them

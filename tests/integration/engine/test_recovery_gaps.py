@@ -70,7 +70,7 @@ def orphans(stage: Stage) -> list[str]:
     return run_recovery.end_orphans(stage.dependencies, partial(failure_cause, stage.instance))
 
 
-def test_a_launch_whose_connection_is_cut_is_done_again_and_the_run_does_not_fail(stage: Stage) -> None:
+def test_a_launch_whose_connection_breaks_is_retried_and_the_run_does_not_fail(stage: Stage) -> None:
     workflow_id = stage.intent("cut off")
     run = requested(stage, workflow_id)
     with ThreadPoolExecutor(1) as pool:
@@ -93,7 +93,7 @@ def test_a_launch_whose_connection_is_cut_is_done_again_and_the_run_does_not_fai
         "LOCK TABLE dagster.runs IN ACCESS EXCLUSIVE MODE",
     ],
 )
-def test_a_submission_whose_connection_is_cut_on_its_way_to_the_launcher_is_done_again(
+def test_a_submission_whose_connection_breaks_before_the_launch_is_retried(
     stage: Stage, lock: LiteralString
 ) -> None:
     """Dagster says first that the run starts, and takes a statement lost there for the end of the run."""
@@ -110,7 +110,7 @@ def test_a_submission_whose_connection_is_cut_on_its_way_to_the_launcher_is_done
     assert stage.run(workflow_id).dagster_run_id == run.run_id
 
 
-def test_a_submission_that_is_cut_off_after_it_said_so_goes_on_from_there(
+def test_a_submission_that_breaks_after_it_reported_the_start_continues_from_there(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workflow_id = stage.intent("cut off after it said that it starts")
@@ -128,7 +128,7 @@ def test_a_submission_that_is_cut_off_after_it_said_so_goes_on_from_there(
     assert stage.queue() == {workflow_id: "ENQUEUED"}
 
 
-def test_a_submission_says_what_its_launcher_failed_of_and_launches_nothing_twice(
+def test_a_submission_raises_its_launchers_error_and_launches_nothing_twice(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     launched: list[str] = []
@@ -145,7 +145,7 @@ def test_a_submission_says_what_its_launcher_failed_of_and_launches_nothing_twic
     assert stage.dagster_status(run.run_id) == "FAILURE"
 
 
-def test_a_statement_of_dagsters_storage_that_is_cut_off_ends_the_worker(
+def test_a_worker_ends_when_a_statement_of_dagsters_storage_breaks(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Taken for an error it would fail the step around it, and the run: see `fencing.watch`."""
@@ -168,7 +168,7 @@ def test_a_statement_of_dagsters_storage_that_is_cut_off_ends_the_worker(
     assert stopped == ["stopped"]
 
 
-def test_a_fan_out_whose_connection_is_cut_is_asked_for_again_and_the_run_succeeds(
+def test_a_fan_out_whose_connection_breaks_is_enqueued_again_and_the_run_succeeds(
     engine: Engine, stage: Stage, nursery: Nursery, sandbox_worker: Worker
 ) -> None:
     """DBOS repeats what it says when a connection breaks, but not its batch insert."""
@@ -187,7 +187,7 @@ def test_a_fan_out_whose_connection_is_cut_is_asked_for_again_and_the_run_succee
     assert stage.broken_laws() == []
 
 
-def test_a_segment_whose_session_is_cut_as_it_waits_for_its_lock_is_taken_over(
+def test_a_segment_whose_session_breaks_while_it_waits_for_its_lock_is_taken_over(
     stage: Stage, nursery: Nursery
 ) -> None:
     """Nothing of its run has begun: taken for executed, it would wait for ever."""
@@ -202,7 +202,7 @@ def test_a_segment_whose_session_is_cut_as_it_waits_for_its_lock_is_taken_over(
     assert stage.broken_laws() == []
 
 
-def test_a_session_that_is_cut_ends_the_worker(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_ends_when_its_session_breaks(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     stopped: list[str] = []
     monkeypatch.setattr(connection_fence, "_stop", lambda: stopped.append("stopped"))
     database = stage.dependencies.database
@@ -211,9 +211,7 @@ def test_a_session_that_is_cut_ends_the_worker(stage: Stage, monkeypatch: pytest
     assert stopped == ["stopped"]
 
 
-def test_an_event_that_cannot_be_written_ends_the_worker_whoever_says_so(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_worker_ends_when_an_event_cannot_be_written(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """The driver itself, too: it raises as it leaves a transaction, past the engine."""
     stopped: list[str] = []
     storage = stage.instance.event_log_storage
@@ -229,7 +227,7 @@ def test_an_event_that_cannot_be_written_ends_the_worker_whoever_says_so(
     assert set(stopped) == {"stopped"}
 
 
-def test_a_dagster_run_that_was_not_told_of_its_intents_end_is_told(stage: Stage, nursery: Nursery) -> None:
+def test_a_dagster_run_that_missed_the_end_of_its_intent_is_ended(stage: Stage, nursery: Nursery) -> None:
     workflow_id = stage.decided("its segment broke off at its very end", tests=["t0"], command="run")
     with nursery.worker("intentQ"), nursery.worker("sbxQ"):
         dagster_run_id = stage.request(workflow_id)
@@ -252,7 +250,7 @@ def test_a_dagster_run_that_was_not_told_of_its_intents_end_is_told(stage: Stage
     assert stage.value("SELECT max(seen_count) FROM app.mock_receipts") == 1
 
 
-def test_a_statement_that_gets_no_connection_ends_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_ends_when_a_statement_gets_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     stopped: list[str] = []
     monkeypatch.setattr(connection_fence, "_stop", lambda: stopped.append("stopped"))
     nowhere = create_engine("postgresql+psycopg://nobody@/nothing?host=/nowhere")
@@ -262,7 +260,7 @@ def test_a_statement_that_gets_no_connection_ends_the_worker(monkeypatch: pytest
     assert stopped == ["stopped"]
 
 
-def test_a_run_whose_dagster_run_failed_beneath_it_is_ended_and_can_be_tried_again(stage: Stage) -> None:
+def test_a_run_whose_dagster_run_failed_around_its_steps_ends_and_can_be_retried(stage: Stage) -> None:
     workflow_id, healthy = stage.intent("orphan"), stage.intent("healthy")
     stage.launch(requested(stage, healthy).run_id)
     dagster_run_id = failed(stage, workflow_id)
@@ -277,7 +275,9 @@ def test_a_run_whose_dagster_run_failed_beneath_it_is_ended_and_can_be_tried_aga
     assert orphans(stage) == [], "the failure belongs to the try before"
 
 
-def test_an_orphan_says_what_its_launch_failed_of(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_of_an_orphaned_run_names_the_failure_of_its_launch(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*_: object) -> None:
         raise ValueError("no such queue") from KeyError("intentQ")
 
@@ -291,7 +291,7 @@ def test_an_orphan_says_what_its_launch_failed_of(stage: Stage, monkeypatch: pyt
     assert str(stage.run(workflow_id).error).endswith("failed around the steps: KeyError: 'intentQ'")
 
 
-def test_an_orphan_says_which_step_failed_of_what(stage: Stage) -> None:
+def test_the_error_of_an_orphaned_run_names_its_failed_step_and_the_cause(stage: Stage) -> None:
     workflow_id = stage.intent("failed around a step")
     run = requested(stage, workflow_id)
     error = SerializableErrorInfo("no metadata\n", [], "LookupError")
@@ -325,7 +325,7 @@ def test_a_dagster_run_whose_intent_was_canceled_while_it_was_launched_ends_too(
     assert stage.run(workflow_id).status is RunStatus.CANCELED
 
 
-def test_a_canceled_run_is_not_closed_while_a_segment_without_its_lock_works_on(stage: Stage) -> None:
+def test_a_canceled_run_is_not_cleaned_up_while_a_segment_without_its_lock_still_works(stage: Stage) -> None:
     workflow_id = stage.intent("lock lost")
     stage.request(workflow_id)
     with stage.dependencies.database.connect() as connection:
@@ -338,7 +338,7 @@ def test_a_canceled_run_is_not_closed_while_a_segment_without_its_lock_works_on(
     assert len(cancel_cleanup.close_canceled(stage.dependencies, lambda run, reason: None)) == 1
 
 
-def test_a_worker_whose_group_died_while_it_was_starting_ends_too(nursery: Nursery) -> None:
+def test_a_worker_whose_group_dies_during_its_start_ends_too(nursery: Nursery) -> None:
     """It would take work for ever, of a version nobody runs any more, and nobody would know it."""
     with nursery.worker("intentQ", DBOS__APPVERSION="v-left-alone") as group:
         until(lambda: bool(group.processes), "the group forks nobody")

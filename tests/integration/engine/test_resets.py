@@ -30,7 +30,7 @@ def test_after_db_reset_alone_the_same_intents_segment_is_not_queued_again(stage
     assert stage.queue() == {workflow_id: "ENQUEUED"}
 
 
-def test_after_db_reset_alone_another_intent_is_not_disturbed(stage: Stage) -> None:
+def test_after_db_reset_alone_another_intent_is_not_affected(stage: Stage) -> None:
     before = stage.intent("before")
     stage.run_segment(before, stage.request(before))
     forget(stage, *APP)
@@ -39,7 +39,7 @@ def test_after_db_reset_alone_another_intent_is_not_disturbed(stage: Stage) -> N
     assert stage.run(other).status is RunStatus.WAITING_INPUT
 
 
-def test_after_sys_reset_alone_a_waiting_intent_has_nothing_to_go_on_with(stage: Stage) -> None:
+def test_after_sys_reset_alone_a_waiting_intent_cannot_continue(stage: Stage) -> None:
     workflow_id = stage.intent("orphaned")
     dagster_run_id = stage.request(workflow_id)
     stage.run_segment(workflow_id, dagster_run_id)

@@ -31,7 +31,7 @@ def routes(app: FastAPI) -> list[Door]:
     return [route for route in app.router.routes if isinstance(route, Door)]
 
 
-def test_without_tokens_this_machine_may_do_everything_and_is_taken_at_its_word(api: Api) -> None:
+def test_without_tokens_requests_of_this_machine_may_do_everything_under_any_name(api: Api) -> None:
     session = api.get("/session").json()
     assert session["owner"] is None
     assert session["roles"] == sorted(Role)
@@ -82,7 +82,7 @@ def test_a_revoked_token_is_unknown_at_once_and_tokens_stay_needed(api: Api, cli
 
 
 @pytest.mark.parametrize("role", list(Role))
-def test_every_role_reads_and_changes_only_what_it_is_for(
+def test_every_role_may_read_and_change_only_what_it_is_meant_for(
     api: Api, client_of: As, contents: Contents, role: Role
 ) -> None:
     with api.dependencies.database.connect() as connection:
@@ -130,7 +130,7 @@ def test_the_submitter_is_kept_with_the_intent_and_the_run(api: Api, client_of: 
     assert kept == {"intent": "bob", "run": "bob"}
 
 
-def test_the_token_itself_is_nowhere_in_the_database(api: Api) -> None:
+def test_the_database_stores_no_token_in_clear(api: Api) -> None:
     text = a_token(api.dependencies.database, "ann")
     with api.dependencies.database.connect() as connection:
         row = connection.execute("SELECT t::text AS line, sha256 FROM app.api_tokens t").fetchone()
@@ -159,7 +159,7 @@ def test_a_page_trades_its_token_for_a_cookie_no_script_and_no_other_site_can_us
         assert page.get("/session").status_code == 401
 
 
-def test_behind_a_proxy_that_speaks_https_the_cookie_is_for_https_only(api: Api) -> None:
+def test_behind_an_https_proxy_the_cookie_is_secure(api: Api) -> None:
     text = a_token(api.dependencies.database, "ann")
     headers = {"Host": "sisu.example.org", "Origin": "https://sisu.example.org"}
     entered = api.client.post("/session/cookie", json={"token": text}, headers=headers)
@@ -167,15 +167,13 @@ def test_behind_a_proxy_that_speaks_https_the_cookie_is_for_https_only(api: Api)
     assert "secure" in entered.headers["set-cookie"].lower()
 
 
-def test_without_tokens_no_cookie_is_kept(api: Api) -> None:
+def test_without_tokens_no_cookie_is_set(api: Api) -> None:
     answer = api.post("/session/cookie", {"token": "anything"})
     assert answer.status_code == 204
     assert "set-cookie" not in answer.headers
 
 
-def test_with_tokens_another_name_of_this_server_is_welcome_but_another_sites_page_is_not(
-    api: Api, client_of: As
-) -> None:
+def test_with_tokens_another_host_name_is_accepted_but_a_cross_site_page_is_not(api: Api, client_of: As) -> None:
     ann = client_of("ann")
     assert ann.get("/runs", headers={"Host": "sisu.example.org"}).status_code == 200
     assert ann.get("/runs", headers={"Origin": "https://elsewhere.example"}).status_code == 403
@@ -203,7 +201,7 @@ def test_a_route_that_changes_something_for_everybody_cannot_be_made() -> None:
             return {}
 
 
-def test_others_are_let_in_only_when_there_are_tokens_to_know_them_by() -> None:
+def test_other_machines_are_admitted_only_when_there_are_tokens() -> None:
     with pytest.raises(SettingsError, match="sisu token create"):
         check_host("0.0.0.0", has_tokens=False)
     check_host("0.0.0.0", has_tokens=True)

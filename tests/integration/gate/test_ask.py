@@ -90,7 +90,7 @@ def test_the_oracle_is_clean_while_it_waits_and_after(api: Api) -> None:
         ({"environment": "staging", "extra": 1}, "/answer"),
     ],
 )
-def test_an_answer_that_does_not_fit_is_a_400_that_says_where_and_keeps_nothing(
+def test_an_answer_that_does_not_fit_the_form_is_a_400_with_its_place_and_stores_nothing(
     api: Api, contents: Contents, content: dict[str, Any], pointer: str
 ) -> None:
     run = Waiting(api.dependencies, constraints=ASK)
@@ -101,7 +101,7 @@ def test_an_answer_that_does_not_fit_is_a_400_that_says_where_and_keeps_nothing(
     assert contents() == before
 
 
-def test_the_first_answer_stands_and_the_same_again_is_a_replay(api: Api) -> None:
+def test_the_first_answer_is_final_and_the_same_again_is_a_replay(api: Api) -> None:
     run = Waiting(api.dependencies, constraints=ASK)
     first = answer(api, run, FITS)
     assert answer(api, run, FITS, by="bob").content == first.content
@@ -110,7 +110,7 @@ def test_the_first_answer_stands_and_the_same_again_is_a_replay(api: Api) -> Non
     assert "already answered by ann" in other.json()["error"]
 
 
-def test_an_approval_of_the_plan_is_no_answer_to_the_question(api: Api) -> None:
+def test_an_approval_of_the_plan_does_not_answer_the_question(api: Api) -> None:
     # Quirk N13: the original delivered it to the ask gate.
     run = Waiting(api.dependencies, constraints=ASK)
     assert api.post(f"/runs/{run.run_id}/approve-plan", {"approvedBy": "ann"}).status_code == 202
@@ -119,7 +119,7 @@ def test_an_approval_of_the_plan_is_no_answer_to_the_question(api: Api) -> None:
     assert run.segment().status is RunStatus.SUCCEEDED
 
 
-def test_a_question_nobody_answers_ends_the_run_at_its_deadline(api: Api) -> None:
+def test_an_unanswered_question_ends_the_run_at_its_deadline(api: Api) -> None:
     run = Waiting(api.dependencies, constraints=ASK)
     run.overdue()
     late = answer(api, run, FITS)
@@ -131,13 +131,13 @@ def test_a_question_nobody_answers_ends_the_run_at_its_deadline(api: Api) -> Non
     assert gate["state"] == "timed_out"
 
 
-def test_the_originals_flag_asks_for_one_text(api: Api) -> None:
+def test_the_flag_of_the_original_opens_a_question_with_one_text_field(api: Api) -> None:
     run = Waiting(api.dependencies, constraints={"testHooks": {"askUser": True}})
     assert answer(api, run, {"answer": ""}).status_code == 400
     assert answer(api, run, {"answer": "42"}).status_code == 202
 
 
-def test_a_plan_can_ask_by_itself(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plan_can_open_a_question_without_a_constraint(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     answers = api.dependencies.planner.answer
 
     def curious(question: Question) -> PlannerOutput:
@@ -172,22 +172,20 @@ def test_a_plan_can_ask_by_itself(api: Api, monkeypatch: pytest.MonkeyPatch) -> 
         {"question": "?", "form": {"type": "object", "title": "x" * MAX_BYTES}},
     ],
 )
-def test_a_form_that_cannot_be_asked_safely_is_refused_at_the_door(
-    api: Api, contents: Contents, ask: object
-) -> None:
+def test_an_unsafe_form_is_refused_when_the_intent_is_submitted(api: Api, contents: Contents, ask: object) -> None:
     before = contents()
     refused = api.post("/intents", {"goal": "g", "inputs": {}, "constraints": {"askUser": ask}})
     assert (refused.status_code, refused.json()["code"]) == (400, "invalid_constraint")
     assert contents() == before
 
 
-def test_a_property_may_be_called_like_a_keyword(api: Api) -> None:
+def test_a_property_may_have_the_name_of_a_keyword(api: Api) -> None:
     form = {"type": "object", "properties": {"pattern": {"type": "string"}, "$ref": {"type": "string"}}}
     ask = {"askUser": {"question": "?", "form": form}}
     assert api.post("/intents", {"goal": "g", "inputs": {}, "constraints": ask}).status_code == 201
 
 
-def test_a_gate_nobody_opened_is_not_found(api: Api) -> None:
+def test_a_gate_that_was_never_opened_is_not_found(api: Api) -> None:
     run = Waiting(api.dependencies)
     for key in ("ask-user-0000000000000000", run.gate, "%00", "A"):
         body = {"answeredBy": "ann", "answer": {}}

@@ -23,7 +23,7 @@ def sisu(api: Api, *words: str, status: int = 0, **environment: str) -> Any:
     return json.loads(done.stdout)
 
 
-def test_what_waits_is_listed_and_shown_with_its_plan(api: Api) -> None:
+def test_waiting_gates_are_listed_and_shown_with_their_plan(api: Api) -> None:
     run = Waiting(api.dependencies)
     listed = sisu(api, "list")
     assert [gate["runId"] for gate in listed["gates"]] == [run.run_id]

@@ -65,7 +65,7 @@ def test_the_deadline_is_the_intents_or_the_deployments(
         ({"planApprovalOnTimeout": []}, "/constraints/planApprovalOnTimeout"),
     ],
 )
-def test_a_deadline_out_of_bounds_is_refused_at_the_door(
+def test_a_deadline_out_of_bounds_is_refused_when_the_intent_is_submitted(
     api: Api, contents: Contents, constraints: dict[str, Any], pointer: str
 ) -> None:
     before = contents()
@@ -75,7 +75,7 @@ def test_a_deadline_out_of_bounds_is_refused_at_the_door(
     assert contents() == before
 
 
-def test_a_deadline_that_passes_rejects_and_every_byte_comes_back(api: Api) -> None:
+def test_a_passed_deadline_rejects_the_plan_and_restores_every_byte(api: Api) -> None:
     run = Waiting(api.dependencies)
     assert run.files() != FILES
     run.overdue()
@@ -87,14 +87,14 @@ def test_a_deadline_that_passes_rejects_and_every_byte_comes_back(api: Api) -> N
     assert (gate["state"], gate["decidedBy"]) == ("timed_out", deadlines.ACTOR)
 
 
-def test_a_gate_that_declares_so_approves_itself(api: Api) -> None:
+def test_a_gate_with_the_outcome_approve_is_approved_at_its_deadline(api: Api) -> None:
     run = Waiting(api.dependencies, constraints={"planApprovalOnTimeout": "approve"})
     run.overdue()
     escalation.enforce(api.dependencies.database)
     assert run.segment().status is RunStatus.SUCCEEDED
 
 
-def test_it_is_enforced_once_however_often_and_by_how_many(api: Api) -> None:
+def test_a_deadline_is_enforced_once_by_any_number_of_concurrent_sensors(api: Api) -> None:
     run = Waiting(api.dependencies)
     run.overdue()
     with ThreadPoolExecutor(6) as threads:
@@ -107,7 +107,7 @@ def test_it_is_enforced_once_however_often_and_by_how_many(api: Api) -> None:
 
 @pytest.mark.parametrize("outcome", ["reject", "approve"])
 @pytest.mark.parametrize("sensor_first", [True, False])
-def test_who_comes_after_the_deadline_gets_the_declared_outcome_whether_the_sensor_was_up_or_not(
+def test_a_decision_after_the_deadline_gets_the_declared_outcome_with_and_without_the_sensor(
     api: Api, outcome: str, sensor_first: bool
 ) -> None:
     run = Waiting(api.dependencies, constraints={"planApprovalOnTimeout": outcome})
@@ -121,7 +121,7 @@ def test_who_comes_after_the_deadline_gets_the_declared_outcome_whether_the_sens
     assert (decided["decided_by"], decided["notes"]) == (deadlines.ACTOR, "timeout")
 
 
-def test_a_decision_before_the_deadline_stands_after_it(api: Api) -> None:
+def test_a_decision_before_the_deadline_stays_final_after_it(api: Api) -> None:
     run = Waiting(api.dependencies)
     assert approve(api, run).status_code == 202
     run.overdue()
@@ -129,7 +129,7 @@ def test_a_decision_before_the_deadline_stands_after_it(api: Api) -> None:
     assert run.segment().status is RunStatus.SUCCEEDED
 
 
-def test_a_run_that_has_ended_has_no_deadline_any_more(api: Api) -> None:
+def test_a_run_that_has_ended_has_no_deadline(api: Api) -> None:
     run = Waiting(api.dependencies)
     run.overdue()
     assert api.post(f"/runs/{run.run_id}/cancel", {}).status_code == 202
@@ -178,7 +178,7 @@ def overdue_run(api: Api) -> Waiting:
     return run
 
 
-def test_the_webhook_is_told_once_and_can_tell_it_is_us(api: Api, receiver: Receiver) -> None:
+def test_the_webhook_gets_one_signed_message(api: Api, receiver: Receiver) -> None:
     run = overdue_run(api)
     assert escalation.deliver(api.dependencies.database, receiver.webhook) == 1
     assert escalation.deliver(api.dependencies.database, receiver.webhook) == 0
@@ -189,7 +189,7 @@ def test_the_webhook_is_told_once_and_can_tell_it_is_us(api: Api, receiver: Rece
     assert message["id"] == f"esc:{run.id}:{run.gate}"
 
 
-def test_a_webhook_that_fails_is_tried_again_later_with_the_same_id(api: Api, receiver: Receiver) -> None:
+def test_a_message_that_the_webhook_refused_is_retried_with_the_same_id(api: Api, receiver: Receiver) -> None:
     run = overdue_run(api)
     receiver.answers = [500, 302]
     for attempt in (1, 2):
@@ -206,7 +206,7 @@ def test_a_webhook_that_fails_is_tried_again_later_with_the_same_id(api: Api, re
     assert run.rows("escalations")[0]["last_error"] is None
 
 
-def test_a_webhook_that_is_away_is_tried_twelve_times_at_most(api: Api, free_port: Callable[[], int]) -> None:
+def test_a_message_is_sent_twelve_times_at_most(api: Api, free_port: Callable[[], int]) -> None:
     run = overdue_run(api)
     nobody = Webhook(f"http://127.0.0.1:{free_port()}/", "s")
     for _ in range(escalation.MOST_ATTEMPTS + 2):

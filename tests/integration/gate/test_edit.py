@@ -37,7 +37,7 @@ def approve(api: Api, run: Waiting, **body: Any) -> Any:
     return api.post(f"/runs/{run.run_id}/approve-plan", {"approvedBy": "ann", **body})
 
 
-def test_what_a_person_made_of_the_plan_is_what_runs_its_patches_byte_for_byte(api: Api) -> None:
+def test_the_edited_plan_is_executed_with_its_patches_byte_for_byte(api: Api) -> None:
     run = Waiting(api.dependencies, tests=["t1", "t2"])
     assert run.files() == AFTER_PATCHES
     view = shown(api, run)
@@ -51,7 +51,7 @@ def test_what_a_person_made_of_the_plan_is_what_runs_its_patches_byte_for_byte(a
     assert [file["path"] for file in task["request"]["filesIn"]] == sorted(AFTER_EDIT)
 
 
-def test_the_changed_plan_is_kept_beside_the_hash_of_the_one_it_was_made_of(api: Api) -> None:
+def test_the_edited_plan_is_stored_with_the_hash_of_the_plan_it_was_made_of(api: Api) -> None:
     run = Waiting(api.dependencies)
     view = shown(api, run)
     plan = edited(view, tests=["t3"])
@@ -64,7 +64,7 @@ def test_the_changed_plan_is_kept_beside_the_hash_of_the_one_it_was_made_of(api:
     assert run.rows("human_gates")[0]["plan_sha256"] == view["planSha256"]
 
 
-def test_the_oracle_is_clean_about_a_changed_plan(api: Api) -> None:
+def test_the_laws_hold_for_an_edited_plan(api: Api) -> None:
     run = Waiting(api.dependencies)
     view = shown(api, run)
     approve(api, run, planSha256=view["planSha256"], plan=edited(view, tests=["t3"], patchPlan=EDITED_PATCHES))
@@ -86,7 +86,7 @@ def test_a_failure_after_the_edit_restores_every_byte(api: Api) -> None:
 
 
 @pytest.mark.parametrize("lost_after", [0, 1, 2])
-def test_a_worker_that_dies_while_patches_are_exchanged_is_followed_by_one_that_ends_in_the_same_place(
+def test_an_exchange_of_patches_interrupted_anywhere_is_completed_by_the_next_worker(
     api: Api, monkeypatch: pytest.MonkeyPatch, lost_after: int
 ) -> None:
     from sisu_pipeline.workflow import workspace
@@ -130,7 +130,7 @@ def test_a_worker_that_dies_while_patches_are_exchanged_is_followed_by_one_that_
         ({"ask": {"question": "?", "form": {"type": "object"}}}, 409, "edit_refused", "question"),
     ],
 )
-def test_a_changed_plan_out_of_contract_or_policy_decides_and_writes_nothing(
+def test_an_edited_plan_out_of_contract_or_policy_records_no_decision(
     api: Api, contents: Any, changes: dict[str, Any], status: int, code: str, says: str
 ) -> None:
     run = Waiting(api.dependencies, request={"budget": BUDGET})
@@ -142,14 +142,14 @@ def test_a_changed_plan_out_of_contract_or_policy_decides_and_writes_nothing(
     assert contents() == before
 
 
-def test_a_changed_plan_must_say_which_plan_it_was_made_of(api: Api) -> None:
+def test_an_edited_plan_must_name_the_plan_it_was_made_of(api: Api) -> None:
     run = Waiting(api.dependencies)
     answer = approve(api, run, plan=edited(shown(api, run)))
     assert answer.status_code == 400
     assert "planSha256" in answer.json()["error"]
 
 
-def test_a_plan_nobody_has_seen_yet_cannot_be_changed(api: Api) -> None:
+def test_a_plan_cannot_be_edited_before_its_gate_opens(api: Api) -> None:
     run = Waiting(api.dependencies)
     view = shown(api, run)
     fresh = Waiting(api.dependencies, start=False, tests=["other"])
@@ -157,7 +157,7 @@ def test_a_plan_nobody_has_seen_yet_cannot_be_changed(api: Api) -> None:
     assert (answer.status_code, answer.json()["code"]) == (409, "decision_conflict")
 
 
-def test_a_changed_plan_that_changes_nothing_is_a_plain_approval(api: Api) -> None:
+def test_an_edited_plan_without_changes_is_an_ordinary_approval(api: Api) -> None:
     run = Waiting(api.dependencies)
     view = shown(api, run)
     assert approve(api, run, planSha256=view["planSha256"], plan=edited(view)).status_code == 202
@@ -166,7 +166,7 @@ def test_a_changed_plan_that_changes_nothing_is_a_plain_approval(api: Api) -> No
     assert run.files() == AFTER_PATCHES
 
 
-def test_a_plan_changed_behind_the_approvers_back_cannot_be_approved_by_its_old_hash(api: Api) -> None:
+def test_a_plan_edited_meanwhile_cannot_be_approved_by_its_old_hash(api: Api) -> None:
     with api.dependencies.database.connect() as connection:
         connection.execute("UPDATE app.recipes SET approvals_required = 2")
     try:

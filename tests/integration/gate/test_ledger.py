@@ -19,7 +19,7 @@ def approve(api: Api, run: Waiting, **body: object) -> httpx.Response:
     return api.post(f"/runs/{run.run_id}/approve-plan", {"approvedBy": "ann", **body})
 
 
-def test_a_decision_is_kept_with_who_said_what_about_which_plan(api: Api) -> None:
+def test_a_decision_is_recorded_with_its_author_content_and_plan(api: Api) -> None:
     run = Waiting(api.dependencies)
     approve(api, run, notes="fine", dedupeKey="k-1")
     (said,) = api.get(f"/runs/{run.run_id}/interactions").json()["interactions"]
@@ -36,7 +36,7 @@ def test_a_decision_is_kept_with_who_said_what_about_which_plan(api: Api) -> Non
     }
 
 
-def test_the_same_key_and_payload_again_is_a_replay_and_keeps_nothing(api: Api, contents: Contents) -> None:
+def test_the_same_key_and_payload_again_is_a_replay_and_stores_nothing(api: Api, contents: Contents) -> None:
     run = Waiting(api.dependencies)
     first = approve(api, run, dedupeKey="k")
     before = contents()
@@ -44,7 +44,7 @@ def test_the_same_key_and_payload_again_is_a_replay_and_keeps_nothing(api: Api, 
     assert contents() == before
 
 
-def test_the_same_key_with_another_payload_is_a_409_and_keeps_nothing(api: Api, contents: Contents) -> None:
+def test_the_same_key_with_another_payload_is_a_409_and_stores_nothing(api: Api, contents: Contents) -> None:
     run = Waiting(api.dependencies)
     approve(api, run, dedupeKey="k")
     before = contents()
@@ -55,7 +55,7 @@ def test_the_same_key_with_another_payload_is_a_409_and_keeps_nothing(api: Api, 
     assert contents() == before
 
 
-def test_a_key_belongs_to_its_gate(api: Api) -> None:
+def test_a_dedupe_key_is_unique_within_its_gate_only(api: Api) -> None:
     # Quirk N15: the original forgot the gate, and lost the second gate's message.
     run = Waiting(api.dependencies, constraints={"askUser": True})
     ask = run.rows("human_gates")[0]["gate_key"]
@@ -66,7 +66,7 @@ def test_a_key_belongs_to_its_gate(api: Api) -> None:
     assert len(run.rows("human_interactions")) == 2
 
 
-def test_by_run_id_or_workflow_id_it_is_the_same_ledger(api: Api) -> None:
+def test_the_ledger_is_the_same_by_run_id_and_by_intent_id(api: Api) -> None:
     # Quirk N16: the original kept a row under the run id, then failed.
     run = Waiting(api.dependencies)
     first = approve(api, run, dedupeKey="k")
@@ -75,7 +75,7 @@ def test_by_run_id_or_workflow_id_it_is_the_same_ledger(api: Api) -> None:
     assert len(run.rows("human_interactions")) == 1
 
 
-def test_a_decision_written_by_hand_is_seen_without_a_signal(api: Api) -> None:
+def test_a_decision_inserted_by_hand_continues_the_run(api: Api) -> None:
     # Quirk N14: the original waited for the deadline.
     run = Waiting(api.dependencies)
     with api.dependencies.database.connect() as connection:
@@ -88,7 +88,7 @@ def test_a_decision_written_by_hand_is_seen_without_a_signal(api: Api) -> None:
 
 @pytest.mark.parametrize("statement", ["UPDATE app.{} SET run_id = run_id", "DELETE FROM app.{}"])
 @pytest.mark.parametrize("table", ["human_interactions", "plan_versions"])
-def test_what_was_said_is_never_changed(api: Api, statement: str, table: str) -> None:
+def test_an_entry_of_the_ledger_is_never_changed(api: Api, statement: str, table: str) -> None:
     run = Waiting(api.dependencies)
     view = api.get(f"/runs/{run.run_id}/plan").json()
     plan = {name: value for name, value in view["plan"].items() if value is not None} | {"tests": ["other"]}
@@ -103,7 +103,7 @@ def test_a_key_out_of_bounds_is_a_400(api: Api, key: object) -> None:
     assert approve(api, run, dedupeKey=key).status_code == 400
 
 
-def test_of_many_saying_the_same_under_one_key_at_once_one_is_kept(api: Api) -> None:
+def test_of_many_equal_requests_under_one_key_at_once_one_is_stored(api: Api) -> None:
     run = Waiting(api.dependencies)
     barrier = threading.Barrier(8)
 
@@ -117,7 +117,7 @@ def test_of_many_saying_the_same_under_one_key_at_once_one_is_kept(api: Api) -> 
     assert len(run.rows("human_interactions")) == 1
 
 
-def test_a_losing_decision_keeps_nothing(api: Api, contents: Contents) -> None:
+def test_a_decision_that_comes_second_stores_nothing(api: Api, contents: Contents) -> None:
     run = Waiting(api.dependencies)
     approve(api, run)
     before = contents()

@@ -25,7 +25,7 @@ def reject(api: Api, run: Waiting, person: str) -> httpx.Response:
     return api.post(f"/runs/{run.run_id}/reject-plan", {"rejectedBy": person, "reason": "no"})
 
 
-def test_the_run_goes_on_when_the_last_of_n_has_approved_and_not_before(api: Api, recipe: Recipe) -> None:
+def test_the_run_continues_after_the_last_of_n_approvals_and_not_before(api: Api, recipe: Recipe) -> None:
     recipe(required=3)
     run = Waiting(api.dependencies)
     for given, person in enumerate(["ann", "bob"], start=1):
@@ -38,7 +38,7 @@ def test_the_run_goes_on_when_the_last_of_n_has_approved_and_not_before(api: Api
     assert run.segment().status is RunStatus.SUCCEEDED
 
 
-def test_a_person_counts_once_however_often_they_say_it(api: Api, recipe: Recipe, contents: Contents) -> None:
+def test_a_person_counts_once_however_often_they_approve(api: Api, recipe: Recipe, contents: Contents) -> None:
     recipe(required=2)
     run = Waiting(api.dependencies)
     first = approve(api, run, "ann")
@@ -48,7 +48,7 @@ def test_a_person_counts_once_however_often_they_say_it(api: Api, recipe: Recipe
     assert contents() == before
 
 
-def test_one_no_is_enough(api: Api, recipe: Recipe) -> None:
+def test_one_rejection_is_enough(api: Api, recipe: Recipe) -> None:
     recipe(required=2)
     run = Waiting(api.dependencies)
     approve(api, run, "ann")
@@ -79,9 +79,7 @@ def test_a_quorum_larger_than_its_people_cannot_be_set(recipe: Recipe) -> None:
         recipe(required=3, approvers=["ann", "bob"])
 
 
-def test_who_submitted_or_started_it_does_not_approve_it_but_may_say_no(
-    api: Api, recipe: Recipe, client_of: As
-) -> None:
+def test_a_submitter_may_reject_the_plan_but_not_approve_it(api: Api, recipe: Recipe, client_of: As) -> None:
     recipe(self_approval=False)
     bob = client_of("bob", Role.SUBMITTER, Role.APPROVER)
     eve = client_of("eve", Role.SUBMITTER, Role.APPROVER)
@@ -94,7 +92,9 @@ def test_who_submitted_or_started_it_does_not_approve_it_but_may_say_no(
     assert ann.post(f"/runs/{run}/approve-plan", json={"approvedBy": "ann"}).status_code == 202
 
 
-def test_where_nobody_knows_who_submitted_nobody_approves(api: Api, recipe: Recipe) -> None:
+def test_without_a_known_submitter_no_approval_is_accepted_where_self_approval_is_forbidden(
+    api: Api, recipe: Recipe
+) -> None:
     recipe(self_approval=False)
     run = Waiting(api.dependencies)
     answer = approve(api, run, "ann")

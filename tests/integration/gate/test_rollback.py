@@ -41,7 +41,9 @@ def miss_the_deadline(api: Api, run: Waiting) -> None:
 
 
 @pytest.mark.parametrize("end", [reject, miss_the_deadline])
-def test_every_byte_comes_back_and_nothing_else_stays(api: Api, end: Callable[[Api, Waiting], None]) -> None:
+def test_a_rollback_restores_every_byte_and_leaves_nothing_else(
+    api: Api, end: Callable[[Api, Waiting], None]
+) -> None:
     run = Waiting(api.dependencies, files=FILES, patches=PATCHES)
     root = patching.workspace_of(api.dependencies.workspaces, run.run_id).root
     patched = {path: text.encode() for path, text in {**FILES, **AFTER, "twice.txt": "three\n"}.items()}

@@ -48,7 +48,7 @@ def instance(database: Database) -> Iterator[dg.DagsterInstance]:
         _forget()
 
 
-def test_the_answer_and_the_approval_each_bring_a_run_that_goes_on_behind_its_gate(
+def test_the_answer_and_the_approval_each_request_a_dagster_run_that_continues_behind_its_gate(
     instance: dg.DagsterInstance,
 ) -> None:
     assert settings().sisu_profile == "stock"
