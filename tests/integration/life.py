@@ -1,4 +1,4 @@
-"""One run, driven step by step as an executor would drive it, without one."""
+"""One run whose steps a test executes, as an executor would."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""An intent from plan to result through the rooms behind the ops, with no Dagster or DBOS anywhere."""
+"""An intent from plan to result through step_execution.py, without Dagster and DBOS."""
 
 from dataclasses import replace
 from pathlib import Path

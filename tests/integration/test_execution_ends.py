@@ -1,4 +1,4 @@
-"""How a run ends otherwise: said no to, failed, canceled; its files as they were, its reason in its row."""
+"""The other ends of a run: rejected, failed or canceled, with its files restored and its reason in its row."""
 
 from dataclasses import replace
 from typing import Any

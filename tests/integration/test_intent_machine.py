@@ -1,4 +1,4 @@
-"""Whatever people do and wherever workers die, an intent's rows are what a plain model of it says, and stay.
+"""The rows of an intent agree with a simple model of it, whatever people do and wherever workers die.
 
 Hypothesis drives the real store, two intents at a time, through orderings of: submit and start (again, and with
 another partition key), decisions by several people, early, late, edited and bound to a plan, deadlines, workers

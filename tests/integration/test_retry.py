@@ -1,4 +1,4 @@
-"""A retry goes on from the first step without a good result; what succeeded is never done again (quirk N19)."""
+"""A retry continues from the first step without a good result; what succeeded is never executed again."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""The first decision wins; everyone later gets that one or a conflict (design §6)."""
+"""The first decision is final; a later one gets its record or a conflict."""
 
 import threading
 from dataclasses import replace

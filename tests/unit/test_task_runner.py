@@ -1,4 +1,4 @@
-"""One task: the infrastructure's failures are tried again, the task's own never, the result is kept once."""
+"""One task: infrastructure failures are retried, failures of the task never, and the result is stored once."""
 
 import asyncio
 from dataclasses import dataclass, field

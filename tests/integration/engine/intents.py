@@ -1,4 +1,4 @@
-"""Intents in the engine, without daemon and code server: what those do is asked for step by step."""
+"""Intents in the engine without daemon and code server: tests take each of their steps explicitly."""
 
 import time
 from collections.abc import Callable

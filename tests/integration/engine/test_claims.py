@@ -1,4 +1,4 @@
-"""A claim whose answer was lost: the worker that holds it without knowing gives it back."""
+"""A claim whose COMMIT reply was lost: the worker that holds it unknowingly requeues it."""
 
 from dataclasses import replace
 

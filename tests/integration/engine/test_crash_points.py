@@ -1,4 +1,4 @@
-"""Whatever point a worker dies at, before and after each commit, the intent ends as if nothing had happened."""
+"""Wherever a worker dies, before and after each commit, the intent ends as if it had not died."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The executor at a gate: it holds what is gated and nothing else, and lets go when a person or an end says so."""
+"""The executor at a gate holds the gated steps and no others, until the gate is passed or the run has ended."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""The launcher: one Dagster run per living intent, replays of finished ones, and plain refusals."""
+"""The launcher: one Dagster run per unfinished intent, replays of finished ones, and refusals with a reason."""
 
 import pytest
 from dagster._core.launcher.base import ResumeRunContext

@@ -1,4 +1,4 @@
-"""Whatever a killed worker held is finished by another one, nothing is done twice, and the living keep theirs."""
+"""Work of a killed worker is finished by another one, nothing is done twice, and living workers keep their work."""
 
 import pytest
 from dagster._core.events import DagsterEventType

@@ -1,4 +1,4 @@
-"""A segment is asked for only while the run is where it was seen: on a slow machine it has gone on meanwhile."""
+"""A lost segment is enqueued only while its run is where recovery saw it: a slow process may continue meanwhile."""
 
 import pytest
 

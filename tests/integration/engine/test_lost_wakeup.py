@@ -1,6 +1,6 @@
-"""A decision at any moment between the gate check and the suspension lets the run go on, once (design §2.5).
+"""A decision at any moment between the check of the gate and the suspension continues the run, exactly once.
 
-Each moment is armed with real rows: the decision is made exactly there, on another connection or thread.
+Each test arranges its moment with real rows: the decision is made exactly then, on another connection or thread.
 """
 
 import threading

@@ -1,4 +1,4 @@
-"""Two workers at one intent: the database keeps them apart, and the second finds nothing to do."""
+"""Two workers at one intent: the advisory lock keeps them apart, and the second finds nothing to do."""
 
 import threading
 from typing import Any

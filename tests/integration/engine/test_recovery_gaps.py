@@ -1,4 +1,4 @@
-"""Gaps found by chaos, and by reading after it: a launch, a closing and a Dagster run that lost their footing."""
+"""Gaps that chaos tests found: interrupted launches, cleanups and ends of Dagster runs."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""After a reset of one half, the other half remembers ids: what docs/runbook.md says about it."""
+"""After a reset of one half, the other half remembers ids, as docs/runbook.md describes."""
 
 from sisu_pipeline.domain.status import RunStatus
 from tests.integration.engine.intents import Stage

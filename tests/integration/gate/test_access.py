@@ -1,4 +1,4 @@
-"""Tokens and roles: who may ask, who may decide, and under whose name (issue "human gate", identity)."""
+"""Tokens and roles: who may read, who may decide, and under which name."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The ask gate: a question after CompileST, a typed form, an answer that is checked and used (reference §D5)."""
+"""The ask gate: a question after CompileST, a typed form, an answer that is checked and used."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""Time cannot fool the ask gate either: whatever the order of people, deadline, cancellation and dying workers.
+"""The ask gate has one outcome in every order of answers, deadlines, cancellations and deaths of workers.
 
 Hypothesis drives the real API and the real database through orderings of: the question is asked, answers that
 fit and that do not, duplicates, conflicting ones, dedupe keys used twice, an early approval of the plan, the

@@ -1,4 +1,4 @@
-"""`sisu gate`: the same verbs at a terminal."""
+"""`sisu gate`: the same commands at a terminal."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""A gate's deadline decides as declared, exactly once, whatever was down when (quirk N18)."""
+"""The deadline of a gate writes the declared outcome exactly once, whatever was down when it passed."""
 
 import json
 import threading

@@ -1,4 +1,4 @@
-"""Edit, then approve: the changed plan is held to the contract and the budget, kept, and is what runs."""
+"""Edit, then approve: the edited plan must fit the contract and the budget, is stored, and is executed."""
 
 import copy
 from typing import Any

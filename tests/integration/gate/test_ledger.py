@@ -1,4 +1,4 @@
-"""The ledger: what people say is kept once, never changed, and a key means one thing (reference §D4, N13-N16)."""
+"""The ledger: each interaction at a gate is stored once and never changed; a dedupe key means one request."""
 
 import threading
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Time cannot fool it: whatever the order of people, deadline, cancellation and dying workers, one audited outcome.
+"""The plan gate has one audited outcome in every order of decisions, deadlines, cancellations and deaths of workers.
 
 Hypothesis drives the real API and the real database through orderings of: the gate opens, an early decision, a
 duplicate, a conflicting one, an edit, the deadline with its sensor up or down, a cancellation, a worker that dies

@@ -1,4 +1,4 @@
-"""N of M must agree, and nobody approves their own: by recipe, off unless it says so."""
+"""Recipes may require several approvals, restrict the approvers, and forbid self-approval."""
 
 import threading
 from collections.abc import Callable

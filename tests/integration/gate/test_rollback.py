@@ -1,4 +1,4 @@
-"""A no, and a deadline nobody met, take every patch back byte for byte."""
+"""A rejection and a passed deadline roll every patch back byte for byte."""
 
 from collections.abc import Callable
 from pathlib import Path
