@@ -72,18 +72,18 @@ def test_a_step_that_waits_for_its_retry_holds_no_thread(engine: Engine) -> None
 
 def test_the_run_fails_with_the_first_failure_named(engine: Engine) -> None:
     work = trials.job(graphs.failure_in_the_middle)
-    run_id = trials.create(engine.instance, work)
-    trials.drive(engine.instance, work, run_id)
+    dagster_run_id = trials.create(engine.instance, work)
+    trials.drive(engine.instance, work, dagster_run_id)
     (failure,) = [
-        event for event in trials.events(engine.instance, run_id) if event.is_failure and not event.step_key
+        event for event in trials.events(engine.instance, dagster_run_id) if event.is_failure and not event.step_key
     ]
     assert "Steps failed: ['broken']" in (failure.message or "")
 
 
 def test_a_run_that_has_ended_is_not_executed(engine: Engine) -> None:
     work = trials.job(graphs.chain)
-    run_id = trials.create(engine.instance, work)
-    trials.drive(engine.instance, work, run_id)
-    before = len(trials.events(engine.instance, run_id))
-    trials.drive(engine.instance, work, run_id)
-    assert len(trials.events(engine.instance, run_id)) == before
+    dagster_run_id = trials.create(engine.instance, work)
+    trials.drive(engine.instance, work, dagster_run_id)
+    before = len(trials.events(engine.instance, dagster_run_id))
+    trials.drive(engine.instance, work, dagster_run_id)
+    assert len(trials.events(engine.instance, dagster_run_id)) == before

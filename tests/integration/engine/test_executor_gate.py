@@ -35,17 +35,17 @@ def gate_and_others() -> None:
 
 def test_a_closed_gate_holds_only_gated_steps_and_others_run_to_their_end(engine: Engine) -> None:
     work = trials.job(gate_and_others)
-    run_id = trials.create(engine.instance, work)
-    outcome = trials.drive(engine.instance, work, run_id, trials.keeper(decided=False))
+    dagster_run_id = trials.create(engine.instance, work)
+    outcome = trials.drive(engine.instance, work, dagster_run_id, trials.keeper(decided=False))
     assert outcome.status == "SUSPENDED"
     assert outcome.steps == dict.fromkeys(("one", "add_2", "add_3", "slow_starter"), "succeeded")
 
 
 def test_after_the_decision_the_same_run_ends_and_repeats_nothing(engine: Engine) -> None:
     work = trials.job(gate_and_others)
-    run_id = trials.create(engine.instance, work)
-    before = trials.drive(engine.instance, work, run_id, trials.keeper(decided=False))
-    after = trials.drive(engine.instance, work, run_id, trials.keeper())
+    dagster_run_id = trials.create(engine.instance, work)
+    before = trials.drive(engine.instance, work, dagster_run_id, trials.keeper(decided=False))
+    after = trials.drive(engine.instance, work, dagster_run_id, trials.keeper())
     assert after.status == "SUCCESS"
     assert after.steps == before.steps | {"gated": "succeeded", "add": "succeeded"}
 
@@ -58,16 +58,18 @@ def test_a_failure_before_the_gate_fails_the_run_after_it(engine: Engine) -> Non
         gated(number)
 
     work = trials.job(failure_beside_a_gate)
-    run_id = trials.create(engine.instance, work)
-    assert trials.drive(engine.instance, work, run_id, trials.keeper(decided=False)).status == "SUSPENDED"
-    assert trials.drive(engine.instance, work, run_id, trials.keeper()).status == "FAILURE"
+    dagster_run_id = trials.create(engine.instance, work)
+    assert trials.drive(engine.instance, work, dagster_run_id, trials.keeper(decided=False)).status == "SUSPENDED"
+    assert trials.drive(engine.instance, work, dagster_run_id, trials.keeper()).status == "FAILURE"
 
 
 def test_a_run_does_not_suspend_at_a_passed_gate(engine: Engine) -> None:
     work = trials.job(gate_and_others)
-    run_id = trials.create(engine.instance, work)
-    assert trials.drive(engine.instance, work, run_id, trials.keeper()).status == "SUCCESS"
-    assert "RUN_SUSPENDED" not in [event.event_type_value for event in trials.events(engine.instance, run_id)]
+    dagster_run_id = trials.create(engine.instance, work)
+    assert trials.drive(engine.instance, work, dagster_run_id, trials.keeper()).status == "SUCCESS"
+    assert "RUN_SUSPENDED" not in [
+        event.event_type_value for event in trials.events(engine.instance, dagster_run_id)
+    ]
 
 
 def test_without_a_gatekeeper_gated_steps_start_at_once(engine: Engine) -> None:
@@ -83,18 +85,18 @@ def test_more_gated_steps_than_threads_are_held_and_resumed(engine: Engine, thre
             gated.alias(f"gated_{at}")(number)
 
     work = trials.job(many_gates, threads)
-    run_id = trials.create(engine.instance, work)
-    assert trials.drive(engine.instance, work, run_id, trials.keeper(decided=False)).status == "SUSPENDED"
-    ended = trials.drive(engine.instance, work, run_id, trials.keeper())
+    dagster_run_id = trials.create(engine.instance, work)
+    assert trials.drive(engine.instance, work, dagster_run_id, trials.keeper(decided=False)).status == "SUSPENDED"
+    ended = trials.drive(engine.instance, work, dagster_run_id, trials.keeper())
     assert (ended.status, len(ended.steps)) == ("SUCCESS", 7)
 
 
 def test_a_held_step_starts_when_the_run_neither_passed_its_gate_nor_may_suspend(engine: Engine) -> None:
     """A run that was ended from outside while undecided: `suspend` refuses, and nobody will ever decide."""
     work = trials.job(gate_and_others)
-    run_id = trials.create(engine.instance, work)
+    dagster_run_id = trials.create(engine.instance, work)
     keeper = Gatekeeper(is_decided=lambda: False, suspend=lambda: False, is_ended=lambda: False)
-    assert trials.drive(engine.instance, work, run_id, keeper).steps["gated"] == "succeeded"
+    assert trials.drive(engine.instance, work, dagster_run_id, keeper).steps["gated"] == "succeeded"
 
 
 def test_a_run_ended_while_a_step_works_starts_no_other_step_and_is_canceled(engine: Engine) -> None:
@@ -115,9 +117,9 @@ def test_a_run_ended_while_a_step_works_starts_no_other_step_and_is_canceled(eng
         return ended.is_set()
 
     work = trials.job(interrupted)
-    run_id = trials.create(engine.instance, work)
+    dagster_run_id = trials.create(engine.instance, work)
     keeper = Gatekeeper(lambda: True, lambda: False, is_ended)
-    outcome = trials.drive(engine.instance, work, run_id, keeper)
+    outcome = trials.drive(engine.instance, work, dagster_run_id, keeper)
     assert outcome.status == "CANCELED"
     assert "add" not in outcome.steps
 
@@ -132,7 +134,7 @@ def test_a_run_ended_during_a_long_retry_delay_ends_at_once(engine: Engine) -> N
         hopeful()
 
     work = trials.job(long_delay)
-    run_id = trials.create(engine.instance, work)
+    dagster_run_id = trials.create(engine.instance, work)
     asked = threading.Event()
 
     def is_ended() -> bool:
@@ -142,6 +144,6 @@ def test_a_run_ended_during_a_long_retry_delay_ends_at_once(engine: Engine) -> N
 
     began = time.monotonic()
     assert trials.drive(
-        engine.instance, work, run_id, Gatekeeper(lambda: True, lambda: False, is_ended)
+        engine.instance, work, dagster_run_id, Gatekeeper(lambda: True, lambda: False, is_ended)
     ).status == ("CANCELED")
     assert time.monotonic() - began < 30

@@ -23,20 +23,20 @@ DEATHS = 8
 def die_and_resume(instance: dg.DagsterInstance, graph: dg.GraphDefinition, deaths: tuple[int, ...]) -> str:
     """The run's id after it died once per number and went on."""
     work = trials.job(graph)
-    run_id = trials.create(instance, work)
+    dagster_run_id = trials.create(instance, work)
     for number in deaths:
         with dying_at(number), pytest.raises(Died):
-            trials.drive(instance, work, run_id)
-    trials.drive(instance, work, run_id)
-    return run_id
+            trials.drive(instance, work, dagster_run_id)
+    trials.drive(instance, work, dagster_run_id)
+    return dagster_run_id
 
 
 def event_count(instance: dg.DagsterInstance, graph: dg.GraphDefinition) -> int:
     work = trials.job(graph)
-    run_id = trials.create(instance, work)
-    before = len(trials.events(instance, run_id))
-    trials.drive(instance, work, run_id)
-    return len(trials.events(instance, run_id)) - before
+    dagster_run_id = trials.create(instance, work)
+    before = len(trials.events(instance, dagster_run_id))
+    trials.drive(instance, work, dagster_run_id)
+    return len(trials.events(instance, dagster_run_id)) - before
 
 
 @pytest.mark.parametrize(
@@ -48,14 +48,14 @@ def test_a_run_that_died_at_any_event_ends_as_one_that_did_not(engine: Engine, g
     expected = trials.drive_in_process(engine.instance, graph)
     events = event_count(engine.instance, graph)
     for number in range(1, events, events // DEATHS):
-        run_id = die_and_resume(engine.instance, graph, (number,))
-        ended = trials.outcome(engine.instance, run_id)
+        dagster_run_id = die_and_resume(engine.instance, graph, (number,))
+        ended = trials.outcome(engine.instance, dagster_run_id)
         assert (ended.status, ended.steps) == (expected.status, expected.steps), f"died at event {number}"
 
 
 def test_a_run_that_dies_repeatedly_still_reaches_its_end(engine: Engine) -> None:
-    run_id = die_and_resume(engine.instance, graphs.chain, (4, 3, 5, 1))
-    assert trials.outcome(engine.instance, run_id).steps == {
+    dagster_run_id = die_and_resume(engine.instance, graphs.chain, (4, 3, 5, 1))
+    assert trials.outcome(engine.instance, dagster_run_id).steps == {
         "one": "succeeded",
         "add": "succeeded",
         "add_2": "succeeded",
@@ -80,24 +80,24 @@ def test_after_a_death_an_interrupted_step_is_executed_again_and_a_finished_one_
         second(first())
 
     work = trials.job(two)
-    run_id = trials.create(engine.instance, work)
+    dagster_run_id = trials.create(engine.instance, work)
     # Dies as it writes that `second` has an output: its work is done, and nobody knows.
     number = 1 + [(event.event_type, event.step_key) for event in _rehearsal(engine, two)].index(
         (DagsterEventType.STEP_OUTPUT, "second")
     )
     done.clear()
     with dying_at(number - 1), pytest.raises(Died):
-        trials.drive(engine.instance, work, run_id)
-    assert trials.drive(engine.instance, work, run_id).status == "SUCCESS"
+        trials.drive(engine.instance, work, dagster_run_id)
+    assert trials.drive(engine.instance, work, dagster_run_id).status == "SUCCESS"
     assert done == {"first": 1, "second": 2}
 
 
 def _rehearsal(engine: Engine, graph: dg.GraphDefinition) -> list[dg.DagsterEvent]:
     work = trials.job(graph)
-    run_id = trials.create(engine.instance, work)
-    before = len(trials.events(engine.instance, run_id))
-    trials.drive(engine.instance, work, run_id)
-    return trials.events(engine.instance, run_id)[before:]
+    dagster_run_id = trials.create(engine.instance, work)
+    before = len(trials.events(engine.instance, dagster_run_id))
+    trials.drive(engine.instance, work, dagster_run_id)
+    return trials.events(engine.instance, dagster_run_id)[before:]
 
 
 def test_a_death_duplicates_no_dynamic_output(engine: Engine) -> None:
@@ -129,12 +129,12 @@ def test_a_death_duplicates_no_dynamic_output(engine: Engine) -> None:
 def test_a_run_resumes_on_a_worker_with_fewer_threads(engine: Engine) -> None:
     """The log of 16 threads tells of steps that 2 threads would not have started yet."""
     wide, narrow = trials.job(graphs.some_dynamic_outputs, 12), trials.job(graphs.some_dynamic_outputs, 2)
-    run_id = trials.create(engine.instance, wide)
+    dagster_run_id = trials.create(engine.instance, wide)
     with dying_at(6, DagsterEventType.STEP_SUCCESS), pytest.raises(Died):
-        trials.drive(engine.instance, wide, run_id)
-    before = trials.outcome(engine.instance, run_id).steps
+        trials.drive(engine.instance, wide, dagster_run_id)
+    before = trials.outcome(engine.instance, dagster_run_id).steps
     assert len(before) == 6
-    ended = trials.drive(engine.instance, narrow, run_id)
+    ended = trials.drive(engine.instance, narrow, dagster_run_id)
     assert ended.status == "SUCCESS"
     assert len(ended.steps) == 14
 
@@ -158,8 +158,8 @@ def test_no_more_steps_than_threads_run_after_a_resume(engine: Engine) -> None:
         graphs.join(graphs.fan(20)().map(count).collect())
 
     work = trials.job(counted, 2)
-    run_id = trials.create(engine.instance, work)
+    dagster_run_id = trials.create(engine.instance, work)
     with dying_at(70), pytest.raises(Died):
-        trials.drive(engine.instance, work, run_id)
-    assert trials.drive(engine.instance, work, run_id).status == "SUCCESS"
+        trials.drive(engine.instance, work, dagster_run_id)
+    assert trials.drive(engine.instance, work, dagster_run_id).status == "SUCCESS"
     assert most <= 2

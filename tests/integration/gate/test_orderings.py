@@ -1,4 +1,4 @@
-"""The plan gate has one audited outcome in every order of decisions, deadlines, cancellations and deaths of workers.
+"""The plan gate has one audited outcome in every order of decisions, deadlines, cancellations and worker deaths.
 
 Hypothesis drives the real API and the real database through orderings of: the gate opens, an early decision, a
 duplicate, a conflicting one, an edit, the deadline with its sensor up or down, a cancellation, a worker that dies
