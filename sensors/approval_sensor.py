@@ -11,7 +11,8 @@ from sisu_pipeline.defs import asset_metadata
 from sisu_pipeline.defs.assets import DECISION, EXECUTION, PATCHED_PLAN, PLAN_APPROVAL
 from sisu_pipeline.queueing import segment_queue
 from sisu_pipeline.settings import settings
-from sisu_pipeline.store import gates, outbox
+from sisu_pipeline.store import gates
+from sisu_pipeline.store.queues import outbox
 from sisu_pipeline.workflow.dependencies import dependencies
 
 LISTEN_SECONDS = 20.0

@@ -9,7 +9,7 @@ from dagster._core.storage.dagster_run import DagsterRunStatus
 from resources.notifications import wait_for_rows
 from sisu_pipeline.crash_points import crash_point
 from sisu_pipeline.recovery import cancel_cleanup
-from sisu_pipeline.store import outbox
+from sisu_pipeline.store.queues import outbox
 from sisu_pipeline.workflow.dependencies import dependencies
 
 TICK_SECONDS = 20.0

@@ -5,7 +5,7 @@ import dagster as dg
 from resources.notifications import wait_for_rows
 from sisu_pipeline.crash_points import crash_point
 from sisu_pipeline.defs.assets import INTENTS
-from sisu_pipeline.store import outbox
+from sisu_pipeline.store.queues import outbox
 from sisu_pipeline.workflow.dependencies import dependencies
 
 LISTEN_SECONDS = 20.0

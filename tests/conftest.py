@@ -16,7 +16,7 @@ from resources.planner.replay_planner import ReplayPlanner
 from sisu_pipeline import database_server as server
 from sisu_pipeline.settings import Settings, load_settings
 from sisu_pipeline.steps.execute import TaskDefaults
-from sisu_pipeline.store.artifacts import BlobStore
+from sisu_pipeline.store.outputs.artifacts import BlobStore
 from sisu_pipeline.workflow.dependencies import Dependencies
 
 # What a migration writes stays; everything else of schema app is a test's own.

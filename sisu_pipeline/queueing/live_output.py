@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from resources.sandbox.sandbox_port import Chunk, ChunkSink
 from sisu_pipeline.steps.execute import Task
-from sisu_pipeline.store.task_output import Piece
+from sisu_pipeline.store.outputs.task_output import Piece
 
 LIVE_AFTER_S = 0.2
 """The output of a task is written once the task has run this long. A shorter one has its result soon enough."""

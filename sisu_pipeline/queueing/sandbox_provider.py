@@ -10,7 +10,7 @@ from resources.sandbox.receipts import Receipts
 from resources.sandbox.sandbox_port import Sandbox, SandboxHealth, TaskRef
 from resources.sandbox_factory import open_sandbox
 from sisu_pipeline.settings import Settings
-from sisu_pipeline.store import sandbox_instances
+from sisu_pipeline.store.queues import sandbox_instances
 
 
 def open_configured(configuration: Settings, database: Database, receipts: Receipts) -> Sandbox:

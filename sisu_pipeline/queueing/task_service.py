@@ -19,8 +19,9 @@ from sisu_pipeline.queueing.sandbox_provider import open_configured
 from sisu_pipeline.queueing.task_runner import TaskStore, run_task
 from sisu_pipeline.settings import Settings, settings
 from sisu_pipeline.steps.execute import Task
-from sisu_pipeline.store import runs, task_output, tasks
-from sisu_pipeline.store.task_output import Piece
+from sisu_pipeline.store import runs, tasks
+from sisu_pipeline.store.outputs import task_output
+from sisu_pipeline.store.outputs.task_output import Piece
 from sisu_pipeline.workflow.dependencies import dependencies
 
 

@@ -9,8 +9,9 @@ from sisu_pipeline.contracts.step_outputs import StepId
 from sisu_pipeline.domain.canonical import canonical_pieces, same_json
 from sisu_pipeline.domain.errors import DeterminismBreach
 from sisu_pipeline.steps.step_result import StepResult
-from sisu_pipeline.store import artifacts, gates, runs
-from sisu_pipeline.store.artifacts import BlobStore
+from sisu_pipeline.store import gates, runs
+from sisu_pipeline.store.outputs import artifacts
+from sisu_pipeline.store.outputs.artifacts import BlobStore
 from sisu_pipeline.store.runs import Run
 from sql import query
 

@@ -13,8 +13,8 @@ from sisu_pipeline.domain.canonical import same_json
 from sisu_pipeline.domain.errors import DeterminismBreach
 from sisu_pipeline.steps.execute import Task, TaskResult, Template, cold_template
 from sisu_pipeline.steps.task_evidence import index_uri, request_record, task_artifacts
-from sisu_pipeline.store import artifacts
-from sisu_pipeline.store.artifacts import BlobStore
+from sisu_pipeline.store.outputs import artifacts
+from sisu_pipeline.store.outputs.artifacts import BlobStore
 from sisu_pipeline.store.runs import Run
 from sql import query
 

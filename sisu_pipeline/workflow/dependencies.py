@@ -10,7 +10,7 @@ from resources.process_cache import once
 from sisu_pipeline.database_server import locate
 from sisu_pipeline.settings import PROJECT_ROOT, Settings, settings
 from sisu_pipeline.steps.execute import TaskDefaults
-from sisu_pipeline.store.artifacts import BlobStore
+from sisu_pipeline.store.outputs.artifacts import BlobStore
 
 
 @dataclass(frozen=True)

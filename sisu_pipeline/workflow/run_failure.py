@@ -9,7 +9,8 @@ from sisu_pipeline.crash_points import crash_point
 from sisu_pipeline.domain.budget import BudgetExceeded, Violation
 from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.steps.budget_evidence import budget_evidence
-from sisu_pipeline.store import artifacts, runs
+from sisu_pipeline.store import runs
+from sisu_pipeline.store.outputs import artifacts
 from sisu_pipeline.workflow import patching
 from sisu_pipeline.workflow.dependencies import Dependencies
 from sisu_pipeline.workflow.ownership import NotOwner

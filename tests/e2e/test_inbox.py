@@ -9,8 +9,9 @@ from selenium.webdriver.common.keys import Keys
 from resources.database import Database
 from sisu_pipeline.contracts.access import Role
 from sisu_pipeline.domain.status import RunStatus
-from sisu_pipeline.store import runs, task_output
-from sisu_pipeline.store.task_output import Piece
+from sisu_pipeline.store import runs
+from sisu_pipeline.store.outputs import task_output
+from sisu_pipeline.store.outputs.task_output import Piece
 from sisu_pipeline.workflow import ownership, step_execution
 from tests.builders import a_run, an_intent
 from tests.e2e.browser import CHROMEDRIVER, CHROMIUM, DESKTOP, PHONE, Browser, browser

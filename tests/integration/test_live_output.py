@@ -10,8 +10,8 @@ from resources.sandbox.sandbox_port import Chunk
 from sisu_pipeline.queueing import live_output
 from sisu_pipeline.queueing.live_output import MAX_BYTES, LiveOutput
 from sisu_pipeline.steps.execute import Task
-from sisu_pipeline.store import task_output
-from sisu_pipeline.store.task_output import Piece
+from sisu_pipeline.store.outputs import task_output
+from sisu_pipeline.store.outputs.task_output import Piece
 from tests.unit.sandbox.requests import TASK_KEY, a_request
 
 TASK = Task(3, a_request("true"))

@@ -10,8 +10,8 @@ from sisu_pipeline.contracts.step_outputs import StepId
 from sisu_pipeline.domain.canonical import canonical_json, sha256_hex
 from sisu_pipeline.domain.errors import DeterminismBreach, NotFound
 from sisu_pipeline.steps.step_result import Artifact, json_artifact
-from sisu_pipeline.store import artifacts
-from sisu_pipeline.store.artifacts import INLINE_LIMIT, BlobStore
+from sisu_pipeline.store.outputs import artifacts
+from sisu_pipeline.store.outputs.artifacts import INLINE_LIMIT, BlobStore
 from sisu_pipeline.workflow.dependencies import Dependencies
 from tests.builders import a_run
 

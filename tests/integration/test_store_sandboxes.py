@@ -3,7 +3,8 @@
 from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.queueing.sandbox_provider import e2b_settings
 from sisu_pipeline.settings import load_settings
-from sisu_pipeline.store import runs, sandbox_instances, tasks
+from sisu_pipeline.store import runs, tasks
+from sisu_pipeline.store.queues import sandbox_instances
 from sisu_pipeline.store.tasks import Outcome
 from sisu_pipeline.workflow import step_execution
 from sisu_pipeline.workflow.dependencies import Dependencies

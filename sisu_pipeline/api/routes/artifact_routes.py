@@ -14,8 +14,8 @@ from sisu_pipeline.api.http.error_responses import documented
 from sisu_pipeline.api.http.query_parameters import PlainRequest
 from sisu_pipeline.api.state.app_state import RoomsOf
 from sisu_pipeline.domain.errors import NotFound
-from sisu_pipeline.store import artifacts
-from sisu_pipeline.store.artifacts import BlobStore
+from sisu_pipeline.store.outputs import artifacts
+from sisu_pipeline.store.outputs.artifacts import BlobStore
 
 JSON = "application/json"
 TEXT = "text/plain; charset=utf-8"

@@ -18,8 +18,8 @@ from sisu_pipeline.api.views import run_views
 from sisu_pipeline.contracts.base import Contract
 from sisu_pipeline.domain.errors import NotFound
 from sisu_pipeline.domain.status import RunStatus
-from sisu_pipeline.store import task_output
-from sisu_pipeline.store.task_output import Piece
+from sisu_pipeline.store.outputs import task_output
+from sisu_pipeline.store.outputs.task_output import Piece
 
 _HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 

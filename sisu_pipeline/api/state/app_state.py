@@ -8,8 +8,8 @@ from fastapi import Depends, Request
 from resources.write_batcher import Batcher
 from sisu_pipeline.api.state.change_feed import RunFeed
 from sisu_pipeline.api.state.connection_pool import Pool
-from sisu_pipeline.store.artifacts import BlobStore
 from sisu_pipeline.store.gates import PlanDecision, RecordedDecision
+from sisu_pipeline.store.outputs.artifacts import BlobStore
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from sisu_pipeline.contracts.step_outputs import StepId
 from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.steps.step_result import PLAN_GATE
 from sisu_pipeline.store import gates, plans, runs
-from sisu_pipeline.store.artifacts import INLINE_LIMIT
+from sisu_pipeline.store.outputs.artifacts import INLINE_LIMIT
 from sisu_pipeline.store.runs import Run
 from sisu_pipeline.workflow.commands import checked_reference
 from sql import query

@@ -20,7 +20,7 @@ from sisu_pipeline.api.server import Server
 from sisu_pipeline.api.state.app_state import Rooms
 from sisu_pipeline.settings import load_settings
 from sisu_pipeline.steps.execute import TaskDefaults
-from sisu_pipeline.store.artifacts import BlobStore
+from sisu_pipeline.store.outputs.artifacts import BlobStore
 from sisu_pipeline.workflow.dependencies import Dependencies
 
 HOST = "127.0.0.1"

@@ -8,7 +8,7 @@ import pytest
 
 from sisu_pipeline.domain.canonical import sha256_hex
 from sisu_pipeline.steps.step_result import Artifact
-from sisu_pipeline.store import artifacts
+from sisu_pipeline.store.outputs import artifacts
 from tests.builders import a_run
 from tests.integration.api.conftest import Api
 

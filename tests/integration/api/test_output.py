@@ -13,9 +13,10 @@ import pytest
 from sisu_pipeline.console.api_client import Api as Client
 from sisu_pipeline.console.run_watch import follow, follow_output
 from sisu_pipeline.domain.status import RunStatus
-from sisu_pipeline.store import runs, task_output
+from sisu_pipeline.store import runs
+from sisu_pipeline.store.outputs import task_output
+from sisu_pipeline.store.outputs.task_output import Piece
 from sisu_pipeline.store.runs import Run
-from sisu_pipeline.store.task_output import Piece
 from tests.builders import a_run
 from tests.integration.api.conftest import Api
 

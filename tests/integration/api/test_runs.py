@@ -9,7 +9,8 @@ from resources.database import Connection
 from sisu_pipeline.contracts.step_outputs import StepId
 from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.steps.step_result import PLAN_GATE, Artifact, Gate, StepResult, json_artifact
-from sisu_pipeline.store import artifacts, runs, steps
+from sisu_pipeline.store import runs, steps
+from sisu_pipeline.store.outputs import artifacts
 from sisu_pipeline.store.runs import Run
 from tests.builders import a_run, an_intent
 from tests.integration.api.conftest import Api

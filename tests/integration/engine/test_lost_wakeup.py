@@ -18,7 +18,8 @@ from sensors import approval_sensor
 from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.engine import run_driver
 from sisu_pipeline.engine.step_executor import Gatekeeper
-from sisu_pipeline.store import gates, outbox, runs
+from sisu_pipeline.store import gates, runs
+from sisu_pipeline.store.queues import outbox
 from sisu_pipeline.store.runs import Run
 from sisu_pipeline.worker import segment_runner
 from sisu_pipeline.workflow import ownership

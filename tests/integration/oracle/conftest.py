@@ -10,7 +10,7 @@ from resources.database import DATABASE, Connection, Database
 from resources.planner.replay_planner import ReplayPlanner
 from sisu_pipeline.queueing import dbos_queues
 from sisu_pipeline.steps.execute import TaskDefaults
-from sisu_pipeline.store.artifacts import BlobStore
+from sisu_pipeline.store.outputs.artifacts import BlobStore
 from sisu_pipeline.workflow.dependencies import Dependencies
 from tests.integration.oracle import world as worlds
 from tests.integration.oracle.world import World
