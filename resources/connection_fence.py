@@ -5,6 +5,7 @@ terminates that session first, then every other session of the process, and only
 therefore enough to check each connection when it is taken: earlier ones are terminated, later ones are refused.
 """
 
+import select
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -56,25 +57,32 @@ def connection_broke() -> None:
 
 
 def check(connection: psycopg.Connection[Any]) -> None:
-    """A pool's check of a connection that is being taken: it works, and this process may still use it."""
+    """Check a connection when it is taken from a pool: it works, and this process may still use it.
+
+    Raises OperationalError. Without a fence this costs no round trip: when Postgres ends an idle connection, its
+    message and the end of the stream can be read. A connection that breaks later is noticed by the first statement.
+    """
     if _fence is None:
-        ConnectionPool.check_connection(connection)
+        if _has_something_to_read(connection.fileno()):
+            ConnectionPool.check_connection(connection)
         return
     if connection.info.transaction_status is not TransactionStatus.IDLE:
-        raise psycopg.OperationalError("a connection was given back in the middle of a transaction")
+        raise psycopg.OperationalError("a connection was returned in the middle of a transaction")
+    autocommit = connection.autocommit
     connection.autocommit = True
     try:
         lives = connection.execute(query("segments.session_lives"), _parameters(_fence)).fetchone()
     finally:
-        connection.autocommit = False
+        connection.autocommit = autocommit
     if lives is None:
         _fence.lost()
 
 
 async def check_async(connection: psycopg.AsyncConnection[Any]) -> None:
-    """The same for an asynchronous pool."""
+    """Check a connection of an asynchronous pool in the same way."""
     if _fence is None:
-        await AsyncConnectionPool.check_connection(connection)
+        if _has_something_to_read(connection.fileno()):
+            await AsyncConnectionPool.check_connection(connection)
         return
     await connection.set_autocommit(True)
     try:
@@ -129,6 +137,12 @@ def watch(engine: Engine) -> None:
         # Without a connection it is the attempt to open one that failed.
         if context.is_disconnect or context.connection is None:
             connection_broke()
+
+
+def _has_something_to_read(descriptor: int) -> bool:
+    poller = select.poll()
+    poller.register(descriptor, select.POLLIN)
+    return bool(poller.poll(0))
 
 
 def _parameters(fence: Fence) -> dict[str, object]:

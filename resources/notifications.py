@@ -1,37 +1,46 @@
-"""Waiting for rows: one LISTEN instead of polling."""
+"""Notifications of Postgres: waiting for rows with LISTEN instead of polling."""
 
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
+import psycopg
 from psycopg import sql
 
 from resources.database import Connection, Database, Row
 
-LOOK_EVERY_SECONDS = 2.0
-"""How often rows are read again though nobody said anything: some are due only after a while."""
+
+
+REREAD_SECONDS = 2.0
+"""How often rows are read again without a notification: some are due only after a while."""
 
 
 def listen(session: Connection, channel: str) -> None:
-    """Have the session told of the channel's notifications."""
-    session.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
+    """Subscribe a session to the notifications of a channel."""
+    session.execute(_listen(channel))
+
+
+async def listen_async(session: psycopg.AsyncConnection[Any], channel: str) -> None:
+    """Subscribe an asynchronous session to the notifications of a channel."""
+    await session.execute(_listen(channel))
 
 
 class Listener:
-    """A session that is told of a channel's notifications; those that come while nobody waits are kept for it."""
+    """A session that is subscribed to a channel. Notifications that arrive between two waits are kept."""
 
     def __init__(self, session: Connection, channel: str) -> None:
         self.session = session
         listen(session, channel)
 
     def wait(self, seconds: float) -> set[str]:
-        """The payloads of all notifications there are, as soon as there is one; empty after `seconds`."""
+        """Wait for a notification; returns the payloads of all that have arrived, or nothing after `seconds`."""
         return {notice.payload for notice in self.session.notifies(timeout=seconds, stop_after=1)}
 
 
 @contextmanager
 def listening(database: Database, channel: str) -> Iterator[Listener]:
-    """A listener with a session of its own, for as long as the block."""
+    """A listener with a session of its own, which is closed at the end."""
     with database.connect(autocommit=True) as session:
         yield Listener(session, channel)
 
@@ -42,10 +51,10 @@ def wait_for_rows(
     read: Callable[[Connection], list[Row]],
     seconds: float,
 ) -> list[Row]:
-    """Rows as soon as `read` finds any, or [] after `seconds`.
+    """Return rows as soon as `read` finds any, or [] after `seconds`.
 
-    Listens first and reads then, so that a row that arrives in between is seen. What nobody says anything about
-    (somebody who was asked for it may have died) is found by looking again.
+    Listens first and reads then, so that a row that arrives in between is found. Rows without a notification,
+    such as those of a process that has died, are found by reading again.
     """
     deadline = time.monotonic() + seconds
     with listening(database, channel) as listener:
@@ -53,5 +62,9 @@ def wait_for_rows(
             left = deadline - time.monotonic()
             if left <= 0:
                 return []
-            listener.wait(min(left, LOOK_EVERY_SECONDS))
+            listener.wait(min(left, REREAD_SECONDS))
         return rows
+
+
+def _listen(channel: str) -> sql.Composed:
+    return sql.SQL("LISTEN {}").format(sql.Identifier(channel))

@@ -5,10 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from psycopg.rows import dict_row
-from psycopg_pool import AsyncConnectionPool
-
-from resources.connection_fence import check_async
+from resources.postgres_pool import PoolOptions, open_async_pool
 from resources.sandbox.receipts import PostgresReceipts
 from resources.sandbox.sandbox_port import Sandbox
 from resources.write_batcher import Batcher
@@ -23,6 +20,8 @@ from sisu_pipeline.store import runs, tasks
 from sisu_pipeline.store.outputs import task_output
 from sisu_pipeline.store.outputs.task_output import Piece
 from sisu_pipeline.workflow.dependencies import dependencies
+
+_RECEIPTS_POOL = PoolOptions(name="sisu-receipts", min_size=1, max_size=4)
 
 
 @dataclass(frozen=True)
@@ -46,14 +45,7 @@ class TaskService:
 @asynccontextmanager
 async def open_task_service(configuration: Settings) -> AsyncIterator[TaskService]:
     """Open the service of these settings. Raises SandboxUnavailable when the provider refuses to start."""
-    async with AsyncConnectionPool(
-        dependencies().database.url,
-        min_size=1,
-        max_size=4,
-        kwargs={"row_factory": dict_row},
-        check=check_async,
-        open=False,
-    ) as pool:
+    async with open_async_pool(dependencies().database.url, _RECEIPTS_POOL) as pool:
         sandbox = open_configured(configuration, dependencies().database, PostgresReceipts(pool))
         try:
             live = LiveOutput(_write_output)

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from resources.database import Database, PooledDatabase
+from resources.database import Database
 from resources.planner.planner_factory import open_planner
 from resources.planner.planner_port import Planner
+from resources.postgres_pool import PooledDatabase
 from resources.process_cache import once
 from sisu_pipeline.database_server import locate
 from sisu_pipeline.settings import PROJECT_ROOT, Settings, settings

@@ -1,11 +1,3 @@
--- snapshot --
--- The first statement of a transaction that reads several tables and must see them at one moment.
-SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY
-
--- listen --
--- Hear of every change of a run's status or last step, and of every decision; the payload is the run id.
-LISTEN sisu_runs
-
 -- artifacts --
 -- A run's artifacts in a fixed order; content only of a step's own, and only when it lies in the row.
 SELECT step_id, task_key, kind, uri, size_bytes, sha256,

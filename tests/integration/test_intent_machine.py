@@ -23,7 +23,7 @@ from hypothesis.stateful import (
     rule,
 )
 
-from resources.database import PooledDatabase
+from resources.postgres_pool import PooledDatabase
 from sisu_pipeline import oracle
 from sisu_pipeline.contracts.gate import PlanApprovalRequest
 from sisu_pipeline.contracts.operation import OperationRequest

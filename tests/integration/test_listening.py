@@ -1,4 +1,4 @@
-"""Waiting for rows: as soon as somebody says so, and after a while though nobody does."""
+"""Rows are found at once after a notification, and after a while without one."""
 
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
@@ -11,8 +11,8 @@ from resources.database import Connection, Database, Row
 CHANNEL = "sisu_test_listening"
 
 
-def test_a_row_that_somebody_tells_of_is_found_at_once(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(notifications, "LOOK_EVERY_SECONDS", 60.0)
+def test_a_row_with_a_notification_is_found_at_once(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(notifications, "REREAD_SECONDS", 60.0)
     reads: list[int] = []
     waits = Event()
 
@@ -26,16 +26,16 @@ def test_a_row_that_somebody_tells_of_is_found_at_once(database: Database, monke
     with ThreadPoolExecutor(1) as pool:
         found = pool.submit(notifications.wait_for_rows, database, CHANNEL, read, 60.0)
         assert waits.wait(10)
-        with database.connect(autocommit=True) as teller:
-            teller.execute(f"NOTIFY {CHANNEL}")
+        with database.connect(autocommit=True) as notifier:
+            notifier.execute(f"NOTIFY {CHANNEL}")
         assert found.result(10) == [{"id": 1}]
     assert len(reads) == 2
 
 
-def test_a_row_that_nobody_tells_of_is_found_by_looking_again(
+def test_a_row_without_a_notification_is_found_by_reading_again(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(notifications, "LOOK_EVERY_SECONDS", 0.01)
+    monkeypatch.setattr(notifications, "REREAD_SECONDS", 0.01)
     reads: list[int] = []
 
     def read(_: Connection) -> list[Row]:
@@ -45,5 +45,5 @@ def test_a_row_that_nobody_tells_of_is_found_by_looking_again(
     assert notifications.wait_for_rows(database, CHANNEL, read, 60.0) == [{"id": 1}]
 
 
-def test_nothing_is_returned_when_the_time_is_over(database: Database) -> None:
+def test_nothing_is_returned_after_the_timeout(database: Database) -> None:
     assert notifications.wait_for_rows(database, CHANNEL, lambda _: [], 0.05) == []

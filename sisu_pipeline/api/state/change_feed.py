@@ -8,9 +8,11 @@ from contextlib import contextmanager, suppress
 import psycopg
 
 from resources.database import Database
-from sql import query
+from resources.notifications import listen_async
 
 EVERY_RUN = "*"
+# Every change of a run's status or last step, every gate and every decision; the payload is the run id.
+_CHANNEL = "sisu_runs"
 _RECONNECT_S = 0.5
 
 
@@ -67,7 +69,7 @@ class RunFeed:
         async with await psycopg.AsyncConnection.connect(
             self._database.url, autocommit=True, application_name="sisu-api-feed"
         ) as connection:
-            await connection.execute(query("views.listen"))
+            await listen_async(connection, _CHANNEL)
             # Whatever changed while nobody listened was announced to nobody.
             self._wake_all()
             async for notice in connection.notifies():

@@ -128,7 +128,7 @@ def test_a_session_that_ends_while_it_is_used_for_the_first_statement_is_replace
 def test_a_transaction_does_not_begin_on_a_dead_connection(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     pool = api.rooms.pool
     # As if a session ended between the pool's check and the transaction's begin.
-    monkeypatch.setattr("sisu_pipeline.api.state.connection_pool._has_something_to_read", lambda _: False)
+    monkeypatch.setattr("resources.connection_fence._has_something_to_read", lambda _: False)
     with pool.connect() as connection:
         dead = connection.info.backend_pid
     with api.dependencies.database.connect() as other:

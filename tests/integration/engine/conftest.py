@@ -11,7 +11,8 @@ import pytest
 from psycopg import sql
 
 from resources import migrations
-from resources.database import DATABASE, Database, PooledDatabase
+from resources.database import DATABASE, Database
+from resources.postgres_pool import PooledDatabase
 from sisu_pipeline.settings import load_settings, settings
 from sisu_pipeline.supervisor.stack_setup import make_engine_schemas, stack_variables
 from sisu_pipeline.worker import segment_runner
