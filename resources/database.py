@@ -15,8 +15,7 @@ from sisu_pipeline.domain.operator_errors import OperatorError
 
 DATABASE = "app_local"
 
-Row = dict[str, Any]
-Connection = psycopg.Connection[Row]
+Connection = psycopg.Connection[dict[str, Any]]
 
 # JSON is stored in canonical form, and read without losing the precision of large doubles.
 set_json_dumps(canonical_json)

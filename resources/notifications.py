@@ -3,14 +3,14 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg import sql
 
-from resources.database import Connection, Database, Row
+from resources.database import Connection, Database
 
-
+Record = TypeVar("Record")
 
 REREAD_SECONDS = 2.0
 """How often rows are read again without a notification: some are due only after a while."""
@@ -48,9 +48,9 @@ def listening(database: Database, channel: str) -> Iterator[Listener]:
 def wait_for_rows(
     database: Database,
     channel: str,
-    read: Callable[[Connection], list[Row]],
+    read: Callable[[Connection], list[Record]],
     seconds: float,
-) -> list[Row]:
+) -> list[Record]:
     """Return rows as soon as `read` finds any, or [] after `seconds`.
 
     Listens first and reads then, so that a row that arrives in between is found. Rows without a notification,

@@ -1,1 +1,1 @@
-"""The sensors: what turns rows into Dagster runs and segments."""
+"""Sensors: they turn rows into Dagster runs and segments."""

@@ -4,15 +4,15 @@ import time
 
 import dagster as dg
 
-from resources.database import Row
 from resources.notifications import listening, wait_for_rows
 from sisu_pipeline.crash_points import crash_point
 from sisu_pipeline.defs import asset_metadata
-from sisu_pipeline.defs.assets import DECISION, EXECUTION, PATCHED_PLAN, PLAN_APPROVAL
+from sisu_pipeline.defs.asset_keys import DECISION, EXECUTION, INTENT_JOB, PATCHED_PLAN, PLAN_APPROVAL
 from sisu_pipeline.queueing import segment_queue
 from sisu_pipeline.settings import settings
-from sisu_pipeline.store import gates
+from sisu_pipeline.store.gates import RecordedDecision
 from sisu_pipeline.store.queues import outbox
+from sisu_pipeline.store.queues.outbox import DecidedRun
 from sisu_pipeline.workflow.dependencies import dependencies
 
 LISTEN_SECONDS = 20.0
@@ -22,7 +22,7 @@ _BEHIND = {"ANSWER": [PATCHED_PLAN, DECISION, EXECUTION], "APPROVE_PLAN": [DECIS
 
 
 @dg.sensor(
-    job_name="intent_workflow",
+    job_name=INTENT_JOB,
     minimum_interval_seconds=1,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Waits for decisions, enqueues the next segment of each run, and reports plan_approval.",
@@ -53,15 +53,15 @@ def _resume_until(instance: dg.DagsterInstance, deadline: float) -> dg.SkipReaso
     return dg.SkipReason(f"{resumed} run(s) continued after a decision." if resumed else "No decision arrived.")
 
 
-def _act_on(instance: dg.DagsterInstance, rows: list[Row]) -> int:
+def _act_on(instance: dg.DagsterInstance, rows: list[DecidedRun]) -> int:
     """Enqueue the next segments and report the decisions to Dagster; return how many runs continue."""
-    waiting = [row for row in rows if row["waits"]]
+    waiting = [row for row in rows if row.waits]
     for row in waiting:
         crash_point("approval_sensor.enqueue.before")
         segment_queue.enqueue(dependencies().database, segment_queue.of_decided(row))
         crash_point("approval_sensor.enqueue.after")
     _mark_requested(waiting)
-    unreported = [row for row in rows if row["unreported"]]
+    unreported = [row for row in rows if row.unreported]
     for row in unreported:
         instance.report_runless_asset_event(_approval(row))
     _mark_reported(unreported)
@@ -77,18 +77,18 @@ def _request_second_runs() -> dg.SensorResult | dg.SkipReason:
     )
     if not rows:
         return dg.SkipReason("No decision arrived.")
-    waiting = [row for row in rows if row["waits"]]
-    unreported = [row for row in rows if row["unreported"]]
+    waiting = [row for row in rows if row.waits]
+    unreported = [row for row in rows if row.unreported]
     _mark_requested(waiting)
     _mark_reported(unreported)
     return dg.SensorResult(
         run_requests=[
             dg.RunRequest(
-                partition_key=row["workflow_id"],
-                run_key=f"{row['workflow_id']}/{row['segment']}",
-                asset_selection=_BEHIND[row["next_action"]],
+                partition_key=row.workflow_id,
+                run_key=f"{row.workflow_id}/{row.segment}",
+                asset_selection=_BEHIND[row.next_action or ""],
                 asset_check_keys=[],
-                tags={"sisu/run_id": row["id"]},
+                tags={"sisu/run_id": row.id},
             )
             for row in waiting
         ],
@@ -96,18 +96,19 @@ def _request_second_runs() -> dg.SensorResult | dg.SkipReason:
     )
 
 
-def _mark_requested(rows: list[Row]) -> None:
+def _mark_requested(rows: list[DecidedRun]) -> None:
     with dependencies().database.connect() as connection:
-        outbox.mark_requested(connection, [row["workflow_id"] for row in rows])
+        outbox.mark_requested(connection, [row.workflow_id for row in rows])
 
 
-def _mark_reported(rows: list[Row]) -> None:
+def _mark_reported(rows: list[DecidedRun]) -> None:
     with dependencies().database.connect() as connection:
-        outbox.mark_reported(connection, [row["id"] for row in rows])
+        outbox.mark_reported(connection, [row.id for row in rows])
 
 
-def _approval(row: Row) -> dg.AssetMaterialization:
-    decision = gates.from_row(row | {"run_id": row["id"]})
+def _approval(run: DecidedRun) -> dg.AssetMaterialization:
+    assert run.decision is not None and run.decided_by is not None and run.decided_at is not None
+    decision = RecordedDecision(run.id, run.decision, run.decided_by, run.decided_at, run.notes, run.plan_sha256)
     return dg.AssetMaterialization(
-        PLAN_APPROVAL, partition=row["workflow_id"], metadata=asset_metadata.of_decision(decision)
+        PLAN_APPROVAL, partition=run.workflow_id, metadata=asset_metadata.of_decision(decision)
     )

@@ -1,9 +1,10 @@
-"""intent_sensor: a queued run in `app.runs` becomes one Dagster run of its partition."""
+"""intent_sensor: requests one Dagster run for each queued run in `app.runs`."""
 
 import dagster as dg
 
 from resources.notifications import wait_for_rows
 from sisu_pipeline.crash_points import crash_point
+from sisu_pipeline.defs.asset_keys import INTENT_JOB
 from sisu_pipeline.defs.assets import INTENTS
 from sisu_pipeline.store.queues import outbox
 from sisu_pipeline.workflow.dependencies import dependencies
@@ -13,31 +14,31 @@ BATCH = 25
 
 
 @dg.sensor(
-    job_name="intent_workflow",
+    job_name=INTENT_JOB,
     minimum_interval_seconds=1,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Waits for queued runs and requests one Dagster run for each.",
+    description="Waits for queued runs and requests one Dagster run for each of them.",
 )
 def intent_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
-    """Holds its tick on LISTEN, so that a run is requested the moment its row is committed."""
+    """Listen for the length of a tick, so that a run is requested as soon as its row is committed."""
     database = dependencies().database
-    rows = wait_for_rows(
+    queued = wait_for_rows(
         database, "sisu_queued", lambda connection: outbox.unrequested(connection, BATCH), LISTEN_SECONDS
     )
-    if not rows:
-        return dg.SkipReason("No run is waiting to be started.")
-    workflow_ids = [row["workflow_id"] for row in rows]
+    if not queued:
+        return dg.SkipReason("No run is queued.")
+    workflow_ids = [run.workflow_id for run in queued]
     crash_point("intent_sensor.request.before")
     with database.connect() as connection:
         outbox.mark_requested(connection, workflow_ids)
     crash_point("intent_sensor.request.after")
     requests = [
         dg.RunRequest(
-            partition_key=row["workflow_id"],
-            run_key=f"{row['workflow_id']}#{row['retry_count']}",
-            tags={"sisu/run_id": row["id"], "sisu/recipe": row["recipe_id"], "sisu/lane": row["lane"]},
+            partition_key=run.workflow_id,
+            run_key=f"{run.workflow_id}#{run.retry_count}",
+            tags={"sisu/run_id": run.id, "sisu/recipe": run.recipe_id, "sisu/lane": run.lane},
         )
-        for row in rows
+        for run in queued
     ]
     return dg.SensorResult(
         run_requests=requests,

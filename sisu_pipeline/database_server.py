@@ -1,6 +1,6 @@
-"""The database of this deployment: the server that `DATABASE_URL` names, or the embedded one.
+"""The database server of this deployment: the one in `DATABASE_URL`, or the embedded one.
 
-Without `DATABASE_URL` it is PostgreSQL from a Python package, under the data folder, on a Unix socket only.
+The embedded server is PostgreSQL from a Python package, in the data folder, on a Unix socket only.
 """
 
 import subprocess
@@ -17,7 +17,7 @@ def embedded(settings: Settings) -> EmbeddedPostgres:
 
 
 def locate(settings: Settings) -> Database:
-    """The database these settings name. Raises DatabaseError when the embedded server is not running."""
+    """The database of these settings. Raises DatabaseError when the embedded server is not running."""
     if settings.database_url is not None:
         return Database.from_url(settings.database_url.get_secret_value())
     database = embedded(settings).database
@@ -37,7 +37,7 @@ def server_pid(settings: Settings) -> int | None:
 
 
 def up(settings: Settings) -> Database:
-    """Start the embedded server when it is not running, create the database, apply the migrations."""
+    """Start the embedded server if it is not running, create the database, apply the migrations."""
     if settings.database_url is None:
         embedded(settings).start()
     database = locate(settings)
@@ -49,12 +49,12 @@ def up(settings: Settings) -> Database:
 def down(settings: Settings) -> bool:
     """Stop the embedded server; False when it was not running. Raises DatabaseError for an external server."""
     if settings.database_url is not None:
-        raise DatabaseError("DATABASE_URL names an external server: stop it where you started it.")
+        raise DatabaseError("DATABASE_URL is set to an external server: stop it where you started it.")
     return embedded(settings).stop()
 
 
 def psql(settings: Settings, arguments: list[str]) -> int:
     """Run the bundled psql on the database; returns its exit code."""
-    # The operator's guide passes `-U postgres -d app_local`: the URL comes last, so that it takes precedence.
+    # The URL comes last, so that it takes precedence over options such as `-U postgres -d app_local`.
     command = [str(embedded(settings).psql), *arguments, "-d", locate(settings).url]
     return subprocess.run(command, check=False).returncode

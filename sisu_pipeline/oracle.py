@@ -1,15 +1,16 @@
-"""The SQL oracle: the laws of `sql/oracle/`, judged on one moment of the database (seed §2, design §4).
+"""The SQL oracle: evaluates the laws of `sql/oracle/` on one snapshot of the database.
 
-A law is a query that returns no row while it holds. Its file begins with comment lines: the law in plain
-words, then `source:` and, where it needs a table that may not exist, `needs: schema.table`.
+A law is a query that returns no rows while it holds. Its file begins with comment lines: the law in plain words,
+then `source:` and, if it needs a table that may not exist, `needs: schema.table`.
 """
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import sql
-from resources.database import Connection, Row
+from resources.database import Connection
 
 _NEEDS = re.compile(r"^-- needs: (\S+)$", re.MULTILINE)
 _SOURCE = re.compile(r"^-- source: (.+)$", re.MULTILINE)
@@ -17,7 +18,7 @@ _SOURCE = re.compile(r"^-- source: (.+)$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Law:
-    """A file of `sql/oracle/`: `name` without `.sql`, `purpose` in plain words, `needs` a table or nothing."""
+    """A file of `sql/oracle/`: its name without `.sql`, the law in plain words, the table it needs, if any."""
 
     name: str
     purpose: str
@@ -28,31 +29,32 @@ class Law:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a law said: `rows` tell how it is broken (the first ones, each with a text `detail`).
+    """The result of evaluating a law.
 
-    Not `applicable` means the table it needs does not exist: there was nothing to judge.
+    `rows` are the first violations; each has a column `detail`, a text, beside the columns of its law. A law is not
+    `applicable` when the table it needs does not exist.
     """
 
     law: str
     purpose: str
-    rows: tuple[Row, ...]
+    rows: tuple[dict[str, Any], ...]
     applicable: bool = True
 
     @property
     def holds(self) -> bool:
-        """True when nothing breaks the law."""
+        """True when nothing violates the law."""
         return not self.rows
 
 
 def laws() -> list[Law]:
-    """Every law, in the order of the files. Raises ValueError for a file that does not say its law and source."""
+    """Every law, in the order of the files. Raises ValueError for a file without its law or its source."""
     return [_law(script) for script in sql.oracle()]
 
 
 def judge(connection: Connection, limit: int = 20) -> list[Verdict]:
-    """Every law's verdict on one snapshot, at most `limit` rows each; the connection must be idle.
+    """Evaluate every law on one snapshot, with at most `limit` violations each. The connection must be idle.
 
-    Raises psycopg.errors.ActiveSqlTransaction inside a transaction that has read something already.
+    Raises psycopg.errors.ActiveSqlTransaction in a transaction that has executed a statement already.
     """
     with connection.transaction():
         connection.execute(sql.query("oracle.snapshot"))
@@ -60,13 +62,13 @@ def judge(connection: Connection, limit: int = 20) -> list[Verdict]:
 
 
 def judge_here(connection: Connection, limit: int = 20) -> list[Verdict]:
-    """The same within the caller's transaction: it sees what that transaction has changed."""
+    """Evaluate every law in the caller's transaction, on what that transaction has changed."""
     connection.execute(sql.query("oracle.plan_for_speed"))
     return [_verdict(connection, law, limit) for law in laws()]
 
 
 def is_clean(verdicts: Sequence[Verdict]) -> bool:
-    """True when no law is broken."""
+    """True when no law is violated."""
     return all(verdict.holds for verdict in verdicts)
 
 

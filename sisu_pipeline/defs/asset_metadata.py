@@ -1,4 +1,4 @@
-"""What a person wants to read on each materialization in the Dagster UI."""
+"""Metadata of materializations, for readers of the Dagster UI."""
 
 import itertools
 from collections.abc import Mapping
@@ -19,13 +19,13 @@ from sisu_pipeline.workflow.dependencies import Dependencies
 Metadata = dict[str, Any]
 
 MAX_ROWS = 200
-"""The longest table of tasks an event carries; the rest is in `app.sbx_runs`."""
+"""How many tasks an event shows at most; all of them are in `app.sbx_runs`."""
 
 
-def of_step(dependencies: Dependencies, intent_id: str, result: StepResult) -> Metadata:
-    """A step's metadata: what it produced, in words, and where its rows are."""
+def of_step(dependencies: Dependencies, workflow_id: str, result: StepResult) -> Metadata:
+    """The metadata of a step: what it produced, and links to its rows."""
     with dependencies.database.connect() as connection:
-        run = runs.get(connection, intent_id)
+        run = runs.get(connection, workflow_id)
         plan_hash = gates.plan_hash(connection, run.id)
     common: Metadata = {
         "run": dg.MetadataValue.url(f"{dependencies.api_url}/runs/{run.id}"),
@@ -52,7 +52,7 @@ def of_step(dependencies: Dependencies, intent_id: str, result: StepResult) -> M
 
 
 def of_decision(decided: RecordedDecision) -> Metadata:
-    """The approval's metadata: who said what, when, about which plan."""
+    """The metadata of a decision: who decided what, when, on which plan."""
     return {
         "decision": str(decided.decision),
         "decided_by": decided.decided_by,
@@ -62,11 +62,11 @@ def of_decision(decided: RecordedDecision) -> Metadata:
     }
 
 
-def of_tasks(dependencies: Dependencies, intent_id: str) -> Metadata:
-    """The execution's table of tasks."""
+def of_tasks(dependencies: Dependencies, workflow_id: str) -> Metadata:
+    """The metadata of an execution: its tasks and their durations."""
     with dependencies.database.connect() as connection:
-        run = runs.get(connection, intent_id)
-        failed, wall_ms = tasks.durations(connection, run.id)
+        run = runs.get(connection, workflow_id)
+        durations = tasks.durations(connection, run.id)
         with closing(tasks.results(connection, run.id)) as kept:
             results = list(itertools.islice(kept, MAX_ROWS))
     records = [
@@ -84,9 +84,9 @@ def of_tasks(dependencies: Dependencies, intent_id: str) -> Metadata:
         for result in results
     ]
     table = {"task_table": dg.MetadataValue.table(records)} if records else {}
-    plot = timing_plot.markdown(wall_ms)
-    durations = {"task_durations": dg.MetadataValue.md(plot)} if plot else {}
-    return {"tasks": len(wall_ms), "tasks_failed": failed, **durations, **table}
+    plot = timing_plot.markdown(durations.wall_ms)
+    histogram = {"task_durations": dg.MetadataValue.md(plot)} if plot else {}
+    return {"tasks": len(durations.wall_ms), "tasks_failed": durations.failed, **histogram, **table}
 
 
 def _plan(plan: Mapping[str, Any]) -> Metadata:
@@ -125,7 +125,7 @@ def _bullets(title: str, items: list[str], most: int = 20) -> list[str]:
 
 
 def artifact_url(dependencies: Dependencies, uri: str) -> str:
-    """Where a browser reads an artifact."""
+    """The URL of an artifact in the API."""
     return f"{dependencies.api_url}/artifacts/{quote(uri, safe='')}"
 
 

@@ -2,15 +2,10 @@
 
 import dagster as dg
 
+from sisu_pipeline.defs.asset_keys import COMPILED_INTENT, DECISION, EXECUTION, PATCHED_PLAN, PLAN_APPROVAL
 from sisu_pipeline.defs.step_ops import apply_patch_st, compile_st, decide_st, execute_st
 
 INTENTS = dg.DynamicPartitionsDefinition(name="intents")
-
-COMPILED_INTENT = dg.AssetKey("compiled_intent")
-PATCHED_PLAN = dg.AssetKey("patched_plan")
-PLAN_APPROVAL = dg.AssetKey("plan_approval")
-DECISION = dg.AssetKey("decision")
-EXECUTION = dg.AssetKey("execution")
 
 _GROUP = "intents"
 
@@ -34,7 +29,7 @@ plan_approval = dg.AssetSpec(
     deps=[PATCHED_PLAN],
     partitions_def=INTENTS,
     group_name=_GROUP,
-    description="A person's decision on the plan. Reported by approval_sensor when it sees the row.",
+    description="A person's decision on the plan, reported by approval_sensor.",
 )
 
 decision = dg.AssetsDefinition.from_op(

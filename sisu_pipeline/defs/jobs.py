@@ -1,4 +1,4 @@
-"""Jobs: the intent workflow, and the API's verbs for those who work in the Dagster UI or GraphQL."""
+"""Jobs: the intent workflow, and the commands of the API for users of the Dagster UI and GraphQL."""
 
 from typing import Any
 
@@ -6,19 +6,20 @@ import dagster as dg
 
 from sisu_pipeline.contracts.gate import AnswerRequest, PlanApprovalRequest, PlanRejectionRequest
 from sisu_pipeline.contracts.intent import Intent, RunRequest
+from sisu_pipeline.defs.asset_keys import INTENT_JOB
 from sisu_pipeline.defs.assets import MATERIALIZED
 from sisu_pipeline.workflow import commands
 from sisu_pipeline.workflow.dependencies import dependencies
 
 intent_workflow = dg.define_asset_job(
-    "intent_workflow",
+    INTENT_JOB,
     selection=dg.AssetSelection.assets(*MATERIALIZED).without_checks(),
     description="One intent: CompileST, ApplyPatchST, a person's decision, DecideST, ExecuteST.",
 )
 
 
 class SubmitIntentConfig(dg.Config):
-    """An intent and how to run it, as `POST /intents` and `POST /intents/{id}/run` take them."""
+    """An intent and its run request, as `POST /intents` and `POST /intents/{id}/run` accept them."""
 
     goal: str
     inputs: dict[str, Any] = {}  # noqa: RUF012 - pydantic copies it
@@ -39,18 +40,18 @@ def _submit(context: dg.OpExecutionContext, config: SubmitIntentConfig) -> str:
 
 
 class DecisionConfig(dg.Config):
-    """Whose decision on which run: `runId` may be the run id or the intent id."""
+    """A decision on a run, by run id or intent id."""
 
     run_id: str
     decided_by: str
     notes: str = ""
     plan_sha256: str | None = None
     plan: dict[str, Any] = {}  # noqa: RUF012 - pydantic copies it
-    """Approvals: what you made of the plan; empty approves it as it is."""
+    """Approvals: the plan as you edited it; empty to approve it unchanged."""
 
 
 class AnswerConfig(dg.Config):
-    """Whose answer to which run's question."""
+    """An answer to the question of a run, by run id or intent id."""
 
     run_id: str
     gate_key: str
@@ -88,22 +89,22 @@ def _answer(context: dg.OpExecutionContext, config: AnswerConfig) -> None:
     context.log.info(f"run {answered.run_id}: answered by {answered.answered_by}")
 
 
-@dg.job(description="Submit an intent and start its run; the same intent again is a replay.")
+@dg.job(description="Submit an intent and start its run. Submitting the same intent again is a replay.")
 def submit_intent() -> None:
     _submit()
 
 
-@dg.job(description="Approve a run's plan; the first decision stands.")
+@dg.job(description="Approve a run's plan. The first decision is final.")
 def approve_plan() -> None:
     _approve()
 
 
-@dg.job(description="Reject a run's plan, with the reason in `notes`.")
+@dg.job(description="Reject a run's plan, with the reason in `notes`. The first decision is final.")
 def reject_plan() -> None:
     _reject()
 
 
-@dg.job(description="Answer a run's question; the first answer that fits its form stands.")
+@dg.job(description="Answer a run's question. The first answer that fits its form is final.")
 def answer_gate() -> None:
     _answer()
 

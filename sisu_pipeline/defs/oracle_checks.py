@@ -1,4 +1,4 @@
-"""The oracle's laws as one asset check per law, on the `execution` asset."""
+"""One asset check per law of the oracle, on the `execution` asset."""
 
 import json
 from collections.abc import Iterator
@@ -6,19 +6,18 @@ from collections.abc import Iterator
 import dagster as dg
 
 from sisu_pipeline import oracle
-from sisu_pipeline.defs.assets import EXECUTION
+from sisu_pipeline.defs.asset_keys import EXECUTION
 from sisu_pipeline.workflow.dependencies import dependencies
-from sql import oracle as laws
 
 
 @dg.multi_asset_check(
     name="oracle",
-    specs=[dg.AssetCheckSpec(name=law.name, asset=EXECUTION, description=law.purpose) for law in laws()],
+    specs=[dg.AssetCheckSpec(name=law.name, asset=EXECUTION, description=law.purpose) for law in oracle.laws()],
     can_subset=True,
-    description="Every law of sql/oracle: zero rows when it holds.",
+    description="The laws of sql/oracle; each returns no rows while it holds.",
 )
 def oracle_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
-    """Judge all laws in one read-only transaction."""
+    """Evaluate all laws on one snapshot, in a read-only transaction."""
     with dependencies().database.connect() as connection:
         verdicts = oracle.judge(connection)
     selected = {key.name for key in context.selected_asset_check_keys}
@@ -33,5 +32,5 @@ def oracle_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCh
 
 
 def _plain(rows: object) -> dg.JsonMetadataValue:
-    """Rows as plain JSON: times and other foreign values as text."""
+    """Rows as plain JSON; times and other values that JSON lacks become text."""
     return dg.MetadataValue.json(json.loads(json.dumps(rows, default=str)))

@@ -1,4 +1,4 @@
-"""How long the tasks of a fan-out took, as a small plot of text: it shows wherever Markdown does. Pure."""
+"""A histogram of task durations as text, which any viewer of Markdown shows."""
 
 import itertools
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
 def markdown(wall_ms: Sequence[int]) -> str:
-    """A histogram of durations (ms) with their median, 95th percentile and maximum; empty without any."""
+    """A histogram of durations (ms) with median, 95th percentile and maximum; empty without durations."""
     if not wall_ms:
         return ""
     ordered = sorted(wall_ms)
@@ -19,7 +19,7 @@ def markdown(wall_ms: Sequence[int]) -> str:
 
 
 def bins(ordered: Sequence[int]) -> list[tuple[int, int, int]]:
-    """(from, to, how many) for at most ten equal ranges of whole milliseconds; `to` is not in the range."""
+    """At most ten equal ranges of whole milliseconds as (from, to, count); `to` is not in the range."""
     low, high = ordered[0], ordered[-1] + 1
     size = -(-(high - low) // _BINS)
     edges = [*range(low, high, size), low + size * -(-(high - low) // size)]

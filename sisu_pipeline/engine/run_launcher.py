@@ -17,6 +17,7 @@ from dagster._serdes import ConfigurableClass, ConfigurableClassData
 
 from sisu_pipeline.contracts.operation import OperationRequest
 from sisu_pipeline.crash_points import crash_point
+from sisu_pipeline.defs.asset_keys import INTENT_JOB
 from sisu_pipeline.domain.errors import NotFound
 from sisu_pipeline.domain.status import IllegalTransition, RunStatus
 from sisu_pipeline.engine.database_retry import patiently
@@ -25,8 +26,6 @@ from sisu_pipeline.store import runs
 from sisu_pipeline.store.runs import Run
 from sisu_pipeline.workflow import commands
 from sisu_pipeline.workflow.dependencies import dependencies
-
-INTENT_JOB = "intent_workflow"
 
 
 class SegmentRunLauncher(RunLauncher[dg.DagsterInstance], ConfigurableClass):

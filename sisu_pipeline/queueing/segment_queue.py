@@ -6,10 +6,11 @@ next gate or the end.
 
 from dataclasses import dataclass
 
-from resources.database import Database, Row
+from resources.database import Database
 from sisu_pipeline.contracts.intent import QueueName
 from sisu_pipeline.domain.identity import segment_workflow_id
 from sisu_pipeline.queueing import dbos_queues
+from sisu_pipeline.store.queues.outbox import DecidedRun
 from sisu_pipeline.store.runs import Run
 
 # Jobs without an intent (submit_intent, approve_plan) share the workers of intents, in a partition of their own.
@@ -53,14 +54,15 @@ def of_run(run: Run) -> Segment:
     )
 
 
-def of_decided(row: Row) -> Segment:
-    """The segment that continues after a decision, from a row of `runs.decided_on`."""
+def of_decided(run: DecidedRun) -> Segment:
+    """The segment that continues a run after a decision."""
+    assert run.dagster_run_id is not None
     return Segment(
-        segment_workflow_id(row["workflow_id"], row["segment"]),
-        SegmentRequest(row["workflow_id"], row["dagster_run_id"]),
-        row["queue_partition_key"],
-        row["priority"],
-        row["app_version"],
+        segment_workflow_id(run.workflow_id, run.segment),
+        SegmentRequest(run.workflow_id, run.dagster_run_id),
+        run.queue_partition_key,
+        run.priority,
+        run.app_version,
     )
 
 

@@ -1,73 +1,73 @@
-"""Tying up a canceled run: its patches taken back, its tasks dropped, its Dagster run ended (quirk N8 fixed).
+"""Cleanup after a cancellation: patches are rolled back, queued work is dropped and the Dagster run is ended.
 
-Whoever cancels only writes the status. This runs where the workspace is and the engines are known, after the
-segment that was working has let go, so that no step patches a file behind the roll-back.
+A cancellation itself only writes the status. The cleanup runs where the workspace and the engines are accessible,
+and after the segment that was executed has released its lock, so that no step patches a file behind the rollback.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from resources.database import Database, Row
 from sisu_pipeline.crash_points import crash_point
 from sisu_pipeline.queueing import dbos_queues
+from sisu_pipeline.store.queues import outbox, segments
+from sisu_pipeline.store.queues.outbox import CanceledRun
 from sisu_pipeline.workflow import patching
 from sisu_pipeline.workflow.dependencies import Dependencies
-from sql import query
 
 BATCH = 20
+_NO_REASON = "canceled"
 
 
 @dataclass(frozen=True)
-class Closed:
-    """A canceled run of which nothing is left; `patches` were taken back, `tasks` dropped from their queue."""
+class CleanedUp:
+    """A canceled run of which nothing is left: how many patches were rolled back, how many workflows dropped."""
 
     run_id: str
     patches: int
-    tasks: int
+    dropped: int
 
 
-def close_canceled(dependencies: Dependencies, end_dagster_run: Callable[[str, str], None]) -> list[Closed]:
-    """Close every canceled run whose segment has let go; `end_dagster_run` gets a Dagster run id and the reason."""
+def clean_up_canceled(dependencies: Dependencies, end_dagster_run: Callable[[str, str], None]) -> list[CleanedUp]:
+    """Clean up every canceled run whose segment has released its lock.
+
+    `end_dagster_run` is called with a Dagster run id and the reason of the cancellation.
+    """
     with dependencies.database.connect() as connection:
-        rows = connection.execute(query("runs.to_close"), {"limit": BATCH}).fetchall()
-    return [closed for row in rows if (closed := _close(dependencies, row, end_dagster_run)) is not None]
+        canceled = outbox.to_clean_up(connection, BATCH)
+    return [done for run in canceled if (done := _clean_up(dependencies, run, end_dagster_run)) is not None]
 
 
-def _close(dependencies: Dependencies, row: Row, end_dagster_run: Callable[[str, str], None]) -> Closed | None:
+def _clean_up(
+    dependencies: Dependencies, run: CanceledRun, end_dagster_run: Callable[[str, str], None]
+) -> CleanedUp | None:
     with dependencies.database.connect(autocommit=True) as session:
-        answer = session.execute(query("segments.try_lock"), {"workflow_id": row["workflow_id"]}).fetchone()
-        # A segment whose session was cut off has lost its lock and works on until it sees that the run has ended.
-        if answer is None or not answer["held"] or _is_executing(dependencies, row["workflow_id"]):
+        # A segment whose session was lost has lost its lock, but it executes until it sees that the run has ended.
+        if not segments.try_lock(session, run.workflow_id) or _is_executing(dependencies, run.workflow_id):
             return None
-        workspace = patching.workspace_of(dependencies.workspaces, row["id"])
+        workspace = patching.workspace_of(dependencies.workspaces, run.id)
         crash_point("closing.roll_back.before")
-        patches = patching.roll_back(dependencies.database, workspace, row["id"])
+        patches = patching.roll_back(dependencies.database, workspace, run.id)
         crash_point("closing.roll_back.after")
-        tasks = _drop_tasks(dependencies, row["workflow_id"])
-        if row["dagster_run_id"] is not None:
-            end_dagster_run(row["dagster_run_id"], row["error"])
+        dropped = _drop_waiting(dependencies, run.workflow_id)
+        if run.dagster_run_id is not None:
+            end_dagster_run(run.dagster_run_id, run.error or _NO_REASON)
         crash_point("closing.mark.before")
-        session.execute(query("runs.mark_closed"), {"id": row["id"]})
-    return Closed(row["id"], patches, tasks)
+        outbox.mark_cleaned_up(session, run.id)
+    return CleanedUp(run.id, patches, dropped)
 
 
 def _is_executing(dependencies: Dependencies, workflow_id: str) -> bool:
     if not dependencies.queues_tasks:
         return False
     with dependencies.database.connect() as connection:
-        return bool(connection.execute(query("segments.executing"), {"workflow_id": workflow_id}).fetchone())
+        return segments.is_executing(connection, workflow_id)
 
 
-def _drop_tasks(dependencies: Dependencies, workflow_id: str) -> int:
+def _drop_waiting(dependencies: Dependencies, workflow_id: str) -> int:
+    """Take the segments and tasks of an intent off their queues; returns how many."""
     if not dependencies.queues_tasks:
         return 0
-    waiting = _waiting(dependencies.database, workflow_id)
+    with dependencies.database.connect() as connection:
+        waiting = segments.waiting_work(connection, workflow_id)
     dbos_queues.cancel(dependencies.database, waiting)
     return len(waiting)
-
-
-def _waiting(database: Database, workflow_id: str) -> list[str]:
-    """The run's segments and tasks that wait on their queues."""
-    with database.connect() as connection:
-        rows = connection.execute(query("segments.waiting_work"), {"workflow_id": workflow_id})
-        return [row["workflow_uuid"] for row in rows]

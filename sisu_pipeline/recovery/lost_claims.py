@@ -1,8 +1,8 @@
-"""What a worker has claimed and knows nothing of.
+"""Requeueing of workflows that a worker has claimed without receiving them.
 
-DBOS claims queued workflows with a COMMIT. When the answer to it is lost with the connection, the claim stands and
-nobody executes what was claimed: this worker goes on with its next claim, and no other one may take it from a
-worker that lives. So a worker gives back itself what it has not begun.
+DBOS claims queued workflows with a COMMIT. When the connection breaks before the COMMIT is acknowledged, the
+claim can be in the database although the worker does not execute the workflow. No other worker takes work from a
+worker that is alive, so the worker itself requeues what it has claimed and not started.
 """
 
 import time
@@ -11,41 +11,40 @@ from dataclasses import dataclass, field
 
 from resources.database import Database
 from sisu_pipeline.queueing import dbos_queues
-from sql import query
+from sisu_pipeline.store.queues import worker_sessions
 
-LOOK_EVERY_SECONDS = 2.0
-BEGUN_WITHIN_SECONDS = 5.0
-"""How long a claim may stand before it is begun. A claim given back too early would be executed twice."""
+CHECK_INTERVAL_SECONDS = 2.0
+START_TIMEOUT_SECONDS = 5.0
+"""How long a claimed workflow may wait to be started. One that is requeued too early would be executed twice."""
 
 
 @dataclass
-class Claims:
-    """A worker's claims in the database beside what it executes, as its own clock has seen them."""
+class LostClaims:
+    """A worker's search for its own lost claims, by its own clock."""
 
     database: Database
     executor_id: str
     executing: Callable[[], Collection[str]]
-    """The ids of the workflows this process executes."""
-    _looked: float = 0.0
-    _strange: dict[str, float] = field(default_factory=dict)
+    """Returns the ids of the workflows that this process executes."""
+    _checked_at: float = 0.0
+    _seen_at: dict[str, float] = field(default_factory=dict)
+    """When each claimed workflow that is not executed was seen for the first time."""
 
-    def give_back(self) -> list[str]:
-        """Give back what was claimed and not begun; returns workflow ids. Most calls do not look."""
+    def requeue(self) -> list[str]:
+        """Requeue lost claims; returns their workflow ids. Does nothing before the next check is due."""
         now = time.monotonic()
-        if now - self._looked < LOOK_EVERY_SECONDS:
+        if now - self._checked_at < CHECK_INTERVAL_SECONDS:
             return []
-        self._looked = now
+        self._checked_at = now
         with self.database.connect() as connection:
-            rows = connection.execute(
-                query("segments.held_workflows"), {"executor_id": self.executor_id}
-            ).fetchall()
-        # Asked after the rows were read: what has begun meanwhile is known by now.
-        begun = set(self.executing())
-        strange = [row["workflow_uuid"] for row in rows if row["workflow_uuid"] not in begun]
-        self._strange = {workflow_id: self._strange.get(workflow_id, now) for workflow_id in strange}
+            held = worker_sessions.held_workflows(connection, self.executor_id)
+        # Read after the claims, so that a workflow that was started meanwhile is included.
+        executing = set(self.executing())
+        not_started = [claim.workflow_id for claim in held if claim.workflow_id not in executing]
+        self._seen_at = {workflow_id: self._seen_at.get(workflow_id, now) for workflow_id in not_started}
         return [
             workflow_id
-            for workflow_id, since in self._strange.items()
-            if now - since > BEGUN_WITHIN_SECONDS
+            for workflow_id, since in self._seen_at.items()
+            if now - since > START_TIMEOUT_SECONDS
             and dbos_queues.requeue(self.database, workflow_id, self.executor_id)
         ]

@@ -1,8 +1,8 @@
-"""Who is alive: a worker holds an advisory lock in a session of its own; the database frees it at its death.
+"""Liveness of workers: a worker holds an advisory lock in a session of its own, which ends with the process.
 
-There is no heartbeat to write: a killed process, a lost host (by TCP keep-alive) and a restarted Postgres all
-end the session. A frozen process keeps its session but falls silent on it, and is given up after
-`recovery.SILENCE_SECONDS`. A worker that loses its session stops at once, since others take its work over.
+Postgres releases the lock when the process is killed, when its host is lost (by TCP keep-alive), and when Postgres
+itself restarts. A frozen process keeps its session but executes nothing on it; recovery takes its work over after
+`run_recovery.INACTIVITY_SECONDS`. A worker that loses its session stops at once, since others take its work over.
 """
 
 import os
@@ -15,17 +15,17 @@ import psycopg
 from resources import connection_fence
 from resources.connection_fence import Fence
 from resources.database import Connection, Database
-from sql import query
+from sisu_pipeline.store.queues import worker_sessions
 
-SPEAK_SECONDS = 0.5
-"""How often a worker says something on its session; recovery knows a frozen one by its silence."""
+ACTIVITY_SECONDS = 0.5
+"""How often a worker executes a statement on its session, by which recovery knows that it is not frozen."""
 
 
 def announce(database: Database, executor_id: str, application_name: str, lost: Callable[[], None]) -> None:
-    """Hold the worker's lock until this process ends; calls `lost` when the session is gone.
+    """Hold the worker's lock until this process ends; `lost` is called when its session ends before.
 
-    Returns once the lock is held, before the worker takes any work. From then on no connection is taken
-    without that session (`resources/connection_fence.py`).
+    Returns once the lock is held, before the worker claims any work. From then on no connection is taken without
+    that session (`resources/connection_fence.py`).
     """
     held = threading.Event()
     arguments = (database, executor_id, application_name, held, lost)
@@ -35,7 +35,7 @@ def announce(database: Database, executor_id: str, application_name: str, lost: 
 
 
 def stop_at_once() -> None:
-    """What a worker does when it is no longer known to be alive: nothing more, not even clean up."""
+    """End the process without any cleanup, because other workers take its work over."""
     os._exit(3)
 
 
@@ -47,19 +47,19 @@ def _hold(
     lost: Callable[[], None],
 ) -> None:
     with suppress(psycopg.Error), database.connect(autocommit=True) as session:
-        answer = session.execute(query("segments.announce_worker"), {"executor_id": executor_id}).fetchone()
-        if answer is not None and answer["held"]:
-            connection_fence.put_up(Fence(answer["pid"], answer["started"], application_name, lost))
+        lock = worker_sessions.try_lock(session, executor_id)
+        if lock.held:
+            connection_fence.put_up(Fence(lock.pid, lock.started, application_name, lost))
             held.set()
-            _speak(session)
+            _keep_active(session)
     held.set()
     lost()
 
 
-def _speak(session: Connection) -> None:
-    """Until the session breaks, which raises."""
+def _keep_active(session: Connection) -> None:
+    """Execute a statement now and then until the session breaks, which raises."""
     while True:
-        # Returns early only when the session breaks; a quiet session is a healthy one.
-        for _ in session.notifies(timeout=SPEAK_SECONDS, stop_after=1):
+        # No notification ever comes: this returns early only when the session breaks.
+        for _ in session.notifies(timeout=ACTIVITY_SECONDS, stop_after=1):
             pass
-        session.execute(query("segments.speak"))
+        worker_sessions.keep_active(session)

@@ -1,4 +1,4 @@
-"""Answers at ask gates: the first one that fits the form stands (reference §D5)."""
+"""Answers at ask gates. The first answer that fits the form is final."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -6,19 +6,18 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from resources.database import Connection, Row
+from resources.database import Connection
 from sisu_pipeline.domain import forms
 from sisu_pipeline.domain.canonical import same_json
 from sisu_pipeline.domain.errors import AnswerInvalid, DecisionConflict, NotFound
-from sisu_pipeline.steps.step_result import ASK_GATE
-from sisu_pipeline.store import deadlines, interactions, runs
+from sisu_pipeline.store import deadlines, human_gates, interactions, runs
 from sisu_pipeline.store.interactions import Said
-from sql import query
+from sisu_pipeline.store.records import fetch_first, fetch_one
 
 
 @dataclass(frozen=True)
 class RecordedAnswer:
-    """An answer as it is stored; None is the deadline that passed without one."""
+    """An answer as it is stored; `answer` is None when the deadline passed without one."""
 
     run_id: str
     gate_key: str
@@ -29,16 +28,15 @@ class RecordedAnswer:
 
 @dataclass(frozen=True)
 class Asked:
-    """Whether a run asks something, and what came back."""
+    """Whether a run has asked a question, and the answer if there is one."""
 
     is_open: bool
     answered: RecordedAnswer | None
 
 
 def asked(connection: Connection, run_id: str) -> Asked:
-    """The run's ask gate and its answer."""
-    gates = connection.execute(query("gates.of_run"), {"run_id": run_id}).fetchall()
-    keys = [row["gate_key"] for row in gates if row["purpose"] == ASK_GATE]
+    """The question of a run and its answer."""
+    keys = [gate.gate_key for gate in human_gates.of_run(connection, run_id) if gate.is_ask_gate]
     if not keys:
         return Asked(False, None)
     return Asked(True, find(connection, run_id, keys[0]))
@@ -46,8 +44,7 @@ def asked(connection: Connection, run_id: str) -> Asked:
 
 def find(connection: Connection, run_id: str, gate_key: str) -> RecordedAnswer | None:
     """The answer at a gate, if there is one."""
-    row = connection.execute(query("gates.answer"), {"run_id": run_id, "gate_key": gate_key}).fetchone()
-    return None if row is None else _answered(row)
+    return fetch_first(connection, "gates.answer", RecordedAnswer, {"run_id": run_id, "gate_key": gate_key})
 
 
 def answer(
@@ -58,16 +55,17 @@ def answer(
     answered_by: str,
     dedupe_key: str | None = None,
 ) -> RecordedAnswer:
-    """Record an answer; the first one stands, and whoever later says the same gets that one.
+    """Record an answer. The first one is final; the same answer again returns it.
 
-    Raises NotFound, AnswerInvalid (with where it does not fit the form), DecisionConflict (another answer,
-    a run that has ended, a deadline that has passed), or DedupeConflict.
+    Raises NotFound, AnswerInvalid (with the places that do not fit the form), DecisionConflict (another answer is
+    final, the run has ended or the deadline has passed), or DedupeConflict.
     """
     run = runs.lock(connection, run_reference)
-    gate = connection.execute(query("gates.get"), {"run_id": run.id, "gate_key": gate_key}).fetchone()
-    if gate is None or gate["purpose"] != ASK_GATE:
+    gate = human_gates.find(connection, run.id, gate_key)
+    if gate is None or not gate.is_ask_gate:
         raise NotFound("gate not found")
-    faults = forms.faults(gate["form"]["schema"], content)
+    assert gate.form is not None, "an ask gate has a form"
+    faults = forms.faults(gate.form["schema"], content)
     if faults:
         raise AnswerInvalid([(fault.pointer, fault.message) for fault in faults])
     said = Said(gate_key, "answer", answered_by, {"answer": content}, dedupe_key)
@@ -78,23 +76,16 @@ def answer(
     if earlier is not None:
         return _same(earlier, content)
     if run.status.is_terminal:
-        raise DecisionConflict(f"run is {run.status}; there is nothing left to answer")
-    interactions.append(connection, run.id, said, gate["plan_sha256"])
-    row = connection.execute(
-        query("gates.keep_answer"),
-        {"run_id": run.id, "gate_key": gate_key, "answer": Jsonb(content), "answered_by": answered_by},
-    ).fetchone()
-    assert row is not None, "the run's row is locked: nobody else can have answered"
-    return _answered(row)
+        raise DecisionConflict(f"the run is {run.status}: its question can no longer be answered")
+    interactions.append(connection, run.id, said, gate.plan_sha256)
+    # The run's row is locked, so no other answer can have been stored meanwhile.
+    stored = {"run_id": run.id, "gate_key": gate_key, "answer": Jsonb(content), "answered_by": answered_by}
+    return fetch_one(connection, "gates.keep_answer", RecordedAnswer, stored)
 
 
 def _same(earlier: RecordedAnswer, content: dict[str, Any]) -> RecordedAnswer:
     if earlier.answer is None:
-        raise DecisionConflict("nobody answered before the deadline: the run ends")
+        raise DecisionConflict("the deadline passed without an answer: the run ends")
     if not same_json(earlier.answer, content):
-        raise DecisionConflict(f"already answered by {earlier.answered_by}; the first answer stands")
+        raise DecisionConflict(f"already answered by {earlier.answered_by}: the first answer is final")
     return earlier
-
-
-def _answered(row: Row) -> RecordedAnswer:
-    return RecordedAnswer(row["run_id"], row["gate_key"], row["answer"], row["answered_by"], row["answered_at"])

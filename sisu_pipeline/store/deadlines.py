@@ -1,90 +1,110 @@
-"""Deadlines: what a gate decides for itself when nobody did, and the outbox that tells of it (reference §D7).
+"""Deadlines of gates: the declared outcome when nobody decided in time, and the outbox of escalations.
 
-Whoever notices first writes the outcome, the sensor or a person who comes too late: under the run's lock, so
-that there is one outcome, whatever was down when.
+The outcome is written by the sensor, or by the request of a person who comes too late, whichever is first. The
+run's row is locked meanwhile, so there is one outcome.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from resources.database import Connection, Row
-from sisu_pipeline.contracts.gate import TimeoutOutcome
-from sisu_pipeline.steps.step_result import PLAN_GATE
-from sisu_pipeline.store import interactions, plans, runs
+from resources.database import Connection
+from sisu_pipeline.contracts.gate import Decision, TimeoutOutcome
+from sisu_pipeline.store import human_gates, interactions, plans, runs
+from sisu_pipeline.store.human_gates import HumanGate
 from sisu_pipeline.store.interactions import Said
+from sisu_pipeline.store.records import execute, fetch_all, fetch_first, fetch_value
 from sisu_pipeline.store.runs import Run
-from sql import query
 
 ACTOR = "sisu:deadline"
 NOTES = "timeout"
 
 
-def due(connection: Connection, limit: int) -> list[Row]:
-    """Gates (`run_id`, `gate_key`) that are overdue and undecided, the longest overdue first."""
-    return connection.execute(query("deadlines.due"), {"limit": limit}).fetchall()
+@dataclass(frozen=True)
+class OverdueGate:
+    """An undecided gate whose deadline has passed."""
+
+    run_id: str
+    gate_key: str
+
+
+@dataclass(frozen=True)
+class Escalation:
+    """A message about a deadline that passed, to be delivered to the webhook; `attempts` have failed."""
+
+    run_id: str
+    gate_key: str
+    payload: dict[str, Any]
+    attempts: int
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """What identifies the escalation."""
+        return {"run_id": self.run_id, "gate_key": self.gate_key}
+
+
+def due(connection: Connection, limit: int) -> list[OverdueGate]:
+    """Overdue gates, the longest overdue first, at most `limit`."""
+    return fetch_all(connection, "deadlines.due", OverdueGate, {"limit": limit})
 
 
 def enforce(connection: Connection, run_id: str, gate_key: str) -> bool:
-    """Write the outcome of a gate whose deadline has passed; False when there was nothing to write any more."""
+    """Write the outcome of a gate whose deadline has passed; returns False when it is decided already."""
     return enforce_locked(connection, runs.lock(connection, run_id), gate_key)
 
 
 def enforce_locked(connection: Connection, run: Run, gate_key: str) -> bool:
-    """The same for a run whose row the caller holds."""
+    """Do the same for a run whose row the caller has locked."""
     key = {"run_id": run.id, "gate_key": gate_key}
-    over = connection.execute(query("deadlines.is_over"), key).fetchone()
-    if run.status.is_terminal or over is None or not over["is_over"]:
+    is_over = fetch_value(connection, "deadlines.is_over", key)
+    if run.status.is_terminal or not is_over:
         return False
-    gate = connection.execute(query("gates.get"), key).fetchone()
-    assert gate is not None
-    outcome = TimeoutOutcome(gate["on_timeout"])
-    if not _write(connection, run, gate, outcome):
+    gate = human_gates.find(connection, run.id, gate_key)
+    assert gate is not None and gate.deadline_at is not None
+    outcome = gate.on_timeout
+    if not _write(connection, run, gate):
         return False
-    deadline = gate["deadline_at"].isoformat()
+    deadline = gate.deadline_at.isoformat()
     said = Said(
         gate_key, "timeout", ACTOR, {"deadlineAt": deadline, "outcome": str(outcome)}, f"timeout:{gate_key}"
     )
-    interactions.append(connection, run.id, said, gate["plan_sha256"])
+    interactions.append(connection, run.id, said, gate.plan_sha256)
     message = {
         "event": "TIMEOUT_ESCALATION",
         "id": f"esc:{run.workflow_id}:{gate_key}",
         "runId": run.id,
         "workflowId": run.workflow_id,
         "gateKey": gate_key,
-        "purpose": gate["purpose"],
+        "purpose": gate.purpose,
         "deadlineAt": deadline,
         "outcome": str(outcome),
     }
-    connection.execute(query("deadlines.escalate"), {**key, "payload": Jsonb(message)})
+    execute(connection, "deadlines.escalate", {**key, "payload": Jsonb(message)})
     return True
 
 
-def take_escalation(connection: Connection, most_attempts: int) -> Row | None:
-    """One message to deliver now (`run_id`, `gate_key`, `payload`, `attempts`); this transaction holds its row."""
-    return connection.execute(query("deadlines.take"), {"most_attempts": most_attempts}).fetchone()
+def take_escalation(connection: Connection, max_attempts: int) -> Escalation | None:
+    """An escalation to deliver now, its row locked until the transaction ends; None when none is due."""
+    return fetch_first(connection, "deadlines.take", Escalation, {"most_attempts": max_attempts})
 
 
-def mark_delivered(connection: Connection, escalation: Row) -> None:
-    """The webhook has it."""
-    connection.execute(query("deadlines.delivered"), _key(escalation))
+def mark_delivered(connection: Connection, escalation: Escalation) -> None:
+    """Record that the webhook accepted an escalation."""
+    execute(connection, "deadlines.delivered", escalation.key)
 
 
-def mark_failed(connection: Connection, escalation: Row, error: str, wait_s: float) -> None:
-    """The webhook has not: to be tried again in `wait_s` seconds."""
-    connection.execute(query("deadlines.failed"), {**_key(escalation), "error": error, "wait_s": wait_s})
+def mark_failed(connection: Connection, escalation: Escalation, error: str, wait_s: float) -> None:
+    """Record that the webhook did not accept an escalation; it is due again in `wait_s` seconds."""
+    execute(connection, "deadlines.failed", {**escalation.key, "error": error, "wait_s": wait_s})
 
 
-def _write(connection: Connection, run: Run, gate: Row, outcome: TimeoutOutcome) -> bool:
-    """The outcome as the decision or the (missing) answer; False when a person was first."""
-    if gate["purpose"] == PLAN_GATE:
-        decision = "approved" if outcome is TimeoutOutcome.APPROVE else "rejected"
-        plan = plans.edited_hash(connection, run.id) or gate["plan_sha256"]
+def _write(connection: Connection, run: Run, gate: HumanGate) -> bool:
+    """Store the outcome as the decision or the missing answer; returns False when a person was first."""
+    if gate.is_plan_gate:
+        decision = Decision.APPROVED if gate.on_timeout is TimeoutOutcome.APPROVE else Decision.REJECTED
+        plan = plans.edited_hash(connection, run.id) or gate.plan_sha256
         values: dict[str, Any] = {"decision": decision, "decided_by": ACTOR, "notes": NOTES, "plan_sha256": plan}
-        return connection.execute(query("gates.decide"), {"run_id": run.id, **values}).fetchone() is not None
-    values = {"gate_key": gate["gate_key"], "answer": None, "answered_by": ACTOR}
-    return connection.execute(query("gates.keep_answer"), {"run_id": run.id, **values}).fetchone() is not None
-
-
-def _key(escalation: Row) -> dict[str, Any]:
-    return {"run_id": escalation["run_id"], "gate_key": escalation["gate_key"]}
+        return execute(connection, "gates.decide", {"run_id": run.id, **values}) > 0
+    values = {"gate_key": gate.gate_key, "answer": None, "answered_by": ACTOR}
+    return execute(connection, "gates.keep_answer", {"run_id": run.id, **values}) > 0

@@ -6,15 +6,16 @@ from datetime import datetime
 
 from psycopg.types.json import Jsonb
 
-from resources.database import Connection, Row
+from resources.database import Connection
 from sisu_pipeline.contracts.gate import Decision
 from sisu_pipeline.contracts.step_outputs import Plan, StepId
 from sisu_pipeline.crash_points import crash_point
 from sisu_pipeline.domain.errors import DecisionConflict, DeterminismBreach
 from sisu_pipeline.domain.plan_edit import check as check_edit
-from sisu_pipeline.steps.step_result import ASK_GATE, PLAN_GATE, Gate, plan_gate_key
-from sisu_pipeline.store import deadlines, interactions, plans, quorum, runs
+from sisu_pipeline.steps.step_result import Gate, plan_gate_key
+from sisu_pipeline.store import deadlines, human_gates, interactions, plans, quorum, runs
 from sisu_pipeline.store.interactions import Said
+from sisu_pipeline.store.records import Row
 from sisu_pipeline.store.runs import Run
 from sql import query
 
@@ -73,21 +74,15 @@ def open_gate(connection: Connection, run_id: str, gate: Gate) -> None:
     ).fetchone()
     if inserted is not None:
         return
-    row = connection.execute(query("gates.get"), key).fetchone()
-    assert row is not None
-    if row["plan_sha256"] != gate.plan_sha256:
+    stored = human_gates.find(connection, run_id, gate.key)
+    if stored is None or stored.plan_sha256 != gate.plan_sha256:
         raise DeterminismBreach(f"gate {gate.key} of {run_id} is open for another plan")
-
-
-def of_run(connection: Connection, run_id: str) -> list[Row]:
-    """A run's gates, in the order they opened."""
-    return connection.execute(query("gates.of_run"), {"run_id": run_id}).fetchall()
 
 
 def plan_hash(connection: Connection, run_id: str) -> str | None:
     """The hash of the plan that waits for approval now; None before the plan gate opens."""
-    compiled = [row["plan_sha256"] for row in of_run(connection, run_id) if row["purpose"] == PLAN_GATE]
-    return (plans.edited_hash(connection, run_id) or str(compiled[0])) if compiled else None
+    compiled = [gate.plan_sha256 for gate in human_gates.of_run(connection, run_id) if gate.is_plan_gate]
+    return (plans.edited_hash(connection, run_id) or compiled[0]) if compiled else None
 
 
 def decision(connection: Connection, run_id: str) -> RecordedDecision | None:
@@ -99,10 +94,10 @@ def decision(connection: Connection, run_id: str) -> RecordedDecision | None:
 def is_passed(connection: Connection, run: Run) -> bool:
     """Whether the run may pass its current gate: the ask gate after CompileST, the plan gate later."""
     if run.last_step == StepId.COMPILE:
-        asked = [row for row in of_run(connection, run.id) if row["purpose"] == ASK_GATE]
         return all(
-            connection.execute(query("gates.answer"), {"run_id": run.id, "gate_key": row["gate_key"]}).fetchone()
-            for row in asked
+            connection.execute(query("gates.answer"), {"run_id": run.id, "gate_key": gate.gate_key}).fetchone()
+            for gate in human_gates.of_run(connection, run.id)
+            if gate.is_ask_gate
         )
     return decision(connection, run.id) is not None
 
@@ -181,18 +176,18 @@ def _vote(
             "the gate is not open yet: where several approvals are required, each is for a plan that can be read"
         )
     key = (connection, wanted.run_id, said.gate_key, current)
-    if said.actor not in [vote["actor"] for vote in interactions.voters(*key)]:
+    if said.actor not in [vote.actor for vote in interactions.voters(*key)]:
         interactions.append(connection, wanted.run_id, said, current)
     votes = interactions.voters(*key)
     if len(votes) >= required:
-        approvers = ", ".join(vote["actor"] for vote in votes)
+        approvers = ", ".join(vote.actor for vote in votes)
         return _record(connection, replace(wanted, decided_by=approvers, plan_sha256=current))
-    own = next(vote for vote in votes if vote["actor"] == said.actor)
+    own = next(vote for vote in votes if vote.actor == said.actor)
     return RecordedDecision(
         wanted.run_id,
         wanted.decision,
         wanted.decided_by,
-        own["created_at"],
+        own.created_at,
         wanted.notes,
         current,
         given=len(votes),

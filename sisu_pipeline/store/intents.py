@@ -1,6 +1,7 @@
-"""Intents: insert once, then compare."""
+"""Intents, stored once each under an id that is a hash of their content."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from psycopg.types.json import Jsonb
 
@@ -10,41 +11,51 @@ from sisu_pipeline.domain.canonical import same_json
 from sisu_pipeline.domain.errors import DeterminismBreach, NotFound
 from sisu_pipeline.domain.identity import intent_id
 from sisu_pipeline.domain.policy import Recipe
-from sql import query
+from sisu_pipeline.store.records import execute, fetch_all, fetch_first
 
 
 @dataclass(frozen=True)
 class Kept:
-    """An id, and whether it was there already."""
+    """The id of an intent or a run, and whether it was stored before."""
 
     id: str
     is_replay: bool
 
 
+@dataclass(frozen=True)
+class _StoredIntent:
+    goal: str
+    payload: dict[str, Any]
+
+
 def keep(connection: Connection, intent: Intent, submitter: str | None = None) -> Kept:
-    """Insert the intent under its content's id; a repeat is a replay."""
+    """Store an intent; the same content again is a replay.
+
+    Raises DeterminismBreach when other content is stored under its id.
+    """
     identifier = intent_id(intent)
     content = intent.to_json()
     goal = content.pop("goal")
-    inserted = connection.execute(
-        query("intents.insert"),
+    inserted = execute(
+        connection,
+        "intents.insert",
         {"id": identifier, "goal": goal, "payload": Jsonb(content), "submitted_by": submitter},
-    ).fetchone()
-    if inserted is None and not same_json(get(connection, identifier).to_json(), intent.to_json()):
-        raise DeterminismBreach(f"intent {identifier} is stored with other content than its id says")
-    return Kept(identifier, inserted is None)
+    )
+    if not inserted and not same_json(get(connection, identifier).to_json(), intent.to_json()):
+        raise DeterminismBreach(f"intent {identifier} is stored with content that does not match its id")
+    return Kept(identifier, not inserted)
 
 
 def get(connection: Connection, identifier: str) -> Intent:
     """The stored intent. Raises NotFound."""
-    row = connection.execute(query("intents.get"), {"id": identifier}).fetchone()
-    if row is None:
+    stored = fetch_first(connection, "intents.get", _StoredIntent, {"id": identifier})
+    if stored is None:
         raise NotFound("intent not found")
-    return Intent.from_json({"goal": row["goal"], **row["payload"]})
+    return Intent.from_json({"goal": stored.goal, **stored.payload})
 
 
 def verified(connection: Connection, identifier: str) -> Intent:
-    """The stored intent, its id checked against its content: a row written by hand cannot lie about it."""
+    """The stored intent. Raises NotFound, or DeterminismBreach when its id is not the hash of its content."""
     intent = get(connection, identifier)
     if intent_id(intent) != identifier:
         raise DeterminismBreach(f"intent {identifier} does not hash to its id (its content is {intent_id(intent)})")
@@ -53,4 +64,4 @@ def verified(connection: Connection, identifier: str) -> Intent:
 
 def recipes(connection: Connection) -> list[Recipe]:
     """Every recipe version."""
-    return [Recipe(**row) for row in connection.execute(query("intents.recipes"))]
+    return fetch_all(connection, "intents.recipes", Recipe)

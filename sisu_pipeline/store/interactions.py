@@ -1,19 +1,20 @@
-"""The ledger: everything people say at gates, once per dedupe key, never changed (reference §D4)."""
+"""The ledger of decisions and answers at gates: one row per dedupe key, never changed."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from resources.database import Connection, Row
+from resources.database import Connection
 from sisu_pipeline.domain.canonical import sha256_json
 from sisu_pipeline.domain.errors import DedupeConflict
-from sql import query
+from sisu_pipeline.store.records import execute, fetch_all, fetch_first
 
 
 @dataclass(frozen=True)
 class Said:
-    """What somebody says at a gate; without a dedupe key of theirs, its content is its key."""
+    """A decision or an answer at a gate. Without a dedupe key from its author, the key is made of its content."""
 
     gate_key: str
     kind: str
@@ -28,30 +29,58 @@ class Said:
 
     @property
     def key(self) -> str:
-        """The key it is kept under, unique within its gate (quirk N15 fixed)."""
+        """The key it is stored under, unique within its gate."""
         return self.dedupe_key or f"{self.kind}:{sha256_json({'actor': self.actor, 'payload': self.payload})}"
 
     def check_same(self, payload_hash: str, kind: str) -> None:
-        """Raises DedupeConflict when what is kept under this key is something else."""
+        """Raise DedupeConflict when another interaction is stored under this key."""
         if (payload_hash, kind) != (self.payload_hash, self.kind):
             raise DedupeConflict(f"dedupeKey {self.key} was used for something else at {self.gate_key}")
 
 
+@dataclass(frozen=True)
+class Interaction:
+    """A decision or an answer as it is stored; `plan_sha256` is of the plan at that moment."""
+
+    gate_key: str
+    dedupe_key: str
+    kind: str
+    actor: str
+    plan_sha256: str | None
+    payload: dict[str, Any]
+    payload_hash: str
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class Vote:
+    """A person's first approval of a plan."""
+
+    actor: str
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class _Identity:
+    payload_hash: str
+    kind: str
+
+
 def is_repeated(connection: Connection, run_id: str, said: Said) -> bool:
-    """Whether this was said before. Raises DedupeConflict when its key was used for something else."""
-    row = connection.execute(
-        query("interactions.get"), {"run_id": run_id, "gate_key": said.gate_key, "dedupe_key": said.key}
-    ).fetchone()
-    if row is None:
+    """Whether this is stored already. Raises DedupeConflict when its key was used for something else."""
+    key = {"run_id": run_id, "gate_key": said.gate_key, "dedupe_key": said.key}
+    stored = fetch_first(connection, "interactions.get", _Identity, key)
+    if stored is None:
         return False
-    said.check_same(row["payload_hash"], row["kind"])
+    said.check_same(stored.payload_hash, stored.kind)
     return True
 
 
 def append(connection: Connection, run_id: str, said: Said, plan_sha256: str | None) -> None:
-    """Keep it; a repeat keeps nothing. Raises DedupeConflict."""
-    row = connection.execute(
-        query("interactions.append"),
+    """Store an interaction; a repeat stores nothing. Raises DedupeConflict."""
+    inserted = execute(
+        connection,
+        "interactions.append",
         {
             "run_id": run_id,
             "gate_key": said.gate_key,
@@ -62,17 +91,17 @@ def append(connection: Connection, run_id: str, said: Said, plan_sha256: str | N
             "payload": Jsonb(said.payload),
             "payload_hash": said.payload_hash,
         },
-    ).fetchone()
-    if row is None:
+    )
+    if not inserted:
         is_repeated(connection, run_id, said)
 
 
-def voters(connection: Connection, run_id: str, gate_key: str, plan_sha256: str) -> list[Row]:
-    """Who approved this very plan, in order, with the time of each one's first word (`actor`, `created_at`)."""
+def voters(connection: Connection, run_id: str, gate_key: str, plan_sha256: str) -> list[Vote]:
+    """The approvals of exactly this plan, one per person, the first one first."""
     key = {"run_id": run_id, "gate_key": gate_key, "plan_sha256": plan_sha256}
-    return connection.execute(query("interactions.votes"), key).fetchall()
+    return fetch_all(connection, "interactions.votes", Vote, key)
 
 
-def of_run(connection: Connection, run_id: str, limit: int) -> list[Row]:
-    """Everything said at a run's gates, in order."""
-    return connection.execute(query("interactions.of_run"), {"run_id": run_id, "limit": limit}).fetchall()
+def of_run(connection: Connection, run_id: str, limit: int) -> list[Interaction]:
+    """The interactions at a run's gates, in order, at most `limit`."""
+    return fetch_all(connection, "interactions.of_run", Interaction, {"run_id": run_id, "limit": limit})

@@ -1,15 +1,16 @@
-"""Plans: the compiled one is version 1, and what people make of it follows; the newest is the one that counts."""
+"""Versions of plans: version 1 is compiled, people make the following ones; the newest one is executed."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from resources.database import Connection, Row
+from resources.database import Connection
 from sisu_pipeline.contracts.step_outputs import Plan
 from sisu_pipeline.domain.canonical import sha256_json
 from sisu_pipeline.domain.errors import NotFound
-from sql import query
+from sisu_pipeline.store.records import fetch_all, fetch_first, fetch_one, fetch_value
 
 
 @dataclass(frozen=True)
@@ -26,16 +27,34 @@ class Version:
         return self.number > 1
 
     def read(self) -> Plan:
-        """The plan by its contract."""
+        """The plan, validated against its contract."""
         return Plan.from_json(self.plan)
 
 
+@dataclass(frozen=True)
+class Edit:
+    """A version that a person made, without its content; `based_on_sha256` is of the version it was made of."""
+
+    version: int
+    plan_sha256: str
+    based_on_sha256: str
+    edited_by: str
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class _CurrentPlan:
+    version: int
+    plan: dict[str, Any]
+    plan_sha256: str | None
+
+
 def current(connection: Connection, run_id: str) -> Version:
-    """The plan that counts. Raises NotFound before CompileST has made one."""
-    row = connection.execute(query("plans.current"), {"run_id": run_id}).fetchone()
-    if row is None:
+    """The newest version of a run's plan. Raises NotFound before CompileST has compiled one."""
+    stored = fetch_first(connection, "plans.current", _CurrentPlan, {"run_id": run_id})
+    if stored is None:
         raise NotFound("the run has no plan yet")
-    return Version(row["version"], row["plan"], row["plan_sha256"] or sha256_json(row["plan"]))
+    return Version(stored.version, stored.plan, stored.plan_sha256 or sha256_json(stored.plan))
 
 
 def hash_of(plan: Plan) -> str:
@@ -44,16 +63,18 @@ def hash_of(plan: Plan) -> str:
 
 
 def edited_hash(connection: Connection, run_id: str) -> str | None:
-    """The hash of the newest changed plan; None when nobody changed it."""
-    row = connection.execute(query("plans.latest"), {"run_id": run_id}).fetchone()
-    return None if row is None else str(row["plan_sha256"])
+    """The hash of the newest version that a person made; None when there is only the compiled one."""
+    digest: str | None = fetch_value(connection, "plans.edited_hash", {"run_id": run_id})
+    return digest
 
 
 def add(connection: Connection, run_id: str, plan: Plan, based_on: str, edited_by: str) -> Version:
-    """Keep a changed plan as the next version, beside the hash of the one it was made of."""
+    """Store a changed plan as the next version; `based_on` is the hash of the version it was made of."""
     content = plan.to_json()
-    row = connection.execute(
-        query("plans.insert"),
+    stored = fetch_one(
+        connection,
+        "plans.insert",
+        Edit,
         {
             "run_id": run_id,
             "plan": Jsonb(content),
@@ -61,11 +82,10 @@ def add(connection: Connection, run_id: str, plan: Plan, based_on: str, edited_b
             "based_on_sha256": based_on,
             "edited_by": edited_by,
         },
-    ).fetchone()
-    assert row is not None
-    return Version(row["version"], content, row["plan_sha256"])
+    )
+    return Version(stored.version, content, stored.plan_sha256)
 
 
-def versions(connection: Connection, run_id: str) -> list[Row]:
-    """The changed versions without their content, the first first."""
-    return connection.execute(query("plans.versions"), {"run_id": run_id}).fetchall()
+def edits(connection: Connection, run_id: str) -> list[Edit]:
+    """The versions that people made, in order."""
+    return fetch_all(connection, "plans.versions", Edit, {"run_id": run_id})

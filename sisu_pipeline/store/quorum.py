@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
-from resources.database import Connection, Row
+from resources.database import Connection
 from sisu_pipeline.contracts.gate import Decision
 from sisu_pipeline.domain.errors import DecisionForbidden
+from sisu_pipeline.store.records import Row
 from sql import query
 
 

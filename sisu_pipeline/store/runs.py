@@ -1,12 +1,12 @@
 """Runs: one per intent. The only module that writes a run's status."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from resources.database import Connection, Row
+from resources.database import Connection
 from sisu_pipeline.contracts.step_outputs import StepId
 from sisu_pipeline.domain.canonical import same_json
 from sisu_pipeline.domain.errors import Drift, IdentityDrift, NotFound
@@ -14,7 +14,7 @@ from sisu_pipeline.domain.identity import run_id
 from sisu_pipeline.domain.policy import Admission
 from sisu_pipeline.domain.status import IllegalTransition, RunStatus, can_move
 from sisu_pipeline.store.intents import Kept
-from sql import query
+from sisu_pipeline.store.records import execute, fetch_all, fetch_first, fetch_one
 
 IDENTITY = (
     "recipe_id",
@@ -59,20 +59,28 @@ class Run:
     updated_at: datetime
 
 
-_COLUMNS = tuple(field.name for field in fields(Run))
+@dataclass(frozen=True)
+class DescribedRun(Run):
+    """A run with its intent's goal."""
+
+    goal: str
 
 
-def from_row(row: Row) -> Run:
-    """A run from a whole row of the table."""
-    return Run(**{name: row[name] for name in _COLUMNS} | {"status": RunStatus(row["status"])})
+@dataclass(frozen=True)
+class StatusCount:
+    """How many runs have a status, and when the oldest of them was created."""
+
+    status: RunStatus
+    runs: int
+    oldest_created_at: datetime
 
 
 def start(
     connection: Connection, workflow_id: str, admission: Admission, app_version: str, submitter: str | None = None
 ) -> Kept:
-    """Insert the run of an intent; the row is the outbox. A repeat with the same identity is a replay.
+    """Insert the run of an intent; its row is also the request for a Dagster run. A repeat is a replay.
 
-    Raises IdentityDrift when the intent already runs under another identity (reference §A1).
+    Raises IdentityDrift when the intent has a run with another value of a field in `IDENTITY`.
     """
     incoming = {
         "recipe_id": admission.recipe.id,
@@ -85,8 +93,9 @@ def start(
         "trace_id": admission.trace_id,
     }
     started_id = run_id(workflow_id)
-    inserted = connection.execute(
-        query("runs.insert"),
+    inserted = execute(
+        connection,
+        "runs.insert",
         {
             **incoming,
             "id": started_id,
@@ -97,8 +106,8 @@ def start(
             "app_version": app_version,
             "submitted_by": submitter,
         },
-    ).fetchone()
-    if inserted is None:
+    )
+    if not inserted:
         stored = get(connection, workflow_id)
         drift = [
             Drift(name, getattr(stored, name), incoming[name])
@@ -107,7 +116,7 @@ def start(
         ]
         if drift:
             raise IdentityDrift(workflow_id, drift)
-    return Kept(started_id, inserted is None)
+    return Kept(started_id, not inserted)
 
 
 def get(connection: Connection, run_reference: str) -> Run:
@@ -116,14 +125,28 @@ def get(connection: Connection, run_reference: str) -> Run:
 
 
 def lock(connection: Connection, run_reference: str) -> Run:
-    """The same, its row locked until the transaction ends."""
+    """A run by its run id or workflow id, its row locked until the transaction ends. Raises NotFound."""
     return _one(connection, "runs.get_locked", run_reference)
 
 
 def page(connection: Connection, *, limit: int, before: str | None = None, status: str | None = None) -> list[Run]:
-    """The newest runs first; `before` is the run id the page starts after."""
-    rows = connection.execute(query("runs.page"), {"limit": limit, "before": before, "status": status})
-    return [from_row(row) for row in rows]
+    """Runs, the newest first, that are older than the run with the id `before`."""
+    return fetch_all(connection, "runs.page", Run, {"limit": limit, "before": before, "status": status})
+
+
+def active(connection: Connection, limit: int) -> list[DescribedRun]:
+    """Runs that are executed or about to be, the running ones first."""
+    return fetch_all(connection, "views.active", DescribedRun, {"limit": limit})
+
+
+def finished(connection: Connection, limit: int) -> list[DescribedRun]:
+    """Runs that have ended, the last one first."""
+    return fetch_all(connection, "views.finished", DescribedRun, {"limit": limit})
+
+
+def count_by_status(connection: Connection) -> list[StatusCount]:
+    """How many runs have each status."""
+    return fetch_all(connection, "runs.depth", StatusCount)
 
 
 def move(
@@ -135,15 +158,17 @@ def move(
     next_action: str | None = None,
     next_segment: bool = False,
 ) -> Run:
-    """Change the status, from the one `run` was read with. Raises IllegalTransition.
+    """Change the status from the one `run` was read with; returns the run as it is then. Raises IllegalTransition.
 
-    `next_segment` ends the current segment: whatever continues this run is a new queue workflow.
+    `next_segment` ends the current segment: what continues the run is a new queue workflow.
     """
     if not can_move(run.status, status):
         raise IllegalTransition(run.status, status)
     repairing = status is RunStatus.REPAIRING
-    row = connection.execute(
-        query("runs.move"),
+    moved = fetch_first(
+        connection,
+        "runs.move",
+        Run,
         {
             "id": run.id,
             "current": run.status,
@@ -153,43 +178,36 @@ def move(
             "segments": int(next_segment),
             "retries": int(repairing),
         },
-    ).fetchone()
-    if row is None:
+    )
+    if moved is None:
         raise IllegalTransition(get(connection, run.id).status, status)
-    return from_row(row)
+    return moved
 
 
 def count_segment(connection: Connection, run: Run) -> Run:
-    """Count on to the next segment of a locked run whose current one was executed and did not end it."""
-    row = connection.execute(query("runs.count_segment"), {"id": run.id}).fetchone()
-    assert row is not None
-    return from_row(row)
+    """Make the next segment the current one, of a locked run that did not end with its last segment."""
+    return fetch_one(connection, "runs.count_segment", Run, {"id": run.id})
 
 
 def set_last_step(connection: Connection, run: Run, step: StepId) -> None:
-    """Remember the last step committed."""
-    connection.execute(query("runs.set_last_step"), {"id": run.id, "step_id": step})
+    """Record the last step that was committed."""
+    execute(connection, "runs.set_last_step", {"id": run.id, "step_id": step})
 
 
 def claim(connection: Connection, workflow_id: str, dagster_run_id: str) -> Run | None:
-    """Make a Dagster run the owner of the intent; None when another one is."""
-    return _claimed(connection, "runs.claim", workflow_id, dagster_run_id)
+    """Make a Dagster run the owner of the intent; returns None when another one is."""
+    key = {"workflow_id": workflow_id, "dagster_run_id": dagster_run_id}
+    return fetch_first(connection, "runs.claim", Run, key)
 
 
 def hand_over(connection: Connection, workflow_id: str, dagster_run_id: str) -> Run | None:
-    """Portable profile: the run after the decision becomes the owner; None unless the run waits."""
-    return _claimed(connection, "runs.hand_over", workflow_id, dagster_run_id)
-
-
-def _claimed(connection: Connection, statement: str, workflow_id: str, dagster_run_id: str) -> Run | None:
-    row = connection.execute(
-        query(statement), {"workflow_id": workflow_id, "dagster_run_id": dagster_run_id}
-    ).fetchone()
-    return None if row is None else from_row(row)
+    """Portable profile: make the Dagster run after the decision the owner; returns None unless the run waits."""
+    key = {"workflow_id": workflow_id, "dagster_run_id": dagster_run_id}
+    return fetch_first(connection, "runs.hand_over", Run, key)
 
 
 def _one(connection: Connection, statement: str, run_reference: str) -> Run:
-    row = connection.execute(query(statement), {"id": run_reference}).fetchone()
-    if row is None:
+    run = fetch_first(connection, statement, Run, {"id": run_reference})
+    if run is None:
         raise NotFound("run not found")
-    return from_row(row)
+    return run

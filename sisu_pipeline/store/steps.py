@@ -1,8 +1,10 @@
-"""Step outputs: read back when they exist, committed once with everything that belongs to them."""
+"""Step outputs, committed once together with their artifacts and their gate."""
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from resources.database import Connection
 from sisu_pipeline.contracts.step_outputs import StepId
@@ -12,22 +14,46 @@ from sisu_pipeline.steps.step_result import StepResult
 from sisu_pipeline.store import gates, runs
 from sisu_pipeline.store.outputs import artifacts
 from sisu_pipeline.store.outputs.artifacts import BlobStore
+from sisu_pipeline.store.records import execute, fetch_all, fetch_first, fetch_value
 from sisu_pipeline.store.runs import Run
 from sql import query
 
 _PART = 2**17  # characters: an output up to this long is sent whole
 
 
+@dataclass(frozen=True)
+class StoredStep:
+    """The newest committed attempt of a step."""
+
+    step_id: StepId
+    attempt: int
+    phase: str
+    output: dict[str, Any]
+    trace_id: str | None
+    span_id: str | None
+    started_at: datetime
+    finished_at: datetime
+
+
+@dataclass(frozen=True)
+class _Output:
+    output: dict[str, Any]
+    attempt: int
+
+
 def stored(connection: Connection, run_id: str, step: StepId) -> StepResult | None:
-    """The step's committed output, if any: a step whose row exists never works again."""
-    row = connection.execute(query("steps.latest"), {"run_id": run_id, "step_id": step}).fetchone()
-    if row is None:
-        return None
-    return StepResult(step, row["output"], attempt=row["attempt"], is_replay=True)
+    """The committed output of a step; None when the step is still to be executed."""
+    found = fetch_first(connection, "steps.latest", _Output, {"run_id": run_id, "step_id": step})
+    return None if found is None else StepResult(step, found.output, attempt=found.attempt, is_replay=True)
+
+
+def of_run(connection: Connection, run_id: str) -> list[StoredStep]:
+    """The committed steps of a run, in the order they were executed."""
+    return fetch_all(connection, "steps.of_run", StoredStep, {"run_id": run_id})
 
 
 def commit(connection: Connection, run: Run, result: StepResult, blobs: BlobStore) -> None:
-    """Insert the output, its artifacts and its gate, then compare; all in the caller's transaction.
+    """Insert a step's output, its artifacts and its gate in the caller's transaction.
 
     Raises DeterminismBreach when the step is stored with another output.
     """
@@ -42,16 +68,14 @@ def commit(connection: Connection, run: Run, result: StepResult, blobs: BlobStor
 
 
 def now(connection: Connection) -> datetime:
-    """The database's clock: times of one table come from one place."""
-    row = connection.execute(query("steps.clock")).fetchone()
-    assert row is not None
-    time: datetime = row["now"]
+    """The time by the database's clock, by which all times of a table are comparable."""
+    time: datetime = fetch_value(connection, "steps.clock")
     return time
 
 
 def _insert(connection: Connection, run: Run, result: StepResult) -> bool:
-    """Insert the output unless the step has one. The output of a large fan-out is sent part by part."""
-    row = {
+    """Insert the output, a large one in parts; returns False when the step has one already."""
+    columns = {
         "run_id": run.id,
         "step_id": result.step,
         "attempt": result.attempt,
@@ -62,18 +86,18 @@ def _insert(connection: Connection, run: Run, result: StepResult) -> bool:
     parts = _parts(canonical_pieces(result.output))
     first, second = next(parts), next(parts, None)
     if second is None:
-        return connection.execute(query("steps.insert"), row | {"output": first}).fetchone() is not None
-    connection.execute(query("steps.create_parts"))
+        return execute(connection, "steps.insert", columns | {"output": first}) > 0
+    execute(connection, "steps.create_parts")
     with connection.cursor() as cursor, cursor.copy(query("steps.copy_parts")) as copy:
         for place, part in enumerate(itertools.chain((first, second), parts)):
             copy.write_row((place, part))
-    inserted = connection.execute(query("steps.insert_parts"), row).fetchone()
-    connection.execute(query("steps.drop_parts"))
-    return inserted is not None
+    inserted = execute(connection, "steps.insert_parts", columns)
+    execute(connection, "steps.drop_parts")
+    return inserted > 0
 
 
 def _parts(pieces: Iterator[str]) -> Iterator[str]:
-    """The same text in parts of about `_PART` characters."""
+    """Join pieces of a text into parts of about `_PART` characters."""
     held: list[str] = []
     length = 0
     for piece in pieces:

@@ -1,7 +1,9 @@
-"""Task results: one final row per task, one row per try, all artifacts, many tasks in one transaction."""
+"""Results of tasks: one final row per task, one row per try, and the artifacts; many tasks in one transaction."""
 
 from collections.abc import Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from typing import Any
 
 from psycopg.types.json import Jsonb
 
@@ -15,15 +17,23 @@ from sisu_pipeline.steps.execute import Task, TaskResult, Template, cold_templat
 from sisu_pipeline.steps.task_evidence import index_uri, request_record, task_artifacts
 from sisu_pipeline.store.outputs import artifacts
 from sisu_pipeline.store.outputs.artifacts import BlobStore
+from sisu_pipeline.store.records import (
+    execute,
+    fetch_all,
+    fetch_column,
+    fetch_first,
+    fetch_one,
+    fetch_value,
+    stream,
+)
 from sisu_pipeline.store.runs import Run
-from sql import query
 
-_READ_AT_ONCE = 250
+_BATCH = 250
 
 
 @dataclass(frozen=True)
 class Try:
-    """One try of a task that did not become its result."""
+    """A try of a task that failed and was repeated."""
 
     run_id: str
     task_key: str
@@ -34,7 +44,7 @@ class Try:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A task's final result, to be kept."""
+    """A task's final result, to be stored."""
 
     run_id: str
     task: Task
@@ -43,51 +53,95 @@ class Outcome:
     result: SandboxResult
 
 
+@dataclass(frozen=True)
+class Progress:
+    """How much of a fan-out is done; `total` is None before DecideST is committed."""
+
+    total: int | None
+    finished: int
+    failed: int
+
+
+@dataclass(frozen=True)
+class Durations:
+    """How many tasks of a run failed, and how long each task took, in milliseconds and in fan-out order."""
+
+    failed: int
+    wall_ms: list[int]
+
+
+@dataclass(frozen=True)
+class _Template:
+    template_key: str
+    template_id: str
+
+
+@dataclass(frozen=True)
+class _StoredResult:
+    task_key: str
+    attempt: int
+    retry: int
+    command: str
+    response: dict[str, Any]
+    err_code: ErrorCode
+    metrics: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Tries:
+    task_key: str
+    tries: int
+
+
+@dataclass(frozen=True)
+class _Failures:
+    position: int
+    failures: int
+
+
 def template(connection: Connection, run: Run) -> Template:
-    """The run's sandbox template: hot when one is registered for its recipe version (reference §C5)."""
+    """The run's sandbox template: the prebuilt one when one is registered for its recipe version."""
     cold = cold_template(run.recipe_id, run.recipe_version, run.recipe_hash)
-    row = connection.execute(
-        query("tasks.template"),
-        {"recipe_id": run.recipe_id, "recipe_version": run.recipe_version, "deps_hash": cold.deps_hash},
-    ).fetchone()
-    if row is None:
+    key = {"recipe_id": run.recipe_id, "recipe_version": run.recipe_version, "deps_hash": cold.deps_hash}
+    registered = fetch_first(connection, "tasks.template", _Template, key)
+    if registered is None:
         return cold
-    if row["template_key"] != cold.key:
-        raise DeterminismBreach(f"sbx template drift: {row['template_key']} is registered for {cold.key}")
-    return Template(cold.key, cold.deps_hash, row["template_id"])
+    if registered.template_key != cold.key:
+        raise DeterminismBreach(f"sbx template drift: {registered.template_key} is registered for {cold.key}")
+    return Template(cold.key, cold.deps_hash, registered.template_id)
 
 
 def network(connection: Connection, run: Run) -> bool | None:
-    """Whether the run's recipe lets its tasks use the network; None when it leaves that to the deployment."""
-    row = connection.execute(
-        query("tasks.network"), {"recipe_id": run.recipe_id, "recipe_version": run.recipe_version}
-    ).fetchone()
-    return None if row is None else row["net"]
+    """Whether the run's recipe allows its tasks the network; None when the deployment decides."""
+    key = {"recipe_id": run.recipe_id, "recipe_version": run.recipe_version}
+    allowed: bool | None = fetch_value(connection, "tasks.network", key)
+    return allowed
 
 
 def usage(connection: Connection, run_id: str) -> Usage:
-    """What the run's fan-out used."""
-    row = connection.execute(query("tasks.usage"), {"run_id": run_id}).fetchone()
-    assert row is not None
-    return Usage(row["longest_ms"], row["artifact_bytes"], row["most_attempts"])
+    """The resources that the run's fan-out used."""
+    return fetch_one(connection, "tasks.usage", Usage, {"run_id": run_id})
+
+
+def progress(connection: Connection, run_id: str) -> Progress:
+    """How much of the run's fan-out is done."""
+    return fetch_one(connection, "views.tasks", Progress, {"run_id": run_id})
 
 
 def keep_tries(connection: Connection, tries: Sequence[Try]) -> None:
-    """Keep failed tries."""
+    """Store failed tries."""
     _insert_attempts(connection, tries)
 
 
 def keep_outcomes(connection: Connection, outcomes: Sequence[Outcome], blobs: BlobStore) -> None:
-    """Keep final results with their artifacts, once each; the first result of a task stands.
+    """Store final results with their artifacts, once each. The first result of a task is final.
 
-    A task that ran on a real provider may be answered twice with other timings; what must be the same is
-    what was asked. Raises DeterminismBreach when a key was asked something else before.
+    A real provider may execute a task twice with other timings, so repeated results may differ; repeated requests
+    may not. Raises DeterminismBreach when another request is stored under a task's key.
     """
     if not outcomes:
         return
-    inserted = {
-        row["task_key"] for row in connection.execute(query("tasks.insert_results"), _result_columns(outcomes))
-    }
+    inserted = set(fetch_column(connection, "tasks.insert_results", _result_columns(outcomes)))
     fresh: list[Outcome] = []
     for outcome in outcomes:
         if outcome.task.key in inserted:
@@ -111,58 +165,52 @@ def keep_outcomes(connection: Connection, outcomes: Sequence[Outcome], blobs: Bl
 
 
 def tries_of(connection: Connection, asked: Sequence[tuple[str, str]]) -> dict[str, int]:
-    """How many tries of each task are on record; `asked` holds (run id, task key)."""
+    """How many tries of each task (run id, task key) are stored, by task key."""
     parameters = {"run_id": [run_id for run_id, _ in asked], "task_key": [key for _, key in asked]}
-    return {row["task_key"]: row["tries"] for row in connection.execute(query("tasks.tries_of"), parameters)}
+    return {row.task_key: row.tries for row in fetch_all(connection, "tasks.tries_of", _Tries, parameters)}
 
 
 def finished_positions(connection: Connection, run_id: str) -> list[range]:
-    """The places of the run's fan-out that have their final result, as ascending ranges."""
-    row = connection.execute(query("tasks.finished_positions"), {"run_id": run_id}).fetchone()
-    assert row is not None
-    return [range(place.lower, place.upper) for place in row["positions"]]
+    """The positions in the run's fan-out that have a final result, as ascending ranges."""
+    positions = fetch_value(connection, "tasks.finished_positions", {"run_id": run_id})
+    return [range(positioned.lower, positioned.upper) for positioned in positions]
 
 
 def failures_before(connection: Connection, run_id: str, retry: int) -> dict[int, int]:
-    """How often each place of the fan-out failed before this retry; places that never did are absent."""
-    rows = connection.execute(query("tasks.failures_before"), {"run_id": run_id, "retry": retry})
-    return {row["position"]: row["failures"] for row in rows}
+    """How often each position of the fan-out failed before this retry; positions without a failure are absent."""
+    rows = fetch_all(connection, "tasks.failures_before", _Failures, {"run_id": run_id, "retry": retry})
+    return {row.position: row.failures for row in rows}
 
 
 def results(connection: Connection, run_id: str) -> Generator[TaskResult, None, None]:
-    """The run's task results in fan-out order, read a few hundred at a time; close it inside the transaction."""
-    with connection.cursor("task_results") as cursor:
-        cursor.itersize = _READ_AT_ONCE
-        for row in cursor.execute(query("tasks.results"), {"run_id": run_id}):
+    """The run's task results in fan-out order, read in batches. Close the generator inside the transaction."""
+    with closing(stream(connection, "tasks.results", _StoredResult, {"run_id": run_id}, _BATCH)) as stored:
+        for row in stored:
             yield TaskResult(
-                key=row["task_key"],
-                attempt=row["attempt"],
-                err_code=ErrorCode(row["err_code"]),
-                exit=row["response"]["exit"],
-                stdout=row["response"]["stdout"],
-                stderr=row["response"]["stderr"],
-                metrics=row["metrics"],
-                sandbox_ref=row["response"]["sandboxRef"],
-                artifact_index_ref=index_uri(run_id, row["task_key"]),
-                files_out=tuple(row["response"]["filesOut"]),
-                command=row["command"],
-                retry=row["retry"],
+                key=row.task_key,
+                attempt=row.attempt,
+                err_code=row.err_code,
+                exit=row.response["exit"],
+                stdout=row.response["stdout"],
+                stderr=row.response["stderr"],
+                metrics=row.metrics,
+                sandbox_ref=row.response["sandboxRef"],
+                artifact_index_ref=index_uri(run_id, row.task_key),
+                files_out=tuple(row.response["filesOut"]),
+                command=row.command,
+                retry=row.retry,
             )
 
 
-def durations(connection: Connection, run_id: str) -> tuple[int, list[int]]:
-    """How many of the run's tasks failed, and how long each took (ms) in fan-out order."""
-    row = connection.execute(query("tasks.durations"), {"run_id": run_id}).fetchone()
-    assert row is not None
-    return row["failed"], row["wall_ms"]
+def durations(connection: Connection, run_id: str) -> Durations:
+    """How long the run's tasks took."""
+    return fetch_one(connection, "tasks.durations", Durations, {"run_id": run_id})
 
 
 def _compare(connection: Connection, replayed: Outcome) -> None:
     key = replayed.task.key
-    rows = connection.execute(
-        query("tasks.stored_requests"), {"run_id": replayed.run_id, "task_keys": [key]}
-    ).fetchall()
-    if not rows or not same_json(rows[0]["request"], request_record(replayed.task.request)):
+    stored: Any = fetch_value(connection, "tasks.stored_request", {"run_id": replayed.run_id, "task_key": key})
+    if stored is None or not same_json(stored, request_record(replayed.task.request)):
         raise DeterminismBreach(f"SBX run divergence in {replayed.run_id}:{key}: another request has this key")
 
 
@@ -191,8 +239,9 @@ def _response(outcome: Outcome) -> dict[str, object]:
 def _insert_attempts(connection: Connection, attempts: Sequence[Try]) -> None:
     if not attempts:
         return
-    connection.execute(
-        query("tasks.insert_attempts"),
+    execute(
+        connection,
+        "tasks.insert_attempts",
         {
             "run_id": [attempt.run_id for attempt in attempts],
             "step_id": [str(StepId.EXECUTE) for _ in attempts],

@@ -1,23 +1,23 @@
-"""API tokens: kept as hashes, looked up at every request."""
+"""API tokens, stored as hashes and looked up with every request."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from resources.database import Connection, Row
+from resources.database import Connection
 from sisu_pipeline.contracts.access import Role
 from sisu_pipeline.domain.canonical import sha256_hex
 from sisu_pipeline.domain.errors import NotFound
-from sql import query
+from sisu_pipeline.store.records import fetch_all, fetch_first, fetch_one
 
 _ID_DIGITS = 12
 _NO_HASH = ""
-"""What no token hashes to."""
+"""A value that is not the hash of any token."""
 
 
 @dataclass(frozen=True)
 class Token:
-    """A token as it is kept: never the token itself."""
+    """A token as it is stored, without the token itself."""
 
     id: str
     owner: str
@@ -28,62 +28,83 @@ class Token:
 
 @dataclass(frozen=True)
 class Lookup:
-    """What a request's token is worth: `required` says whether one is needed; no `owner`, no such token."""
+    """The result of looking up a request's token.
+
+    `required`: requests need a token. `owner` is None for an unknown or revoked token.
+    """
 
     required: bool
     owner: str | None
     roles: frozenset[Role]
 
 
+@dataclass(frozen=True)
+class _StoredToken:
+    id: str
+    owner: str
+    roles: list[str]
+    created_at: datetime
+    revoked_at: datetime | None
+
+
+@dataclass(frozen=True)
+class _FoundToken:
+    sha256: str
+    required: bool
+    owner: str | None
+    roles: list[str] | None
+
+
 def keep(connection: Connection, token: str, owner: str, roles: Sequence[Role]) -> Token:
-    """Keep a token's hash. The token is 256 random bits of the caller's, and is shown to its owner only."""
+    """Store a token's hash. The caller generates the token, 256 random bits, and shows it to its owner only."""
     digest = sha256_hex(token)
-    row = connection.execute(
-        query("tokens.insert"),
+    stored = fetch_one(
+        connection,
+        "tokens.insert",
+        _StoredToken,
         {
             "id": f"tok_{digest[:_ID_DIGITS]}",
             "owner": owner,
             "roles": sorted(set(roles)),
             "sha256": digest,
         },
-    ).fetchone()
-    assert row is not None
-    return _token(row)
+    )
+    return _token(stored)
 
 
 def every(connection: Connection) -> list[Token]:
-    """Every token, revoked ones too, the newest first."""
-    return [_token(row) for row in connection.execute(query("tokens.list"))]
+    """All tokens, revoked ones included, the newest first."""
+    return [_token(stored) for stored in fetch_all(connection, "tokens.list", _StoredToken)]
 
 
 def revoke(connection: Connection, identifier: str) -> Token:
-    """End a token, by its id. Raises NotFound. Safe to repeat."""
-    row = connection.execute(query("tokens.revoke"), {"id": identifier}).fetchone()
-    if row is None:
+    """Revoke a token by its id. Idempotent. Raises NotFound."""
+    stored = fetch_first(connection, "tokens.revoke", _StoredToken, {"id": identifier})
+    if stored is None:
         raise NotFound("token not found")
-    return _token(row)
+    return _token(stored)
 
 
 def look_up(connection: Connection, token: str | None) -> Lookup:
-    """Whose token this is, and whether a request needs one at all."""
+    """Look up a token, or None for a request without one."""
     return look_up_all(connection, [token])[token]
 
 
 def look_up_all(connection: Connection, given: Sequence[str | None]) -> dict[str | None, Lookup]:
-    """The same for several tokens, in one statement."""
+    """Look up several tokens in one statement."""
     digests = [_NO_HASH if token is None else sha256_hex(token) for token in given]
-    rows = connection.execute(query("tokens.lookup"), {"sha256s": digests}).fetchall()
-    found = {row["sha256"]: Lookup(row["required"], row["owner"], _roles(row["roles"] or [])) for row in rows}
+    rows = fetch_all(connection, "tokens.lookup", _FoundToken, {"sha256s": digests})
+    found = {row.sha256: Lookup(row.required, row.owner, _roles(row.roles or [])) for row in rows}
     return {token: found[digest] for token, digest in zip(given, digests, strict=True)}
 
 
 def are_required(connection: Connection) -> bool:
-    """Whether a token was ever made: from then on every request needs one."""
+    """Whether requests need a token, which is so once a token has been created."""
     return look_up(connection, None).required
 
 
-def _token(row: Row) -> Token:
-    return Token(row["id"], row["owner"], _roles(row["roles"]), row["created_at"], row["revoked_at"])
+def _token(stored: _StoredToken) -> Token:
+    return Token(stored.id, stored.owner, _roles(stored.roles), stored.created_at, stored.revoked_at)
 
 
 def _roles(names: Sequence[str]) -> frozenset[Role]:

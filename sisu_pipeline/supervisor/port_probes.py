@@ -1,22 +1,22 @@
-"""Whether somebody listens: the cheapest question to ask a process."""
+"""Probes of listening sockets: the cheapest check that a process runs."""
 
 import socket
 from pathlib import Path
 
-_PATIENCE_S = 0.2
+_TIMEOUT_S = 0.2
 
 
-def listens(port: int) -> bool:
-    """Whether a loopback TCP port takes connections."""
+def port_accepts(port: int) -> bool:
+    """Whether a loopback TCP port accepts connections."""
     with socket.socket() as probe:
-        probe.settimeout(_PATIENCE_S)
+        probe.settimeout(_TIMEOUT_S)
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def answers(path: Path) -> bool:
-    """Whether a Unix socket takes connections."""
+def socket_accepts(path: Path) -> bool:
+    """Whether a Unix socket accepts connections."""
     with socket.socket(socket.AF_UNIX) as probe:
-        probe.settimeout(_PATIENCE_S)
+        probe.settimeout(_TIMEOUT_S)
         try:
             return probe.connect_ex(str(path)) == 0
         except OSError:

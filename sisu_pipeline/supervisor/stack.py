@@ -1,4 +1,4 @@
-"""`sisu start`: the whole system as processes of one parent; one that dies is started again (design §6)."""
+"""`sisu start`: supervises the processes of the whole system and restarts those that end."""
 
 import ctypes
 import fcntl
@@ -20,31 +20,31 @@ from sisu_pipeline import database_server
 from sisu_pipeline.domain.operator_errors import OperatorError
 from sisu_pipeline.queueing.sandbox_provider import check_sandbox
 from sisu_pipeline.settings import PROJECT_ROOT, Settings
-from sisu_pipeline.supervisor.port_probes import answers, listens
+from sisu_pipeline.supervisor.port_probes import port_accepts, socket_accepts
 from sisu_pipeline.supervisor.stack_setup import prepare, stack_environment
 
 START_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 7.0
-# A Unix socket's path may have 107 bytes.
+# The longest path of a Unix socket, in bytes.
 _LONGEST_SOCKET = 107
-# A terminal's Ctrl-C may come twice: from the terminal itself, and from the program (make, mise) that runs us.
+# One Ctrl-C may arrive twice: from the terminal, and from the program (make, mise) that runs `sisu start`.
 _ONE_CTRL_C_S = 1.0
-_PAUSE_S = 0.05
+_POLL_S = 0.05
 _RESTART_PAUSE_S = 0.5
 _PR_SET_PDEATHSIG = 1
-# On a busy machine people come first: their requests take milliseconds, work takes as long as it takes.
+# On a busy machine the requests of people, which take milliseconds, have priority over work.
 _NICENESS = 5
 
 
 class StackError(OperatorError):
-    """The stack cannot start; the message tells the operator what to do."""
+    """The stack cannot start. The message tells the operator what to do."""
 
     code = "stack"
 
 
 @dataclass(frozen=True)
 class Program:
-    """One process of the stack: how to start it, when it is ready, and whether people wait for its answers."""
+    """One process of the stack: how to start it, when it is ready, and whether it serves people's requests."""
 
     name: str
     command: tuple[str, ...]
@@ -64,34 +64,34 @@ class Stack:
     restarts: dict[str, int] = field(default_factory=dict)
     stopping: bool = False
     _database: Database | None = None
-    _asked_to_stop: float | None = None
+    _stop_requested_at: float | None = None
     _stops_database: bool = False
     _held: ExitStack = field(default_factory=ExitStack)
     _next_start: dict[str, float] = field(default_factory=dict)
 
     def run(self) -> None:
-        """Start everything, keep it running until SIGINT or SIGTERM, stop everything; a second signal kills."""
+        """Start the stack, supervise it until SIGINT or SIGTERM, and stop it; a second signal kills it."""
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._ask_to_stop)
+            signal.signal(number, self._request_stop)
         try:
             self.start()
             while not self.stopping:
-                self._revive()
-                time.sleep(_PAUSE_S)
+                self._restart_ended()
+                time.sleep(_POLL_S)
         finally:
             self.stop()
 
     def start(self) -> None:
-        """Bring up the database and every program, in order; returns when all are ready.
+        """Start the database and every program, in order; returns when all are ready.
 
-        Raises StackError, DatabaseError, or SandboxUnavailable when the provider refuses this machine.
+        Raises StackError, DatabaseError, or SandboxUnavailable when the provider cannot run on this machine.
         """
         self._check_ports()
         self._check_home()
         check_sandbox(self.settings)
-        self._stops_database = self._takes_database()
+        self._stops_database = self._owns_database()
         self._database = prepare(self.settings)
-        self._note_database()
+        self._record_database()
         self.report(f"{'database':<16}ready")
         for program in self.programs():
             if not self.stopping:
@@ -103,39 +103,39 @@ class Stack:
             self.report(f"Dagster         http://127.0.0.1:{self.settings.admin_port}")
 
     def stop(self) -> None:
-        """Stop every program within ten seconds, the sources of work first, the database last."""
+        """Stop every program within ten seconds, the sources of work first and the database last."""
         self.stopping = True
         deadline = time.monotonic() + STOP_TIMEOUT_S
         for process in self.running.values():
             if process.poll() is None:
                 process.terminate()
-        # The code server waits for open calls (a listening tick): it is not worth waiting for.
+        # The code server waits for open calls, such as the tick of a listening sensor, which would take too long.
         for name, process in self.running.items():
-            patience = 1.0 if name == "code-server" else deadline - time.monotonic()
+            timeout = 1.0 if name == "code-server" else deadline - time.monotonic()
             with suppress(subprocess.TimeoutExpired):
-                process.wait(max(patience, 0.1))
-            # Whatever it left behind goes too: a code server leaves a child when it is killed.
+                process.wait(max(timeout, 0.1))
+            # Its children are killed too: a code server that is killed leaves one behind.
             _kill_group(process)
             process.wait()
         self.running.clear()
         if self._stops_database and database_server.is_running(self.settings):
             database_server.down(self.settings)
-        self._database_note.unlink(missing_ok=True)
+        self._database_record.unlink(missing_ok=True)
         self._database = None
         self._held.close()
 
     @property
     def api_url(self) -> str:
-        """Where the API answers."""
+        """The URL of the API."""
         return f"http://127.0.0.1:{self.settings.port}"
 
     def environment(self) -> dict[str, str]:
-        """The environment every program gets."""
+        """The environment of every program."""
         assert self._database is not None
         return stack_environment(self.settings, self._database)
 
     def programs(self) -> list[Program]:
-        """What runs, in starting order."""
+        """The programs of the stack, in the order they are started."""
         python = sys.executable
         port, admin = self.settings.port, self.settings.admin_port
         programs = [
@@ -144,12 +144,14 @@ class Stack:
                 (
                     *(python, "-m", "dagster", "api", "grpc", "-m", "sisu_pipeline.definitions"),
                     *("--socket", str(self.settings.code_socket), "--location-name", "sisu_pipeline"),
-                    # Every sensor holds a thread of the server while it listens: the UI's calls need others.
+                    # Every sensor occupies a thread of the server while it listens; the UI's calls need others.
                     *("--max-workers", "32"),
                 ),
-                lambda: answers(self.settings.code_socket),
+                lambda: socket_accepts(self.settings.code_socket),
             ),
-            Program("api", (python, "-m", "sisu_pipeline.api.server"), lambda: listens(port), serves_people=True),
+            Program(
+                "api", (python, "-m", "sisu_pipeline.api.server"), lambda: port_accepts(port), serves_people=True
+            ),
             Program("daemon", (python, "-m", "sisu_pipeline.engine.sensor_daemon")),
             Program(
                 "webserver",
@@ -157,7 +159,7 @@ class Stack:
                     *(python, "-m", "dagster_webserver", "-h", "127.0.0.1", "-p", str(admin)),
                     *("-w", str(PROJECT_ROOT / "workspace.yaml")),
                 ),
-                lambda: listens(admin),
+                lambda: port_accepts(admin),
                 serves_people=True,
             ),
         ]
@@ -171,7 +173,7 @@ class Stack:
 
     def _spawn(self, program: Program) -> None:
         if program.name == "code-server":
-            # A second server on a live socket would share its traffic with the old one, silently.
+            # A second server on a socket in use would silently share its traffic with the first one.
             self.settings.code_socket.unlink(missing_ok=True)
         self.settings.logs.mkdir(parents=True, exist_ok=True)
         with (self.settings.logs / f"{program.name}.log").open("ab") as log:
@@ -183,7 +185,7 @@ class Stack:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=die_with_parent if program.serves_people else _in_the_background,
+                preexec_fn=die_with_parent if program.serves_people else _run_in_background,
             )
 
     def _await(self, program: Program) -> None:
@@ -192,103 +194,105 @@ class Stack:
             if self.stopping:
                 return
             if self.running[program.name].poll() is not None:
-                raise StackError(f"{program.name} ended at start: read {self._log(program.name)}.")
+                raise StackError(f"{program.name} ended while starting: see {self._log(program.name)}.")
             if time.monotonic() > deadline:
-                raise StackError(f"{program.name} is not ready after {START_TIMEOUT_S:.0f} s: read its log.")
-            time.sleep(_PAUSE_S)
+                raise StackError(
+                    f"{program.name} is not ready after {START_TIMEOUT_S:.0f} s: see {self._log(program.name)}."
+                )
+            time.sleep(_POLL_S)
         self.report(f"{program.name:<16}ready")
 
-    def _revive(self) -> None:
+    def _restart_ended(self) -> None:
         now = time.monotonic()
-        self._revive_database(now)
+        self._restart_database(now)
         for program in self.programs():
             process = self.running[program.name]
             if process.poll() is None or now < self._next_start.get(program.name, 0):
                 continue
             self._next_start[program.name] = now + _RESTART_PAUSE_S
             self.restarts[program.name] = self.restarts.get(program.name, 0) + 1
-            self.report(f"{program.name} ended (exit {process.returncode}): started again")
+            self.report(f"{program.name} ended (exit {process.returncode}): restarted")
             _kill_group(process)
             self._spawn(program)
 
-    def _revive_database(self, now: float) -> None:
-        """The embedded server is started again when it ended, whoever started it first."""
+    def _restart_database(self, now: float) -> None:
+        """Restart the embedded server when it has ended, also when this stack did not start it first."""
         if self.settings.database_url is not None or now < self._next_start.get("database", 0):
             return
         self._next_start["database"] = now + _RESTART_PAUSE_S
         if not database_server.is_running(self.settings):
             self.restarts["database"] = self.restarts.get("database", 0) + 1
-            self.report("database ended: started again")
-            # What is left of a killed server may have to end first: tried again until it works.
+            self.report("database ended: restarted")
+            # Processes of a killed server may have to end first, so this is retried until it succeeds.
             with suppress(DatabaseError, psycopg.Error, subprocess.SubprocessError):
                 database_server.up(self.settings)
-                self._note_database()
+                self._record_database()
 
     @property
-    def _database_note(self) -> Path:
-        """Which server a stack started: the next one stops it, should this one be killed."""
+    def _database_record(self) -> Path:
+        """The process id of the server that a stack started: the next stack stops it if this one is killed."""
         return self.settings.home / "stack.database"
 
-    def _takes_database(self) -> bool:
-        """Whether to stop the server at the end: one that ran before (`sisu db up`) goes on running."""
+    def _owns_database(self) -> bool:
+        """Whether this stack stops the server when it ends: not one that ran before (`sisu db up`)."""
         if self.settings.database_url is not None:
             return False
         running = database_server.server_pid(self.settings)
         with suppress(FileNotFoundError):
-            return running is None or self._database_note.read_text() == str(running)
+            return running is None or self._database_record.read_text() == str(running)
         return running is None
 
-    def _note_database(self) -> None:
+    def _record_database(self) -> None:
         if self._stops_database:
-            self._database_note.write_text(str(database_server.server_pid(self.settings)))
+            self._database_record.write_text(str(database_server.server_pid(self.settings)))
 
     def _log(self, name: str) -> Path:
         return self.settings.logs / f"{name}.log"
 
     def _check_ports(self) -> None:
         for name, port in (("PORT", self.settings.port), ("ADMIN_PORT", self.settings.admin_port)):
-            if listens(port):
-                raise StackError(f"{name}={port} is in use: stop what listens there, or set another {name}.")
+            if port_accepts(port):
+                raise StackError(f"{name}={port} is in use: stop the program that uses it, or set another {name}.")
 
     def _check_home(self) -> None:
-        """One stack per data folder: a second one would take the code server's socket from the first."""
+        """Refuse a second stack on one data folder: it would take the code server's socket from the first."""
         home, socket_path = self.settings.home, self.settings.code_socket
         if len(os.fsencode(socket_path)) > _LONGEST_SOCKET:
-            raise StackError(f"{home} is too long a path for a Unix socket: set SISU_HOME to a shorter one.")
+            raise StackError(f"the path {home} is too long for a Unix socket: set SISU_HOME to a shorter one.")
         home.mkdir(parents=True, exist_ok=True)
         lock = self._held.enter_context((home / "stack.lock").open("w"))
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # released when the file is closed
         except BlockingIOError:
-            raise StackError(f"a stack runs on {home} already: stop it, or set another SISU_HOME.") from None
+            raise StackError(f"a stack is already running on {home}: stop it, or set another SISU_HOME.") from None
 
-    def _ask_to_stop(self, number: int, frame: FrameType | None) -> None:
+    def _request_stop(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
-        if self._asked_to_stop is None:
-            self._asked_to_stop = now
-            self.report("stopping (once more to stop at once)")
-        elif now - self._asked_to_stop > _ONE_CTRL_C_S:
-            self.report("stopping at once")
+        if self._stop_requested_at is None:
+            self._stop_requested_at = now
+            self.report("stopping (send the signal again to kill)")
+        elif now - self._stop_requested_at > _ONE_CTRL_C_S:
+            self.report("killing")
             for process in list(self.running.values()):
                 _kill_group(process)
         self.stopping = True
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    """Kill what is left of a program's session, its children included; nothing when all have ended."""
+    """Kill the processes of a program's session that are left, its children included."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
 
 
-def _in_the_background() -> None:
+def _run_in_background() -> None:
     die_with_parent()
     os.nice(_NICENESS)
-    # Where Linux groups processes by session, a session's share is what its group's niceness says (`man 7 sched`).
+    # Where Linux groups processes by session, the niceness of the group sets the session's share (`man 7 sched`).
     with suppress(OSError):
         Path("/proc/self/autogroup").write_text(str(_NICENESS))
 
 
 def die_with_parent() -> None:
-    """In the child, before exec: end when the supervisor is killed, so that nothing is left behind."""
+    """In the child, before exec: terminate when the supervisor is killed."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     os.umask(0o077)

@@ -1,4 +1,4 @@
-"""What must stand before the processes of a stack start: the database, the sandbox, their environment."""
+"""Setup before the processes of a stack start: the database, its schemas, the environment."""
 
 from resources.database import Database
 from sisu_pipeline import database_server
@@ -6,14 +6,14 @@ from sisu_pipeline.settings import Settings, child_environment
 
 
 def prepare(settings: Settings) -> Database:
-    """The database up, with every schema in it: ours, DBOS' and Dagster's."""
+    """Start the database and create or upgrade every schema: `app`, `dbos` and `dagster`."""
     found = database_server.up(settings)
     make_engine_schemas(found)
     return found
 
 
 def make_engine_schemas(found: Database) -> None:
-    """DBOS' and Dagster's own tables, made or upgraded by themselves. Safe to repeat."""
+    """Have DBOS and Dagster create or upgrade their own tables. Idempotent."""
     from sisu_pipeline.engine.dagster_storage import PooledPostgresStorage
     from sisu_pipeline.queueing import dbos_queues
 
@@ -22,12 +22,12 @@ def make_engine_schemas(found: Database) -> None:
 
 
 def stack_environment(settings: Settings, found: Database) -> dict[str, str]:
-    """The environment of a process of this stack: this process's own, and where the stack is."""
+    """The environment of a process of this stack: that of this process, with the stack's variables."""
     return child_environment(**stack_variables(settings, found), PYTHONUNBUFFERED="1")
 
 
 def stack_variables(settings: Settings, found: Database) -> dict[str, str]:
-    """What a process needs to find this stack: the database, the instance, the code server."""
+    """The variables by which a process finds this stack: the database, the instance, the code server."""
     return {
         "SISU_HOME": str(settings.home),
         "PORT": str(settings.port),

@@ -5,10 +5,9 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 
 import dagster as dg
-import psycopg
 from dagster._core.storage.tags import PARTITION_NAME_TAG
 
-from resources.database import Database
+from resources.database import Connection, Database
 from resources.process_cache import once
 from sisu_pipeline.contracts.operation import OperationRequest
 from sisu_pipeline.crash_points import crash_point
@@ -19,9 +18,9 @@ from sisu_pipeline.engine.event_batching import BufferedEventLogStorage
 from sisu_pipeline.engine.step_executor import Gatekeeper
 from sisu_pipeline.queueing.segment_queue import SegmentRequest
 from sisu_pipeline.store import gates, runs
+from sisu_pipeline.store.queues import segments
 from sisu_pipeline.workflow import commands, ownership
 from sisu_pipeline.workflow.dependencies import dependencies
-from sql import query
 
 # Two Dagster runs in two threads of one process deadlock, because each configures logging when it starts.
 _one_at_a_time = threading.Lock()
@@ -90,14 +89,14 @@ def _run_intent(workflow_id: str, dagster_run_id: str) -> None:
 
 
 @contextmanager
-def holding(database: Database, workflow_id: str) -> Iterator[psycopg.Connection[dict[str, object]]]:
+def holding(database: Database, workflow_id: str) -> Iterator[Connection]:
     """Hold the intent's advisory lock, once the segment that holds it has released it.
 
     The lock belongs to a session of its own, which the database ends when this process dies.
     """
     with database.connect(autocommit=True) as session:
         crash_point("segment.lock.before")
-        session.execute(query("segments.lock"), {"workflow_id": workflow_id})
+        segments.lock(session, workflow_id)
         crash_point("segment.lock.after")
         yield session
 

@@ -16,10 +16,10 @@ from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.queueing.task_service import TaskService, open_task_service
 from sisu_pipeline.settings import Settings
 from sisu_pipeline.steps.execute import FanOut
+from sisu_pipeline.store.queues import outbox
 from sisu_pipeline.workflow.dependencies import dependencies
 from sisu_pipeline.workflow.run_failure import end_run
 from sisu_pipeline.workflow.step_execution import plan_run
-from sql import query
 
 _MAX_CACHED_PLANS = 64
 _RECONNECT_SECONDS = 1.0
@@ -135,8 +135,8 @@ class TaskWorker:
         while True:
             with suppress(psycopg.Error), dependencies().database.connect(autocommit=True) as session:
                 listen(session, "sisu_canceled")
-                for row in session.execute(query("runs.canceled_lately")):
-                    loop.call_soon_threadsafe(self._cancel, row["id"])
+                for canceled in outbox.canceled_lately(session):
+                    loop.call_soon_threadsafe(self._cancel, canceled)
                 for notice in session.notifies():
                     loop.call_soon_threadsafe(self._cancel, notice.payload)
             threading.Event().wait(_RECONNECT_SECONDS)

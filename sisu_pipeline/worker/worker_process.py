@@ -20,10 +20,11 @@ from dbos import DBOS
 
 from resources import connection_fence
 from sisu_pipeline.contracts.intent import QueueName
+from sisu_pipeline.domain import worker_names
 from sisu_pipeline.engine.database_retry import DATABASE_AWAY
 from sisu_pipeline.queueing import dbos_queues
 from sisu_pipeline.recovery import run_recovery, worker_liveness
-from sisu_pipeline.recovery.lost_claims import Claims
+from sisu_pipeline.recovery.lost_claims import LostClaims
 from sisu_pipeline.settings import Settings, name_connections
 from sisu_pipeline.workflow.dependencies import dependencies
 
@@ -52,7 +53,7 @@ def run_worker(queue: QueueName, configuration: Settings, parent: int) -> None:
     executor = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
     if queue is QueueName.INTENT:
         connection_fence.stop_when_a_connection_breaks(worker_liveness.stop_at_once)
-    name = _application_name(queue, executor, version)
+    name = worker_names.connection_name(queue, executor, version)
     # Recovery ends every connection of a dead or frozen worker by this name.
     name_connections(name)
     worker_liveness.announce(dependencies().database, executor, name, worker_liveness.stop_at_once)
@@ -73,14 +74,9 @@ def run_worker(queue: QueueName, configuration: Settings, parent: int) -> None:
     DBOS.launch()
     dbos_queues.cache_limits()
     dbos_queues.fence_connections(dependencies().database)
-    claims = Claims(dependencies().database, executor, dbos_queues.executing)
-    _wait(stop, run_recovery.Observer(dependencies().database), claims, parent)
+    claims = LostClaims(dependencies().database, executor, dbos_queues.executing)
+    _wait(stop, run_recovery.WorkerMonitor(dependencies().database), claims, parent)
     _finish(busy, close)
-
-
-def _application_name(queue: QueueName, executor: str, version: str) -> str:
-    """This process's name in `pg_stat_activity`, for `sisu doctor`. Postgres may truncate its end."""
-    return f"sisu-worker {queue} {executor[-8:]} {version}"
 
 
 class _Busy:
@@ -137,15 +133,15 @@ def _nothing_to_close() -> None:
     """An intent worker holds nothing but connections."""
 
 
-def _wait(stop: threading.Event, observer: run_recovery.Observer, claims: Claims, parent: int) -> None:
+def _wait(stop: threading.Event, monitor: run_recovery.WorkerMonitor, claims: LostClaims, parent: int) -> None:
     """Wait for a stop signal or the parent's end; meanwhile look for dead workers and for lost claims."""
     # The parent's id was read before the fork: the parent may have ended while this process was starting.
-    while not stop.wait(run_recovery.LOOK_EVERY_SECONDS / 2):
+    while not stop.wait(run_recovery.CHECK_INTERVAL_SECONDS / 2):
         if os.getppid() != parent:
             return
         with suppress(psycopg.Error):
-            observer.recover()
-            claims.give_back()
+            monitor.recover()
+            claims.requeue()
 
 
 def _finish(busy: _Busy, close: Callable[[], None]) -> None:

@@ -124,8 +124,8 @@ def cancel(
 ) -> Run:
     """Cancel a run. Canceling a canceled run returns it unchanged.
 
-    This only ends the run's row. `recovery.cancel_cleanup.close_canceled` rolls the patches back, once the running
-    segment has stopped. Raises NotFound, or IllegalTransition when the run has ended otherwise.
+    This only ends the run's row. `recovery.cancel_cleanup.clean_up_canceled` rolls the patches back, once the
+    running segment has stopped. Raises NotFound, or IllegalTransition when the run has ended otherwise.
     """
     run = runs.lock(connection, checked_reference(run_reference))
     if run.status is RunStatus.CANCELED:

@@ -1,7 +1,7 @@
-"""Deadlines enforced, and told to a webhook: at least once, signed, tried again until it answers.
+"""Enforcement of deadlines, and delivery of escalations to a webhook: at least once, signed, with retries.
 
-`X-Sisu-Signature: sha256=…` is the HMAC-SHA256 of the body under `SISU_ESCALATION_SECRET`; the body's `id` is
-the same on every try, so a receiver can drop repeats.
+`X-Sisu-Signature: sha256=…` is the HMAC-SHA256 of the body with the key `SISU_ESCALATION_SECRET`. The body's `id`
+is the same in every attempt, so that a receiver can drop repeated deliveries.
 """
 
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ from resources.database import Database
 from sisu_pipeline.domain.canonical import canonical_json, hmac_sha256_hex
 from sisu_pipeline.store import deadlines
 
-MOST_ATTEMPTS = 12
+MAX_ATTEMPTS = 12
 _FIRST_WAIT_S = 5.0
-_LONGEST_WAIT_S = 3600.0
+_MAX_WAIT_S = 3600.0
 _TIMEOUT_S = 5.0
 _BATCH = 100
 _MAX_ERROR = 300
@@ -22,34 +22,34 @@ _MAX_ERROR = 300
 
 @dataclass(frozen=True)
 class Webhook:
-    """Where escalations go, and the secret they are signed with."""
+    """The URL that escalations are posted to, and the key they are signed with."""
 
     url: str
     secret: str
 
 
 def enforce(database: Database) -> list[tuple[str, str]]:
-    """Write the outcome of every overdue gate, each in a transaction of its own; returns (run id, gate key)."""
+    """Write the outcome of every overdue gate, each in its own transaction; returns (run id, gate key) pairs."""
     with database.connect() as connection:
         due = deadlines.due(connection, _BATCH)
     enforced = []
-    for row in due:
+    for gate in due:
         with database.connect() as connection:
-            if deadlines.enforce(connection, row["run_id"], row["gate_key"]):
-                enforced.append((row["run_id"], row["gate_key"]))
+            if deadlines.enforce(connection, gate.run_id, gate.gate_key):
+                enforced.append((gate.run_id, gate.gate_key))
     return enforced
 
 
 def deliver(database: Database, webhook: Webhook) -> int:
-    """Send every escalation that is due; returns how many the webhook took."""
-    taken = 0
+    """Post every escalation that is due; returns how many the webhook accepted."""
+    accepted = 0
     with httpx.Client(timeout=_TIMEOUT_S, follow_redirects=False) as client:
         for _ in range(_BATCH):
             delivered = _deliver_one(database, webhook, client)
             if delivered is None:
                 break
-            taken += delivered
-    return taken
+            accepted += delivered
+    return accepted
 
 
 def signature(secret: str, body: bytes) -> str:
@@ -58,16 +58,16 @@ def signature(secret: str, body: bytes) -> str:
 
 
 def _deliver_one(database: Database, webhook: Webhook, client: httpx.Client) -> bool | None:
-    """Whether the webhook took the next escalation; None when none is due. Its row is held while it is sent."""
+    """Post the next escalation with its row locked; returns whether it was accepted, None when none is due."""
     with database.connect() as connection:
-        escalation = deadlines.take_escalation(connection, MOST_ATTEMPTS)
+        escalation = deadlines.take_escalation(connection, MAX_ATTEMPTS)
         if escalation is None:
             return None
-        error = _post(webhook, client, canonical_json(escalation["payload"]).encode())
+        error = _post(webhook, client, canonical_json(escalation.payload).encode())
         if error is None:
             deadlines.mark_delivered(connection, escalation)
         else:
-            wait_s = min(_FIRST_WAIT_S * 2 ** escalation["attempts"], _LONGEST_WAIT_S)
+            wait_s = min(_FIRST_WAIT_S * 2**escalation.attempts, _MAX_WAIT_S)
             deadlines.mark_failed(connection, escalation, error, wait_s)
         return error is None
 

@@ -8,6 +8,7 @@ import psycopg
 from sisu_pipeline.crash_points import crash_point
 from sisu_pipeline.domain.budget import BudgetExceeded, Violation
 from sisu_pipeline.domain.status import RunStatus
+from sisu_pipeline.domain.workspace_paths import PathNotAllowed
 from sisu_pipeline.steps.budget_evidence import budget_evidence
 from sisu_pipeline.store import runs
 from sisu_pipeline.store.outputs import artifacts
@@ -48,7 +49,7 @@ def end_run(
     workspace = patching.workspace_of(dependencies.workspaces, run_id)
     try:
         patching.roll_back(dependencies.database, workspace, run_id)
-    except (patching.PatchMismatch, patching.PathNotAllowed, OSError) as failure:
+    except (patching.PatchMismatch, PathNotAllowed, OSError) as failure:
         error = f"APPLY_PATCH_ROLLBACK_FAILED:{failure};source={error}"
     with dependencies.database.connect() as connection:
         run = runs.lock(connection, run_id)

@@ -17,7 +17,7 @@ ORDER BY stored.uri
 
 -- by_uri --
 -- One artifact.
-SELECT * FROM app.artifacts WHERE uri = %(uri)s ORDER BY idx LIMIT 1
+SELECT uri, kind, sha256, inline FROM app.artifacts WHERE uri = %(uri)s ORDER BY idx LIMIT 1
 
 -- of_run --
 -- A run's artifacts without their content, in a fixed order.

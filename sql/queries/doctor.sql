@@ -1,7 +1,7 @@
 -- workers --
--- The worker processes connected now, by the name each gives its connections (see `worker.py`).
+-- The worker processes connected now, by the name each gives its connections (`domain/worker_names.py`).
 SELECT DISTINCT application_name FROM pg_stat_activity
-WHERE datname = current_database() AND application_name LIKE 'sisu-worker %'
+WHERE datname = current_database() AND application_name LIKE %(names)s
 
 -- heartbeats --
 -- How many seconds ago each of Dagster's daemons last said that it lives; the body's time is in epoch seconds.
@@ -14,13 +14,13 @@ SELECT current_setting('server_version') AS version
 
 -- segment --
 -- What DBOS knows about one workflow.
-SELECT status, executor_id, application_version FROM dbos.workflow_status WHERE workflow_uuid = %(workflow_id)s
+SELECT status FROM dbos.workflow_status WHERE workflow_uuid = %(workflow_id)s
 
 -- dagster_run --
 -- What Dagster knows about one run.
 SELECT status FROM dagster.runs WHERE run_id = %(dagster_run_id)s
 
--- requested --
--- When a run's current segment was last asked for, and how long ago that is.
-SELECT requested_at, extract(epoch FROM clock_timestamp() - requested_at)::float AS seconds
+-- request_age --
+-- How many seconds ago a run's current segment was last requested; null when it never was.
+SELECT extract(epoch FROM clock_timestamp() - requested_at)::float AS seconds
 FROM app.runs WHERE id = %(run_id)s

@@ -16,5 +16,5 @@ DELETE FROM app.task_output WHERE said_at < now() - interval '1 minute'
 
 -- after --
 -- What a run's tasks said after a piece one has seen (0: all that is there), at most so many pieces.
-SELECT id, task_key, position, kind, chunk FROM app.task_output
+SELECT id, run_id, task_key, position, kind, chunk FROM app.task_output
 WHERE run_id = %(run_id)s AND id > %(after)s ORDER BY id LIMIT %(limit)s

@@ -2,9 +2,9 @@
 -- The plan a run's gate asks about, and the version it is.
 SELECT version, plan, plan_sha256 FROM app.current_plans WHERE run_id = %(run_id)s
 
--- latest --
--- The newest plan a person made of a run's plan, if there is one.
-SELECT * FROM app.plan_versions WHERE run_id = %(run_id)s ORDER BY version DESC LIMIT 1
+-- edited_hash --
+-- The hash of the newest plan a person made of a run's plan, if there is one.
+SELECT plan_sha256 FROM app.plan_versions WHERE run_id = %(run_id)s ORDER BY version DESC LIMIT 1
 
 -- insert --
 -- Keep a changed plan as the run's next version; the caller holds the run's row.

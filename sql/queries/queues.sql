@@ -1,7 +1,3 @@
--- exists --
--- Whether DBOS has made its tables yet: it does so when its first process starts.
-SELECT to_regclass('dbos.workflow_status') IS NOT NULL AS exists
-
 -- depth --
 -- What waits or runs on each queue. Times are DBOS's own: milliseconds since 1970.
 SELECT queue_name, status, count(*) AS workflow_count,

@@ -59,7 +59,7 @@ RETURNING *
 
 -- unrequested --
 -- Runs nobody has asked Dagster for yet (the outbox), the most urgent first.
-SELECT workflow_id, lane, priority, queue_partition_key, app_version, retry_count, recipe_id, id
+SELECT id, workflow_id, recipe_id, lane, retry_count
 FROM app.runs
 WHERE status IN ('queued', 'repairing') AND dagster_run_id IS NULL
   AND (requested_at IS NULL OR requested_at < clock_timestamp() - interval '10 seconds')

@@ -29,12 +29,12 @@ SELECT pg_terminate_backend(l.pid) FROM pg_locks l JOIN pg_stat_activity a ON a.
 WHERE l.locktype = 'advisory' AND l.granted AND l.mode = 'ExclusiveLock'
   AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
   AND ((l.classid::bigint << 32) | l.objid::bigint) = hashtextextended('sisu:worker:' || %(executor_id)s, 0)
-  AND (a.application_name LIKE 'sisu-worker ' || %(name)s OR a.state_change < clock_timestamp() - interval '3 seconds')
+  AND (a.application_name LIKE %(names)s OR a.state_change < clock_timestamp() - interval '3 seconds')
 
 -- end_sessions --
 -- End every session of a worker, by the name they all carry; returns those that are not gone yet.
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-WHERE datname = current_database() AND application_name LIKE 'sisu-worker ' || %(name)s AND pid <> pg_backend_pid()
+WHERE datname = current_database() AND application_name LIKE %(names)s AND pid <> pg_backend_pid()
 
 -- lost --
 -- Runs that a Dagster run owns and that should be at work, whose segment no queue holds: nobody was asked for it,
@@ -51,7 +51,7 @@ ORDER BY r.updated_at LIMIT 100
 
 -- unlaunched --
 -- Runs that were asked for and that no Dagster run owns, though one was launched for them: its launcher died.
-SELECT r.workflow_id, r.segment, d.run_id AS dagster_run_id, false AS is_executed
+SELECT r.workflow_id, r.segment, d.run_id AS dagster_run_id
 FROM app.runs r
 JOIN dagster.run_tags t ON t.key = 'dagster/partition' AND t.value = r.workflow_id
 JOIN dagster.runs d ON d.run_id = t.run_id AND d.status = 'STARTING'
@@ -96,7 +96,7 @@ SELECT pg_advisory_unlock(hashtextextended('sisu:worker:' || %(executor_id)s, 0)
 
 -- busy_executors --
 -- Workers that hold queue workflows of ours: the backend that holds each one's lock, and when it last spoke.
-SELECT w.executor_id, w.workflows, l.pid AS holder, a.state_change AS spoke_at
+SELECT w.executor_id, w.workflows, l.pid AS holder, a.state_change AS active_at
 FROM (
     SELECT executor_id, count(*) AS workflows FROM dbos.workflow_status
     WHERE status = 'PENDING' AND queue_name IN ('intentQ', 'sbxQ') AND executor_id IS NOT NULL
@@ -109,7 +109,7 @@ ORDER BY w.executor_id
 
 -- held_workflows --
 -- The queue workflows a worker holds.
-SELECT workflow_uuid, queue_name FROM dbos.workflow_status
+SELECT workflow_uuid AS workflow_id, queue_name FROM dbos.workflow_status
 WHERE status = 'PENDING' AND queue_name IN ('intentQ', 'sbxQ') AND executor_id = %(executor_id)s
 ORDER BY created_at, workflow_uuid
 

@@ -17,10 +17,9 @@ SELECT * FROM unnest(
     %(err_code)s::text[], %(detail)s::text[])
 ON CONFLICT (run_id, step_id, task_key, attempt) DO NOTHING
 
--- stored_requests --
--- What was asked under these keys, to compare with what is asked now.
-SELECT task_key, request FROM app.sbx_runs
-WHERE run_id = %(run_id)s AND step_id = 'ExecuteST' AND task_key = ANY(%(task_keys)s)
+-- stored_request --
+-- The request that is stored under a task key, to compare it with a repeated one.
+SELECT request FROM app.sbx_runs WHERE run_id = %(run_id)s AND step_id = 'ExecuteST' AND task_key = %(task_key)s
 
 -- results --
 -- A run's task results in fan-out order: the newest of each place.

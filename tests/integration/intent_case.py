@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
-from resources.database import Connection, Row
+from resources.database import Connection
 from sisu_pipeline.contracts.gate import PlanApprovalRequest, PlanRejectionRequest
 from sisu_pipeline.contracts.intent import Intent
 from sisu_pipeline.contracts.sandbox_request import ErrorCode
@@ -67,7 +68,7 @@ class Case:
     id: str
     model: Model
     at: int | None = None
-    most_rows: Row = field(default_factory=dict)
+    most_rows: dict[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         """As hypothesis shows it in a story that fails."""
@@ -215,7 +216,7 @@ class Case:
             work()
 
 
-def _expected(model: Model) -> Row | None:
+def _expected(model: Model) -> dict[str, Any] | None:
     if not model.is_started:
         return None
     decision = model.decision

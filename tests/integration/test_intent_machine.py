@@ -151,7 +151,7 @@ class IntentLife(RuleBasedStateMachine):
         if draw(st.sampled_from([False, False, True]), label="means it"):
             request = OperationRequest(actor="ops")
             case.agree(case.model.cancel, lambda connection: commands.cancel(connection, case.id, request))
-        cancel_cleanup.close_canceled(self.dependencies, lambda *_: None)
+        cancel_cleanup.clean_up_canceled(self.dependencies, lambda *_: None)
 
     def another_dagster_run_tries(self, case: Case, draw: Draw) -> None:
         if case.model.status == "running":
@@ -169,7 +169,7 @@ class IntentLife(RuleBasedStateMachine):
         for case in self.all:
             if case.model.is_started:
                 case.settle()
-        cancel_cleanup.close_canceled(self.dependencies, lambda *_: None)
+        cancel_cleanup.clean_up_canceled(self.dependencies, lambda *_: None)
         self.the_rows_are_the_models_and_none_vanishes()
         for case in self.all:
             case.check_files()

@@ -9,9 +9,10 @@ import pytest
 from resources.database import Database
 from sisu_pipeline.contracts.step_outputs import Plan, PlanPatch
 from sisu_pipeline.domain.canonical import sha256_hex
+from sisu_pipeline.domain.workspace_paths import PathNotAllowed
 from sisu_pipeline.steps.apply_patch import AppliedPatch
 from sisu_pipeline.workflow import patching
-from sisu_pipeline.workflow.patching import PatchMismatch, PathNotAllowed, WorkspaceFilesInvalid
+from sisu_pipeline.workflow.patching import PatchMismatch, WorkspaceFilesInvalid
 from sisu_pipeline.workflow.workspace import Workspace
 from tests.builders import a_run, an_intent
 

@@ -94,7 +94,7 @@ def _canceled(life: Life) -> None:
     _keep_retried(life, ErrorCode.NONE)
     with life.dependencies.database.connect() as connection:
         commands.cancel(connection, life.id, OperationRequest())
-    cancel_cleanup.close_canceled(life.dependencies, lambda run, reason: None)
+    cancel_cleanup.clean_up_canceled(life.dependencies, lambda run, reason: None)
 
 
 def _given_up(life: Life) -> None:
@@ -163,10 +163,10 @@ def test_cleaning_up_a_canceled_run_rolls_its_patches_back_once(dependencies: De
     with dependencies.database.connect() as connection:
         commands.cancel(connection, life.id, OperationRequest(actor="ops", reason="enough"))
     ended_runs: list[str] = []
-    closed = cancel_cleanup.close_canceled(dependencies, lambda run, reason: ended_runs.append(run))
+    closed = cancel_cleanup.clean_up_canceled(dependencies, lambda run, reason: ended_runs.append(run))
     assert [(run.run_id, run.patches) for run in closed] == [(life.run_id, len(PATCHES))]
     assert life.files() == FILES
-    assert cancel_cleanup.close_canceled(dependencies, lambda run, reason: ended_runs.append(run)) == []
+    assert cancel_cleanup.clean_up_canceled(dependencies, lambda run, reason: ended_runs.append(run)) == []
 
 
 def test_a_canceled_run_is_not_cleaned_up_while_its_segment_works(dependencies: Dependencies) -> None:
@@ -176,9 +176,9 @@ def test_a_canceled_run_is_not_cleaned_up_while_its_segment_works(dependencies: 
         commands.cancel(connection, life.id, OperationRequest())
     with dependencies.database.connect(autocommit=True) as segment:
         segment.execute("SELECT pg_advisory_lock(hashtextextended('sisu:segment:' || %s, 0))", [life.id])
-        assert cancel_cleanup.close_canceled(dependencies, lambda run, reason: None) == []
+        assert cancel_cleanup.clean_up_canceled(dependencies, lambda run, reason: None) == []
         assert life.files() != FILES
-    assert len(cancel_cleanup.close_canceled(dependencies, lambda run, reason: None)) == 1
+    assert len(cancel_cleanup.clean_up_canceled(dependencies, lambda run, reason: None)) == 1
 
 
 def test_a_step_that_was_working_when_the_run_was_canceled_commits_nothing(dependencies: Dependencies) -> None:

@@ -1,4 +1,4 @@
-"""Whose the embedded server is: a stack stops the one that it, or a killed stack before it, has started."""
+"""A stack stops the embedded server that it, or a killed stack before it, has started, and no other."""
 
 import tempfile
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from sisu_pipeline.supervisor.stack import Stack
 
 @pytest.fixture
 def home() -> Iterator[Settings]:
-    """A data folder of this test's own, with no server running at the end."""
+    """A data folder of this test only; its server is stopped at the end."""
     with tempfile.TemporaryDirectory(prefix="sisu-", ignore_cleanup_errors=True) as folder:
         settings = load_settings({"SISU_HOME": folder})
         yield settings
@@ -25,27 +25,27 @@ def a_stack(settings: Settings) -> Stack:
 
 
 def test_a_server_that_an_operator_started_is_left_running(home: Settings) -> None:
-    assert a_stack(home)._takes_database(), "nothing runs: what this stack starts is its own"
+    assert a_stack(home)._owns_database(), "no server runs: the stack starts its own"
     server.up(home)
-    assert not a_stack(home)._takes_database()
+    assert not a_stack(home)._owns_database()
 
 
-def test_a_killed_stacks_server_is_the_next_ones(home: Settings) -> None:
+def test_the_next_stack_stops_the_server_of_a_killed_one(home: Settings) -> None:
     killed = a_stack(home)
     killed._stops_database = True
     server.up(home)
-    killed._note_database()
-    assert a_stack(home)._takes_database()
+    killed._record_database()
+    assert a_stack(home)._owns_database()
     server.down(home)
     server.up(home)
-    assert not a_stack(home)._takes_database(), "an operator has started another one since"
+    assert not a_stack(home)._owns_database(), "an operator has started another one since"
 
 
-def test_a_server_that_died_is_started_again_whoever_started_it(home: Settings) -> None:
+def test_a_server_that_ended_is_restarted_also_when_an_operator_started_it(home: Settings) -> None:
     server.up(home)
     stack = a_stack(home)
     server.down(home)
-    stack._revive_database(1.0)
+    stack._restart_database(1.0)
     assert server.is_running(home)
     assert stack.restarts == {"database": 1}
     assert not (Path(home.home) / "stack.database").exists(), "it is still the operator's"

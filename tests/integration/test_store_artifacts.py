@@ -38,13 +38,14 @@ def test_content_over_64_kib_goes_to_the_blob_store(
         run = a_run(connection)
         artifact = an_artifact(run.id, content)
         artifacts.insert(connection, run.id, [artifact], dependencies.blobs)
-        row = artifacts.by_uri(connection, artifact.uri)
-    assert (row["size_bytes"], row["sha256"]) == (size, artifact.sha256)
-    assert artifacts.content(row, dependencies.blobs) == content
-    stored = [path for path in (tmp_path / "blobs").rglob("*") if path.is_file()]
-    assert len(stored) == blobs
-    assert all(path.name == sha256_hex(path.read_bytes()) for path in stored)
-    assert (row["inline"] == content) == (blobs == 0)
+        (card,) = artifacts.of_run(connection, run.id, 10)
+        stored = artifacts.by_uri(connection, artifact.uri)
+    assert (card.size_bytes, card.sha256) == (size, artifact.sha256)
+    assert artifacts.content(stored, dependencies.blobs) == content
+    files = [path for path in (tmp_path / "blobs").rglob("*") if path.is_file()]
+    assert len(files) == blobs
+    assert all(path.name == sha256_hex(path.read_bytes()) for path in files)
+    assert (stored.inline == content) == (card.inline == content) == (blobs == 0)
 
 
 def test_a_blob_that_is_gone_is_not_found(dependencies: Dependencies) -> None:

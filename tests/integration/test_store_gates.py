@@ -178,11 +178,11 @@ def test_a_decision_is_listed_until_it_has_been_acted_on(clean_database: Databas
         everybody = [each.id for each in (*others, run)]
         assert outbox.decided(connection, 10) == outbox.decided_on(connection, everybody) == []
         decide(connection, run, APPROVED)
-        (row,) = outbox.decided(connection, 10)
-        assert (row["id"], row["waits"], row["unreported"], row["decision"]) == (run.id, True, True, "approved")
-        assert outbox.decided_on(connection, everybody) == outbox.decided_on(connection, [run.id]) == [row]
+        (found,) = outbox.decided(connection, 10)
+        assert (found.id, found.waits, found.unreported, found.decision) == (run.id, True, True, APPROVED)
+        assert outbox.decided_on(connection, everybody) == outbox.decided_on(connection, [run.id]) == [found]
         assert outbox.decided_on(connection, [others[0].id]) == outbox.decided_on(connection, []) == []
         outbox.mark_requested(connection, [run.workflow_id])
-        assert [(row["waits"], row["unreported"]) for row in outbox.decided(connection, 10)] == [(False, True)]
+        assert [(each.waits, each.unreported) for each in outbox.decided(connection, 10)] == [(False, True)]
         outbox.mark_reported(connection, [run.id])
         assert outbox.decided(connection, 10) == outbox.decided_on(connection, everybody) == []

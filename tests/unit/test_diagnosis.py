@@ -1,4 +1,4 @@
-"""`sisu doctor RUN`: one sentence for each reason a run does not move, and what to type."""
+"""`sisu doctor RUN`: one sentence for each reason why a run waits, and the next command to run."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -48,24 +48,24 @@ _FACTS = Facts(
 @pytest.mark.parametrize(
     ("run", "known", "says", "command"),
     [
-        ({}, {"daemon_beats": False}, "no sensor daemon runs", "sisu start"),
+        ({}, {"daemon_beats": False}, "no sensor daemon is running", "sisu start"),
         ({}, {}, "within a second", "sisu run watch run_1"),
-        ({}, {"requested_s": 40.0}, "asked 40 s ago", "sisu run watch run_1"),
+        ({}, {"requested_s": 40.0}, "requested 40 s ago", "sisu run watch run_1"),
         (_WAITING, {}, "waits for a person", "sisu run approve run_1"),
         (_WAITING, {"decision": "approved by po", "daemon_beats": False}, "approved by po", "sisu start"),
         (
             _RUNNING,
             {"segment_status": "ENQUEUED", "intent_workers": 0},
-            "no intent worker of that version runs",
+            "no intent worker of that version is running",
             "DBOS__APPVERSION=v1 sisu worker --queue intentQ",
         ),
         (_RUNNING, {"segment_status": "ENQUEUED"}, "partition team-a is full", "sisu doctor"),
-        (_RUNNING, {"segment_status": "PENDING"}, "has died or has only just begun", "sisu run watch run_1"),
-        (_RUNNING, {"segment_status": "PENDING", "is_held": True}, "A worker is at it", "sisu run watch run_1"),
+        (_RUNNING, {"segment_status": "PENDING"}, "has just started, or it has died", "sisu run watch run_1"),
+        (_RUNNING, {"segment_status": "PENDING", "is_held": True}, "A worker executes it", "sisu run watch run_1"),
         (
             _RUNNING,
             {"segment_status": "PENDING", "is_held": True, "tasks_total": 3, "sandbox_workers": 0},
-            "0 of 3 tasks have their result, and no sandbox worker of version v1 runs",
+            "0 of 3 tasks are finished, and no sandbox worker of version v1 is running",
             "DBOS__APPVERSION=v1 sisu worker --queue sbxQ",
         ),
         (
@@ -77,14 +77,14 @@ _FACTS = Facts(
         (
             _RUNNING,
             {"segment_status": "SUCCESS", "dagster_status": None},
-            "is gone (deleted, or `sisu db sys-reset`)",
+            "no longer exists (deleted, or `sisu db sys-reset`)",
             "sisu run cancel run_1",
         ),
         ({"status": RunStatus.SUCCEEDED}, {}, "has succeeded", "sisu run show run_1"),
-        ({"status": RunStatus.FAILED, "error": "boom"}, {}, "has ended failed: boom", "sisu run show run_1"),
+        ({"status": RunStatus.FAILED, "error": "boom"}, {}, "has ended as failed: boom", "sisu run show run_1"),
     ],
 )
-def test_every_state_has_its_sentence_and_its_command(
+def test_every_state_has_a_sentence_and_a_next_command(
     run: dict[str, Any], known: dict[str, Any], says: str, command: str
 ) -> None:
     diagnosis = diagnose(replace(_FACTS, run=_run(**run), **known))

@@ -7,7 +7,6 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from starlette.convertors import Convertor, register_url_convertor
 
-from resources.database import Row
 from sisu_pipeline.api.auth.guarded_route import Door
 from sisu_pipeline.api.http.byte_ranges import NotSatisfiable, requested
 from sisu_pipeline.api.http.error_responses import documented
@@ -15,7 +14,7 @@ from sisu_pipeline.api.http.query_parameters import PlainRequest
 from sisu_pipeline.api.state.app_state import RoomsOf
 from sisu_pipeline.domain.errors import NotFound
 from sisu_pipeline.store.outputs import artifacts
-from sisu_pipeline.store.outputs.artifacts import BlobStore
+from sisu_pipeline.store.outputs.artifacts import BlobStore, StoredArtifact
 
 JSON = "application/json"
 TEXT = "text/plain; charset=utf-8"
@@ -82,11 +81,11 @@ def show_artifact(uri: str, request: Request, rooms: RoomsOf) -> Response:
     if not uri.startswith(_URI) or "\0" in uri:
         raise NotFound("artifact not found")
     with rooms.pool.connect() as connection:
-        row = artifacts.by_uri(connection, uri)
-    headers = {"ETag": f'"{row["sha256"]}"', **_CAGE}
+        artifact = artifacts.by_uri(connection, uri)
+    headers = {"ETag": f'"{artifact.sha256}"', **_CAGE}
     if request.headers.get("if-none-match") == headers["ETag"]:
         return Response(status_code=304, headers=headers)
-    shown = content(row["kind"], _inline(row, rooms.blobs))
+    shown = content(artifact.kind, _inline(artifact, rooms.blobs))
     body = shown.text.encode()
     headers["Accept-Ranges"] = "bytes"
     try:
@@ -112,12 +111,12 @@ def content(kind: str, inline: Any) -> Content:
     return Content(json.dumps(inline, ensure_ascii=False, separators=(",", ":")), TEXT)
 
 
-def _inline(row: Row, blobs: BlobStore) -> Any:
+def _inline(artifact: StoredArtifact, blobs: BlobStore) -> Any:
     try:
-        return artifacts.content(row, blobs)
+        return artifacts.content(artifact, blobs)
     except NotFound as failure:
         # Not the client's 404: the row promises this content.
-        raise BlobLost(f"{row['uri']}: {failure}") from failure
+        raise BlobLost(f"{artifact.uri}: {failure}") from failure
 
 
 def _pretty(value: Any) -> str:

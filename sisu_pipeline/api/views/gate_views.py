@@ -1,9 +1,8 @@
-"""What the API shows of gates, from rows."""
+"""Views of gates, plans and the inbox, composed from records."""
 
-from collections import Counter
 from typing import Any
 
-from resources.database import Connection, Row
+from resources.database import Connection
 from sisu_pipeline.api.schemas.gate_schemas import (
     ActiveRun,
     FinishedRun,
@@ -20,17 +19,15 @@ from sisu_pipeline.api.schemas.gate_schemas import (
 )
 from sisu_pipeline.api.schemas.run_schemas import Approvals
 from sisu_pipeline.api.views import run_views
-from sisu_pipeline.api.views.run_views import one
-from sisu_pipeline.contracts.gate import Decision, TimeoutOutcome
+from sisu_pipeline.contracts.gate import Decision
 from sisu_pipeline.domain.errors import NotFound
-from sisu_pipeline.domain.status import RunStatus
-from sisu_pipeline.steps.step_result import PLAN_GATE
-from sisu_pipeline.store import answers, deadlines, gates, intents, plans, quorum, runs
+from sisu_pipeline.store import answers, deadlines, gates, human_gates, intents, plans, quorum, runs, steps
 from sisu_pipeline.store import interactions as ledger
+from sisu_pipeline.store.human_gates import HumanGate, ListedGate
+from sisu_pipeline.store.queues import queue_depth
 from sisu_pipeline.store.runs import Run
 from sisu_pipeline.workflow.commands import checked_reference
 from sisu_pipeline.workflow.patching import intent_files
-from sql import query
 
 MAX_GATES = 200
 MAX_RUNS = 12
@@ -38,19 +35,16 @@ MAX_INTERACTIONS = 500
 
 
 def inbox(connection: Connection) -> Inbox:
-    """What waits for people, and what waits for a worker."""
-    rows = connection.execute(query("gates.inbox"), {"limit": MAX_GATES}).fetchall()
-    limit = {"limit": MAX_RUNS}
-    active = connection.execute(query("views.active"), limit).fetchall()
-    finished = connection.execute(query("views.finished"), limit).fetchall()
+    """The gates that wait for a person, the newest runs, and the work that waits for a worker."""
+    waiting = human_gates.waiting(connection, MAX_GATES)
+    active = runs.active(connection, MAX_RUNS)
+    finished = runs.finished(connection, MAX_RUNS)
     return Inbox(
-        gates=[_entry(row, GateState.WAITING) for row in rows],
-        active=[
-            ActiveRun(**run_views.progress(connection, runs.from_row(row)), goal=row["goal"]) for row in active
-        ],
-        finished=[FinishedRun(**run_views.head(runs.from_row(row)), goal=row["goal"]) for row in finished],
+        gates=[_entry(gate, GateState.WAITING) for gate in waiting],
+        active=[ActiveRun(**run_views.progress(connection, run), goal=run.goal) for run in active],
+        finished=[FinishedRun(**run_views.head(run), goal=run.goal) for run in finished],
         stranded=_stranded(connection),
-        now=one(connection, "steps.clock", {})["now"],
+        now=steps.now(connection),
     )
 
 
@@ -61,18 +55,19 @@ def of_run(connection: Connection, run_reference: str) -> list[GateEntry]:
     edited = plans.edited_hash(connection, run.id)
     required = quorum.rules(connection, run.id).required
     shown = []
-    for row in gates.of_run(connection, run.id):
-        current = edited or row["plan_sha256"]
-        more = {
-            "workflow_id": run.workflow_id,
-            "status": run.status,
-            "tenant_id": run.tenant_id,
-            "goal": goal,
-            "current_sha256": current,
-            "approvals_required": required,
-            "approvals_given": len(ledger.voters(connection, run.id, row["gate_key"], current)),
-        }
-        shown.append(_entry({**row, **more}, *_outcome(connection, run, row)))
+    for gate in human_gates.of_run(connection, run.id):
+        current = edited or gate.plan_sha256
+        listed = ListedGate(
+            **vars(gate),
+            workflow_id=run.workflow_id,
+            status=run.status,
+            tenant_id=run.tenant_id,
+            goal=goal,
+            current_sha256=current,
+            approvals_required=required,
+            approvals_given=len(ledger.voters(connection, run.id, gate.gate_key, current)),
+        )
+        shown.append(_entry(listed, *_outcome(connection, run, gate)))
     return shown
 
 
@@ -85,11 +80,11 @@ def of_key(connection: Connection, run_reference: str, gate_key: str) -> GateEnt
 
 
 def plan(connection: Connection, run_reference: str) -> PlanView:
-    """The plan as it is now. Raises NotFound before there is one."""
+    """The current plan of a run. Raises NotFound before there is one."""
     run = runs.get(connection, checked_reference(run_reference))
     version = plans.current(connection, run.id)
     read = version.read()
-    # The intent's own files are what patches start from; a patch may follow another one on the same file.
+    # Patches start from the intent's own files; several patches may change the same file.
     files: dict[str, str] = dict(intent_files(intents.get(connection, run.intent_id)))
     patches = []
     for patch in read.patch_plan or []:
@@ -108,47 +103,48 @@ def plan(connection: Connection, run_reference: str) -> PlanView:
         plan_sha256=version.sha256,
         plan=read,
         patches=patches,
-        versions=[PlanVersionView(**row) for row in plans.versions(connection, run.id)],
+        versions=[PlanVersionView(**vars(edit)) for edit in plans.edits(connection, run.id)],
     )
 
 
 def interactions(connection: Connection, run_reference: str) -> Interactions:
-    """Everything said at a run's gates. Raises NotFound."""
+    """The decisions and answers at a run's gates. Raises NotFound."""
     run = runs.get(connection, checked_reference(run_reference))
-    rows = ledger.of_run(connection, run.id, MAX_INTERACTIONS)
-    return Interactions(interactions=[InteractionView(**row) for row in rows])
+    found = ledger.of_run(connection, run.id, MAX_INTERACTIONS)
+    return Interactions(interactions=[InteractionView(**vars(interaction)) for interaction in found])
 
 
 def _entry(
-    row: Row, state: GateState, decided_by: str | None = None, answer: dict[str, Any] | None = None
+    gate: ListedGate, state: GateState, decided_by: str | None = None, answer: dict[str, Any] | None = None
 ) -> GateEntry:
-    form = (
-        None if row["form"] is None else Form(question=row["form"]["question"], answer_schema=row["form"]["schema"])
-    )
-    required = row["approvals_required"]
-    is_shared = required > 1 and row["purpose"] == PLAN_GATE
+    form = None if gate.form is None else Form(question=gate.form["question"], answer_schema=gate.form["schema"])
+    is_shared = gate.is_plan_gate and gate.approvals_required > 1
+    approvals = Approvals(given=gate.approvals_given, required=gate.approvals_required) if is_shared else None
     return GateEntry(
-        run_id=row["run_id"],
-        workflow_id=row["workflow_id"],
-        gate_key=row["gate_key"],
-        purpose=row["purpose"],
-        goal=row["goal"],
-        run_status=RunStatus(row["status"]),
-        tenant_id=row["tenant_id"],
+        run_id=gate.run_id,
+        workflow_id=gate.workflow_id,
+        gate_key=gate.gate_key,
+        purpose=gate.purpose,
+        goal=gate.goal,
+        run_status=gate.status,
+        tenant_id=gate.tenant_id,
         state=state,
-        plan_sha256=row["current_sha256"],
-        opened_at=row["created_at"],
-        deadline_at=row["deadline_at"],
-        on_timeout=TimeoutOutcome(row["on_timeout"]),
+        plan_sha256=gate.current_sha256,
+        opened_at=gate.created_at,
+        deadline_at=gate.deadline_at,
+        on_timeout=gate.on_timeout,
         form=form,
-        approvals=Approvals(given=row["approvals_given"], required=required) if is_shared else None,
+        approvals=approvals,
         decided_by=decided_by,
         answer=answer,
     )
 
 
-def _outcome(connection: Connection, run: Run, gate: Row) -> tuple[GateState, str | None, dict[str, Any] | None]:
-    if gate["purpose"] == PLAN_GATE:
+def _outcome(
+    connection: Connection, run: Run, gate: HumanGate
+) -> tuple[GateState, str | None, dict[str, Any] | None]:
+    """The state of a gate, who decided or answered, and the answer."""
+    if gate.is_plan_gate:
         decided = gates.decision(connection, run.id)
         if decided is not None:
             if decided.decided_by == deadlines.ACTOR:
@@ -156,7 +152,7 @@ def _outcome(connection: Connection, run: Run, gate: Row) -> tuple[GateState, st
             passed = decided.decision is Decision.APPROVED
             return GateState.PASSED if passed else GateState.REJECTED, decided.decided_by, None
     else:
-        answered = answers.find(connection, run.id, gate["gate_key"])
+        answered = answers.find(connection, run.id, gate.gate_key)
         if answered is not None:
             state = GateState.TIMED_OUT if answered.answer is None else GateState.PASSED
             return state, answered.answered_by, answered.answer
@@ -164,13 +160,8 @@ def _outcome(connection: Connection, run: Run, gate: Row) -> tuple[GateState, st
 
 
 def _stranded(connection: Connection) -> list[Stranded]:
-    """Queued work by version and queue, where no worker of that version takes from that queue."""
-    if not one(connection, "queues.exists", {})["exists"]:
-        return []
-    names = [row["application_name"].split(" ", 3) for row in connection.execute(query("doctor.workers"))]
-    workers = Counter((name[1], name[3]) for name in names if len(name) == 4)
     return [
-        Stranded(app_version=row["app_version"], queue_name=row["queue_name"], enqueued=row["enqueued"])
-        for row in connection.execute(query("queues.versions"))
-        if row["enqueued"] > 0 and not workers[row["queue_name"], row["app_version"]]
+        Stranded(app_version=state.version, queue_name=state.queue, enqueued=state.enqueued)
+        for state in queue_depth.queue_states(connection)
+        if state.is_stranded
     ]

@@ -1,9 +1,9 @@
-"""What the API shows, from rows."""
+"""Views of runs and queues, composed from records."""
 
 from datetime import datetime
 from typing import Any
 
-from resources.database import Connection, Row
+from resources.database import Connection
 from sisu_pipeline.api.http.query_parameters import RunsQuery
 from sisu_pipeline.api.schemas.run_schemas import (
     ArtifactView,
@@ -21,42 +21,38 @@ from sisu_pipeline.api.schemas.run_schemas import (
     TaskCounts,
     VersionDepth,
 )
-from sisu_pipeline.contracts.gate import TimeoutOutcome
 from sisu_pipeline.contracts.step_outputs import StepId
-from sisu_pipeline.domain.status import RunStatus
-from sisu_pipeline.steps.step_result import PLAN_GATE
-from sisu_pipeline.store import gates, plans, runs
-from sisu_pipeline.store.outputs.artifacts import INLINE_LIMIT
+from sisu_pipeline.store import gates, human_gates, plans, runs, steps, tasks
+from sisu_pipeline.store.human_gates import HumanGate
+from sisu_pipeline.store.outputs import artifacts
+from sisu_pipeline.store.queues import queue_depth as depth
 from sisu_pipeline.store.runs import Run
 from sisu_pipeline.workflow.commands import checked_reference
-from sql import query
 
 MAX_ARTIFACTS = 1000
 
 
 def run_view(connection: Connection, run_reference: str) -> RunView:
-    """Everything about a run, by run id or workflow id. Raises NotFound."""
+    """A run with its steps and artifacts, by run id or workflow id. Raises NotFound."""
     run = runs.get(connection, checked_reference(run_reference))
-    key = {"run_id": run.id}
-    listed = {**key, "limit": MAX_ARTIFACTS, "inline_limit": INLINE_LIMIT}
     return RunView(
         **progress(connection, run),
-        steps=[step_view(row) for row in connection.execute(query("steps.of_run"), key)],
-        artifacts=[artifact_view(row) for row in connection.execute(query("views.artifacts"), listed)],
-        artifact_count=one(connection, "artifacts.count_of_run", key)["count"],
+        steps=[StepView(**vars(step)) for step in steps.of_run(connection, run.id)],
+        artifacts=[ArtifactView(**vars(card)) for card in artifacts.of_run(connection, run.id, MAX_ARTIFACTS)],
+        artifact_count=artifacts.count_of_run(connection, run.id),
     )
 
 
 def run_progress(connection: Connection, run_reference: str) -> RunProgress:
-    """Where a run is, by run id or workflow id. Raises NotFound."""
+    """The progress of a run, by run id or workflow id. Raises NotFound."""
     return RunProgress(**progress(connection, runs.get(connection, checked_reference(run_reference))))
 
 
 def run_page(connection: Connection, wanted: RunsQuery) -> RunPage:
-    """A page of runs. Raises NotFound when there is no run `before`."""
+    """A page of runs. Raises NotFound when the run `before` does not exist."""
     if wanted.before is not None:
         runs.get(connection, wanted.before)
-    # One more than asked for says whether a page follows.
+    # One more than requested shows whether another page follows.
     found = runs.page(connection, limit=wanted.limit + 1, before=wanted.before, status=wanted.status)
     page = found[: wanted.limit]
     follows = len(found) > len(page)
@@ -64,24 +60,19 @@ def run_page(connection: Connection, wanted: RunsQuery) -> RunPage:
 
 
 def queue_depth(connection: Connection) -> QueueDepth:
-    """What waits where; no queues and versions before DBOS has made its tables."""
-    queues: list[Row] = []
-    versions: list[Row] = []
-    if one(connection, "queues.exists", {})["exists"]:
-        queues = connection.execute(query("queues.depth")).fetchall()
-        versions = connection.execute(query("queues.versions")).fetchall()
-    counts = connection.execute(query("runs.depth")).fetchall()
+    """The work on the queues by state and by version, and the number of runs by status."""
+    backlog = depth.backlog(connection)
     return QueueDepth(
-        queues=[QueueDepthRow(**row) for row in queues],
+        queues=[QueueDepthRow(**vars(work)) for work in backlog.by_state],
         runs=[
             RunCount(
-                status=RunStatus(row["status"]),
-                count=row["runs"],
-                oldest_created_at=_milliseconds(row["oldest_created_at"]),
+                status=counted.status,
+                count=counted.runs,
+                oldest_created_at=_milliseconds(counted.oldest_created_at),
             )
-            for row in counts
+            for counted in runs.count_by_status(connection)
         ],
-        versions=[VersionDepth(**row) for row in versions],
+        versions=[VersionDepth(**vars(work)) for work in backlog.by_version],
     )
 
 
@@ -110,40 +101,26 @@ def head(run: Run) -> dict[str, Any]:
     }
 
 
-def step_view(row: Row) -> StepView:
-    """A step from a row of `steps.of_run`."""
-    return StepView(**{**row, "step_id": StepId(row["step_id"])})
-
-
-def artifact_view(row: Row) -> ArtifactView:
-    """An artifact from a row of `views.artifacts`."""
-    return ArtifactView(**row)
-
-
-def gate_view(rows: list[Row], edited_sha256: str | None = None) -> GateView | None:
-    """The plan gate among a run's gates; None before it opens."""
-    opened = [row for row in rows if row["purpose"] == PLAN_GATE]
-    if not opened:
-        return None
-    row = opened[0]
-    return GateView(
-        gate_key=row["gate_key"],
-        plan_sha256=edited_sha256 or row["plan_sha256"],
-        opened_at=row["created_at"],
-        deadline_at=row["deadline_at"],
-        on_timeout=TimeoutOutcome(row["on_timeout"]),
-    )
-
-
 def progress(connection: Connection, run: Run) -> dict[str, Any]:
     """The fields of RunProgress."""
-    key = {"run_id": run.id}
+    opened = [gate for gate in human_gates.of_run(connection, run.id) if gate.is_plan_gate]
+    edited_sha256 = plans.edited_hash(connection, run.id)
     return {
         **head(run),
-        "gate": gate_view(gates.of_run(connection, run.id), plans.edited_hash(connection, run.id)),
+        "gate": _gate(opened[0], edited_sha256) if opened else None,
         "decision": _decision(connection, run),
-        "tasks": TaskCounts(**one(connection, "views.tasks", key)),
+        "tasks": TaskCounts(**vars(tasks.progress(connection, run.id))),
     }
+
+
+def _gate(gate: HumanGate, edited_sha256: str | None) -> GateView:
+    return GateView(
+        gate_key=gate.gate_key,
+        plan_sha256=edited_sha256 or gate.plan_sha256,
+        opened_at=gate.created_at,
+        deadline_at=gate.deadline_at,
+        on_timeout=gate.on_timeout,
+    )
 
 
 def _decision(connection: Connection, run: Run) -> DecisionView | None:
@@ -157,12 +134,6 @@ def _decision(connection: Connection, run: Run) -> DecisionView | None:
         notes=decided.notes,
         plan_sha256=decided.plan_sha256,
     )
-
-
-def one(connection: Connection, name: str, parameters: dict[str, Any]) -> Row:
-    row = connection.execute(query(name), parameters).fetchone()
-    assert row is not None, f"{name} always returns a row"
-    return row
 
 
 def _milliseconds(time: datetime | None) -> int | None:

@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
-from resources.database import Connection, Row
+from resources.database import Connection
 from sisu_pipeline import oracle
 from sisu_pipeline.domain.status import TERMINAL
 from sisu_pipeline.proof.chaos.scenarios import Plot, Story, Verb
@@ -121,7 +122,7 @@ def _violations(connection: Connection, told: Sequence[Told], workspaces: Path) 
         yield Violation(Breach.STUCK, row["workflow_id"], row["place"])
 
 
-def _differences(one: Told, row: Row, workspaces: Path) -> Iterator[str]:
+def _differences(one: Told, row: dict[str, Any], workspaces: Path) -> Iterator[str]:
     end = end_of(one)
     if row["status"] != end.status:
         yield f"the run is {row['status']} ({row['error']}), not {end.status}"
@@ -143,7 +144,7 @@ def _differences(one: Told, row: Row, workspaces: Path) -> Iterator[str]:
     yield from _patches(one.story, row, workspaces / row["id"])
 
 
-def _patches(story: Story, row: Row, folder: Path) -> Iterator[str]:
+def _patches(story: Story, row: dict[str, Any], folder: Path) -> Iterator[str]:
     """Patches stand in what succeeded and nowhere else, in the rows and in the files."""
     stands = row["status"] == "succeeded"
     standing = len(story.patches) if stands else 0

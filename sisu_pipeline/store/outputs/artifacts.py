@@ -1,37 +1,60 @@
-"""Artifacts: many at once, each once; large content lies in the blob store under its sha256."""
+"""Artifacts of runs, inserted once each; content over 64 KiB is in the blob store under its sha256."""
 
 import os
 import threading
 from collections.abc import Iterable, Sequence
-from functools import cache
+from dataclasses import dataclass
 from typing import Any
 
 from psycopg.types.json import Jsonb
 from upath import UPath
 
-from resources.database import Connection, Row
+from resources.database import Connection
 from sisu_pipeline.domain.canonical import canonical_json, load_stored_json, sha256_hex
 from sisu_pipeline.domain.errors import DeterminismBreach, NotFound
 from sisu_pipeline.steps.step_result import Artifact
-from sql import query
+from sisu_pipeline.store.records import execute, fetch_all, fetch_column, fetch_first, fetch_value
 
 INLINE_LIMIT = 64 * 1024
 
 
+@dataclass(frozen=True)
+class StoredArtifact:
+    """An artifact; `inline` is its content, or `{"blob": sha256}` of content in the blob store."""
+
+    uri: str
+    kind: str
+    sha256: str
+    inline: Any
+
+
+@dataclass(frozen=True)
+class ArtifactCard:
+    """An artifact in a list; `inline` only when it belongs to the step itself and is stored in the row."""
+
+    step_id: str
+    task_key: str
+    kind: str
+    uri: str
+    size_bytes: int
+    sha256: str
+    inline: Any
+
+
 class BlobStore:
-    """Content by its sha256, under any folder fsspec knows (`file:`, `s3://…`)."""
+    """Content by its sha256, in any folder that fsspec supports (`file:`, `s3://…`)."""
 
     def __init__(self, root: str) -> None:
         self.root = UPath(root)
 
     def put(self, content: bytes) -> str:
-        """Keep the bytes; returns their sha256. Writing the same bytes twice is one object."""
+        """Store the bytes and return their sha256. Storing the same bytes twice makes one object."""
         digest = sha256_hex(content)
         path = self._path(digest)
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            # A reader sees a whole object or none: write beside it, then rename. Two writers of the same
-            # content must not share the file they write.
+            # Write to another file, then rename: a reader sees a whole object or none. Two writers of the same
+            # content must not share that file.
             partial = path.with_name(f"{digest}.{os.getpid()}-{threading.get_ident()}.partial")
             partial.write_bytes(content)
             partial.rename(path)
@@ -48,42 +71,46 @@ class BlobStore:
         return self.root / digest[:2] / digest
 
 
-@cache
-def blob_store(root: str) -> BlobStore:
-    """The blob store at `root`."""
-    return BlobStore(root)
-
-
 def insert(connection: Connection, run_id: str, artifacts: Sequence[Artifact], blobs: BlobStore) -> None:
-    """Keep the artifacts of a run. Raises DeterminismBreach when one is stored with other content."""
+    """Insert the artifacts of a run. Raises DeterminismBreach when one is stored with other content."""
     insert_many(connection, ((run_id, artifact) for artifact in artifacts), blobs)
 
 
 def insert_many(connection: Connection, pairs: Iterable[tuple[str, Artifact]], blobs: BlobStore) -> None:
-    """The same for several runs in one statement: (run id, artifact) pairs."""
+    """Insert artifacts of several runs in one statement: (run id, artifact) pairs. Raises DeterminismBreach."""
     rows = [_columns(run_id, artifact, blobs) for run_id, artifact in pairs]
     if not rows:
         return
     columns = {name: [row[name] for row in rows] for name in rows[0]}
-    inserted = connection.execute(query("artifacts.insert"), columns).rowcount
-    if inserted == len(rows):
+    if execute(connection, "artifacts.insert", columns) == len(rows):
         return
-    diverging = connection.execute(query("artifacts.diverging"), columns).fetchall()
+    diverging = fetch_column(connection, "artifacts.diverging", columns)
     if diverging:
-        raise DeterminismBreach(f"Artifact divergence in {', '.join(row['uri'] for row in diverging)}")
+        raise DeterminismBreach(f"Artifact divergence in {', '.join(diverging)}")
 
 
-def by_uri(connection: Connection, uri: str) -> Row:
-    """One artifact's row. Raises NotFound."""
-    row = connection.execute(query("artifacts.by_uri"), {"uri": uri}).fetchone()
-    if row is None:
+def by_uri(connection: Connection, uri: str) -> StoredArtifact:
+    """The artifact at an address. Raises NotFound."""
+    artifact = fetch_first(connection, "artifacts.by_uri", StoredArtifact, {"uri": uri})
+    if artifact is None:
         raise NotFound("artifact not found")
-    return row
+    return artifact
 
 
-def content(row: Row, blobs: BlobStore) -> Any:
-    """An artifact's JSON content, wherever it lies."""
-    inline = row["inline"]
+def of_run(connection: Connection, run_id: str, limit: int) -> list[ArtifactCard]:
+    """A run's artifacts in a fixed order, at most `limit`."""
+    parameters = {"run_id": run_id, "limit": limit, "inline_limit": INLINE_LIMIT}
+    return fetch_all(connection, "views.artifacts", ArtifactCard, parameters)
+
+
+def count_of_run(connection: Connection, run_id: str) -> int:
+    """How many artifacts a run has."""
+    return int(fetch_value(connection, "artifacts.count_of_run", {"run_id": run_id}))
+
+
+def content(artifact: StoredArtifact, blobs: BlobStore) -> Any:
+    """An artifact's JSON content, from its row or from the blob store. Raises NotFound."""
+    inline = artifact.inline
     if isinstance(inline, dict) and set(inline) == {"blob"}:
         return load_stored_json(blobs.get(inline["blob"]))
     return inline

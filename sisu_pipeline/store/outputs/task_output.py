@@ -1,17 +1,17 @@
-"""Live output of running tasks: for whoever watches now, gone a minute later."""
+"""Live output of running tasks, for clients that watch a run; it is deleted after a minute."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from resources.database import Connection
-from sql import query
+from sisu_pipeline.store.records import execute, fetch_all
 
-_MOST_PIECES = 500
+_MAX_PIECES = 500
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Some output of one task, as it appeared; `id` orders all pieces of a database (0: not kept yet)."""
+    """Some output of one task, as it appeared; `id` orders all pieces of a database (0 before it is stored)."""
 
     run_id: str
     task_key: str
@@ -22,9 +22,10 @@ class Piece:
 
 
 def append(connection: Connection, pieces: Sequence[Piece]) -> None:
-    """Keep pieces and wake whoever watches their runs."""
-    connection.execute(
-        query("output.append"),
+    """Store pieces and notify the clients that watch their runs."""
+    execute(
+        connection,
+        "output.append",
         {
             "run_id": [piece.run_id for piece in pieces],
             "task_key": [piece.task_key for piece in pieces],
@@ -33,18 +34,14 @@ def append(connection: Connection, pieces: Sequence[Piece]) -> None:
             "chunk": [piece.chunk for piece in pieces],
         },
     )
-    connection.execute(query("output.announce"), {"run_ids": sorted({piece.run_id for piece in pieces})})
+    execute(connection, "output.announce", {"run_ids": sorted({piece.run_id for piece in pieces})})
 
 
 def trim(connection: Connection) -> int:
-    """Drop what is older than a minute; returns how many pieces."""
-    return connection.execute(query("output.trim")).rowcount
+    """Delete pieces that are older than a minute; returns how many."""
+    return execute(connection, "output.trim")
 
 
 def after(connection: Connection, run_id: str, seen: int) -> list[Piece]:
-    """The next pieces of a run after piece `seen`, in order; 500 at most."""
-    parameters = {"run_id": run_id, "after": seen, "limit": _MOST_PIECES}
-    return [
-        Piece(run_id, row["task_key"], row["position"], row["kind"], row["chunk"], row["id"])
-        for row in connection.execute(query("output.after"), parameters)
-    ]
+    """The next pieces of a run after the piece with the id `seen`, in order, at most 500."""
+    return fetch_all(connection, "output.after", Piece, {"run_id": run_id, "after": seen, "limit": _MAX_PIECES})

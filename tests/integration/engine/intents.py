@@ -8,22 +8,21 @@ import dagster as dg
 from dagster._core.launcher.base import LaunchRunContext
 from dagster._core.storage.tags import PARTITION_NAME_TAG
 
-from resources.database import Row
 from sensors import approval_sensor
 from sisu_pipeline import oracle
 from sisu_pipeline.contracts.gate import Decision
+from sisu_pipeline.defs.asset_keys import INTENT_JOB
 from sisu_pipeline.domain.identity import run_id
 from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.queueing.segment_queue import SegmentRequest
 from sisu_pipeline.steps.step_result import StepResult
 from sisu_pipeline.store import gates, runs
 from sisu_pipeline.store.gates import PlanDecision
-from sisu_pipeline.store.queues import outbox
+from sisu_pipeline.store.queues import outbox, segments
 from sisu_pipeline.store.runs import Run
 from sisu_pipeline.worker import segment_runner
 from sisu_pipeline.workflow import step_execution
 from sisu_pipeline.workflow.dependencies import Dependencies
-from sql import query
 from tests.builders import a_run, an_intent
 
 PATIENCE_S = 60.0
@@ -55,7 +54,7 @@ class Stage:
         repository = segment_runner.repository()
         self.instance.add_dynamic_partitions("intents", [workflow_id])
         run = self.instance.create_run_for_job(
-            repository.get_job("intent_workflow"), tags={PARTITION_NAME_TAG: workflow_id}
+            repository.get_job(INTENT_JOB), tags={PARTITION_NAME_TAG: workflow_id}
         )
         return run.run_id
 
@@ -106,7 +105,7 @@ class Stage:
         until(lambda: self.run(workflow_id).status is status, f"{workflow_id} never became {status}")
         return self.run(workflow_id)
 
-    def rows(self, statement: LiteralString, *parameters: Any) -> list[Row]:
+    def rows(self, statement: LiteralString, *parameters: Any) -> list[dict[str, Any]]:
         """What a query answers."""
         with self.dependencies.database.connect() as connection:
             return connection.execute(statement, parameters).fetchall()
@@ -143,8 +142,7 @@ class Stage:
     def holder(self, workflow_id: str) -> int | None:
         """The backend that holds an intent's advisory lock; None when nobody works on it."""
         with self.dependencies.database.connect() as connection:
-            row = connection.execute(query("segments.holder"), {"workflow_id": workflow_id}).fetchone()
-        return None if row is None else row["pid"]
+            return segments.holder(connection, workflow_id)
 
     def waits_for_an_intents_lock(self) -> bool:
         """Whether a segment stands before another one's advisory lock."""

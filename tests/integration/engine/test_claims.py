@@ -7,7 +7,7 @@ import pytest
 from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.queueing import segment_queue
 from sisu_pipeline.recovery import lost_claims
-from sisu_pipeline.recovery.lost_claims import Claims
+from sisu_pipeline.recovery.lost_claims import LostClaims
 from sisu_pipeline.store import runs
 from tests.integration.engine.intents import Stage, until
 from tests.integration.engine.workers import Nursery
@@ -25,8 +25,8 @@ def claim(stage: Stage, workflow_id: str, executor_id: str) -> None:
 
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lost_claims, "LOOK_EVERY_SECONDS", 0.0)
-    monkeypatch.setattr(lost_claims, "BEGUN_WITHIN_SECONDS", 0.0)
+    monkeypatch.setattr(lost_claims, "CHECK_INTERVAL_SECONDS", 0.0)
+    monkeypatch.setattr(lost_claims, "START_TIMEOUT_SECONDS", 0.0)
 
 
 @pytest.mark.usefixtures("hasty")
@@ -35,10 +35,10 @@ def test_a_claim_that_was_never_begun_is_requeued_when_it_is_seen_twice(stage: S
     for workflow_id, executor_id in ((unknown, "me"), (executing, "me"), (other, "other")):
         stage.request(workflow_id)
         claim(stage, workflow_id, executor_id)
-    mine = Claims(stage.dependencies.database, "me", lambda: [executing])
-    assert mine.give_back() == [], "it may just be about to begin"
-    assert mine.give_back() == [unknown]
-    assert mine.give_back() == []
+    mine = LostClaims(stage.dependencies.database, "me", lambda: [executing])
+    assert mine.requeue() == [], "it may just be about to begin"
+    assert mine.requeue() == [unknown]
+    assert mine.requeue() == []
     assert stage.queue() == {unknown: "ENQUEUED", executing: "PENDING", other: "PENDING"}
 
 
@@ -49,16 +49,16 @@ def test_a_claim_that_began_or_ended_meanwhile_is_not_requeued(stage: Stage) -> 
         stage.request(workflow_id)
         claim(stage, workflow_id, "me")
     begun: list[str] = []
-    mine = Claims(stage.dependencies.database, "me", lambda: begun)
-    assert mine.give_back() == []
+    mine = LostClaims(stage.dependencies.database, "me", lambda: begun)
+    assert mine.requeue() == []
     begun.append(slow)
     with stage.dependencies.database.connect() as connection:
         connection.execute("UPDATE dbos.workflow_status SET status = 'SUCCESS' WHERE workflow_uuid = %s", [quick])
-    assert mine.give_back() == []
+    assert mine.requeue() == []
     # As if it had never been seen: its time begins anew.
     begun.clear()
-    assert mine.give_back() == []
-    assert mine.give_back() == [slow]
+    assert mine.requeue() == []
+    assert mine.requeue() == [slow]
 
 
 def test_a_worker_executes_a_claim_whose_commit_reply_was_lost(stage: Stage, nursery: Nursery) -> None:

@@ -10,7 +10,7 @@ from psycopg import sql
 
 from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.queueing import fan_out
-from sisu_pipeline.recovery.run_recovery import Observer
+from sisu_pipeline.recovery.run_recovery import WorkerMonitor
 from tests.integration.engine.conftest import Engine
 from tests.integration.engine.intents import Stage, until
 from tests.integration.engine.workers import Nursery, Worker, wait_for_workers
@@ -136,6 +136,6 @@ def test_a_jump_of_the_clock_fences_no_worker(stage: Stage, nursery: Nursery, en
     with nursery.worker("sbxQ", DBOS__APPVERSION="v-clock"):
         until(lambda: stage.value("SELECT count(*) FROM app.mock_receipts") == 1)
         # Nothing of what the server or a worker says about the time is read: a first look gives nobody up.
-        assert Observer(stage.dependencies.database).recover() == []
+        assert WorkerMonitor(stage.dependencies.database).recover() == []
         until(lambda: list(stage.queue("sbxQ").values()) == ["SUCCESS"])
     assert stage.value("SELECT max(request_count) FROM app.mock_receipts") == 1

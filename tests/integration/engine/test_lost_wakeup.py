@@ -13,13 +13,14 @@ import pytest
 from dagster._core.events import DagsterEvent
 from dagster._core.execution.context.system import PlanOrchestrationContext
 
-from resources.database import Connection, Database, Row
+from resources.database import Connection, Database
 from sensors import approval_sensor
 from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.engine import run_driver
 from sisu_pipeline.engine.step_executor import Gatekeeper
 from sisu_pipeline.store import gates, runs
 from sisu_pipeline.store.queues import outbox
+from sisu_pipeline.store.queues.outbox import DecidedRun
 from sisu_pipeline.store.runs import Run
 from sisu_pipeline.worker import segment_runner
 from sisu_pipeline.workflow import ownership
@@ -186,7 +187,7 @@ def test_a_decision_after_the_sensors_first_query_is_acted_on_in_the_same_tick(
         assert stage.run(each).status is RunStatus.WAITING_INPUT
     look = outbox.decided
 
-    def looking(connection: Connection, limit: int) -> list[Row]:
+    def looking(connection: Connection, limit: int) -> list[DecidedRun]:
         found = look(connection, limit)
         assert found == [], "the sensor looks once a tick"
         stage.decide(workflow_id)

@@ -2,9 +2,12 @@
 
 import itertools
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -13,7 +16,7 @@ from psycopg import sql
 from sisu_pipeline.queueing import fan_out, segment_queue
 from sisu_pipeline.queueing.segment_queue import Segment, SegmentRequest
 from sisu_pipeline.settings import PROJECT_ROOT, child_environment
-from sisu_pipeline.supervisor import stack_health
+from sisu_pipeline.store.queues import queue_depth
 from tests.integration.api.conftest import serving
 from tests.integration.engine.conftest import Engine
 from tests.integration.engine.intents import Stage, until
@@ -50,6 +53,23 @@ def came_at(stage: Stage, names: Iterable[str]) -> list[int]:
     return [times[name] for name in names]
 
 
+def doctor(**variables: str) -> dict[str, Any]:
+    """The report of `sisu doctor`, which fails: no API and no daemon run here."""
+    command = [sys.executable, "-m", "sisu_pipeline.cli", "doctor", "--json"]
+    environment = child_environment(**variables)
+    ended = subprocess.run(command, cwd=PROJECT_ROOT, env=environment, capture_output=True, check=False)
+    assert ended.returncode == 1
+    report: dict[str, Any] = json.loads(ended.stdout)
+    return report
+
+
+def stranded_in_the_inbox(stage: Stage) -> list[dict[str, Any]]:
+    """The stranded work that the API's inbox lists."""
+    with serving(stage.dependencies) as api:
+        found: list[dict[str, Any]] = httpx.get(f"{api.url}/inbox").json()["stranded"]
+    return found
+
+
 def test_a_worker_takes_no_work_of_another_version_and_health_reports_that_it_waits(
     engine: Engine, stage: Stage, nursery: Nursery
 ) -> None:
@@ -60,24 +80,37 @@ def test_a_worker_takes_no_work_of_another_version_and_health_reports_that_it_wa
         wait_for_workers(engine.database, "intentQ", "v-new")
         assert stage.queue() == {"old work": "ENQUEUED", "new work": "SUCCESS"}
         with stage.dependencies.database.connect() as connection:
-            stranded = [state for state in stack_health.queue_states(connection) if state.is_stranded]
+            stranded = [state for state in queue_depth.queue_states(connection) if state.is_stranded]
         assert [(state.queue, state.version, state.enqueued) for state in stranded] == [("intentQ", "v-old", 1)]
         with serving(stage.dependencies) as api:
             depth = httpx.get(f"{api.url}/ops/queue-depth").json()
         waiting = {"appVersion": "v-old", "queueName": "intentQ", "enqueued": 1, "pending": 0}
         assert waiting in depth["versions"]
-        doctor = subprocess.run(
-            [sys.executable, "-m", "sisu_pipeline.cli", "doctor", "--json"],
-            cwd=PROJECT_ROOT,
-            env=child_environment(),
-            capture_output=True,
-            check=False,
-        )
-        assert doctor.returncode == 1
-        said = [line for line in json.loads(doctor.stdout)["queues"] if line["version"] == "v-old"]
-        assert said[0]["enqueued"] == 1 and said[0]["workers"] == 0
+        (old,) = [queue for queue in doctor()["queues"] if queue["version"] == "v-old"]
+        assert old["enqueued"] == 1 and old["workers"] == 0
     with nursery.worker("intentQ", DBOS__APPVERSION="v-old"):
         until(lambda: all_done(stage, "v-old"))
+
+
+@pytest.mark.parametrize("version", ["9ca80205b1d1f0c3a7e4d2b6f8a9c0e1d2f3a4b5", "v" * 200], ids=["git", "long"])
+def test_work_of_a_version_too_long_for_a_connection_name_is_stranded_only_without_a_worker(
+    engine: Engine, stage: Stage, nursery: Nursery, version: str
+) -> None:
+    with nursery.worker("intentQ", DBOS__APPVERSION=version) as group:
+        wait_for_workers(engine.database, "intentQ", version)
+        (process,) = group.processes
+        os.kill(process, signal.SIGSTOP)  # so that the work stays enqueued
+        enqueue(stage, "work", version=version)
+        report = doctor(DBOS__APPVERSION=version)
+        (queue,) = report["queues"]
+        assert (queue["version"], queue["enqueued"], queue["workers"]) == (version, 1, 1)
+        workers = {"name": "intentQ workers", "ok": True, "detail": f"1 of version {version}"}
+        assert workers in report["checks"]
+        assert stranded_in_the_inbox(stage) == []
+    wait_for_workers(engine.database, "intentQ", version, count=0)
+    (queue,) = doctor(DBOS__APPVERSION=version)["queues"]
+    assert (queue["version"], queue["enqueued"], queue["workers"]) == (version, 1, 0)
+    assert stranded_in_the_inbox(stage) == [{"appVersion": version, "queueName": "intentQ", "enqueued": 1}]
 
 
 def test_an_interactive_intent_starts_before_batch_intents_that_came_first(stage: Stage, nursery: Nursery) -> None:

@@ -22,6 +22,7 @@ from sqlalchemy.exc import OperationalError
 
 from resources import connection_fence
 from sisu_pipeline.contracts.operation import OperationRequest
+from sisu_pipeline.defs.asset_keys import INTENT_JOB
 from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.engine.event_batching import BufferedEventLogStorage
 from sisu_pipeline.engine.failure_cause import failure_cause
@@ -41,7 +42,7 @@ _AGE = "UPDATE dagster.runs SET update_timestamp = update_timestamp - interval '
 def requested(stage: Stage, workflow_id: str) -> dg.DagsterRun:
     """A Dagster run as the daemon makes it for a tick's request: its run key names the try."""
     stage.instance.add_dynamic_partitions("intents", [workflow_id])
-    job = segment_runner.repository().get_job("intent_workflow")
+    job = segment_runner.repository().get_job(INTENT_JOB)
     tags = {PARTITION_NAME_TAG: workflow_id, RUN_KEY_TAG: f"{workflow_id}#{stage.run(workflow_id).retry_count}"}
     return stage.instance.create_run_for_job(job, tags=tags)
 
@@ -315,7 +316,7 @@ def test_a_dagster_run_whose_intent_was_canceled_while_it_was_launched_ends_too(
         # The daemon dies as it launches; the cancellation knows of no Dagster run.
         connection.execute("UPDATE dagster.runs SET status = 'STARTING' WHERE run_id = %s", [run.run_id])
         commands.cancel(connection, workflow_id, OperationRequest())
-    assert len(cancel_cleanup.close_canceled(stage.dependencies, lambda run, reason: None)) == 1
+    assert len(cancel_cleanup.clean_up_canceled(stage.dependencies, lambda run, reason: None)) == 1
     assert run_recovery.resume_lost(stage.dependencies) == [], "it may only be slow"
     aged(stage, run.run_id)
     assert run_recovery.resume_lost(stage.dependencies) == [workflow_id]
@@ -332,10 +333,10 @@ def test_a_canceled_run_is_not_cleaned_up_while_a_segment_without_its_lock_still
         connection.execute("UPDATE dbos.workflow_status SET status = 'PENDING', executor_id = 'host-1-abcdef'")
         commands.cancel(connection, workflow_id, OperationRequest())
     assert stage.holder(workflow_id) is None
-    assert cancel_cleanup.close_canceled(stage.dependencies, lambda run, reason: None) == []
+    assert cancel_cleanup.clean_up_canceled(stage.dependencies, lambda run, reason: None) == []
     with stage.dependencies.database.connect() as connection:
         connection.execute("UPDATE dbos.workflow_status SET status = 'SUCCESS'")
-    assert len(cancel_cleanup.close_canceled(stage.dependencies, lambda run, reason: None)) == 1
+    assert len(cancel_cleanup.clean_up_canceled(stage.dependencies, lambda run, reason: None)) == 1
 
 
 def test_a_worker_whose_group_dies_during_its_start_ends_too(nursery: Nursery) -> None:

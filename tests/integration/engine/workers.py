@@ -16,7 +16,7 @@ import psutil
 
 from resources.database import Database
 from sisu_pipeline.settings import PROJECT_ROOT, child_environment
-from sisu_pipeline.supervisor import stack_health
+from sisu_pipeline.store.queues import queue_depth
 
 _PATIENCE_S = 60.0
 
@@ -109,8 +109,8 @@ def wait_for_workers(database: Database, queue: str, version: str = "v1", count:
 
     def there() -> bool:
         with database.connect() as connection:
-            states = stack_health.queue_states(connection)
-        return sum(s.workers for s in states if (s.queue, s.version) == (queue, version)) == count
+            states = queue_depth.queue_states(connection)
+        return queue_depth.workers_of(states, queue, version) == count
 
     deadline = time.monotonic() + _PATIENCE_S
     while not there():

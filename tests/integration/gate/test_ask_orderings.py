@@ -105,7 +105,7 @@ class Questions(RuleBasedStateMachine):
         answer = self.api.post(f"/runs/{self.life.run_id}/cancel", {"actor": "ann"})
         assert answer.status_code == (202 if not was_ended or self.is_canceled else 409)
         self.is_canceled = self.is_canceled or not was_ended
-        cancel_cleanup.close_canceled(replace(self.api.dependencies, queues_tasks=False), lambda *_: None)
+        cancel_cleanup.clean_up_canceled(replace(self.api.dependencies, queues_tasks=False), lambda *_: None)
 
     @invariant()
     def the_laws_hold(self) -> None:

@@ -209,11 +209,11 @@ def test_a_message_that_the_webhook_refused_is_retried_with_the_same_id(api: Api
 def test_a_message_is_sent_twelve_times_at_most(api: Api, free_port: Callable[[], int]) -> None:
     run = overdue_run(api)
     nobody = Webhook(f"http://127.0.0.1:{free_port()}/", "s")
-    for _ in range(escalation.MOST_ATTEMPTS + 2):
+    for _ in range(escalation.MAX_ATTEMPTS + 2):
         assert escalation.deliver(api.dependencies.database, nobody) == 0
         _due(api)
     (row,) = run.rows("escalations")
-    assert row["attempts"] == escalation.MOST_ATTEMPTS
+    assert row["attempts"] == escalation.MAX_ATTEMPTS
     assert "ConnectError" in row["last_error"]
 
 

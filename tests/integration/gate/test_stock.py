@@ -12,6 +12,7 @@ from resources.database import DATABASE, Database
 from sensors.approval_sensor import approval_sensor
 from sisu_pipeline import oracle
 from sisu_pipeline.contracts.gate import AnswerRequest, PlanApprovalRequest
+from sisu_pipeline.defs.asset_keys import INTENT_JOB
 from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.settings import load_settings, settings
 from sisu_pipeline.store import answers, runs
@@ -100,7 +101,7 @@ def requested(instance: dg.DagsterInstance) -> list[dg.RunRequest]:
 
 def execute(instance: dg.DagsterInstance, request: dg.RunRequest) -> dg.ExecuteInProcessResult:
     """The requested run, in this process."""
-    job = segment_runner.repository().get_job("intent_workflow")
+    job = segment_runner.repository().get_job(INTENT_JOB)
     return job.execute_in_process(
         instance=instance,
         partition_key=request.partition_key,

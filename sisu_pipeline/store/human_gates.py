@@ -1,0 +1,63 @@
+"""The gates of runs, and the list of those that wait for a person."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from resources.database import Connection
+from sisu_pipeline.contracts.gate import TimeoutOutcome
+from sisu_pipeline.domain.status import RunStatus
+from sisu_pipeline.steps.step_result import ASK_GATE, PLAN_GATE
+from sisu_pipeline.store.records import fetch_all, fetch_first
+
+
+@dataclass(frozen=True)
+class HumanGate:
+    """A gate as it was opened; `plan_sha256` is of the compiled plan, `form` only of an ask gate."""
+
+    run_id: str
+    gate_key: str
+    purpose: str
+    plan_sha256: str
+    on_timeout: TimeoutOutcome
+    form: dict[str, Any] | None
+    created_at: datetime
+    deadline_at: datetime | None
+
+    @property
+    def is_plan_gate(self) -> bool:
+        """True when it waits for a decision on the plan."""
+        return self.purpose == PLAN_GATE
+
+    @property
+    def is_ask_gate(self) -> bool:
+        """True when it waits for an answer."""
+        return self.purpose == ASK_GATE
+
+
+@dataclass(frozen=True)
+class ListedGate(HumanGate):
+    """A gate beside its run; `current_sha256` is of the plan as it is now, which the approvals given are for."""
+
+    workflow_id: str
+    status: RunStatus
+    tenant_id: str | None
+    goal: str
+    current_sha256: str
+    approvals_required: int
+    approvals_given: int
+
+
+def find(connection: Connection, run_id: str, gate_key: str) -> HumanGate | None:
+    """One gate of a run; None when it is not open."""
+    return fetch_first(connection, "gates.get", HumanGate, {"run_id": run_id, "gate_key": gate_key})
+
+
+def of_run(connection: Connection, run_id: str) -> list[HumanGate]:
+    """A run's gates, in the order they opened."""
+    return fetch_all(connection, "gates.of_run", HumanGate, {"run_id": run_id})
+
+
+def waiting(connection: Connection, limit: int) -> list[ListedGate]:
+    """The undecided gates of runs that have not ended, the next deadline first."""
+    return fetch_all(connection, "gates.inbox", ListedGate, {"limit": limit})

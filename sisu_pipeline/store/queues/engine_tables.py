@@ -1,0 +1,49 @@
+"""The tables of DBOS and Dagster, each of which may not exist yet, and the server they are on."""
+
+from dataclasses import dataclass
+
+from resources.database import Connection
+from sisu_pipeline.store.records import fetch_all, fetch_value
+
+WORKFLOWS = "dbos.workflow_status"
+_DAGSTER_RUNS = "dagster.runs"
+_HEARTBEATS = "dagster.daemon_heartbeats"
+
+
+@dataclass(frozen=True)
+class Heartbeat:
+    """The age of the last heartbeat of one of Dagster's daemons, in seconds."""
+
+    daemon_type: str
+    seconds: float
+
+
+def exist(connection: Connection, table: str) -> bool:
+    """Whether a table exists; the engines create theirs when they start for the first time."""
+    return bool(fetch_value(connection, "oracle.exists", {"table": table}))
+
+
+def workflow_status(connection: Connection, workflow_id: str) -> str | None:
+    """DBOS's status of a queue workflow; None for an unknown one."""
+    if not exist(connection, WORKFLOWS):
+        return None
+    status: str | None = fetch_value(connection, "doctor.segment", {"workflow_id": workflow_id})
+    return status
+
+
+def dagster_run_status(connection: Connection, dagster_run_id: str | None) -> str | None:
+    """Dagster's status of a run; None for an unknown one."""
+    if not exist(connection, _DAGSTER_RUNS):
+        return None
+    status: str | None = fetch_value(connection, "doctor.dagster_run", {"dagster_run_id": dagster_run_id})
+    return status
+
+
+def heartbeats(connection: Connection) -> list[Heartbeat] | None:
+    """The heartbeats of Dagster's daemons; None before Dagster has created its tables."""
+    return fetch_all(connection, "doctor.heartbeats", Heartbeat) if exist(connection, _HEARTBEATS) else None
+
+
+def server_version(connection: Connection) -> str:
+    """The version of the Postgres server."""
+    return str(fetch_value(connection, "doctor.server"))
