@@ -23,7 +23,7 @@ from sql import query
 
 @dataclass(frozen=True)
 class Fence:
-    """The session a process stands or falls with, and what it does when that session is gone."""
+    """The session on which a process depends, and what the process does when that session has ended."""
 
     backend_pid: int
     backend_start: datetime
@@ -35,23 +35,23 @@ _fence: Fence | None = None
 _stop: Callable[[], None] | None = None
 
 
-def put_up(fence: Fence) -> None:
-    """From now on this process takes a connection only while the fence's session lives."""
+def activate(fence: Fence) -> None:
+    """From now on, refuse this process any connection when the session of the fence has ended."""
     global _fence
     _fence = fence
 
 
 def stop_when_a_connection_breaks(stop: Callable[[], None]) -> None:
-    """Have this process end when a transaction or session of it is lost: what it held is resumed elsewhere.
+    """Call `stop` when a transaction or session of this process loses its connection.
 
-    Without that, whatever it was for would be taken for failed.
+    The process then ends and its work is resumed elsewhere. Without this, the work would be recorded as failed.
     """
     global _stop
     _stop = stop
 
 
 def connection_broke() -> None:
-    """A transaction or session of this process lost its connection."""
+    """Report that a transaction or session of this process lost its connection."""
     if _stop is not None:
         _stop()
 
@@ -95,8 +95,8 @@ async def check_async(connection: psycopg.AsyncConnection[Any]) -> None:
 
 
 def guard(engine: Engine) -> None:
-    """The same for an SQLAlchemy engine; its connections carry the process's name, so that they can be ended."""
-    engine.pool._pre_ping = False  # the check below is one
+    """Check the connections of an SQLAlchemy engine too, and name them, so that recovery can terminate them."""
+    engine.pool._pre_ping = False  # replaced by the check below
 
     @event.listens_for(engine, "connect")
     def name(connection: Any, _record: object) -> None:
@@ -126,15 +126,15 @@ def guard(engine: Engine) -> None:
 
 
 def watch(engine: Engine) -> None:
-    """Have a statement of this engine that loses its connection, or gets none, end the process like a transaction.
+    """Report the loss of a connection of this engine, as `connection_broke` does.
 
-    For Dagster's own storage and for the fan-out's batches: what they say in a step would else fail the step, and
-    with it the run.
+    This is for Dagster's storage and for the batches of the fan-out, whose failures would fail the step and the
+    run.
     """
 
     @event.listens_for(engine, "handle_error")
     def lost(context: ExceptionContext) -> None:
-        # Without a connection it is the attempt to open one that failed.
+        # Without a connection, the attempt to open one has failed.
         if context.is_disconnect or context.connection is None:
             connection_broke()
 

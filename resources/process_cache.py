@@ -1,35 +1,35 @@
-"""What a process makes once: pools, clients, instances."""
+"""Values that a process creates once: pools, clients, instances."""
 
 import threading
 from collections.abc import Callable, Hashable
 from functools import cache
 from typing import Generic, TypeVar
 
-Made = TypeVar("Made")
+Value = TypeVar("Value")
 
 
-class Once(Generic[Made]):
-    """A function whose value is kept by its arguments, and made by one thread while the others wait.
+class Once(Generic[Value]):
+    """A function whose results are cached by its arguments, and computed by one thread while others wait.
 
-    `functools.cache` lets every thread that finds nothing kept make one of its own: of two pools of connections the
-    one that is not kept is torn down while somebody uses it.
+    `functools.cache` lets every thread that finds no cached value compute its own. Of two connection pools, the one
+    that is not cached would be closed while it is in use.
     """
 
-    def __init__(self, make: Callable[..., Made]) -> None:
-        self.__doc__ = make.__doc__
-        self._kept = cache(make)
+    def __init__(self, create: Callable[..., Value]) -> None:
+        self.__doc__ = create.__doc__
+        self._cached = cache(create)
         self._lock = threading.RLock()
 
-    def __call__(self, *arguments: Hashable) -> Made:
-        """The value for these arguments. Raises what making it raises, and keeps nothing then."""
+    def __call__(self, *arguments: Hashable) -> Value:
+        """The value for these arguments. An exception of the function is raised and not cached."""
         with self._lock:
-            return self._kept(*arguments)
+            return self._cached(*arguments)
 
     def cache_clear(self) -> None:
-        """Forget what was made."""
-        self._kept.cache_clear()
+        """Drop the cached values."""
+        self._cached.cache_clear()
 
 
-def once(make: Callable[..., Made]) -> Once[Made]:
-    """Keep what a function makes; see `Once`."""
-    return Once(make)
+def once(create: Callable[..., Value]) -> Once[Value]:
+    """Cache the results of a function; see `Once`."""
+    return Once(create)

@@ -1,4 +1,4 @@
-"""The one place that chooses a provider. What cannot be had is refused; nothing stands in for anything."""
+"""Choice of the sandbox provider. An unavailable provider is an error; no other one replaces it."""
 
 from pathlib import Path
 
@@ -23,20 +23,20 @@ def open_sandbox(
 ) -> Sandbox:
     """The sandbox of `mode` (mock, live) and, when live, `provider` (local, e2b).
 
-    `home` is the data folder; the local provider uses `<home>/sandbox` unless `local` says otherwise, and runs
-    its self-test here. `wanted` tells the e2b provider's sweeper which sandboxes are orphans. Reads no
-    environment. Raises SandboxUnavailable.
+    `home` is the data folder; the local provider uses `<home>/sandbox` unless `local` names another folder, and
+    runs its self-test here. `wanted` returns the tasks that are still needed, by which the e2b provider
+    recognizes orphaned sandboxes. Raises SandboxUnavailable.
     """
     if mode not in ("mock", "live"):
-        raise SandboxUnavailable(f"SBX_MODE must be mock or live, not {mode!r}")
+        raise SandboxUnavailable(f"SBX_MODE must be mock or live (got {mode!r})")
     if provider not in ("local", "e2b"):
-        raise SandboxUnavailable(f"SBX_PROVIDER must be local or e2b, not {provider!r}")
+        raise SandboxUnavailable(f"SBX_PROVIDER must be local or e2b (got {provider!r})")
     if mode == "mock":
         return MockSandbox(receipts)
     if provider == "local":
         return open_local(local or LocalSettings(home=home / "sandbox"), resolve_uri)
     if e2b is None or not e2b.api_key:
-        raise SandboxUnavailable("SBX_PROVIDER=e2b needs E2B_API_KEY; set it, or use SBX_PROVIDER=local")
+        raise SandboxUnavailable("SBX_PROVIDER=e2b requires E2B_API_KEY: set it, or use SBX_PROVIDER=local")
     # Imported only where it is used: the SDK takes a third of a second.
     from resources.sandbox.e2b.e2b_provider import E2bSandbox
 

@@ -1,25 +1,25 @@
-"""Group commit for an event loop: many who ask at once are answered by one call."""
+"""Group commit for an event loop: concurrent requests share one call."""
 
 import asyncio
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
-class Batcher(Generic[Item, Answer]):
-    """Group commit: what arrives while a batch is handled becomes the next batch. No timers."""
+class Batcher(Generic[Item, Result]):
+    """Group commit: items that arrive while a batch is handled become the next batch. It uses no timers."""
 
-    def __init__(self, handle: Callable[[list[Item]], Sequence[Answer]], limit: int = 500) -> None:
+    def __init__(self, handle: Callable[[list[Item]], Sequence[Result]], limit: int = 500) -> None:
         self._handle = handle
         self._limit = limit
-        self._waiting: list[tuple[Item, asyncio.Future[Answer]]] = []
+        self._waiting: list[tuple[Item, asyncio.Future[Result]]] = []
         self._worker: asyncio.Task[None] | None = None
 
-    async def submit(self, item: Item) -> Answer:
-        """The handler's answer to this item. Raises what the handler raises for its batch."""
-        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+    async def submit(self, item: Item) -> Result:
+        """The handler's result for this item. Raises the handler's exception for its batch."""
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
         if self._worker is None or self._worker.done():
             self._worker = asyncio.create_task(self._drain())
@@ -29,7 +29,7 @@ class Batcher(Generic[Item, Answer]):
         while self._waiting:
             batch, self._waiting = self._waiting[: self._limit], self._waiting[self._limit :]
             try:
-                answers = await asyncio.to_thread(self._handle, [item for item, _ in batch])
+                results = await asyncio.to_thread(self._handle, [item for item, _ in batch])
             except BaseException as error:
                 for _, future in batch:
                     if not future.done():
@@ -37,6 +37,6 @@ class Batcher(Generic[Item, Answer]):
                 if not isinstance(error, Exception):
                     raise
             else:
-                for (_, future), answer in zip(batch, answers, strict=True):
+                for (_, future), result in zip(batch, results, strict=True):
                     if not future.done():
-                        future.set_result(answer)
+                        future.set_result(result)

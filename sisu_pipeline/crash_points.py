@@ -10,6 +10,7 @@ import os
 import signal
 from pathlib import Path
 
+from sisu_pipeline.contracts.step_outputs import StepId
 from sisu_pipeline.settings import settings
 
 POINTS = (
@@ -33,11 +34,7 @@ POINTS = (
     "events.flush.before",
     "events.flush.after",
     # Steps: the work is done, the row is written, the row is committed; by step.
-    *(
-        f"{step}.{point}"
-        for step in ("CompileST", "ApplyPatchST", "DecideST", "ExecuteST")
-        for point in ("work.after", "commit.before", "commit.after")
-    ),
+    *(f"{step}.{point}" for step in StepId for point in ("work.after", "commit.before", "commit.after")),
     # Patches: remembered in a row, written to the file, marked in the row; taken back.
     "patch.remember.after",
     "patch.write.after",

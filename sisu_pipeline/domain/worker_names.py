@@ -37,7 +37,10 @@ def connection_name(queue: QueueName, executor_id: str, version: str) -> str:
 def parse(name: str) -> WorkerName | None:
     """The worker that a connection of this name belongs to; None when it is not a worker's."""
     prefix, *parts = name.split(" ", 3)
-    return WorkerName(*parts) if prefix == _PREFIX and len(parts) == 3 else None
+    if prefix != _PREFIX or len(parts) != 3:
+        return None
+    queue, process, version = parts
+    return WorkerName(queue, process, version_label(version))
 
 
 def version_label(version: str) -> str:

@@ -49,7 +49,7 @@ def _hold(
     with suppress(psycopg.Error), database.connect(autocommit=True) as session:
         lock = worker_sessions.try_lock(session, executor_id)
         if lock.held:
-            connection_fence.put_up(Fence(lock.pid, lock.started, application_name, lost))
+            connection_fence.activate(Fence(lock.pid, lock.started, application_name, lost))
             held.set()
             _keep_active(session)
     held.set()

@@ -63,6 +63,12 @@ def doctor(**variables: str) -> dict[str, Any]:
     return report
 
 
+def queue_of(report: dict[str, Any], version: str) -> dict[str, int]:
+    """The numbers of a version's only queue in a report of `sisu doctor`."""
+    (queue,) = [queue for queue in report["queues"] if queue["version"] == version]
+    return {name: queue[name] for name in ("enqueued", "pending", "workers")}
+
+
 def stranded_in_the_inbox(stage: Stage) -> list[dict[str, Any]]:
     """The stranded work that the API's inbox lists."""
     with serving(stage.dependencies) as api:
@@ -86,8 +92,7 @@ def test_a_worker_takes_no_work_of_another_version_and_health_reports_that_it_wa
             depth = httpx.get(f"{api.url}/ops/queue-depth").json()
         waiting = {"appVersion": "v-old", "queueName": "intentQ", "enqueued": 1, "pending": 0}
         assert waiting in depth["versions"]
-        (old,) = [queue for queue in doctor()["queues"] if queue["version"] == "v-old"]
-        assert old["enqueued"] == 1 and old["workers"] == 0
+        assert queue_of(doctor(), "v-old") == {"enqueued": 1, "pending": 0, "workers": 0}
     with nursery.worker("intentQ", DBOS__APPVERSION="v-old"):
         until(lambda: all_done(stage, "v-old"))
 
@@ -102,14 +107,12 @@ def test_work_of_a_version_too_long_for_a_connection_name_is_stranded_only_witho
         os.kill(process, signal.SIGSTOP)  # so that the work stays enqueued
         enqueue(stage, "work", version=version)
         report = doctor(DBOS__APPVERSION=version)
-        (queue,) = report["queues"]
-        assert (queue["version"], queue["enqueued"], queue["workers"]) == (version, 1, 1)
+        assert queue_of(report, version) == {"enqueued": 1, "pending": 0, "workers": 1}
         workers = {"name": "intentQ workers", "ok": True, "detail": f"1 of version {version}"}
         assert workers in report["checks"]
         assert stranded_in_the_inbox(stage) == []
     wait_for_workers(engine.database, "intentQ", version, count=0)
-    (queue,) = doctor(DBOS__APPVERSION=version)["queues"]
-    assert (queue["version"], queue["enqueued"], queue["workers"]) == (version, 1, 0)
+    assert queue_of(doctor(DBOS__APPVERSION=version), version) == {"enqueued": 1, "pending": 0, "workers": 0}
     assert stranded_in_the_inbox(stage) == [{"appVersion": version, "queueName": "intentQ", "enqueued": 1}]
 
 
