@@ -71,7 +71,7 @@ def check(connection: psycopg.Connection[Any]) -> None:
     autocommit = connection.autocommit
     connection.autocommit = True
     try:
-        lives = connection.execute(query("segments.session_lives"), _parameters(_fence)).fetchone()
+        lives = connection.execute(query("workers.session_lives"), _parameters(_fence)).fetchone()
     finally:
         connection.autocommit = autocommit
     if lives is None:
@@ -86,7 +86,7 @@ async def check_async(connection: psycopg.AsyncConnection[Any]) -> None:
         return
     await connection.set_autocommit(True)
     try:
-        cursor = await connection.execute(query("segments.session_lives"), _parameters(_fence))
+        cursor = await connection.execute(query("workers.session_lives"), _parameters(_fence))
         lives = await cursor.fetchone()
     finally:
         await connection.set_autocommit(False)
@@ -113,7 +113,7 @@ def guard(engine: Engine) -> None:
                     cursor.execute("SELECT 1")
                     lives = True
                 else:
-                    cursor.execute(query("segments.session_lives"), _parameters(_fence))
+                    cursor.execute(query("workers.session_lives"), _parameters(_fence))
                     lives = cursor.fetchone() is not None
             connection.rollback()
         except Exception as error:

@@ -60,4 +60,4 @@ def of_run(connection: Connection, run_id: str) -> list[HumanGate]:
 
 def waiting(connection: Connection, limit: int) -> list[ListedGate]:
     """The undecided gates of runs that have not ended, the next deadline first."""
-    return fetch_all(connection, "gates.inbox", ListedGate, {"limit": limit})
+    return fetch_all(connection, "gates.waiting", ListedGate, {"limit": limit})

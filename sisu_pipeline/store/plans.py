@@ -88,4 +88,4 @@ def add(connection: Connection, run_id: str, plan: Plan, based_on: str, edited_b
 
 def edits(connection: Connection, run_id: str) -> list[Edit]:
     """The versions that people made, in order."""
-    return fetch_all(connection, "plans.versions", Edit, {"run_id": run_id})
+    return fetch_all(connection, "plans.edits", Edit, {"run_id": run_id})

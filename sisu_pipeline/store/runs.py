@@ -136,17 +136,17 @@ def page(connection: Connection, *, limit: int, before: str | None = None, statu
 
 def active(connection: Connection, limit: int) -> list[DescribedRun]:
     """Runs that are executed or about to be, the running ones first."""
-    return fetch_all(connection, "views.active", DescribedRun, {"limit": limit})
+    return fetch_all(connection, "runs.active", DescribedRun, {"limit": limit})
 
 
 def finished(connection: Connection, limit: int) -> list[DescribedRun]:
     """Runs that have ended, the last one first."""
-    return fetch_all(connection, "views.finished", DescribedRun, {"limit": limit})
+    return fetch_all(connection, "runs.finished", DescribedRun, {"limit": limit})
 
 
 def count_by_status(connection: Connection) -> list[StatusCount]:
     """How many runs have each status."""
-    return fetch_all(connection, "runs.depth", StatusCount)
+    return fetch_all(connection, "runs.count_by_status", StatusCount)
 
 
 def move(

@@ -125,7 +125,7 @@ def usage(connection: Connection, run_id: str) -> Usage:
 
 def progress(connection: Connection, run_id: str) -> Progress:
     """How much of the run's fan-out is done."""
-    return fetch_one(connection, "views.tasks", Progress, {"run_id": run_id})
+    return fetch_one(connection, "tasks.progress", Progress, {"run_id": run_id})
 
 
 def keep_tries(connection: Connection, tries: Sequence[Try]) -> None:

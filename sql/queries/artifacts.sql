@@ -19,16 +19,13 @@ ORDER BY stored.uri
 -- One artifact.
 SELECT uri, kind, sha256, inline FROM app.artifacts WHERE uri = %(uri)s ORDER BY idx LIMIT 1
 
--- of_run --
--- A run's artifacts without their content, in a fixed order.
-SELECT step_id, task_key, idx, attempt, kind, uri, size_bytes, sha256 FROM app.artifacts
-WHERE run_id = %(run_id)s ORDER BY step_id, task_key, idx LIMIT %(limit)s
-
--- view_of_run --
--- A run's artifacts with their inline content, in a fixed order.
-SELECT step_id, task_key, idx, kind, uri, inline, sha256 FROM app.artifacts
-WHERE run_id = %(run_id)s ORDER BY step_id, task_key, idx LIMIT %(limit)s
-
 -- count_of_run --
 -- How many artifacts a run has.
 SELECT count(*) AS count FROM app.artifacts WHERE run_id = %(run_id)s
+
+-- of_run --
+-- A run's artifacts in a fixed order; content only of a step's own, and only when it lies in the row.
+SELECT step_id, task_key, kind, uri, size_bytes, sha256,
+       CASE WHEN task_key = '' AND size_bytes <= %(inline_limit)s THEN inline END AS inline
+FROM app.artifacts
+WHERE run_id = %(run_id)s ORDER BY step_id, task_key, idx LIMIT %(limit)s

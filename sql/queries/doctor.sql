@@ -1,8 +1,3 @@
--- workers --
--- The worker processes connected now, by the name each gives its connections (`domain/worker_names.py`).
-SELECT DISTINCT application_name FROM pg_stat_activity
-WHERE datname = current_database() AND application_name LIKE %(names)s
-
 -- heartbeats --
 -- How many seconds ago each of Dagster's daemons last said that it lives; the body's time is in epoch seconds.
 SELECT daemon_type, (extract(epoch FROM clock_timestamp()) - (body::json ->> 'timestamp')::float)::float AS seconds
@@ -12,11 +7,11 @@ FROM dagster.daemon_heartbeats ORDER BY daemon_type
 -- The server's version.
 SELECT current_setting('server_version') AS version
 
--- segment --
+-- workflow_status --
 -- What DBOS knows about one workflow.
 SELECT status FROM dbos.workflow_status WHERE workflow_uuid = %(workflow_id)s
 
--- dagster_run --
+-- dagster_run_status --
 -- What Dagster knows about one run.
 SELECT status FROM dagster.runs WHERE run_id = %(dagster_run_id)s
 

@@ -105,7 +105,7 @@ RETURNING *
 -- The answer at an ask gate, if there is one.
 SELECT * FROM app.gate_answers WHERE run_id = %(run_id)s AND gate_key = %(gate_key)s
 
--- inbox --
+-- waiting --
 -- Gates that wait for a person, the most pressing first: of runs that have not ended, undecided.
 SELECT gate.run_id, gate.gate_key, gate.purpose, gate.created_at, gate.deadline_at, gate.on_timeout, gate.form,
        gate.plan_sha256, run.workflow_id, run.status, run.tenant_id, intent.goal, recipe.approvals_required,

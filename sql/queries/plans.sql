@@ -13,7 +13,7 @@ SELECT %(run_id)s, coalesce(max(version), 1) + 1, %(plan)s, %(plan_sha256)s, %(b
 FROM app.plan_versions WHERE run_id = %(run_id)s
 RETURNING *
 
--- versions --
+-- edits --
 -- A run's changed plans, the first first, without their content.
 SELECT version, plan_sha256, based_on_sha256, edited_by, created_at FROM app.plan_versions
 WHERE run_id = %(run_id)s ORDER BY version

@@ -101,7 +101,7 @@ ORDER BY decided_at NULLS LAST, id
 -- Lineage has been told of these decisions.
 UPDATE app.plan_approvals SET reported_at = clock_timestamp() WHERE run_id = ANY(%(run_ids)s)
 
--- depth --
+-- count_by_status --
 -- How many runs are in each state; for people, beside the queues' own depth.
 SELECT status, count(*) AS runs, min(created_at) AS oldest_created_at FROM app.runs GROUP BY status ORDER BY status
 
@@ -109,16 +109,30 @@ SELECT status, count(*) AS runs, min(created_at) AS oldest_created_at FROM app.r
 -- The next segment of these runs has been asked for; asked again only when nothing comes of it.
 UPDATE app.runs SET requested_at = clock_timestamp() WHERE workflow_id = ANY(%(workflow_ids)s)
 
--- to_close --
+-- to_clean_up --
 -- Canceled runs whose ends are not tied up yet, the oldest first.
 SELECT id, workflow_id, dagster_run_id, error FROM app.runs
 WHERE status = 'canceled' AND closed_at IS NULL
 ORDER BY updated_at, id LIMIT %(limit)s
 
--- mark_closed --
+-- mark_cleaned_up --
 -- Nothing of this canceled run is left to tie up.
 UPDATE app.runs SET closed_at = clock_timestamp() WHERE id = %(id)s AND closed_at IS NULL
 
 -- canceled_lately --
 -- Runs canceled in the last hour: what a worker that was away for a moment may have missed.
 SELECT id FROM app.runs WHERE status = 'canceled' AND updated_at > now() - interval '1 hour'
+
+-- active --
+-- The newest runs that are worked on or about to be, with what they are for; those at a gate are in the inbox itself.
+SELECT run.*, intent.goal FROM app.runs run JOIN app.intents intent ON intent.id = run.intent_id
+WHERE run.status IN ('running', 'repairing', 'queued')
+ORDER BY array_position(ARRAY['running', 'repairing', 'queued'], run.status), run.updated_at DESC, run.id
+LIMIT %(limit)s
+
+-- finished --
+-- The runs that ended last, with what they were for.
+SELECT run.*, intent.goal FROM app.runs run JOIN app.intents intent ON intent.id = run.intent_id
+WHERE run.status IN ('succeeded', 'failed', 'canceled', 'retries_exceeded')
+ORDER BY run.updated_at DESC, run.id
+LIMIT %(limit)s

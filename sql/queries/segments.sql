@@ -8,34 +8,6 @@ SELECT pid FROM pg_locks
 WHERE locktype = 'advisory' AND granted
   AND ((classid::bigint << 32) | objid::bigint) = hashtextextended('sisu:segment:' || %(workflow_id)s, 0)
 
--- announce_worker --
--- A worker is alive as long as its session holds this lock; false when somebody else holds it.
-SELECT pg_try_advisory_lock(hashtextextended('sisu:worker:' || %(executor_id)s, 0)) AS held,
-       pid, backend_start AS started
-FROM pg_stat_get_activity(pg_backend_pid())
-
--- speak --
--- What a worker says on its session: it runs.
-SELECT 1
-
--- session_lives --
--- Whether a session is there still, by its process id and start: the fence of a worker.
-SELECT 1 FROM pg_stat_get_activity(%(pid)s) WHERE backend_start = %(started)s
-
--- end_worker --
--- End the session that holds a worker's lock: the worker's own, which they all name, or that of somebody who is giving
--- it up and has fallen silent over it. One that is just doing so is left alone.
-SELECT pg_terminate_backend(l.pid) FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
-WHERE l.locktype = 'advisory' AND l.granted AND l.mode = 'ExclusiveLock'
-  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-  AND ((l.classid::bigint << 32) | l.objid::bigint) = hashtextextended('sisu:worker:' || %(executor_id)s, 0)
-  AND (a.application_name LIKE %(names)s OR a.state_change < clock_timestamp() - interval '3 seconds')
-
--- end_sessions --
--- End every session of a worker, by the name they all carry; returns those that are not gone yet.
-SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-WHERE datname = current_database() AND application_name LIKE %(names)s AND pid <> pg_backend_pid()
-
 -- lost --
 -- Runs that a Dagster run owns and that should be at work, whose segment no queue holds: nobody was asked for it,
 -- or it was executed (`is_executed`) and the run did not end.
@@ -49,7 +21,7 @@ WHERE r.status IN ('queued', 'running', 'repairing') AND r.updated_at < clock_ti
        AND w.updated_at < (extract(epoch FROM clock_timestamp()) - 5) * 1000))
 ORDER BY r.updated_at LIMIT 100
 
--- unlaunched --
+-- unclaimed --
 -- Runs that were asked for and that no Dagster run owns, though one was launched for them: its launcher died.
 SELECT r.workflow_id, r.segment, d.run_id AS dagster_run_id
 FROM app.runs r
@@ -60,7 +32,7 @@ WHERE r.status IN ('queued', 'repairing') AND r.dagster_run_id IS NULL
   AND d.update_timestamp < (clock_timestamp() AT TIME ZONE 'UTC') - interval '5 seconds'
 ORDER BY r.created_at LIMIT 100
 
--- untold --
+-- open_dagster_runs --
 -- Dagster runs of intents that have ended, canceled perhaps before Dagster was asked, that no queue holds: their launcher
 -- died, or the segment that ended the intent broke off before it had told Dagster. A canceled run that has started is
 -- `closing_sensor`'s to end. (`job/` and the run's id is the workflow of a run that works on no intent.)
@@ -89,29 +61,6 @@ WHERE r.status IN ('queued', 'running', 'waiting_input', 'repairing')
   AND (r.dagster_run_id IS NULL OR r.dagster_run_id = d.run_id)
   AND d.update_timestamp < (clock_timestamp() AT TIME ZONE 'UTC') - interval '5 seconds'
 ORDER BY r.created_at LIMIT 100
-
--- release_worker --
--- Give a worker's lock back after looking whether it was free.
-SELECT pg_advisory_unlock(hashtextextended('sisu:worker:' || %(executor_id)s, 0))
-
--- busy_executors --
--- Workers that hold queue workflows of ours: the backend that holds each one's lock, and when it last spoke.
-SELECT w.executor_id, w.workflows, l.pid AS holder, a.state_change AS active_at
-FROM (
-    SELECT executor_id, count(*) AS workflows FROM dbos.workflow_status
-    WHERE status = 'PENDING' AND queue_name IN ('intentQ', 'sbxQ') AND executor_id IS NOT NULL
-    GROUP BY executor_id) AS w
-LEFT JOIN pg_locks l ON l.locktype = 'advisory' AND l.granted AND l.mode = 'ExclusiveLock'
-    AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-    AND ((l.classid::bigint << 32) | l.objid::bigint) = hashtextextended('sisu:worker:' || w.executor_id, 0)
-LEFT JOIN pg_stat_activity a ON a.pid = l.pid
-ORDER BY w.executor_id
-
--- held_workflows --
--- The queue workflows a worker holds.
-SELECT workflow_uuid AS workflow_id, queue_name FROM dbos.workflow_status
-WHERE status = 'PENDING' AND queue_name IN ('intentQ', 'sbxQ') AND executor_id = %(executor_id)s
-ORDER BY created_at, workflow_uuid
 
 -- try_lock --
 -- The same lock, when nobody holds it; for what must not happen beside a segment.

@@ -72,3 +72,11 @@ SELECT coalesce(max((metrics->>'wallMs')::bigint), 0) AS longest_ms,
         + (SELECT coalesce(sum(octet_length(coalesce(file->>'inline', file->>'uri', ''))), 0)
            FROM jsonb_array_elements(response->'filesOut') AS file)), 0)::bigint AS artifact_bytes
 FROM app.sbx_current WHERE run_id = %(run_id)s
+
+-- progress --
+-- How far a run's fan-out is. `total` is null before DecideST: it counts what `build_tasks` makes of the decision.
+SELECT (SELECT greatest(1, (SELECT count(DISTINCT test) FROM jsonb_array_elements_text(tests) AS test))
+        FROM (SELECT output #> '{structured,tests}' AS tests FROM app.run_steps
+              WHERE run_id = %(run_id)s AND step_id = 'DecideST' ORDER BY attempt DESC LIMIT 1) AS decision) AS total,
+       count(*) AS finished, count(*) FILTER (WHERE err_code <> 'NONE') AS failed
+FROM app.sbx_runs WHERE run_id = %(run_id)s AND step_id = 'ExecuteST'

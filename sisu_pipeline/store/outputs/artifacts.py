@@ -100,7 +100,7 @@ def by_uri(connection: Connection, uri: str) -> StoredArtifact:
 def of_run(connection: Connection, run_id: str, limit: int) -> list[ArtifactCard]:
     """A run's artifacts in a fixed order, at most `limit`."""
     parameters = {"run_id": run_id, "limit": limit, "inline_limit": INLINE_LIMIT}
-    return fetch_all(connection, "views.artifacts", ArtifactCard, parameters)
+    return fetch_all(connection, "artifacts.of_run", ArtifactCard, parameters)
 
 
 def count_of_run(connection: Connection, run_id: str) -> int:

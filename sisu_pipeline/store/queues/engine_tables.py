@@ -27,7 +27,7 @@ def workflow_status(connection: Connection, workflow_id: str) -> str | None:
     """DBOS's status of a queue workflow; None for an unknown one."""
     if not exist(connection, WORKFLOWS):
         return None
-    status: str | None = fetch_value(connection, "doctor.segment", {"workflow_id": workflow_id})
+    status: str | None = fetch_value(connection, "doctor.workflow_status", {"workflow_id": workflow_id})
     return status
 
 
@@ -35,7 +35,7 @@ def dagster_run_status(connection: Connection, dagster_run_id: str | None) -> st
     """Dagster's status of a run; None for an unknown one."""
     if not exist(connection, _DAGSTER_RUNS):
         return None
-    status: str | None = fetch_value(connection, "doctor.dagster_run", {"dagster_run_id": dagster_run_id})
+    status: str | None = fetch_value(connection, "doctor.dagster_run_status", {"dagster_run_id": dagster_run_id})
     return status
 
 

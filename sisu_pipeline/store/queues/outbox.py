@@ -72,12 +72,12 @@ def decided_on(connection: Connection, run_ids: Sequence[str]) -> list[DecidedRu
 
 def to_clean_up(connection: Connection, limit: int) -> list[CanceledRun]:
     """Canceled runs that have not been cleaned up, the oldest cancellation first."""
-    return fetch_all(connection, "runs.to_close", CanceledRun, {"limit": limit})
+    return fetch_all(connection, "runs.to_clean_up", CanceledRun, {"limit": limit})
 
 
 def mark_cleaned_up(connection: Connection, run_id: str) -> None:
     """Record that nothing of a canceled run is left."""
-    execute(connection, "runs.mark_closed", {"id": run_id})
+    execute(connection, "runs.mark_cleaned_up", {"id": run_id})
 
 
 def canceled_lately(connection: Connection) -> list[str]:

@@ -62,7 +62,7 @@ def backlog(connection: Connection) -> Backlog:
     if not engine_tables.exist(connection, engine_tables.WORKFLOWS):
         return Backlog([], [])
     return Backlog(
-        fetch_all(connection, "queues.depth", QueuedWork), fetch_all(connection, "queues.versions", VersionedWork)
+        fetch_all(connection, "queues.by_state", QueuedWork), fetch_all(connection, "queues.by_version", VersionedWork)
     )
 
 
@@ -70,7 +70,7 @@ def by_version(connection: Connection) -> list[VersionedWork]:
     """Work by application version and queue; empty before DBOS has created its tables."""
     if not engine_tables.exist(connection, engine_tables.WORKFLOWS):
         return []
-    return fetch_all(connection, "queues.versions", VersionedWork)
+    return fetch_all(connection, "queues.by_version", VersionedWork)
 
 
 def queue_states(connection: Connection) -> tuple[QueueState, ...]:

@@ -75,12 +75,12 @@ def lost(connection: Connection) -> list[LostSegment]:
 
 def unclaimed(connection: Connection) -> list[UnclaimedRun]:
     """Runs whose launcher died before it made the launched Dagster run their owner."""
-    return fetch_all(connection, "segments.unlaunched", UnclaimedRun)
+    return fetch_all(connection, "segments.unclaimed", UnclaimedRun)
 
 
 def open_dagster_runs(connection: Connection) -> list[OpenDagsterRun]:
     """Dagster runs that did not end with their intent, and that no queue holds."""
-    return fetch_all(connection, "segments.untold", OpenDagsterRun)
+    return fetch_all(connection, "segments.open_dagster_runs", OpenDagsterRun)
 
 
 def orphaned(connection: Connection) -> list[OrphanedRun]:

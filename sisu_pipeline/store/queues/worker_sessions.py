@@ -42,12 +42,12 @@ class HeldWorkflow:
 
 def try_lock(session: Connection, executor_id: str) -> WorkerLock:
     """Take a worker's lock unless another session holds it. The lock is released at the end of the session."""
-    return fetch_one(session, "segments.announce_worker", WorkerLock, {"executor_id": executor_id})
+    return fetch_one(session, "workers.try_lock", WorkerLock, {"executor_id": executor_id})
 
 
 def keep_active(session: Connection) -> None:
     """Execute a statement, so that the session shows recent activity."""
-    execute(session, "segments.speak")
+    execute(session, "workers.keep_active")
 
 
 def terminate_lock_holder(session: Connection, executor_id: str) -> None:
@@ -56,25 +56,25 @@ def terminate_lock_holder(session: Connection, executor_id: str) -> None:
     A recovery that is still active keeps its session.
     """
     names = worker_names.connections_of(executor_id)
-    execute(session, "segments.end_worker", {"executor_id": executor_id, "names": names})
+    execute(session, "workers.terminate_lock_holder", {"executor_id": executor_id, "names": names})
 
 
 def terminate_connections(session: Connection, executor_id: str) -> int:
     """Terminate every connection of a worker; returns how many were still there."""
-    return execute(session, "segments.end_sessions", {"names": worker_names.connections_of(executor_id)})
+    return execute(session, "workers.terminate_connections", {"names": worker_names.connections_of(executor_id)})
 
 
 def busy(connection: Connection) -> list[BusyWorker]:
     """The workers, alive or dead, that hold queue workflows."""
-    return fetch_all(connection, "segments.busy_executors", BusyWorker)
+    return fetch_all(connection, "workers.busy", BusyWorker)
 
 
 def held_workflows(connection: Connection, executor_id: str) -> list[HeldWorkflow]:
     """The queue workflows that a worker holds, the oldest first."""
-    return fetch_all(connection, "segments.held_workflows", HeldWorkflow, {"executor_id": executor_id})
+    return fetch_all(connection, "workers.held_workflows", HeldWorkflow, {"executor_id": executor_id})
 
 
 def connected(connection: Connection) -> list[WorkerName]:
     """The worker processes that are connected to the database."""
-    names = fetch_column(connection, "doctor.workers", {"names": worker_names.ANY_WORKER})
+    names = fetch_column(connection, "workers.connected", {"names": worker_names.ANY_WORKER})
     return [worker for name in names if (worker := worker_names.parse(name)) is not None]
