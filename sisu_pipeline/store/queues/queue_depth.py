@@ -62,7 +62,8 @@ def backlog(connection: Connection) -> Backlog:
     if not engine_tables.exist(connection, engine_tables.WORKFLOWS):
         return Backlog([], [])
     return Backlog(
-        fetch_all(connection, "queues.by_state", QueuedWork), fetch_all(connection, "queues.by_version", VersionedWork)
+        fetch_all(connection, "queues.by_state", QueuedWork),
+        fetch_all(connection, "queues.by_version", VersionedWork),
     )
 
 
