@@ -12,8 +12,7 @@ from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 from dagster._core.storage.runs.sql_run_storage import SqlRunStorage
 from dagster._core.storage.schedules.sql_schedule_storage import SqlScheduleStorage
 from dagster._serdes import ConfigurableClassData
-from dagster_postgres.event_log import PostgresEventLogStorage
-from dagster_postgres.storage import DagsterPostgresStorage
+from dagster_postgres import DagsterPostgresStorage, PostgresEventLogStorage
 from dagster_postgres.utils import create_pg_engine
 
 from resources import connection_fence

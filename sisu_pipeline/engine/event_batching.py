@@ -9,11 +9,10 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
-from dagster import DagsterError
+from dagster import DagsterError, EventLogEntry
 from dagster._core.events import ASSET_CHECK_EVENTS, ASSET_EVENTS
-from dagster._core.events.log import EventLogEntry
 from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
-from dagster_postgres.event_log import PostgresEventLogStorage
+from dagster_postgres import PostgresEventLogStorage
 from sqlalchemy.exc import DBAPIError
 
 from resources import connection_fence

@@ -1,12 +1,11 @@
 """Why a Dagster run failed, in a line: what an operator would look for in its log."""
 
 import dagster as dg
-from dagster._core.events import DagsterEventType
 from dagster_shared.error import SerializableErrorInfo
 
 _LONGEST = 500
 _RECENT = 20
-_TELLING = {DagsterEventType.RUN_FAILURE, DagsterEventType.STEP_FAILURE, DagsterEventType.ENGINE_EVENT}
+_TELLING = {dg.DagsterEventType.RUN_FAILURE, dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.ENGINE_EVENT}
 
 
 def failure_cause(instance: dg.DagsterInstance, dagster_run_id: str) -> str:

@@ -1,9 +1,8 @@
 """The run coordinator: a submission that a lost connection cut off is done again, not taken for a failed run."""
 
+from dagster import DagsterRun, DagsterRunStatus, SubmitRunContext
 from dagster._core.launcher.base import LaunchRunContext
-from dagster._core.run_coordinator.base import SubmitRunContext
 from dagster._core.run_coordinator.sync_in_memory_run_coordinator import SyncInMemoryRunCoordinator
-from dagster._core.storage.dagster_run import DagsterRun, DagsterRunStatus
 
 from sisu_pipeline.engine.database_retry import DATABASE_AWAY, patiently
 

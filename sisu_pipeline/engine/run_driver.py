@@ -4,8 +4,9 @@ import sys
 from collections.abc import Iterator
 
 import dagster as dg
+from dagster import DagsterEvent, DagsterEventType, DagsterRunStatus
 from dagster._core.definitions.job_base import InMemoryJob
-from dagster._core.events import DagsterEvent, DagsterEventType, EngineEventData, RunFailureReason
+from dagster._core.events import EngineEventData, RunFailureReason
 from dagster._core.execution.api import ExecuteRunWithPlanIterable, _get_execution_plan_from_run
 from dagster._core.execution.context.system import PlanOrchestrationContext
 from dagster._core.execution.context_creation_job import (
@@ -13,7 +14,6 @@ from dagster._core.execution.context_creation_job import (
     orchestration_context_event_generator,
 )
 from dagster._core.execution.plan.plan import ExecutionPlan
-from dagster._core.storage.dagster_run import DagsterRunStatus
 from dagster._utils.error import serializable_error_info_from_exc_info
 from dagster_shared.error import SerializableErrorInfo
 from sqlalchemy.exc import DBAPIError

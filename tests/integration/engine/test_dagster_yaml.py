@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from dagster._config import Field, validate_config
+from dagster import Field
+from dagster._config import validate_config
 from dagster._core.instance.config import dagster_instance_config_schema
 
 from sisu_pipeline.settings import PROJECT_ROOT

@@ -5,8 +5,8 @@ import time
 
 import dagster as dg
 import pytest
-from dagster._core.events import DagsterEvent, DagsterEventType, EngineEventData
-from dagster._core.events.log import EventLogEntry
+from dagster import DagsterEvent, DagsterEventType, EventLogEntry
+from dagster._core.events import EngineEventData
 
 from sisu_pipeline.engine import event_batching
 from sisu_pipeline.engine.event_batching import BufferedEventLogStorage

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 import pytest
-from dagster._core.events import DagsterEventType
+from dagster import DagsterEventType
 
 from tests.integration.engine import graphs, trials
 from tests.integration.engine.conftest import Engine

@@ -1,6 +1,6 @@
 """A large fan-out: at most 128 shards, one row per task, and a failed task that costs no other its result."""
 
-from dagster._core.events import DagsterEventType
+from dagster import DagsterEventType
 
 from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.queueing import fan_out

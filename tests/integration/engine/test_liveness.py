@@ -1,7 +1,7 @@
 """Work of a killed worker is finished by another one, nothing is done twice, and living workers keep their work."""
 
 import pytest
-from dagster._core.events import DagsterEventType
+from dagster import DagsterEventType
 
 from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.queueing import fan_out

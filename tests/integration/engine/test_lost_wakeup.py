@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from dagster._core.events import DagsterEvent
+from dagster import DagsterEvent
 from dagster._core.execution.context.system import PlanOrchestrationContext
 
 from resources.database import Connection, Database

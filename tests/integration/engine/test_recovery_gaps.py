@@ -11,10 +11,9 @@ import psutil
 import psycopg
 import psycopg2
 import pytest
-from dagster._core.events import DagsterEvent
+from dagster import DagsterEvent, SubmitRunContext
 from dagster._core.execution.plan.objects import StepFailureData
 from dagster._core.launcher.base import LaunchRunContext
-from dagster._core.run_coordinator.base import SubmitRunContext
 from dagster._core.storage.tags import PARTITION_NAME_TAG, RUN_KEY_TAG
 from dagster_shared.error import SerializableErrorInfo
 from sqlalchemy import create_engine, text

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import dagster as dg
 import pytest
-from dagster._core.events import DagsterEventType
-from dagster._core.events.log import EventLogEntry
+from dagster import DagsterEventType, EventLogEntry
 
 from sisu_pipeline.engine import run_driver
 from sisu_pipeline.engine.event_batching import BufferedEventLogStorage
