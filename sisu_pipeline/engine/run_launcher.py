@@ -5,13 +5,7 @@ from contextlib import suppress
 from typing import Any, Self
 
 import dagster as dg
-from dagster._core.launcher.base import (
-    CheckRunHealthResult,
-    LaunchRunContext,
-    ResumeRunContext,
-    RunLauncher,
-    WorkerStatus,
-)
+from dagster._core.launcher.base import LaunchRunContext, RunLauncher
 from dagster._core.storage.tags import PARTITION_NAME_TAG
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 
@@ -75,17 +69,6 @@ class SegmentRunLauncher(RunLauncher[dg.DagsterInstance], ConfigurableClass):
             # its next segment: enqueued here, it would run too early and use up its workflow id.
             self._enqueue(segment_queue.of_run(run))
 
-    @property
-    def supports_resume_run(self) -> bool:
-        """A run goes on with its next segment."""
-        return True
-
-    def resume_run(self, context: ResumeRunContext) -> None:
-        """Ask for the run's current segment again."""
-        with dependencies().database.connect() as connection:
-            run = runs.get(connection, context.dagster_run.tags[PARTITION_NAME_TAG])
-        self._enqueue(segment_queue.of_run(run))
-
     def terminate(self, run_id: str) -> bool:
         """Cancel the intent. Its running segment stops at its next event; `closing_sensor` cleans up after it."""
         dagster_run_id = run_id
@@ -97,15 +80,6 @@ class SegmentRunLauncher(RunLauncher[dg.DagsterInstance], ConfigurableClass):
         if intent_id is not None:
             _cancel(intent_id, dagster_run_id)
         return True
-
-    @property
-    def supports_check_run_worker_health(self) -> bool:
-        """Workers hold locks, not heart beats; recovery looks at those (see `sensors/recovery_sensor.py`)."""
-        return False
-
-    def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
-        """Unknown to Dagster: recovery is ours."""
-        return CheckRunHealthResult(WorkerStatus.UNKNOWN)
 
     def _enqueue(self, segment: segment_queue.Segment) -> None:
         segment_queue.enqueue(dependencies().database, segment)

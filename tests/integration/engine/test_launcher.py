@@ -1,7 +1,6 @@
 """The launcher: one Dagster run per unfinished intent, replays of finished ones, and refusals with a reason."""
 
 import pytest
-from dagster._core.launcher.base import ResumeRunContext
 
 from sisu_pipeline.contracts.gate import Decision
 from sisu_pipeline.domain.status import RunStatus
@@ -114,9 +113,6 @@ def test_a_segment_enqueued_twice_is_one_workflow(stage: Stage) -> None:
     dagster_run_id = stage.request(workflow_id)
     stage.launch(dagster_run_id)
     segment_queue.enqueue(stage.dependencies.database, segment_queue.of_run(stage.run(workflow_id)))
-    run = stage.instance.get_run_by_id(dagster_run_id)
-    assert run is not None
-    stage.instance.run_launcher.resume_run(ResumeRunContext(dagster_run=run, workspace=None))
     assert stage.queue() == {workflow_id: "ENQUEUED"}
 
 
