@@ -1,4 +1,4 @@
-"""Waiting for a database that is away: at the edges where an error would be taken for the end of something."""
+"""Retries of work that fails because the database is unreachable, where Dagster would fail the run."""
 
 import threading
 from collections.abc import Callable
@@ -12,8 +12,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from resources.database import DatabaseError
 
-TRIES = 60
-PAUSE_SECONDS = 1.0
+RETRIES = 60
+RETRY_INTERVAL_SECONDS = 1.0
 
 DATABASE_AWAY = (
     psycopg.OperationalError,
@@ -23,18 +23,18 @@ DATABASE_AWAY = (
     DagsterPostgresException,
     DatabaseError,
 )
-"""What a statement raises whose database is away: as psycopg, SQLAlchemy, Dagster and we say it."""
+"""The errors of a statement whose database is unreachable, from every driver and layer in use."""
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
-def patiently(attempt: Callable[[], Answer]) -> Answer:
-    """What `attempt` returns, tried again for a minute while the database is away; then what it raises.
+def retry_while_database_is_away(attempt: Callable[[], Result]) -> Result:
+    """Call `attempt` until the database answers, once a second for a minute; return its result.
 
-    It may be interrupted anywhere and begun again, so it must be safe to repeat.
+    `attempt` must be safe to repeat: an error may interrupt it anywhere. Raises what the last attempt raises.
     """
-    for _ in range(TRIES):
+    for _ in range(RETRIES):
         with suppress(*DATABASE_AWAY):
             return attempt()
-        threading.Event().wait(PAUSE_SECONDS)
+        threading.Event().wait(RETRY_INTERVAL_SECONDS)
     return attempt()

@@ -4,10 +4,10 @@ from dagster import DagsterRun, DagsterRunStatus, SubmitRunContext
 from dagster._core.launcher.base import LaunchRunContext
 from dagster._core.run_coordinator.sync_in_memory_run_coordinator import SyncInMemoryRunCoordinator
 
-from sisu_pipeline.engine.database_retry import DATABASE_AWAY, patiently
+from sisu_pipeline.engine.database_retry import DATABASE_AWAY, retry_while_database_is_away
 
 
-class PatientRunCoordinator(SyncInMemoryRunCoordinator):
+class RetryingRunCoordinator(SyncInMemoryRunCoordinator):
     """Dagster's default one, for `dagster.yaml`; intentQ is the queue.
 
     On its way to the launcher Dagster writes to its storage, and reports the run as failed when a statement of it
@@ -19,7 +19,7 @@ class PatientRunCoordinator(SyncInMemoryRunCoordinator):
         try:
             return super().submit_run(context)
         except DATABASE_AWAY:
-            run = patiently(lambda: self._go_on(context))
+            run = retry_while_database_is_away(lambda: self._go_on(context))
             if run.status is DagsterRunStatus.FAILURE:
                 raise
             return run

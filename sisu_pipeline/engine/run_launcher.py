@@ -14,7 +14,7 @@ from sisu_pipeline.crash_points import crash_point
 from sisu_pipeline.defs.asset_keys import INTENT_JOB
 from sisu_pipeline.domain.errors import NotFound
 from sisu_pipeline.domain.status import IllegalTransition, RunStatus
-from sisu_pipeline.engine.database_retry import patiently
+from sisu_pipeline.engine.database_retry import retry_while_database_is_away
 from sisu_pipeline.queueing import segment_queue
 from sisu_pipeline.store import runs
 from sisu_pipeline.store.runs import Run
@@ -49,7 +49,7 @@ class SegmentRunLauncher(RunLauncher[dg.DagsterInstance], ConfigurableClass):
 
         Retries while the database is unreachable: Dagster fails a run whose launch raises, for good.
         """
-        patiently(lambda: self._launch(context.dagster_run))
+        retry_while_database_is_away(lambda: self._launch(context.dagster_run))
 
     def _launch(self, dagster_run: dg.DagsterRun) -> None:
         intent_id = dagster_run.tags.get(PARTITION_NAME_TAG)
