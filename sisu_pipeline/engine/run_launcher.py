@@ -6,7 +6,6 @@ from typing import Any, Self
 
 import dagster as dg
 from dagster._core.launcher.base import LaunchRunContext, RunLauncher
-from dagster._core.storage.tags import PARTITION_NAME_TAG
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 
 from sisu_pipeline.contracts.operation import OperationRequest
@@ -15,6 +14,7 @@ from sisu_pipeline.defs.asset_keys import INTENT_JOB
 from sisu_pipeline.domain.errors import NotFound
 from sisu_pipeline.domain.status import IllegalTransition, RunStatus
 from sisu_pipeline.engine.database_retry import retry_while_database_is_away
+from sisu_pipeline.engine.run_tags import PARTITION_TAG
 from sisu_pipeline.queueing import segment_queue
 from sisu_pipeline.store import runs
 from sisu_pipeline.store.runs import Run
@@ -52,7 +52,7 @@ class SegmentRunLauncher(RunLauncher[dg.DagsterInstance], ConfigurableClass):
         retry_while_database_is_away(lambda: self._launch(context.dagster_run))
 
     def _launch(self, dagster_run: dg.DagsterRun) -> None:
-        intent_id = dagster_run.tags.get(PARTITION_NAME_TAG)
+        intent_id = dagster_run.tags.get(PARTITION_TAG)
         if intent_id is None:
             self._enqueue(segment_queue.of_job(dagster_run.run_id, dependencies().app_version))
             return
@@ -76,7 +76,7 @@ class SegmentRunLauncher(RunLauncher[dg.DagsterInstance], ConfigurableClass):
         if dagster_run is None or dagster_run.is_finished:
             return False
         self._instance.report_run_canceling(dagster_run)
-        intent_id = dagster_run.tags.get(PARTITION_NAME_TAG)
+        intent_id = dagster_run.tags.get(PARTITION_TAG)
         if intent_id is not None:
             _cancel(intent_id, dagster_run_id)
         return True

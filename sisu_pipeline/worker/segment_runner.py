@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 
 import dagster as dg
-from dagster._core.storage.tags import PARTITION_NAME_TAG
 
 from resources.database import Connection, Database
 from resources.process_cache import once
@@ -15,6 +14,7 @@ from sisu_pipeline.domain.errors import NotFound
 from sisu_pipeline.domain.status import IllegalTransition, RunStatus
 from sisu_pipeline.engine import run_driver
 from sisu_pipeline.engine.event_batching import BufferedEventLogStorage
+from sisu_pipeline.engine.run_tags import PARTITION_TAG
 from sisu_pipeline.engine.step_executor import Gatekeeper
 from sisu_pipeline.queueing.segment_queue import SegmentRequest
 from sisu_pipeline.store import gates, runs
@@ -50,7 +50,7 @@ def segment_request(*arguments: str | None) -> SegmentRequest:
             return SegmentRequest(workflow_id, dagster_run_id)
         case (str(dagster_run_id),):
             dagster_run = instance().get_run_by_id(dagster_run_id)
-            partition_key = None if dagster_run is None else dagster_run.tags.get(PARTITION_NAME_TAG)
+            partition_key = None if dagster_run is None else dagster_run.tags.get(PARTITION_TAG)
             return SegmentRequest(partition_key, dagster_run_id)
         case _:
             raise ValueError(f"the row of a segment holds an intent's id and a Dagster run's (got {arguments!r})")
