@@ -1,1 +1,4 @@
-"""Dagster's launcher, executor, storage and daemon for this project. All private Dagster API is used here."""
+"""Dagster's launcher, executor, storage and daemon for this project.
+
+Private Dagster API is used in this package only; README.md lists every symbol.
+"""

@@ -1,7 +1,7 @@
-"""Dagster's Postgres storage for long-lived processes: pooled connections, introspection remembered.
+"""Dagster's Postgres storage for long-lived processes: pooled connections, cached schema checks.
 
-The stock storage opens a connection per statement and reads the catalogue again and again to see whether
-its own tables and indexes have been migrated (design §7). Both are changed here; what it stores is not.
+The stock storage opens a connection per statement and queries the catalog before many of them to find out
+whether its own tables, columns and indexes exist. This one changes both, and nothing of what is stored.
 """
 
 import functools
@@ -18,27 +18,30 @@ from dagster_postgres.utils import create_pg_engine
 from resources import connection_fence
 from sisu_pipeline.engine.event_batching import BufferedEventLogStorage
 
-KEPT_CONNECTIONS = 4
-MOST_CONNECTIONS = 24
+POOL_SIZE = 4
+MAX_CONNECTIONS = 24
 RECYCLE_S = 3600
 
 
-def _remember(cls: type, name: str) -> None:
-    """Ask once per process: what is migrated stays migrated. Only a yes is remembered."""
-    inspect: Callable[..., bool] = getattr(cls, name)
-    migrated: set[tuple[str, ...]] = set()
+def _cache_when_true(cls: type, name: str) -> None:
+    """Replace a schema check by one that queries the catalog until it is true: migrations only add.
 
-    @functools.wraps(inspect)
-    def remembered(self: Any, *arguments: Any) -> bool:
-        question = tuple(argument for argument in arguments if isinstance(argument, str))
-        if question not in migrated and inspect(self, *arguments):
-            migrated.add(question)
-        return question in migrated
+    The cache is the process's and its key the text arguments, such as a table's name.
+    """
+    check: Callable[..., bool] = getattr(cls, name)
+    present: set[tuple[str, ...]] = set()
 
-    setattr(cls, name, remembered)
+    @functools.wraps(check)
+    def cached(self: Any, *arguments: Any) -> bool:
+        key = tuple(argument for argument in arguments if isinstance(argument, str))
+        if key not in present and check(self, *arguments):
+            present.add(key)
+        return key in present
+
+    setattr(cls, name, cached)
 
 
-_INTROSPECTION = {
+SCHEMA_CHECKS: dict[type, tuple[str, ...]] = {
     SqlRunStorage: (
         "has_run_stats_index_cols",
         "has_backfill_id_column",
@@ -60,13 +63,16 @@ _INTROSPECTION = {
     ),
     PostgresEventLogStorage: ("has_table",),
 }
-for _storage, _names in _INTROSPECTION.items():
+for _storage, _names in SCHEMA_CHECKS.items():
     for _name in _names:
-        _remember(_storage, _name)
+        _cache_when_true(_storage, _name)
 
 
 class PooledPostgresStorage(DagsterPostgresStorage):
-    """`storage: {custom: {module: sisu_pipeline.engine.dagster_storage, class: PooledPostgresStorage, …}}`."""
+    """Dagster's Postgres storage with one connection pool per part, and a buffered event log.
+
+    `dagster.yaml` names it as `storage.custom`, with `postgres_url` and optionally `should_autocreate_tables`.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -78,17 +84,17 @@ class PooledPostgresStorage(DagsterPostgresStorage):
             storage._engine = create_pg_engine(
                 self.postgres_url,
                 isolation_level="AUTOCOMMIT",
-                pool_size=KEPT_CONNECTIONS,
-                max_overflow=MOST_CONNECTIONS - KEPT_CONNECTIONS,
+                pool_size=POOL_SIZE,
+                max_overflow=MAX_CONNECTIONS - POOL_SIZE,
                 pool_recycle=RECYCLE_S,
             )
-            # After a restart of Postgres a kept connection is dead: found out before it is used.
+            # A restart of Postgres closes pooled connections: each is checked before it is used.
             connection_fence.guard(storage._engine)
             connection_fence.watch(storage._engine)
 
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Any) -> Self:
-        """Dagster's constructor; the parent's builds the parent."""
+        """Create the storage from `dagster.yaml`. The parent's method would create the parent class."""
         return cls(
             postgres_url=config_value["postgres_url"],
             should_autocreate_tables=config_value.get("should_autocreate_tables", True),

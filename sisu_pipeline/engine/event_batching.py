@@ -1,8 +1,8 @@
 """Dagster's event log, written in batches while a segment runs.
 
-One event a statement is a third of a worker's CPU. A segment's events are kept back for at most a tenth of
-a second, or until the segment ends, and written in order with one statement. What a dead worker takes with
-it is only the memory of steps: the next segment starts those again, and their committed rows answer.
+One statement per event costs a third of a worker's CPU. A segment's events are buffered for at most a tenth of
+a second, or until the segment ends, and inserted in order with one statement. A worker that dies loses the
+buffered events only: the next segment starts those steps again, and each finds its committed row.
 """
 
 import threading
@@ -24,18 +24,18 @@ LARGEST_BATCH = 200
 
 
 class BufferedEventLogStorage(PostgresEventLogStorage):
-    """The Postgres event log; between `with buffered():` and its end, written in batches."""
+    """The Postgres event log, which writes in batches inside `with storage.buffered():`."""
 
     _buffer: list[EventLogEntry] | None = None
     _unindexed: tuple[tuple[EventLogEntry, int], ...] = ()
-    _guard = threading.RLock()
+    _lock = threading.RLock()
 
     @contextmanager
     def buffered(self) -> Iterator[None]:
-        """Keep events back and write them together; everything is written when this returns or raises."""
+        """Buffer events and write them in batches; all are written when the block ends, also by an exception."""
         stop = threading.Event()
         flusher = threading.Thread(target=self._flush_regularly, args=(stop,), name="event-flush", daemon=True)
-        with self._guard:
+        with self._lock:
             self._buffer = []
         flusher.start()
         try:
@@ -43,13 +43,13 @@ class BufferedEventLogStorage(PostgresEventLogStorage):
         finally:
             stop.set()
             flusher.join()
-            with self._guard:
+            with self._lock:
                 self._flush()
                 self._buffer = None
 
     def store_event(self, event: EventLogEntry) -> None:
-        """Write the event, now or with the next batch."""
-        with self._guard:
+        """Write the event at once or add it to the next batch. A change of the run's status is written at once."""
+        with self._lock:
             if self._buffer is None or not _is_plain(event):
                 self._flush()
                 super().store_event(event)
@@ -60,16 +60,15 @@ class BufferedEventLogStorage(PostgresEventLogStorage):
 
     def _flush_regularly(self, stop: threading.Event) -> None:
         while not stop.wait(FLUSH_SECONDS):
-            # A database that is away for a moment loses nothing: the next flush writes what this one could
-            # not, and the last one raises.
-            with self._guard, suppress(DBAPIError, DagsterError, OSError):
+            # A failed flush keeps its events for the next one; the flush at the block's end raises.
+            with self._lock, suppress(DBAPIError, DagsterError, OSError):
                 self._flush()
 
     def _flush(self) -> None:
         try:
             self._write()
         except DATABASE_AWAY:
-            # Not all of it comes by way of the engine (`fencing.watch`): the driver says some things to itself.
+            # Some of the driver's errors do not pass through the engine's error handler (`connection_fence.watch`).
             connection_fence.connection_broke()
             raise
 
@@ -88,7 +87,7 @@ class BufferedEventLogStorage(PostgresEventLogStorage):
             self._unindexed = ()
 
     def _store_assets(self, assets: Sequence[tuple[EventLogEntry, int]]) -> None:
-        """What the stock storage keeps beside each asset event: its tags, and each asset's last event."""
+        """Write what the stock storage writes with each asset event: its tags, and the asset's last event."""
         last = {_asset_of(event): (event, number) for event, number in assets}
         with self.index_transaction() as connection:
             self._store_asset_event_tags(
@@ -99,7 +98,7 @@ class BufferedEventLogStorage(PostgresEventLogStorage):
 
 
 def _is_plain(event: EventLogEntry) -> bool:
-    """Whether a batch may hold the event: a run's change of status is written at once, in its order."""
+    """Whether the event may wait for the next batch: neither a run's change of status nor an asset check."""
     if event.dagster_event is None:
         return True
     return not event.dagster_event.is_job_event and event.dagster_event_type not in ASSET_CHECK_EVENTS

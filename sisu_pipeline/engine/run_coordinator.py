@@ -1,4 +1,4 @@
-"""The run coordinator: a submission that a lost connection cut off is done again, not taken for a failed run."""
+"""The run coordinator, which repeats a submission that lost its database connection instead of failing the run."""
 
 from dagster import DagsterRun, DagsterRunStatus, SubmitRunContext
 from dagster._core.launcher.base import LaunchRunContext
@@ -8,30 +8,30 @@ from sisu_pipeline.engine.database_retry import DATABASE_AWAY, retry_while_datab
 
 
 class RetryingRunCoordinator(SyncInMemoryRunCoordinator):
-    """Dagster's default one, for `dagster.yaml`; intentQ is the queue.
+    """Dagster's in-memory coordinator with retries. It launches at once: the queue of runs is intentQ.
 
-    On its way to the launcher Dagster writes to its storage, and reports the run as failed when a statement of it
-    loses its connection. It launches such a run no more, and its intent would have to be tried again by a person.
+    Dagster writes to its storage before it calls the launcher, and reports the run as failed when such a statement
+    loses its connection. It never launches a failed run again, so the intent would need a manual retry.
     """
 
     def submit_run(self, context: SubmitRunContext) -> DagsterRun:
-        """Launch the run. Raises what the launcher raises; the run has been reported as failed then."""
+        """Launch the run and return it. When the launcher raises, the run is reported as failed and this raises."""
         try:
             return super().submit_run(context)
         except DATABASE_AWAY:
-            run = retry_while_database_is_away(lambda: self._go_on(context))
+            run = retry_while_database_is_away(lambda: self._finish_launch(context))
             if run.status is DagsterRunStatus.FAILURE:
                 raise
             return run
 
-    def _go_on(self, context: SubmitRunContext) -> DagsterRun:
-        """Do what is left of a launch: nothing when it is done, or known to have failed."""
+    def _finish_launch(self, context: SubmitRunContext) -> DagsterRun:
+        """Complete an interrupted launch; a run that was launched or has failed is returned as it is."""
         dagster_run_id = context.dagster_run.run_id
         run = self._read(dagster_run_id)
         if run.status is DagsterRunStatus.NOT_STARTED:
             self._instance.launch_run(dagster_run_id, context.workspace)
         elif run.status is DagsterRunStatus.STARTING:
-            # Without saying once more that it starts: recovery may have launched it, and it may have started.
+            # Not `launch_run`, which reports STARTING again: recovery may have launched the run since.
             self._instance.run_launcher.launch_run(LaunchRunContext(dagster_run=run, workspace=context.workspace))
         return self._read(dagster_run_id)
 

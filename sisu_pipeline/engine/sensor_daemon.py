@@ -1,12 +1,12 @@
-"""Dagster's daemon with a shorter pause between the ticks of sensors that listen.
+"""Dagster's daemon with a shorter pause between the ticks of sensors that wait on LISTEN.
 
 The stock daemon starts a sensor's next tick up to five seconds after the last one ended
-(`MIN_INTERVAL_LOOP_TIME`, no setting), and never within a second of its start. Our sensors hold their ticks on
-LISTEN, so a short pause costs little and a burst of intents does not wait. Everything works on
+(`MIN_INTERVAL_LOOP_TIME`, not configurable), and never within a second of its start. Our sensors wait on LISTEN
+during their ticks, so a short pause costs little and a burst of intents is not delayed. Everything works on
 `dagster-daemon run` too, some seconds slower.
 """
 
-import dagster._daemon.sensor as sensor_daemon
+import dagster._daemon.sensor as sensor_loop
 from dagster._core.remote_representation.external import RemoteSensor
 from dagster._core.scheduler.instigation import InstigatorState
 from dagster._daemon.cli import cli
@@ -14,26 +14,36 @@ from dagster._daemon.cli import cli
 from sisu_pipeline.settings import settings
 
 LOOP_PAUSE_S = 0.1
-# A sensor that asks for the shortest interval Dagster has, a second, means: as soon as there is something.
+# Dagster's shortest interval, one second, marks a sensor that ticks again as soon as it can.
 _SHORTEST_INTERVAL_S = 1
 
-_is_under_min_interval = sensor_daemon.is_under_min_interval
+_is_under_min_interval = sensor_loop.is_under_min_interval
+
+
+def main() -> None:
+    """Run the daemon for the workspace of the current directory."""
+    shorten_pauses()
+    cli(["run", "--workspace", "workspace.yaml"], obj={})
+
+
+def shorten_pauses() -> None:
+    """Patch Dagster's sensor loop, which reads both names from its module at every iteration."""
+    sensor_loop.MIN_INTERVAL_LOOP_TIME = LOOP_PAUSE_S  # type: ignore[assignment]
+    sensor_loop.is_under_min_interval = is_under_min_interval
 
 
 def is_under_min_interval(
     state: InstigatorState, remote_sensor: RemoteSensor, minimum_allowed_min_interval: int | None = None
 ) -> bool:
-    """Dagster's own rule, but for sensors that listen: theirs is the loop's pause."""
+    """Whether it is too early for a sensor's next tick: Dagster's rule, except for intervals of one second."""
     if not settings().code_socket.exists():
-        # Its server is being started again: to ask all the same would only take the CPU it needs for that.
+        # The code server is starting: a tick would fail, and take CPU that the start needs.
         return True
     if remote_sensor.min_interval_seconds != _SHORTEST_INTERVAL_S:
         return bool(_is_under_min_interval(state, remote_sensor, minimum_allowed_min_interval))
-    elapsed = sensor_daemon.get_elapsed(state)
+    elapsed = sensor_loop.get_elapsed(state)
     return elapsed is not None and elapsed < LOOP_PAUSE_S
 
 
 if __name__ == "__main__":
-    sensor_daemon.MIN_INTERVAL_LOOP_TIME = LOOP_PAUSE_S  # type: ignore[assignment]
-    sensor_daemon.is_under_min_interval = is_under_min_interval
-    cli(["run", "--workspace", "workspace.yaml"], obj={})
+    main()

@@ -1,4 +1,4 @@
-"""Every `dagster.yaml` we ship is one Dagster's own schema accepts; the examples say that they are examples."""
+"""Dagster's own schema accepts every `dagster.yaml` of the repository; examples are marked as untested."""
 
 from pathlib import Path
 
@@ -19,27 +19,27 @@ def identity(path: Path) -> str:
     return str(path.relative_to(HOME))
 
 
-def test_there_is_one_per_way_to_run() -> None:
+def test_each_deployment_has_a_dagster_yaml() -> None:
     assert sorted(identity(path.parent) for path in FILES) == [".", "celery", "kubernetes", "stock"]
 
 
 @pytest.mark.parametrize("path", FILES, ids=identity)
-def test_dagsters_schema_accepts_the_file(path: Path) -> None:
+def test_the_file_passes_dagsters_schema(path: Path) -> None:
     document = yaml.safe_load(path.read_text())
     schema = dagster_instance_config_schema()
     assert set(document) <= set(schema)
-    answer = validate_config(Field(schema).config_type, document)
-    assert answer.success, [error.message for error in answer.errors or ()]
+    result = validate_config(Field(schema).config_type, document)
+    assert result.success, [error.message for error in result.errors or ()]
 
 
-def test_the_schema_refuses_a_key_it_does_not_know() -> None:
-    answer = validate_config(Field(dagster_instance_config_schema()).config_type, {"run_launchers": {}})
-    assert not answer.success
+def test_the_schema_rejects_an_unknown_key() -> None:
+    result = validate_config(Field(dagster_instance_config_schema()).config_type, {"run_launchers": {}})
+    assert not result.success
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=identity)
-def test_an_example_says_that_it_is_untested_and_what_it_needs(path: Path) -> None:
-    words = path.read_text()
-    assert words.startswith("# An example, untested here")
-    assert "dagster-k8s" in words or "dagster-celery" in words
-    assert "SISU_PROFILE=stock" in words
+def test_an_example_states_that_it_is_untested_and_what_it_needs(path: Path) -> None:
+    text = path.read_text()
+    assert text.startswith("# An example, untested here")
+    assert "dagster-k8s" in text or "dagster-celery" in text
+    assert "SISU_PROFILE=stock" in text

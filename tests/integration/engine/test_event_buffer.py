@@ -1,4 +1,4 @@
-"""The buffered event log keeps what the stock one keeps, in its order, whatever happens to the writer."""
+"""The buffered event log stores what the stock event log stores, in the same order, also after failures."""
 
 import threading
 import time
@@ -21,7 +21,7 @@ def log(engine: Engine) -> BufferedEventLogStorage:
     return storage
 
 
-@dg.asset(name="buffered_one", partitions_def=dg.StaticPartitionsDefinition(["p"]), tags={"colour": "blue"})
+@dg.asset(name="buffered_one", partitions_def=dg.StaticPartitionsDefinition(["p"]), tags={"color": "blue"})
 def buffered_one() -> dg.MaterializeResult[None]:
     return dg.MaterializeResult(metadata={"rows": 3}, tags={"sort": "warm"})
 
@@ -50,21 +50,21 @@ def _empty(log: BufferedEventLogStorage) -> None:
     log.delete_events("buffered")
 
 
-def test_a_buffered_run_leaves_the_events_of_an_unbuffered_one_in_their_order_per_step(
+def test_a_buffered_run_stores_the_same_events_per_step_in_the_same_order_as_an_unbuffered_run(
     engine: Engine, log: BufferedEventLogStorage
 ) -> None:
-    def story(run_id: str) -> dict[str | None, list[str]]:
-        told: dict[str | None, list[str]] = {}
+    def events_by_step(run_id: str) -> dict[str | None, list[str]]:
+        found: dict[str | None, list[str]] = {}
         for event in trials.events(engine.instance, run_id):
-            told.setdefault(event.step_key, []).append(event.event_type_value)
-        return told
+            found.setdefault(event.step_key, []).append(event.event_type_value)
+        return found
 
     work = trials.job(graphs.retries)
     plain, batched = trials.create(engine.instance, work), trials.create(engine.instance, work)
     trials.drive(engine.instance, work, plain)
     with log.buffered():
         trials.drive(engine.instance, work, batched)
-    assert story(batched) == story(plain)
+    assert events_by_step(batched) == events_by_step(plain)
 
 
 def test_ids_increase_in_the_order_of_writing_across_batches_and_threads(log: BufferedEventLogStorage) -> None:
@@ -81,22 +81,20 @@ def test_ids_increase_in_the_order_of_writing_across_batches_and_threads(log: Bu
     records = log.get_records_for_run("buffered", ascending=True, limit=2000).records
     ids = [record.storage_id for record in records]
     assert ids == sorted(set(ids))
-    told = [record.event_log_entry.user_message for record in records]
-    assert len(told) == 900
+    texts = [record.event_log_entry.user_message for record in records]
+    assert len(texts) == 900
     for name in "abc":
-        assert [text for text in told if text.startswith(name)] == [f"{name}-{number}" for number in range(300)]
+        assert [text for text in texts if text.startswith(name)] == [f"{name}-{number}" for number in range(300)]
 
 
-def test_events_are_there_after_the_block_even_when_its_body_raises(log: BufferedEventLogStorage) -> None:
+def test_all_events_are_written_after_the_block_even_when_its_body_raises(log: BufferedEventLogStorage) -> None:
     with pytest.raises(KeyError), log.buffered():
-        log.store_event(an_event("last words"))
+        log.store_event(an_event("last"))
         raise KeyError
-    assert written(log) == ["last words"]
+    assert written(log) == ["last"]
 
 
-def test_a_batch_that_is_full_is_written_at_once(
-    log: BufferedEventLogStorage, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_batch_is_written_at_once(log: BufferedEventLogStorage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(event_batching, "FLUSH_SECONDS", 3600)
     with log.buffered():
         for number in range(event_batching.LARGEST_BATCH - 1):
@@ -106,7 +104,7 @@ def test_a_batch_that_is_full_is_written_at_once(
         assert len(written(log)) == event_batching.LARGEST_BATCH
 
 
-def test_a_runs_change_of_status_is_written_at_once_after_what_came_before_it(
+def test_a_change_of_run_status_is_written_at_once_after_the_events_before_it(
     log: BufferedEventLogStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(event_batching, "FLUSH_SECONDS", 3600)
@@ -117,7 +115,7 @@ def test_a_runs_change_of_status_is_written_at_once_after_what_came_before_it(
         assert written(log) == ["before", "over"]
 
 
-def test_a_database_that_fails_once_loses_no_event(
+def test_a_flush_that_fails_once_loses_no_event(
     log: BufferedEventLogStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(event_batching, "FLUSH_SECONDS", 0.01)
@@ -138,22 +136,22 @@ def test_a_database_that_fails_once_loses_no_event(
     assert written(log) == ["kept"]
 
 
-def test_asset_tables_are_what_the_stock_storage_makes_of_the_same_events(
+def test_the_asset_tables_match_those_of_the_stock_storage_for_the_same_events(
     engine: Engine, log: BufferedEventLogStorage
 ) -> None:
     def facts() -> dict[str, object]:
-        told: dict[str, object] = {}
+        facts_of: dict[str, object] = {}
         for key in (buffered_one.key, buffered_two.key):
             entry = log.get_asset_records([key])[0].asset_entry
             assert entry.last_materialization is not None
-            told[str(key)] = (
+            facts_of[str(key)] = (
                 entry.last_run_id,
                 entry.last_materialization.run_id,
                 entry.last_materialization.dagster_event_type,
                 sorted(log.get_materialized_partitions(key)),
             )
         tags = log.get_event_tags_for_asset(buffered_one.key, filter_tags={"dagster/partition": "p"})
-        return told | {"tags": sorted({name for tag in tags for name in tag})}
+        return facts_of | {"tags": sorted({name for tag in tags for name in tag})}
 
     stock = materialize(engine.instance)
     first = facts()
