@@ -8,6 +8,7 @@ import dagster as dg
 from resources.database import Connection
 from resources.notifications import wait_for_rows
 from sisu_pipeline.crash_points import crash_point
+from sisu_pipeline.engine.run_reports import report_canceled
 from sisu_pipeline.recovery import cancel_cleanup
 from sisu_pipeline.store.queues import outbox
 from sisu_pipeline.store.queues.outbox import CanceledRun
@@ -27,12 +28,11 @@ RETRY_SECONDS = 0.25
 def closing_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     """Listen for the length of a tick, so that a canceled run is cleaned up as soon as its segment ends."""
     deadline = time.monotonic() + TICK_SECONDS
-    instance = context.instance
     cleaned_up = 0
     while (left := deadline - time.monotonic()) > 0:
         if not wait_for_rows(dependencies().database, "sisu_canceled", _canceled, left):
             break
-        done = cancel_cleanup.clean_up_canceled(dependencies(), partial(_end, instance))
+        done = cancel_cleanup.clean_up_canceled(dependencies(), partial(report_canceled, context.instance))
         for run in done:
             context.log.info(
                 f"{run.run_id}: rolled back {run.patches} patch(es), dropped {run.dropped} queued workflow(s)"
@@ -46,11 +46,3 @@ def closing_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
 
 def _canceled(connection: Connection) -> list[CanceledRun]:
     return outbox.to_clean_up(connection, 1)
-
-
-def _end(instance: dg.DagsterInstance, dagster_run_id: str, reason: str) -> None:
-    run = instance.get_run_by_id(dagster_run_id)
-    if run is not None and not run.is_finished:
-        if run.status is not dg.DagsterRunStatus.CANCELING:
-            instance.report_run_canceling(run, message=reason)
-        instance.report_run_canceled(run, message=reason)
