@@ -5,7 +5,7 @@ whether its own tables, columns and indexes exist. This one changes both, and no
 """
 
 import functools
-from collections.abc import Callable
+import inspect
 from typing import Any, Self
 
 from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
@@ -26,9 +26,14 @@ RECYCLE_S = 3600
 def _cache_when_true(cls: type, name: str) -> None:
     """Replace a schema check by one that queries the catalog until it is true: migrations only add.
 
-    The cache is the process's and its key the text arguments, such as a table's name.
+    The cache is the process's and its key the text arguments, such as a table's name. Raises TypeError when the
+    class does not define the check as a method, because a replaced property would be true without a check.
     """
-    check: Callable[..., bool] = getattr(cls, name)
+    check = vars(cls).get(name)
+    if not inspect.isfunction(check):
+        raise TypeError(
+            f"{cls.__name__}.{name} is not a method in this release of Dagster: remove it from SCHEMA_CHECKS"
+        )
     present: set[tuple[str, ...]] = set()
 
     @functools.wraps(check)
@@ -58,8 +63,6 @@ SCHEMA_CHECKS: dict[type, tuple[str, ...]] = {
         "has_asset_key_index_cols",
         "_has_asset_key_col_on_connection",
         "_has_asset_key_index_cols_on_connection",
-        "has_concurrency_limits_table",
-        "has_default_pool_limit_col",
     ),
     PostgresEventLogStorage: ("has_table",),
 }
