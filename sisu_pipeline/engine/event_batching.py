@@ -7,8 +7,9 @@ buffered events only: the next segment starts those steps again, and each finds 
 
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 
+import dagster as dg
 from dagster import DagsterError, EventLogEntry
 from dagster._core.events import ASSET_CHECK_EVENTS, ASSET_EVENTS
 from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
@@ -21,6 +22,12 @@ from sisu_pipeline.engine.database_retry import DATABASE_AWAY
 
 FLUSH_SECONDS = 0.1
 LARGEST_BATCH = 200
+
+
+def batched_events(instance: dg.DagsterInstance) -> AbstractContextManager[None]:
+    """Write the instance's events in batches inside the block; with another event log, one by one as usual."""
+    storage = instance.event_log_storage
+    return storage.buffered() if isinstance(storage, BufferedEventLogStorage) else nullcontext()
 
 
 class BufferedEventLogStorage(PostgresEventLogStorage):

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 
 import dagster as dg
 
@@ -13,7 +13,7 @@ from sisu_pipeline.crash_points import crash_point
 from sisu_pipeline.domain.errors import NotFound
 from sisu_pipeline.domain.status import IllegalTransition, RunStatus
 from sisu_pipeline.engine import run_driver
-from sisu_pipeline.engine.event_batching import BufferedEventLogStorage
+from sisu_pipeline.engine.event_batching import batched_events
 from sisu_pipeline.engine.run_tags import PARTITION_TAG
 from sisu_pipeline.engine.step_executor import Gatekeeper
 from sisu_pipeline.queueing.segment_queue import SegmentRequest
@@ -73,7 +73,7 @@ def _run_job(dagster_run_id: str) -> None:
 
 def _run_intent(workflow_id: str, dagster_run_id: str) -> None:
     database = dependencies().database
-    with holding(database, workflow_id), _event_batches():
+    with holding(database, workflow_id), batched_events(instance()):
         dagster_run = instance().get_run_by_id(dagster_run_id)
         if dagster_run is None:
             return
@@ -99,11 +99,6 @@ def holding(database: Database, workflow_id: str) -> Iterator[Connection]:
         segments.lock(session, workflow_id)
         crash_point("segment.lock.after")
         yield session
-
-
-def _event_batches() -> AbstractContextManager[None]:
-    events = instance().event_log_storage
-    return events.buffered() if isinstance(events, BufferedEventLogStorage) else nullcontext()
 
 
 def _cancel(database: Database, workflow_id: str, dagster_run_id: str) -> None:
