@@ -1,0 +1,1 @@
+"""Tests that fail when a release of Dagster, DBOS or another package changes the private API in use."""
