@@ -25,7 +25,7 @@ CUTS ?= 100
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help demo test lint quick check full unit integration golden golden-refresh crashdemo chaos e2e slow \
-	cuts fanout restart intent-chaos sandbox-soak ship start install install-dev lock
+	cuts fanout restart intent-chaos sandbox-soak ship start install install-dev canary lock
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 16
@@ -101,6 +101,9 @@ start: $(INSTALLED) ## the whole stack in the foreground; Ctrl-C stops it
 install: $(INSTALLED) ## the virtual environment .venv, from requirements.lock
 
 install-dev: $(INSTALLED_DEV) ## the same with what tests and checks need
+
+canary: $(INSTALLED_DEV) ## private Dagster and DBOS API on the newest releases allowed (OFFLINE=1: on those in .venv)
+	PYTHON=$(PYTHON) OFFLINE=$(OFFLINE) scripts/canary
 
 # uv writes the locks; it keeps what is locked already. To upgrade a package: make lock ARGS='-P dbos'
 lock: ## write the lock files again (needs uv: pip install uv)
