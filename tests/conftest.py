@@ -101,12 +101,16 @@ def clean_database(database: Database) -> Database:
         # A connection another test left open fails here by name instead of hanging.
         connection.execute("SET lock_timeout = '20s'")
         rows = connection.execute(
-            "SELECT tablename FROM pg_tables WHERE schemaname = 'app' AND tablename <> ALL(%s)", [_SEEDED]
+            "SELECT schemaname, tablename FROM pg_tables "
+            "WHERE schemaname IN ('app', 'access') AND tablename <> ALL(%s)",
+            [_SEEDED],
         ).fetchall()
         # Several times faster than TRUNCATE, which makes new files. A replica checks no foreign keys: any order.
         connection.execute("SET LOCAL session_replication_role = replica")
         for row in rows:
-            connection.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier("app", row["tablename"])))
+            connection.execute(
+                sql.SQL("DELETE FROM {}").format(sql.Identifier(row["schemaname"], row["tablename"]))
+            )
     return database
 
 

@@ -17,10 +17,10 @@ _SILENCE = httpx.Timeout(45, connect=5)
 class Api:
     """One API by its base URL. Every method raises Failure: the API's own refusal, or that nobody answers."""
 
-    def __init__(self, url: str | None) -> None:
+    def __init__(self, url: str | None, token: str | None = None) -> None:
         self.url = (url or _own_url()).rstrip("/")
         # Proxies are for other machines.
-        self._http = httpx.Client(base_url=self.url, timeout=_TIMEOUT, trust_env=False, headers=_credentials())
+        self._http = httpx.Client(base_url=self.url, timeout=_TIMEOUT, trust_env=False, headers=_credentials(token))
 
     def close(self) -> None:
         """Close the connections; a command that ends does not need to."""
@@ -81,11 +81,13 @@ def _own_url() -> str:
     return f"http://127.0.0.1:{settings().port}"
 
 
-def _credentials() -> dict[str, str]:
+def _credentials(token: str | None) -> dict[str, str]:
+    if token is not None:
+        return {"Authorization": f"Bearer {token}"}
     from sisu_pipeline.settings import settings
 
-    token = settings().sisu_token
-    return {} if token is None else {"Authorization": f"Bearer {token.get_secret_value()}"}
+    own = settings().sisu_token
+    return {} if own is None else {"Authorization": f"Bearer {own.get_secret_value()}"}
 
 
 def _path(*parts: str) -> str:

@@ -4,10 +4,14 @@ from typing import Any
 
 import dagster as dg
 
+from resources.database import Connection
+from sisu_pipeline.contracts.access import Role
 from sisu_pipeline.contracts.gate import AnswerRequest, PlanApprovalRequest, PlanRejectionRequest
 from sisu_pipeline.contracts.intent import Intent, RunRequest
 from sisu_pipeline.defs.asset_keys import INTENT_JOB
 from sisu_pipeline.defs.assets import MATERIALIZED
+from sisu_pipeline.defs.run_tags import PERSON_TAG
+from sisu_pipeline.store import tokens
 from sisu_pipeline.workflow import commands
 from sisu_pipeline.workflow.dependencies import dependencies
 
@@ -32,8 +36,9 @@ def _submit(context: dg.OpExecutionContext, config: SubmitIntentConfig) -> str:
     intent = Intent.from_json({"goal": config.goal, "inputs": config.inputs, "constraints": config.constraints})
     request = RunRequest.from_json(config.run)
     with dependencies().database.connect() as connection:
-        kept = commands.submit_intent(connection, intent)
-        started = commands.start_run(connection, kept.id, request, dependencies().app_version)
+        person = _person(connection, context, Role.SUBMITTER)
+        kept = commands.submit_intent(connection, intent, person)
+        started = commands.start_run(connection, kept.id, request, dependencies().app_version, person)
     context.add_output_metadata({"intentId": kept.id, "runId": started.run_id, "isReplay": started.is_replay})
     context.log.info(f"intent {kept.id} is run {started.run_id}")
     return kept.id
@@ -69,7 +74,8 @@ def _approve(context: dg.OpExecutionContext, config: DecisionConfig) -> None:
     if config.plan:
         body["plan"] = config.plan
     with dependencies().database.connect() as connection:
-        decided = commands.decide(connection, config.run_id, PlanApprovalRequest.from_json(body))
+        person = _person(connection, context, Role.APPROVER)
+        decided = commands.decide(connection, config.run_id, PlanApprovalRequest.from_json(body), person)
     context.log.info(f"run {decided.run_id}: {decided.decision} by {decided.decided_by}")
 
 
@@ -77,7 +83,8 @@ def _approve(context: dg.OpExecutionContext, config: DecisionConfig) -> None:
 def _reject(context: dg.OpExecutionContext, config: DecisionConfig) -> None:
     body = {"rejectedBy": config.decided_by, "reason": config.notes, "planSha256": config.plan_sha256}
     with dependencies().database.connect() as connection:
-        decided = commands.decide(connection, config.run_id, PlanRejectionRequest.from_json(body))
+        person = _person(connection, context, Role.APPROVER)
+        decided = commands.decide(connection, config.run_id, PlanRejectionRequest.from_json(body), person)
     context.log.info(f"run {decided.run_id}: {decided.decision} by {decided.decided_by}")
 
 
@@ -85,8 +92,24 @@ def _reject(context: dg.OpExecutionContext, config: DecisionConfig) -> None:
 def _answer(context: dg.OpExecutionContext, config: AnswerConfig) -> None:
     request = AnswerRequest.from_json({"answeredBy": config.answered_by, "answer": config.answer})
     with dependencies().database.connect() as connection:
-        answered = commands.answer(connection, config.run_id, config.gate_key, request)
+        person = _person(connection, context, Role.APPROVER)
+        answered = commands.answer(connection, config.run_id, config.gate_key, request, person)
     context.log.info(f"run {answered.run_id}: answered by {answered.answered_by}")
+
+
+def _person(connection: Connection, context: dg.OpExecutionContext, role: Role) -> str | None:
+    """The authenticated person who launched this job; None where no token is required.
+
+    Raises dagster.Failure when nobody was authenticated, or the person has lost the role since.
+    """
+    if not tokens.are_required(connection):
+        return None
+    person = context.run.tags.get(PERSON_TAG)
+    if person is None:
+        raise dg.Failure("sign in, or send a token, before you launch this job", allow_retries=False)
+    if role not in tokens.roles_of(connection, person):
+        raise dg.Failure(f"{person} does not have the role {role} that this job needs", allow_retries=False)
+    return person
 
 
 @dg.job(description="Submit an intent and start its run. Submitting the same intent again is a replay.")

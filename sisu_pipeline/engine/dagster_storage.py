@@ -17,6 +17,7 @@ from dagster_postgres.utils import create_pg_engine
 
 from resources import connection_fence
 from sisu_pipeline.engine.event_batching import BufferedEventLogStorage
+from sisu_pipeline.engine.run_identity import IdentifiedRunStorage
 
 POOL_SIZE = 4
 MAX_CONNECTIONS = 24
@@ -80,6 +81,9 @@ class PooledPostgresStorage(DagsterPostgresStorage):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._event_log_storage = BufferedEventLogStorage(
+            self.postgres_url, should_autocreate_tables=self.should_autocreate_tables
+        )
+        self._run_storage = IdentifiedRunStorage(
             self.postgres_url, should_autocreate_tables=self.should_autocreate_tables
         )
         for storage in (self._run_storage, self._event_log_storage, self._schedule_storage):

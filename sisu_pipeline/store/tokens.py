@@ -48,6 +48,11 @@ class _StoredToken:
 
 
 @dataclass(frozen=True)
+class _Roles:
+    roles: list[str]
+
+
+@dataclass(frozen=True)
 class _FoundToken:
     sha256: str
     required: bool
@@ -96,6 +101,11 @@ def look_up_all(connection: Connection, given: Sequence[str | None]) -> dict[str
     rows = fetch_all(connection, "tokens.lookup", _FoundToken, {"sha256s": digests})
     found = {row.sha256: Lookup(row.required, row.owner, _roles(row.roles or [])) for row in rows}
     return {token: found[digest] for token, digest in zip(given, digests, strict=True)}
+
+
+def roles_of(connection: Connection, owner: str) -> frozenset[Role]:
+    """The roles of a person: those of all their tokens that are not revoked."""
+    return _roles(fetch_one(connection, "tokens.roles_of", _Roles, {"owner": owner}).roles)
 
 
 def are_required(connection: Connection) -> bool:

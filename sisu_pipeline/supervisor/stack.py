@@ -155,10 +155,7 @@ class Stack:
             Program("daemon", (python, "-m", "sisu_pipeline.engine.sensor_daemon")),
             Program(
                 "webserver",
-                (
-                    *(python, "-m", "dagster_webserver", "-h", "127.0.0.1", "-p", str(admin)),
-                    *("-w", str(PROJECT_ROOT / "workspace.yaml")),
-                ),
+                (python, "-m", "sisu_pipeline.dagster_web"),
                 lambda: port_accepts(admin),
                 serves_people=True,
             ),

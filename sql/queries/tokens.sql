@@ -1,19 +1,25 @@
 -- insert --
 -- Keep a new token's hash.
-INSERT INTO app.api_tokens (id, owner, roles, sha256) VALUES (%(id)s, %(owner)s, %(roles)s, %(sha256)s)
+INSERT INTO access.api_tokens (id, owner, roles, sha256) VALUES (%(id)s, %(owner)s, %(roles)s, %(sha256)s)
 RETURNING *
 
 -- list --
 -- Every token, without its hash, the newest first.
-SELECT id, owner, roles, created_at, revoked_at FROM app.api_tokens ORDER BY created_at DESC, id
+SELECT id, owner, roles, created_at, revoked_at FROM access.api_tokens ORDER BY created_at DESC, id
 
 -- revoke --
 -- End a token; the first time counts.
-UPDATE app.api_tokens SET revoked_at = coalesce(revoked_at, clock_timestamp()) WHERE id = %(id)s
+UPDATE access.api_tokens SET revoked_at = coalesce(revoked_at, clock_timestamp()) WHERE id = %(id)s
 RETURNING id, owner, roles, created_at, revoked_at
 
 -- lookup --
 -- Whose tokens these hashes are, if anybody's; and whether tokens are needed at all. One row for each.
-SELECT asked.sha256, EXISTS (SELECT FROM app.api_tokens) AS required, token.owner, token.roles
+SELECT asked.sha256, EXISTS (SELECT FROM access.api_tokens) AS required, token.owner, token.roles
 FROM unnest(%(sha256s)s::text[]) AS asked (sha256)
-LEFT JOIN app.api_tokens token ON token.sha256 = asked.sha256 AND token.revoked_at IS NULL
+LEFT JOIN access.api_tokens token ON token.sha256 = asked.sha256 AND token.revoked_at IS NULL
+
+-- roles_of --
+-- The roles of a person: those of every token of that owner that is not revoked.
+SELECT coalesce(array_agg(DISTINCT role), '{}') AS roles
+FROM access.api_tokens CROSS JOIN unnest(roles) AS role
+WHERE owner = %(owner)s AND revoked_at IS NULL

@@ -112,11 +112,11 @@ class Browser:
 
 
 @contextmanager
-def browser(profile: Path) -> Iterator[Browser]:
-    """A browser with an empty profile."""
+def browser(profile: Path, *flags: str) -> Iterator[Browser]:
+    """A browser with an empty profile, and more of Chromium's flags."""
     options = ChromeOptions()
     options.binary_location = CHROMIUM or ""
-    for flag in (*_QUIET, f"--user-data-dir={profile}"):
+    for flag in (*_QUIET, *flags, f"--user-data-dir={profile}"):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     driver = Chrome(options=options, service=Service(CHROMEDRIVER))

@@ -1,5 +1,6 @@
 """A person decides in Dagster: the jobs approve_plan, reject_plan and answer_gate, launched over GraphQL."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import httpx
@@ -27,10 +28,11 @@ _ENDS = ("SUCCESS", "FAILURE", "CANCELED")
 class Dagster:
     """Dagster's GraphQL over HTTP, as its own UI uses it."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, token: str | None = None) -> None:
         self._url = f"{url}/graphql"
+        self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
 
-    def job(self, name: str, config: dict[str, Any]) -> str:
+    def job(self, name: str, config: dict[str, Any], tags: Sequence[dict[str, str]] = ()) -> str:
         """Launch a job of ours and return how it ended."""
         selector = {
             "repositoryLocationName": "sisu_pipeline",
@@ -38,6 +40,8 @@ class Dagster:
             "jobName": name,
         }
         execution = {"selector": selector, "runConfigData": {"ops": {f"{name}_op": {"config": config}}}}
+        if tags:
+            execution["executionMetadata"] = {"tags": list(tags)}
         launched = self._ask(_LAUNCH, {"execution": execution})["launchRun"]
         assert launched["__typename"] == "LaunchRunSuccess", launched
         run = {"runId": launched["run"]["runId"]}
@@ -48,7 +52,13 @@ class Dagster:
         return str(self._ask(_STATUS, run)["runOrError"]["status"])
 
     def _ask(self, query: str, variables: dict[str, Any]) -> Any:
-        answer = httpx.post(self._url, json={"query": query, "variables": variables}, timeout=30, trust_env=False)
+        answer = httpx.post(
+            self._url,
+            json={"query": query, "variables": variables},
+            timeout=30,
+            trust_env=False,
+            headers=self._headers,
+        )
         assert "errors" not in answer.json(), answer.text
         return answer.json()["data"]
 

@@ -50,6 +50,7 @@ CLOCKS = {
     "sisu_pipeline/api/routes/event_routes.py": "a stream sends a heartbeat",
     "sisu_pipeline/cli/commands/ship_command.py": "shows people how long a part takes",
     "sisu_pipeline/cli/commands/token_commands.py": "a token is a random secret",
+    "sisu_pipeline/dagster_web/sign_in.py": "a session id is a random secret",
     "sisu_pipeline/console/": "shows people how long something takes",
     "sisu_pipeline/recovery/lost_claims.py": "judges how long its own claims stand by its own clock",
     "sisu_pipeline/proof/": "measures",

@@ -13,7 +13,7 @@ COMPONENTS = {
     "api": "sisu_pipeline.api.server",
     "daemon": "sisu_pipeline.engine.sensor_daemon",
     "code_server": "dagster api grpc",
-    "webserver": "dagster_webserver",
+    "webserver": "sisu_pipeline.dagster_web",
     "intent_worker": "--queue intentQ",
     "sandbox_worker": "--queue sbxQ",
 }

@@ -1,0 +1,46 @@
+"""`python -m sisu_pipeline.dagster_web`: serve Dagster's pages on ADMIN_PORT."""
+
+import sys
+
+import psycopg
+import uvicorn
+
+from resources.database import DatabaseError
+from sisu_pipeline.dagster_web.guard import Guard, authorize, subscription_refusal
+from sisu_pipeline.dagster_web.request_rules import host_name
+from sisu_pipeline.dagster_web.sign_in import Authenticator
+from sisu_pipeline.engine.webserver import GuardedWebserver, workspace_context
+from sisu_pipeline.settings import PROJECT_ROOT, Settings, SettingsError, settings
+from sisu_pipeline.store.sessions import cookie_name
+from sisu_pipeline.workflow.dependencies import dependencies
+
+
+def main() -> None:
+    """Serve until SIGTERM or SIGINT; exits 2 when the settings or the database do not allow it."""
+    try:
+        configuration = settings()
+        authenticator = Authenticator(dependencies().database, cookie_name(configuration.port))
+    except (SettingsError, DatabaseError, psycopg.OperationalError) as failure:
+        sys.stderr.write(f"sisu webserver: {failure}\n")
+        sys.exit(2)
+    with workspace_context(PROJECT_ROOT / "workspace.yaml") as context:
+        server = GuardedWebserver(context, authorize, subscription_refusal)
+        app = Guard(server.create_asgi_app(), authenticator, public_names(configuration))
+        uvicorn.run(
+            app,
+            host="127.0.0.1",
+            port=configuration.admin_port,
+            log_level="warning",
+            server_header=False,
+            proxy_headers=False,
+        )
+
+
+def public_names(configuration: Settings) -> frozenset[str]:
+    """The host names beside loopback ones under which people reach Dagster's pages."""
+    url = configuration.sisu_dagster_url
+    return frozenset() if url is None else frozenset({host_name(url.partition("://")[2].partition("/")[0])})
+
+
+if __name__ == "__main__":
+    main()

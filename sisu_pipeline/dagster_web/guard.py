@@ -1,0 +1,137 @@
+"""The ASGI middleware in front of Dagster's web server: cross-site checks, authentication, security headers."""
+
+import asyncio
+from collections.abc import Collection
+from dataclasses import dataclass
+from http.cookies import CookieError, SimpleCookie
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocketClose
+
+from sisu_pipeline.contracts.access import Role
+from sisu_pipeline.dagster_web.permissions import OperationRefused, check_subscription, required_roles
+from sisu_pipeline.dagster_web.request_rules import WebRequest, host_name, is_local, refusal
+from sisu_pipeline.dagster_web.sign_in import OPEN_PATHS, SIGN_IN, Authenticator, Caller, sign_in_response
+
+_SCHEME = "bearer "
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+@dataclass(frozen=True)
+class Guard:
+    """No request reaches `app` before it has passed the rules and its caller is known."""
+
+    app: ASGIApp
+    authenticator: Authenticator
+    host_names: Collection[str]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on with its caller in `scope["state"]["caller"]`, or answer 401 or 403."""
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+            return
+        answer = await self._admit(scope, receive)
+        if scope["type"] == "websocket":
+            if answer is None:
+                await self.app(scope, receive, send)
+            else:
+                await WebSocketClose(1008, "refused")(scope, receive, send)
+            return
+        await (answer or self.app)(scope, receive, _with_headers(send))
+
+    async def _admit(self, scope: Scope, receive: Receive) -> Response | None:
+        request = _web_request(scope)
+        reason = refusal(request, self.host_names)
+        if reason is not None:
+            return JSONResponse({"error": reason, "code": "foreign_origin", "details": []}, 403)
+        if request.path in OPEN_PATHS:
+            return await sign_in_response(Request(scope, receive), self.authenticator)
+        bearer = _bearer(request.headers.get("authorization"))
+        caller = await asyncio.to_thread(
+            self.authenticator.caller, bearer, _session(request, self.authenticator.cookie), is_local(request)
+        )
+        scope.setdefault("state", {})["caller"] = caller
+        if caller is not None:
+            return None
+        wants_page = request.method == "GET" and "text/html" in request.headers.get("accept", "")
+        if wants_page and not request.is_websocket:
+            return RedirectResponse(SIGN_IN, 303)
+        return JSONResponse(
+            {"error": "sign in, or send a token: Authorization: Bearer …", "code": "unauthorized", "details": []},
+            401,
+            {"WWW-Authenticate": "Bearer"},
+        )
+
+
+async def authorize(
+    request: Request, query: str, operation_name: str | None, variables: dict[str, object] | None
+) -> tuple[str | None, JSONResponse | None]:
+    """The caller's name, and 403 when the operation needs a role that the caller lacks."""
+    caller: Caller = request.state.caller
+    lacking = required_roles(query, operation_name, variables) - caller.roles
+    if not lacking:
+        return caller.name, None
+    message = f"this operation needs the role {', '.join(sorted(lacking))}; you have {_listed(caller.roles)}"
+    return caller.name, JSONResponse({"data": None, "errors": [{"message": message}], "error": message}, 403)
+
+
+def subscription_refusal(query: str, operation_name: str | None) -> str | None:
+    """The reason to refuse a WebSocket message; None for a subscription."""
+    try:
+        check_subscription(query, operation_name)
+    except OperationRefused as failure:
+        return str(failure)
+    return None
+
+
+def _web_request(scope: Scope) -> WebRequest:
+    headers = Headers(scope=scope)
+    client = scope.get("client")
+    return WebRequest(
+        scope.get("method", "GET"),
+        scope["path"],
+        scope.get("query_string", b"").decode("latin-1"),
+        {name: headers[name] for name in headers},
+        scope["type"] == "websocket",
+        client[0] if client else None,
+    )
+
+
+def _with_headers(send: Send) -> Send:
+    async def send_with_headers(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            for name, value in _HEADERS.items():
+                headers[name] = value
+        await send(message)
+
+    return send_with_headers
+
+
+def _bearer(header: str | None) -> str | None:
+    """The token of the header; a header of another scheme is a token that does not exist, never "no token"."""
+    if header is None:
+        return None
+    return header[len(_SCHEME) :].strip() if header[: len(_SCHEME)].lower() == _SCHEME else ""
+
+
+def _session(request: WebRequest, name: str) -> tuple[str, str] | None:
+    """The session id of the cookie and the host name it is used under."""
+    try:
+        morsel = SimpleCookie(request.headers.get("cookie", "")).get(name)
+    except CookieError:
+        return None
+    return None if morsel is None else (morsel.value, host_name(request.headers.get("host", "")))
+
+
+def _listed(roles: Collection[Role]) -> str:
+    return ", ".join(sorted(roles)) or "none"

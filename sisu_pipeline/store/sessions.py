@@ -1,0 +1,55 @@
+"""Sessions of signed-in browsers: ids of their own, stored as hashes and bound to a token."""
+
+from collections.abc import Sequence
+
+from resources.database import Connection
+from sisu_pipeline.contracts.access import Role
+from sisu_pipeline.domain.canonical import sha256_hex
+from sisu_pipeline.store.tokens import Lookup
+from sql import query
+
+LIFE_S = 12 * 3600
+"""Seconds until a session expires."""
+
+
+def cookie_name(port: int) -> str:
+    """The cookie of the deployment whose API listens on this port: cookies themselves do not distinguish ports."""
+    return f"sisu_session_{port}"
+
+
+def open_session(connection: Connection, session_id: str, token: str, host: str) -> bool:
+    """Open a session under this host name; False when the token is unknown or revoked.
+
+    `session_id` is 256 random bits of the caller's and is known to the browser only.
+    """
+    connection.execute(query("sessions.delete_expired"))
+    parameters = {
+        "sha256": sha256_hex(session_id),
+        "token_sha256": sha256_hex(token),
+        "host": host,
+        "life_s": LIFE_S,
+    }
+    return connection.execute(query("sessions.open"), parameters).fetchone() is not None
+
+
+def look_up(connection: Connection, session_id: str, host: str) -> Lookup:
+    """The owner and roles of a session under this host name; no owner when it has ended or never existed."""
+    return look_up_all(connection, [(session_id, host)])[session_id, host]
+
+
+def look_up_all(connection: Connection, given: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Lookup]:
+    """The same for several (session id, host name) pairs, in one statement."""
+    digests = [sha256_hex(session_id) for session_id, _ in given]
+    rows = connection.execute(
+        query("sessions.lookup"), {"sha256s": digests, "hosts": [host for _, host in given]}
+    ).fetchall()
+    found = {
+        row["sha256"]: Lookup(row["required"], row["owner"], frozenset(map(Role, row["roles"] or [])))
+        for row in rows
+    }
+    return {pair: found[digest] for pair, digest in zip(given, digests, strict=True)}
+
+
+def close_session(connection: Connection, session_id: str) -> None:
+    """End a session. Safe to repeat."""
+    connection.execute(query("sessions.close"), {"sha256": sha256_hex(session_id)})

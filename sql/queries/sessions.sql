@@ -1,0 +1,22 @@
+-- open --
+-- Open a session for the owner of a token; no row when the token is unknown or revoked.
+INSERT INTO access.sessions (sha256, token_id, host, expires_at)
+SELECT %(sha256)s, id, %(host)s, clock_timestamp() + make_interval(secs => %(life_s)s)
+FROM access.api_tokens WHERE sha256 = %(token_sha256)s AND revoked_at IS NULL
+RETURNING token_id
+
+-- lookup --
+-- The owner and roles of open sessions under a host name; `required` says whether a caller has to be known at all.
+SELECT asked.sha256, EXISTS (SELECT FROM access.api_tokens) AS required, token.owner, token.roles
+FROM unnest(%(sha256s)s::text[], %(hosts)s::text[]) AS asked (sha256, host)
+LEFT JOIN access.sessions session ON session.sha256 = asked.sha256 AND session.host = asked.host
+    AND session.closed_at IS NULL AND session.expires_at > clock_timestamp()
+LEFT JOIN access.api_tokens token ON token.id = session.token_id AND token.revoked_at IS NULL
+
+-- close --
+-- Close a session. Repeating it changes nothing.
+UPDATE access.sessions SET closed_at = coalesce(closed_at, clock_timestamp()) WHERE sha256 = %(sha256)s
+
+-- delete_expired --
+-- Delete sessions that ended more than a day ago.
+DELETE FROM access.sessions WHERE expires_at < clock_timestamp() - interval '1 day'
