@@ -5,10 +5,12 @@ The embedded server is PostgreSQL from a Python package, in the data folder, on 
 
 import subprocess
 
+from psycopg import conninfo
+
 from resources.database import Database, DatabaseError
 from resources.embedded_postgres import EmbeddedPostgres
 from resources.migrations import create_database, migrate
-from sisu_pipeline.settings import Settings
+from sisu_pipeline.settings import Settings, child_environment
 
 
 def embedded(settings: Settings) -> EmbeddedPostgres:
@@ -55,6 +57,10 @@ def down(settings: Settings) -> bool:
 
 def psql(settings: Settings, arguments: list[str]) -> int:
     """Run the bundled psql on the database; returns its exit code."""
-    # The URL comes last, so that it takes precedence over options such as `-U postgres -d app_local`.
-    command = [str(embedded(settings).psql), *arguments, "-d", locate(settings).url]
-    return subprocess.run(command, check=False).returncode
+    parameters = conninfo.conninfo_to_dict(locate(settings).url)
+    # A password on the command line would show in the process list.
+    password = parameters.pop("password", None)
+    secrets = {} if password is None else {"PGPASSWORD": str(password)}
+    # The operator's guide passes `-U postgres -d app_local`: our parameters come last and take precedence.
+    command = [str(embedded(settings).psql), *arguments, "-d", conninfo.make_conninfo("", **parameters)]
+    return subprocess.run(command, env=child_environment(**secrets), check=False).returncode

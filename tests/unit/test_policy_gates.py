@@ -63,6 +63,7 @@ CLOCKS = {
 }
 
 PROCESSES = {
+    "resources/embedded_postgres.py": "runs the bundled server",
     "sisu_pipeline/database_server.py": "runs the bundled psql",
     "resources/sandbox/": "runs tasks",
     "sisu_pipeline/cli/": "becomes the process it was asked for",

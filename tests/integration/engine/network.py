@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from resources.database import DATABASE, Database
 from sisu_pipeline import database_server as server
@@ -68,12 +69,14 @@ def _try(*command: str) -> bool:
 def tcp_postgres(addresses: list[str]) -> Iterator[int]:
     """The embedded server's programs on TCP at these addresses and loopback; yields the port."""
     with tempfile.TemporaryDirectory(prefix="sisu-tcp-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o711)  # the server's own user passes through it
         settings = load_settings({"SISU_HOME": folder})
         server.up(settings)
         server.down(settings)
         port = _free_port()
         data = server.embedded(settings).folder
         with (data / "pg_hba.conf").open("a") as rules:
+            rules.write("host all all 127.0.0.1/32 trust\n")
             rules.writelines(f"host all all {address}/30 trust\n" for address in addresses)
         listen = ",".join(["127.0.0.1", *addresses])
         _pg_ctl(settings, "start", "-o", f"-h {listen} -p {port} -k {data} -c fsync=off")
