@@ -67,6 +67,11 @@ def sha256_pieces(pieces: Iterable[str]) -> str:
     return digest.hexdigest()
 
 
+def git_blob_id(content: bytes) -> str:
+    """The id that git gives a file's content: the sha1 of `blob <length>`, a NUL byte and the content."""
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+
+
 def hmac_sha256_hex(secret: str, content: bytes) -> str:
     """Lowercase hex HMAC-SHA256 (RFC 2104) of raw bytes under a secret's UTF-8 bytes."""
     return hmac.new(secret.encode(), content, hashlib.sha256).hexdigest()

@@ -1,0 +1,191 @@
+"""Diffs computed from old and new bytes, in the format that `git apply` accepts.
+
+https://git-scm.com/docs/diff-format describes the format. Content that is UTF-8 without NUL is text; anything else
+is a binary patch. Lines end at a line feed only, so that a carriage return is part of its line.
+"""
+
+import zlib
+from base64 import b85encode
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from typing import Literal
+
+from sisu_pipeline.domain.canonical import git_blob_id
+from sisu_pipeline.domain.untrusted_text import hidden_characters
+
+Mode = Literal["100644", "100755"]
+"""The modes that git stores for files: plain and executable."""
+
+CONTEXT = 3
+_NO_BLOB = "0" * 40
+_NO_NEWLINE = "\\ No newline at end of file\n"
+_BINARY_LINE = 52
+_EXACT_LINES = 2000
+
+
+@dataclass(frozen=True)
+class FileState:
+    """A file as it is before or after a change."""
+
+    content: bytes
+    mode: Mode = "100644"
+
+    @property
+    def text(self) -> str | None:
+        """The content as text; None when it is binary."""
+        if b"\0" in self.content:
+            return None
+        try:
+            return self.content.decode()
+        except UnicodeDecodeError:
+            return None
+
+
+def unified_diff(path: str, old: FileState | None, new: FileState | None, old_path: str | None = None) -> str:
+    """The diff of one file, empty when nothing changes. No `old` creates the file, no `new` deletes it.
+
+    `old_path` is the file's earlier path when the change renames it.
+    """
+    before = old_path or path
+    if old == new and before == path:
+        return ""
+    lines = [f"diff --git {_quoted('a/' + before)} {_quoted('b/' + path)}\n", *_headers(before, path, old, new)]
+    if (old and old.content) == (new and new.content) or not ((old and old.content) or (new and new.content)):
+        return "".join(lines)
+    lines.append(_index(old, new))
+    if (old is not None and old.text is None) or (new is not None and new.text is None):
+        lines += ["GIT binary patch\n", *_literal(new), *_literal(old)]
+    else:
+        lines.append(f"--- {'/dev/null' if old is None else _name('a/' + before)}\n")
+        lines.append(f"+++ {'/dev/null' if new is None else _name('b/' + path)}\n")
+        lines += _hunks(_lines(old), _lines(new))
+    return "".join(lines)
+
+
+def remarks(old: FileState | None, new: FileState | None) -> list[str]:
+    """What a reader could overlook: line endings, a missing end of line, the mode, hidden characters."""
+    found = []
+    if old is not None and new is not None and old.mode != new.mode:
+        found.append(f"the mode changes from {old.mode} to {new.mode}")
+    if old is None and new is not None and new.mode == "100755":
+        found.append("the file is executable")
+    if (new is not None and new.text is None) or (old is not None and old.text is None):
+        return [*found, "the content is binary"]
+    before, after = (_line_endings(old), _line_endings(new)) if old is not None else ("", _line_endings(new))
+    if old is not None and new is not None and before != after:
+        found.append(f"line endings change from {before} to {after}")
+    elif old is None and new is not None and after not in ("LF", "none"):
+        found.append(f"line endings are {after}")
+    if new is not None and new.content and not new.content.endswith(b"\n"):
+        found.append("the last line has no line end")
+    if new is not None and new.text is not None:
+        added = set(hidden_characters(new.text)) - {"\\x0d"}
+        if added:
+            found.append(f"hidden characters: {' '.join(sorted(added))}")
+    return found
+
+
+def _headers(before: str, path: str, old: FileState | None, new: FileState | None) -> Iterator[str]:
+    if old is None:
+        assert new is not None, "a change has an old or a new state"
+        yield f"new file mode {new.mode}\n"
+    elif new is None:
+        yield f"deleted file mode {old.mode}\n"
+    elif old.mode != new.mode:
+        yield f"old mode {old.mode}\nnew mode {new.mode}\n"
+    if old is not None and new is not None and before != path:
+        if old.content == new.content:
+            yield "similarity index 100%\n"
+        yield f"rename from {_quoted(before)}\nrename to {_quoted(path)}\n"
+
+
+def _index(old: FileState | None, new: FileState | None) -> str:
+    blobs = [_NO_BLOB if state is None else git_blob_id(state.content) for state in (old, new)]
+    mode = f" {old.mode}" if old is not None and new is not None and old.mode == new.mode else ""
+    return f"index {blobs[0]}..{blobs[1]}{mode}\n"
+
+
+def _lines(state: FileState | None) -> list[str]:
+    text = "" if state is None else state.text or ""
+    lines = text.split("\n")
+    return [f"{line}\n" for line in lines[:-1]] + ([lines[-1]] if lines[-1] else [])
+
+
+def _hunks(old: Sequence[str], new: Sequence[str]) -> Iterator[str]:
+    """The hunks between two texts; equal lines at both ends are set aside, so that a small change is found fast."""
+    start = _common(old, new)
+    end = _common(old[start:][::-1], new[start:][::-1])
+    lead, tail = max(0, start - CONTEXT), max(0, end - CONTEXT)
+    changed = old[lead : len(old) - tail], new[lead : len(new) - tail]
+    # Setting frequent lines aside keeps the time of large changes bounded; the diff stays exact, if longer.
+    matcher = SequenceMatcher(None, *changed, autojunk=max(map(len, changed)) > _EXACT_LINES)
+    for group in matcher.get_grouped_opcodes(CONTEXT):
+        (_, first_old, _, first_new, _), (_, _, last_old, _, last_new) = group[0], group[-1]
+        old_range = _range(lead + first_old, lead + last_old)
+        new_range = _range(lead + first_new, lead + last_new)
+        yield f"@@ -{old_range} +{new_range} @@\n"
+        for tag, i1, i2, j1, j2 in group:
+            removed = old[lead + i1 : lead + i2]
+            added = new[lead + j1 : lead + j2]
+            if tag == "equal":
+                yield from _marked(" ", removed)
+            else:
+                yield from _marked("-", removed)
+                yield from _marked("+", added)
+
+
+def _marked(mark: str, lines: Sequence[str]) -> Iterator[str]:
+    for line in lines:
+        yield f"{mark}{line}" if line.endswith("\n") else f"{mark}{line}\n{_NO_NEWLINE}"
+
+
+def _range(start: int, stop: int) -> str:
+    length = stop - start
+    if length == 1:
+        return str(start + 1)
+    return f"{start + 1 if length else start},{length}"
+
+
+def _common(one: Sequence[str], other: Sequence[str]) -> int:
+    most = min(len(one), len(other))
+    return next((place for place in range(most) if one[place] != other[place]), most)
+
+
+def _literal(state: FileState | None) -> Iterator[str]:
+    """The whole content as a literal of a binary patch: deflated, in git's base 85, 52 bytes a line."""
+    content = b"" if state is None else state.content
+    deflated = zlib.compress(content)
+    yield f"literal {len(content)}\n"
+    for start in range(0, len(deflated), _BINARY_LINE):
+        piece = deflated[start : start + _BINARY_LINE]
+        length = chr(ord("A") + len(piece) - 1) if len(piece) <= 26 else chr(ord("a") + len(piece) - 27)
+        yield f"{length}{b85encode(piece, pad=True).decode()}\n"
+    yield "\n"
+
+
+def _line_endings(state: FileState | None) -> str:
+    content = b"" if state is None else state.content
+    crlf, lines = content.count(b"\r\n"), content.count(b"\n")
+    if not lines:
+        return "none"
+    return "CRLF" if crlf == lines else ("mixed" if crlf else "LF")
+
+
+def _name(path: str) -> str:
+    """A name of the `---` and `+++` lines: git ends one that has a space with a tab."""
+    quoted = _quoted(path)
+    return f"{quoted}\t" if " " in quoted and not quoted.startswith('"') else quoted
+
+
+def _quoted(path: str) -> str:
+    """A path as git writes it: in quotes with escapes when it has characters that a line could not hold."""
+    raw = path.encode()
+    if all(0x20 <= byte < 0x7F and byte not in b'"\\' for byte in raw):
+        return path
+    named = {7: "a", 8: "b", 9: "t", 10: "n", 11: "v", 12: "f", 13: "r", 34: '"', 92: "\\"}
+    shown = "".join(
+        f"\\{named[byte]}" if byte in named else (chr(byte) if 0x20 <= byte < 0x7F else f"\\{byte:03o}")
+        for byte in raw
+    )
+    return f'"{shown}"'

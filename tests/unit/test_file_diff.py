@@ -1,0 +1,111 @@
+"""Real git applies every diff of ours, forward and back, and ends in exactly the bytes and mode of the change."""
+
+import subprocess
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sisu_pipeline.domain.canonical import git_blob_id
+from sisu_pipeline.domain.file_diff import FileState, remarks, unified_diff
+
+LINES = st.lists(
+    st.sampled_from(["a\n", "b\n", "b\r\n", "ü\n", "\n", " a\n", "\\ No newline\n", "--- a/x\n"]), max_size=12
+)
+TEXTS = st.builds(lambda lines, end: ("".join(lines) + end).encode(), LINES, st.sampled_from(["", "end", "\r"]))
+BYTES = st.one_of(TEXTS, st.binary(max_size=300))
+STATES = st.none() | st.builds(FileState, BYTES, st.sampled_from(["100644", "100755"]))
+PATHS = st.sampled_from(["a.txt", "dir/b c.txt", 'q"uote\\.txt', "ü/ñ.txt", "tab\tname", "new\nline"])
+
+
+def applied(diff: str, states: dict[str, FileState | None], *options: str) -> dict[str, FileState | None]:
+    """What git makes of the files; each named file is there or not afterwards."""
+    with TemporaryDirectory(prefix="sisu-git-") as folder:
+        root = Path(folder)
+        for path, state in states.items():
+            if state is not None:
+                place = root / path
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.write_bytes(state.content)
+                place.chmod(0o755 if state.mode == "100755" else 0o644)
+        done = subprocess.run(
+            ["git", "apply", "--whitespace=nowarn", *options, "-"],
+            cwd=root,
+            input=diff.encode(),
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr.decode() + diff
+        return {path: _read(root / path) for path in states}
+
+
+def _read(place: Path) -> FileState | None:
+    if not place.exists():
+        return None
+    return FileState(place.read_bytes(), "100755" if place.stat().st_mode & 0o100 else "100644")
+
+
+@settings(max_examples=150)
+@given(PATHS, STATES, STATES)
+def test_git_applies_the_diff_and_takes_it_back(path: str, old: FileState | None, new: FileState | None) -> None:
+    if old is None and new is None:
+        return
+    diff = unified_diff(path, old, new)
+    if old == new:
+        assert diff == ""
+        return
+    assert applied(diff, {path: old}) == {path: new}
+    assert applied(diff, {path: new}, "--reverse") == {path: old}
+
+
+@settings(max_examples=50)
+@given(STATES.filter(lambda each: each is not None), STATES.filter(lambda each: each is not None))
+def test_git_applies_a_rename_with_its_change(old: FileState, new: FileState) -> None:
+    diff = unified_diff("new name", old, new, "old name")
+    assert applied(diff, {"old name": old, "new name": None}) == {"old name": None, "new name": new}
+
+
+def test_blob_ids_are_gits_own(tmp_path: Path) -> None:
+    file = tmp_path / "f"
+    file.write_bytes(b"any\0content\n")
+    done = subprocess.run(["git", "hash-object", str(file)], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == git_blob_id(b"any\0content\n")
+
+
+def test_a_diff_reads_as_people_know_it() -> None:
+    old = FileState(b"".join(b"%d\n" % number for number in range(9)))
+    new = FileState(old.content.replace(b"4\n", b"four\n"))
+    assert unified_diff("a", old, new).splitlines()[2:] == [
+        "--- a/a", "+++ b/a", "@@ -2,7 +2,7 @@", " 1", " 2", " 3", "-4", "+four", " 5", " 6", " 7",
+    ]  # fmt: skip
+
+
+def test_a_large_file_with_one_changed_line_is_compared_quickly() -> None:
+    lines = [b"same line\n"] * 100_000
+    old = FileState(b"".join(lines))
+    new = FileState(b"".join([*lines[:50_000], b"other\n", *lines[50_000:]]))
+    assert unified_diff("big", old, new).count("\n") == 12
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (b"a\r\n", b"a\n", ["line endings change from CRLF to LF"]),
+        (b"a\nb\r\n", b"a\nb\n", ["line endings change from mixed to LF"]),
+        (b"a\n", b"a", ["line endings change from LF to none", "the last line has no line end"]),
+        (b"a\n", "a\u202eb\u200b\n".encode(), ["hidden characters: \\u200b \\u202e"]),
+        (b"a\n", "a\u00a0b\n".encode(), ["hidden characters: \\xa0"]),
+        (b"a\n", b"b\x1b[2K\n", ["hidden characters: \\x1b"]),
+        (b"a\n", b"\0", ["the content is binary"]),
+        (b"a\n", b"b\n", []),
+    ],
+)
+def test_what_a_reader_could_overlook_is_remarked(old: bytes, new: bytes, expected: list[str]) -> None:
+    assert remarks(FileState(old), FileState(new)) == expected
+
+
+def test_modes_are_remarked() -> None:
+    assert remarks(FileState(b""), FileState(b"", "100755")) == ["the mode changes from 100644 to 100755"]
+    assert remarks(None, FileState(b"x\n", "100755")) == ["the file is executable"]
