@@ -60,6 +60,8 @@ def _files() -> Iterator[str]:
         yield f"{path} can be written"
     if any(Path("/proc/sys").iterdir()):
         yield "kernel settings can be seen"
+    if os.path.lexists("/proc/1/mem"):
+        yield "the memory of the first process can be reached"
     if not os.access("/work", os.W_OK):
         yield "the working directory cannot be written"
 

@@ -158,7 +158,7 @@ class Host:
             "RLIMIT_FSIZE": self.settings.disk_mb * _MIB,
             "RLIMIT_MEMLOCK": 64 * 1024,
             "RLIMIT_MSGQUEUE": 0,
-            "RLIMIT_NOFILE": 4096,
+            "RLIMIT_NOFILE": 1024,
             "RLIMIT_RTPRIO": 0,
         }
         return {name: _at_most_ours(name, limit) for name, limit in wanted.items()}

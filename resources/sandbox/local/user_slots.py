@@ -4,14 +4,17 @@ import asyncio
 import fcntl
 import os
 import pwd
+import signal
+import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from resources.sandbox.sandbox_port import SandboxUnavailable
 
 _WAIT_SECONDS = 0.02
+_EVICTION_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class UidPool:
 
     @asynccontextmanager
     async def lease(self) -> AsyncIterator[Slot]:
-        """A uid nobody else on the machine holds, until the block ends."""
+        """A uid that no process of the machine runs under, until the block ends."""
         uid, lock = self._try_lease()
         while lock is None:
             await asyncio.sleep(_WAIT_SECONDS)
@@ -77,9 +80,34 @@ class UidPool:
             except BlockingIOError:
                 os.close(lock)
                 continue
-            self._taken.add(uid)
-            return uid, lock
+            if _evict(uid):
+                self._taken.add(uid)
+                return uid, lock
+            os.close(lock)
         return 0, None
+
+
+def _evict(uid: int) -> bool:
+    """Kill what still runs under the uid, left by a worker that died with its helper; True when nothing does."""
+    deadline = time.monotonic() + _EVICTION_SECONDS
+    while left := [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if _runs_as(pid, uid)]:  # noqa: PTH208
+        if time.monotonic() > deadline:
+            return False
+        for pid in left:
+            with suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(_WAIT_SECONDS)
+    return True
+
+
+def _runs_as(pid: int, uid: int) -> bool:
+    """Whether the process runs under the uid; one that has ended and waits to be reaped does not."""
+    try:
+        if os.stat(f"/proc/{pid}").st_uid != uid:  # noqa: PTH116 - for every process of the machine
+            return False
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
 
 
 def _is_account(uid: int) -> bool:

@@ -77,7 +77,7 @@ def test_another_architecture_is_killed_and_x32_does_not_exist() -> None:
 
 
 def test_ordinary_calls_are_allowed() -> None:
-    assert [verdict("x86_64", number) for number in (0, 1, 2, 9, 59, 257, 318, 319, 334)] == [ALLOW] * 9
+    assert [verdict("x86_64", number) for number in (0, 1, 2, 9, 59, 257, 318, 334)] == [ALLOW] * 8
 
 
 def test_an_unknown_machine_has_no_filter() -> None:
@@ -96,4 +96,6 @@ def test_the_numbers_are_the_kernels(machine: str) -> None:
     assert {name: numbers[name] for name in ours if name in numbers} == {
         name: number for name, number in ours.items() if name in numbers
     }
-    assert len(ours.keys() - numbers.keys()) <= 2  # the *_by_handle_at calls are defined conditionally
+    # The *_by_handle_at calls are defined conditionally; some calls are newer than these headers.
+    newer = {"statmount", "listmount", "open_tree_attr"}
+    assert len(ours.keys() - numbers.keys() - newer) <= 2

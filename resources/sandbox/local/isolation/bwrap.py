@@ -73,6 +73,8 @@ def options(sources: Sources, work: str, inner_directory: str, environment: dict
         *("--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache"),
         # /proc/sys is not namespaced: to a sandbox started with uid 0 it would be the host's.
         *("--proc", "/proc", "--tmpfs", "/proc/sys", "--remount-ro", "/proc/sys"),
+        # The first process inside has the command's uid: its memory could be written, and with it what ends it.
+        *("--tmpfs", "/proc/1", "--remount-ro", "/proc/1"),
         *("--dev", "/dev", "--remount-ro", "/dev"),
         *("--size", str(_SHM_BYTES), "--tmpfs", "/dev/shm"),  # noqa: S108
         *("--size", str(_TMP_BYTES), "--tmpfs", "/tmp"),  # noqa: S108 - inside the sandbox

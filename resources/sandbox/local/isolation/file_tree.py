@@ -25,6 +25,13 @@ class Entry:
     stat: os.stat_result
 
 
+@dataclass
+class FolderSizes:
+    """Adds up what the folders of a tree take themselves, in bytes."""
+
+    total: int = 0
+
+
 def open_folder(path: Path) -> int:
     """A descriptor of the folder `path`, which must not be a link. Raises OSError."""
     return os.open(path, _OPEN_FOLDER)
@@ -43,8 +50,10 @@ def open_beneath(root: int, parts: tuple[str, ...], flags: int) -> int:
         os.close(folder)
 
 
-def walk(root: int) -> Iterator[Entry]:
+def walk(root: int, sizes: FolderSizes | None = None) -> Iterator[Entry]:
     """Every entry below the folder `root` that is not a folder; what vanishes meanwhile is left out.
+
+    `sizes` adds up the folders themselves.
 
     Raises TreeTooLarge beyond MOST_ENTRIES (folders count) or MOST_DEPTH.
     """
@@ -66,6 +75,8 @@ def walk(root: int) -> Iterator[Entry]:
             if isinstance(found, os.stat_result):
                 yield Entry(prefix + entry.name, found)
             elif found is not None:
+                if sizes is not None:
+                    sizes.total += os.fstat(found).st_blocks * 512
                 stack.append((found, f"{prefix}{entry.name}/"))
                 iterators.append(os.scandir(found))
     finally:

@@ -1,7 +1,9 @@
 """How much memory a sandbox uses, seen from outside."""
 
 import contextlib
+import os
 import resource
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import psutil
 
 _PAGE = resource.getpagesize()
 _MIB = 1024 * 1024
+_BLOCK = 512
 
 
 def used_mb(init: int, limit_mb: int) -> int:
@@ -22,6 +25,40 @@ def used_mb(init: int, limit_mb: int) -> int:
     if resident > limit_mb * _MIB:
         resident = sum(map(_proportional, processes))
     return -(-resident // _MIB)
+
+
+def hidden_mb(init: int) -> int:
+    """Memory that no process's resident size shows, in MiB: page tables and shared anonymous mappings.
+
+    A shared mapping counts in full even when its pages are not mapped any more, once for all who share it.
+    """
+    mappings: dict[str, int] = {}
+    tables = 0
+    for pid in members(init):
+        with contextlib.suppress(OSError, ValueError):
+            tables += _page_tables(pid)
+            mappings |= dict(_shared_mappings(pid))
+    return -(-(tables + sum(mappings.values())) // _MIB)
+
+
+def _page_tables(pid: int) -> int:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmPTE:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def _shared_mappings(pid: int) -> Iterator[tuple[str, int]]:
+    """Inode and bytes of the shared anonymous memory a process maps: what its pages take, or could take."""
+    for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+        if not line.endswith("/dev/zero (deleted)"):
+            continue
+        span, _, _, _, inode, *_ = line.split()
+        start, end = (int(each, 16) for each in span.split("-"))
+        try:
+            yield inode, os.stat(f"/proc/{pid}/map_files/{span}").st_blocks * _BLOCK  # noqa: PTH116
+        except OSError:  # it takes more than one's own uid to look
+            yield inode, end - start
 
 
 def members(init: int) -> list[int]:

@@ -1,7 +1,8 @@
 """The system calls a sandboxed command may not make, as a classic BPF program for `bwrap --seccomp`.
 
 Everything a build or a test needs stays allowed; denied is what only serves to leave the sandbox or to reach
-rarely used kernel code: mounts, namespaces, tracing, keys, bpf, io_uring, foreign socket families.
+rarely used kernel code: mounts, namespaces, tracing, keys, bpf, io_uring, foreign socket families; and memory that
+belongs to no process, which a limit on processes does not bound: memfd_create and System V shared memory.
 """
 
 import errno
@@ -61,6 +62,10 @@ _SAME_EVERYWHERE = {
     "process_madvise": 440,
     "mount_setattr": 442,
     "quotactl_fd": 443,
+    "memfd_secret": 447,
+    "statmount": 457,
+    "listmount": 458,
+    "open_tree_attr": 467,
 }
 _CLONE3 = 435
 
@@ -72,6 +77,7 @@ MACHINES = {
         clone=56,
         fallocate=285,
         denied={
+            "shmget": 29,
             "ptrace": 101,
             "syslog": 103,
             "uselib": 134,
@@ -114,6 +120,7 @@ MACHINES = {
             "kcmp": 312,
             "finit_module": 313,
             "kexec_file_load": 320,
+            "memfd_create": 319,
             "bpf": 321,
             "userfaultfd": 323,
             **_SAME_EVERYWHERE,
@@ -163,6 +170,8 @@ MACHINES = {
             "process_vm_writev": 271,
             "kcmp": 272,
             "finit_module": 273,
+            "shmget": 194,
+            "memfd_create": 279,
             "bpf": 280,
             "userfaultfd": 282,
             "kexec_file_load": 294,
