@@ -30,6 +30,7 @@ from sisu_pipeline.api.state.app_state import Rooms
 from sisu_pipeline.api.state.change_feed import RunFeed
 from sisu_pipeline.api.state.connection_pool import Pool
 from sisu_pipeline.settings import Settings
+from sisu_pipeline.store.sessions import cookie_name
 from sisu_pipeline.workflow.dependencies import Dependencies
 
 HEARTBEAT_S = 15.0
@@ -49,6 +50,7 @@ def create_app(dependencies: Dependencies, *, settings: Settings, heartbeat_s: f
         app_version=dependencies.app_version,
         heartbeat_s=heartbeat_s,
         dagster_url=settings.dagster_url,
+        session_cookie=cookie_name(settings.port),
     )
     app = DocumentedApp(
         title="Sisu pipeline",

@@ -12,6 +12,7 @@ from resources.database import Database, DatabaseError
 from resources.planner.planner_port import PlannerUnavailable
 from sisu_pipeline.api.app import create_app
 from sisu_pipeline.api.auth.host_guard import is_loopback
+from sisu_pipeline.api.http.connection_limits import BoundedHttpProtocol
 from sisu_pipeline.api.state.app_state import Rooms
 from sisu_pipeline.settings import Settings, SettingsError, settings
 from sisu_pipeline.store import tokens
@@ -31,6 +32,7 @@ class Server(uvicorn.Server):
                 host=host,
                 port=port,
                 ws="none",
+                http=BoundedHttpProtocol,
                 access_log=False,
                 server_header=False,
                 # Nothing here asks for the client's address or scheme: `Origin` and `Host` say what we need.

@@ -15,6 +15,7 @@ from sisu_pipeline.contracts.access import Role
 from sisu_pipeline.dagster_web.permissions import OperationRefused, check_subscription, required_roles
 from sisu_pipeline.dagster_web.request_rules import WebRequest, host_name, is_local, refusal
 from sisu_pipeline.dagster_web.sign_in import OPEN_PATHS, SIGN_IN, Authenticator, Caller, sign_in_response
+from sisu_pipeline.store.sessions import secure_name
 
 _SCHEME = "bearer "
 _HEADERS = {
@@ -127,9 +128,10 @@ def _bearer(header: str | None) -> str | None:
 def _session(request: WebRequest, name: str) -> tuple[str, str] | None:
     """The session id of the cookie and the host name it is used under."""
     try:
-        morsel = SimpleCookie(request.headers.get("cookie", "")).get(name)
+        cookies = SimpleCookie(request.headers.get("cookie", ""))
     except CookieError:
         return None
+    morsel = cookies.get(secure_name(name)) or cookies.get(name)
     return None if morsel is None else (morsel.value, host_name(request.headers.get("host", "")))
 
 

@@ -88,7 +88,7 @@ async def _open(request: Request, authenticator: Authenticator) -> Response:
     answer = Response(status_code=204)
     is_secure = request.headers.get("origin", "").startswith("https:")
     answer.set_cookie(
-        authenticator.cookie,
+        sessions.secure_name(authenticator.cookie) if is_secure else authenticator.cookie,
         session_id,
         max_age=sessions.LIFE_S,
         httponly=True,

@@ -1,15 +1,24 @@
 """Sessions of signed-in browsers: ids of their own, stored as hashes and bound to a token."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from resources.database import Connection
 from sisu_pipeline.contracts.access import Role
 from sisu_pipeline.domain.canonical import sha256_hex
+from sisu_pipeline.store.records import execute, fetch_all
 from sisu_pipeline.store.tokens import Lookup
-from sql import query
 
 LIFE_S = 12 * 3600
 """Seconds until a session expires."""
+
+
+@dataclass(frozen=True)
+class _FoundSession:
+    sha256: str
+    required: bool
+    owner: str | None
+    roles: list[str] | None
 
 
 def cookie_name(port: int) -> str:
@@ -17,19 +26,24 @@ def cookie_name(port: int) -> str:
     return f"sisu_session_{port}"
 
 
+def secure_name(cookie: str) -> str:
+    """The cookie's name under https: with this prefix no other host and no http page can set it (RFC 6265bis)."""
+    return f"__Host-{cookie}"
+
+
 def open_session(connection: Connection, session_id: str, token: str, host: str) -> bool:
     """Open a session under this host name; False when the token is unknown or revoked.
 
     `session_id` is 256 random bits of the caller's and is known to the browser only.
     """
-    connection.execute(query("sessions.delete_expired"))
+    execute(connection, "sessions.delete_expired")
     parameters = {
         "sha256": sha256_hex(session_id),
         "token_sha256": sha256_hex(token),
         "host": host,
         "life_s": LIFE_S,
     }
-    return connection.execute(query("sessions.open"), parameters).fetchone() is not None
+    return execute(connection, "sessions.open", parameters) == 1
 
 
 def look_up(connection: Connection, session_id: str, host: str) -> Lookup:
@@ -40,16 +54,12 @@ def look_up(connection: Connection, session_id: str, host: str) -> Lookup:
 def look_up_all(connection: Connection, given: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Lookup]:
     """The same for several (session id, host name) pairs, in one statement."""
     digests = [sha256_hex(session_id) for session_id, _ in given]
-    rows = connection.execute(
-        query("sessions.lookup"), {"sha256s": digests, "hosts": [host for _, host in given]}
-    ).fetchall()
-    found = {
-        row["sha256"]: Lookup(row["required"], row["owner"], frozenset(map(Role, row["roles"] or [])))
-        for row in rows
-    }
+    parameters = {"sha256s": digests, "hosts": [host for _, host in given]}
+    rows = fetch_all(connection, "sessions.lookup", _FoundSession, parameters)
+    found = {row.sha256: Lookup(row.required, row.owner, frozenset(map(Role, row.roles or []))) for row in rows}
     return {pair: found[digest] for pair, digest in zip(given, digests, strict=True)}
 
 
 def close_session(connection: Connection, session_id: str) -> None:
     """End a session. Safe to repeat."""
-    connection.execute(query("sessions.close"), {"sha256": sha256_hex(session_id)})
+    execute(connection, "sessions.close", {"sha256": sha256_hex(session_id)})

@@ -1,12 +1,15 @@
 """Who asks, and what they may: the first thing that happens to every request.
 
 Without tokens only this machine may ask, and whoever asks may do everything. Once a token was made, every
-request needs one: in `Authorization: Bearer …`, or in the cookie that `POST /session` gives a page of ours.
+request needs one in `Authorization: Bearer …`, or the session cookie that a page of ours gets for it.
 A cookie is sent by the browser whoever wrote the page, so a request that changes something must then also
 name our own origin.
 """
 
+import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
@@ -14,17 +17,21 @@ from fastapi import Depends, Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from resources.write_batcher import Batcher
-from sisu_pipeline.api.auth.host_guard import is_foreign_host, is_foreign_page
-from sisu_pipeline.api.http.error_responses import Refusal, answer
+from sisu_pipeline.api.auth.host_guard import host_name, is_foreign_host, is_foreign_page
+from sisu_pipeline.api.http.error_responses import Refusal, answer, is_unreachable
 from sisu_pipeline.api.state.app_state import Rooms
 from sisu_pipeline.api.state.connection_pool import Pool
 from sisu_pipeline.contracts.access import Role
-from sisu_pipeline.store import tokens
+from sisu_pipeline.store import sessions, tokens
 from sisu_pipeline.store.tokens import Lookup
 
-COOKIE = "sisu_token"
+RECHECK_S = 3.0
+"""Seconds between two looks at whether the caller of an open stream may still read it."""
+MOST_STREAMS = 64
+"""Open streams of one caller; one more is refused."""
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _SCHEME = "bearer "
+_STREAMS = ("/events", "/output")
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
@@ -45,8 +52,11 @@ class Access:
 
     def __init__(self, app: ASGIApp, rooms: Rooms, open_paths: Iterable[str]) -> None:
         self._app = app
-        self._lookups = lookups(rooms.pool)
+        self._tokens = token_lookups(rooms.pool)
+        self._sessions = session_lookups(rooms.pool)
+        self._cookie = rooms.session_cookie
         self._open = tuple(open_paths)
+        self._streams = Counter[str | None]()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on with its caller, or answer 401, 403 or 503."""
@@ -55,19 +65,56 @@ class Access:
             return
         request = Request(scope)
         try:
-            scope.setdefault("state", {})["caller"] = await self._admit(request)
+            caller = await self._admit(request)
+            scope.setdefault("state", {})["caller"] = caller
+            if request.method == "GET" and scope["path"].endswith(_STREAMS):
+                await self._stream(request, caller, receive, send)
+                return
         except Exception as failure:
             await answer(request, failure)(scope, receive, send)
             return
         await self._app(scope, receive, send)
+
+    async def _stream(self, request: Request, caller: Caller | None, receive: Receive, send: Send) -> None:
+        """Serve a stream until it ends or its caller may not read it any more. Raises Refusal 429 for too many."""
+        name = None if caller is None else caller.name
+        if self._streams[name] >= MOST_STREAMS:
+            raise Refusal(429, "too_many_streams", f"{MOST_STREAMS} streams are open already: close one")
+        self._streams[name] += 1
+        served = asyncio.ensure_future(self._app(request.scope, receive, send))
+        try:
+            while not served.done():
+                await asyncio.wait({served}, timeout=RECHECK_S)
+                if not served.done() and not await self._may_still_read(request, caller):
+                    break
+        finally:
+            self._streams[name] -= 1
+            if not served.done():
+                served.cancel()
+                with suppress(asyncio.CancelledError):
+                    await served
+        if not served.cancelled():
+            served.result()
+
+    async def _may_still_read(self, request: Request, caller: Caller | None) -> bool:
+        try:
+            return await self._admit(request) == caller
+        except Refusal:
+            return False
+        except Exception as failure:
+            # A stream outlives a restart of Postgres.
+            return is_unreachable(failure)
 
     async def _admit(self, request: Request) -> Caller | None:
         if is_foreign_page(request):
             raise _foreign()
         if _is_open(request.scope["path"], self._open):
             return None
-        header, cookie = _bearer(request), request.cookies.get(COOKIE)
-        found = await self._lookups.submit(cookie if header is None else header)
+        header, session = _bearer(request), session_of(request, self._cookie)
+        if header is None and session:
+            found = await self._sessions.submit((session, host_name(request.headers.get("host", ""))))
+        else:
+            found = await self._tokens.submit(header)
         if not found.required:
             if is_foreign_host(request):
                 raise _foreign()
@@ -79,7 +126,12 @@ class Access:
         return Caller(found.owner, found.roles)
 
 
-def lookups(pool: Pool) -> Batcher[str | None, Lookup]:
+def session_of(request: Request, cookie: str) -> str | None:
+    """The session id that the browser sends, under https or not."""
+    return request.cookies.get(sessions.secure_name(cookie)) or request.cookies.get(cookie)
+
+
+def token_lookups(pool: Pool) -> Batcher[str | None, Lookup]:
     """What tokens are worth now, looked up together for all who came while the last were looked up.
 
     It remembers nothing: a request asks after it came, so a revoked token is unknown to the very next one.
@@ -88,6 +140,16 @@ def lookups(pool: Pool) -> Batcher[str | None, Lookup]:
     def look_up(given: Sequence[str | None]) -> list[Lookup]:
         found = pool.glance(lambda connection: tokens.look_up_all(connection, list(dict.fromkeys(given))))
         return [found[token] for token in given]
+
+    return Batcher(look_up)
+
+
+def session_lookups(pool: Pool) -> Batcher[tuple[str, str], Lookup]:
+    """The same for sessions, each with the host name it is used under."""
+
+    def look_up(given: Sequence[tuple[str, str]]) -> list[Lookup]:
+        found = pool.glance(lambda connection: sessions.look_up_all(connection, list(dict.fromkeys(given))))
+        return [found[pair] for pair in given]
 
     return Batcher(look_up)
 

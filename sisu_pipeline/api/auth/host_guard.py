@@ -25,13 +25,19 @@ def is_foreign_page(request: Request) -> bool:
 
 
 def is_foreign_host(request: Request) -> bool:
-    """Whether this came under a name that is not this machine's own."""
+    """Whether the request comes under a name that is not this machine's own, or from another machine."""
     host = request.headers.get("host")
-    return host is not None and not is_loopback(_name(host))
+    peer = request.client
+    return (host is not None and not is_loopback(host_name(host))) or (
+        peer is not None and not is_loopback(peer.host)
+    )
 
 
-def _name(host: str) -> str:
+def host_name(host: str) -> str:
+    """The name part of a `Host` header in lower case; empty when it is malformed."""
+    if "@" in host:
+        return ""
     try:
-        return urlsplit(f"//{host}").hostname or ""
+        return (urlsplit(f"//{host}").hostname or "").lower()
     except ValueError:
         return ""

@@ -128,7 +128,8 @@ _MEANINGS = {
     403: "A page of another site asks, or the token has not the role this needs.",
     404: "No such thing.",
     409: "It contradicts what is stored.",
-    413: "The body is larger than 8 MiB.",
+    413: "The body is larger than this route accepts.",
+    429: "Too many open streams; close one and try again.",
     500: "Our fault; the server's log says why.",
     503: "The database cannot be reached; try again.",
 }

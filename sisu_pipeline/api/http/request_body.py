@@ -5,7 +5,8 @@ that overflow, NUL and lone surrogates (Postgres stores neither), nesting deeper
 """
 
 import json
-from typing import Annotated, Any, NoReturn, TypeVar
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Annotated, Any, NoReturn, TypeVar, get_args
 
 from fastapi import Depends, Request
 from fastapi.concurrency import run_in_threadpool
@@ -19,8 +20,12 @@ from sisu_pipeline.domain.canonical import MAX_SAFE_INTEGER
 
 MAX_BYTES = 8 * 1024 * 1024
 MAX_DEPTH = 64
-# A client still sending cannot read our answer: this much of an oversized body is read and thrown away.
-_DRAIN_BYTES = 4 * MAX_BYTES
+SMALL_BYTES = 4 * 1024
+"""Enough for a token."""
+FORM_BYTES = 128 * 1024
+"""Enough for an answer of 64 KiB, a reason or a rejection."""
+MOST_MEMBERS = 1000
+"""Members of one object of a contract; no contract has nearly as many."""
 # A plain decision is far smaller; a changed plan may have megabytes.
 _LARGE_BYTES = 8 * 1024
 
@@ -31,27 +36,38 @@ class MalformedJson(ValueError):
     """The bytes are not JSON as we accept it; the message says what is wrong, in bounded length."""
 
 
-async def read(request: Request) -> bytes:
-    """The whole body. Raises Refusal 413 over 8 MiB; the content type is ignored."""
+def body_of(most_bytes: int) -> Callable[[Request], Awaitable[bytes]]:
+    """A dependency that reads a body of at most so many bytes."""
+
+    async def read_body(request: Request) -> bytes:
+        return await read(request, most_bytes)
+
+    return read_body
+
+
+async def read(request: Request, most_bytes: int = MAX_BYTES) -> bytes:
+    """The whole body. Raises Refusal 413 when it is larger; the content type is ignored."""
     chunks: list[bytes] = []
     size = 0
     try:
         async for chunk in request.stream():
             size += len(chunk)
-            if size > _DRAIN_BYTES:
+            if size > 4 * most_bytes:
                 break
-            if size <= MAX_BYTES:
+            if size <= most_bytes:
                 chunks.append(chunk)
             else:
                 chunks.clear()
     except ClientDisconnect:
         raise Refusal(400, "invalid_json", "the client left before the end of the body") from None
-    if size > MAX_BYTES:
-        raise Refusal(413, "body_too_large", f"the body is larger than {MAX_BYTES} bytes")
+    if size > most_bytes:
+        raise Refusal(413, "body_too_large", f"the body is larger than {most_bytes} bytes")
     return b"".join(chunks)
 
 
-RawBody = Annotated[bytes, Depends(read)]
+RawBody = Annotated[bytes, Depends(body_of(MAX_BYTES))]
+SmallBody = Annotated[bytes, Depends(body_of(SMALL_BYTES))]
+FormBody = Annotated[bytes, Depends(body_of(FORM_BYTES))]
 
 
 def parse(raw: bytes, contract: type[C]) -> C:
@@ -60,10 +76,35 @@ def parse(raw: bytes, contract: type[C]) -> C:
         value = parse_json(raw) if raw else {}
     except MalformedJson as failure:
         raise Refusal(400, "invalid_json", "invalid json", [Detail(pointer="", message=str(failure))]) from None
+    _check_members(value, contract, "")
     try:
         return contract.from_json(value)
     except ValidationError as failure:
         raise contract_refusal(contract, failure) from None
+
+
+def _check_members(value: Any, contract: type[Contract], place: str) -> None:
+    """Raises Refusal 400 for an object with so many members that listing the unknown ones would take long."""
+    if not isinstance(value, dict):
+        return
+    if len(value) > MOST_MEMBERS:
+        message = f"it has {len(value)} members; at most {MOST_MEMBERS} are accepted"
+        details = [Detail(pointer=place, message=message)]
+        raise Refusal(400, "invalid_contract", f"invalid {contract.__name__}: {message}", details)
+    for name, field in contract.model_fields.items():
+        key = field.alias or name
+        for nested in _contracts(field.annotation):
+            child = value.get(key)
+            for item in child if isinstance(child, list) else [child]:
+                _check_members(item, nested, f"{place}/{key}")
+
+
+def _contracts(annotation: Any) -> Iterator[type[Contract]]:
+    """The contracts an annotation mentions, in lists and unions too."""
+    if isinstance(annotation, type) and issubclass(annotation, Contract):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _contracts(argument)
 
 
 async def parse_aside(raw: bytes, contract: type[C]) -> C:

@@ -8,7 +8,7 @@ from sisu_pipeline.api.http.error_responses import documented
 from sisu_pipeline.api.http.json_response import reply
 from sisu_pipeline.api.http.openapi import request_body
 from sisu_pipeline.api.http.query_parameters import PlainRequest
-from sisu_pipeline.api.http.request_body import RawBody, parse, parse_aside
+from sisu_pipeline.api.http.request_body import FormBody, RawBody, parse, parse_aside
 from sisu_pipeline.api.routes.decision_batches import decide
 from sisu_pipeline.api.schemas.gate_schemas import GateEntry, Gates, Inbox, Interactions, PlanView
 from sisu_pipeline.api.schemas.run_schemas import Answered, Approvals, Approved, Rejected
@@ -49,7 +49,7 @@ async def approve_plan(run_id: str, raw: RawBody, caller: CallerOf, rooms: Rooms
     openapi_extra=request_body(PlanRejectionRequest, required=True),
 )
 @needs(Role.APPROVER)
-async def reject_plan(run_id: str, raw: RawBody, caller: CallerOf, rooms: RoomsOf) -> Response:
+async def reject_plan(run_id: str, raw: FormBody, caller: CallerOf, rooms: RoomsOf) -> Response:
     """Reject the plan with a reason: its patches are taken back and the run ends."""
     request = await parse_aside(raw, PlanRejectionRequest)
     decided = await decide(rooms, run_id, request, caller)
@@ -64,7 +64,7 @@ async def reject_plan(run_id: str, raw: RawBody, caller: CallerOf, rooms: RoomsO
     openapi_extra=request_body(AnswerRequest, required=True),
 )
 @needs(Role.APPROVER)
-def answer_gate(run_id: str, gate_key: str, raw: RawBody, caller: CallerOf, rooms: RoomsOf) -> Response:
+def answer_gate(run_id: str, gate_key: str, raw: FormBody, caller: CallerOf, rooms: RoomsOf) -> Response:
     """Answer a run's question; the first answer that fits its form stands."""
     request = parse(raw, AnswerRequest)
     with rooms.pool.connect() as connection:

@@ -8,7 +8,7 @@ from sisu_pipeline.api.http.error_responses import documented
 from sisu_pipeline.api.http.json_response import reply
 from sisu_pipeline.api.http.openapi import request_body
 from sisu_pipeline.api.http.query_parameters import PlainRequest
-from sisu_pipeline.api.http.request_body import RawBody, parse
+from sisu_pipeline.api.http.request_body import FormBody, parse
 from sisu_pipeline.api.schemas.run_schemas import Operated
 from sisu_pipeline.api.state.app_state import RoomsOf
 from sisu_pipeline.contracts.access import Role
@@ -26,7 +26,7 @@ router = APIRouter(route_class=Door, dependencies=[PlainRequest], tags=["runs"])
     openapi_extra=request_body(OperationRequest, required=False),
 )
 @needs(Role.OPERATOR)
-def cancel(run_id: str, raw: RawBody, caller: CallerOf, rooms: RoomsOf) -> Response:
+def cancel(run_id: str, raw: FormBody, caller: CallerOf, rooms: RoomsOf) -> Response:
     """End the run now: what runs is stopped, what was patched is taken back. Again is the same answer."""
     request = parse(raw, OperationRequest)
     with rooms.pool.connect() as connection:
@@ -42,7 +42,7 @@ def cancel(run_id: str, raw: RawBody, caller: CallerOf, rooms: RoomsOf) -> Respo
     openapi_extra=request_body(OperationRequest, required=False),
 )
 @needs(Role.OPERATOR)
-def retry(run_id: str, raw: RawBody, caller: CallerOf, rooms: RoomsOf) -> Response:
+def retry(run_id: str, raw: FormBody, caller: CallerOf, rooms: RoomsOf) -> Response:
     """Try a failed run again from its first step without a good result; what succeeded is not done again."""
     request = parse(raw, OperationRequest)
     with rooms.pool.connect() as connection:

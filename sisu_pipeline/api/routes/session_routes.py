@@ -1,20 +1,21 @@
 """The way in for pages: a token becomes a cookie that no script reads and no other site's page sends."""
 
+import secrets
+
 from fastapi import APIRouter, Request, Response
 
-from sisu_pipeline.api.auth.authentication import COOKIE, CallerOf, is_open, unauthorized
+from sisu_pipeline.api.auth.authentication import CallerOf, is_open, session_of, unauthorized
 from sisu_pipeline.api.auth.guarded_route import Door
+from sisu_pipeline.api.auth.host_guard import host_name
 from sisu_pipeline.api.http.error_responses import documented
 from sisu_pipeline.api.http.json_response import reply
 from sisu_pipeline.api.http.openapi import request_body
 from sisu_pipeline.api.http.query_parameters import PlainRequest
-from sisu_pipeline.api.http.request_body import RawBody, parse
+from sisu_pipeline.api.http.request_body import SmallBody, parse
 from sisu_pipeline.api.schemas.run_schemas import Session
 from sisu_pipeline.api.state.app_state import RoomsOf
 from sisu_pipeline.contracts.access import SessionRequest
-from sisu_pipeline.store import tokens
-
-_MONTH_S = 30 * 24 * 3600
+from sisu_pipeline.store import sessions, tokens
 
 router = APIRouter(route_class=Door, dependencies=[PlainRequest], tags=["session"])
 
@@ -36,24 +37,31 @@ def show_session(caller: CallerOf, rooms: RoomsOf) -> Response:
     openapi_extra=request_body(SessionRequest, required=True),
 )
 @is_open
-def open_session(raw: RawBody, request: Request, rooms: RoomsOf) -> Response:
-    """Keep a token as a cookie of this browser; where no token is needed, nothing is kept."""
+def open_session(raw: SmallBody, request: Request, rooms: RoomsOf) -> Response:
+    """Open a session of this browser for the owner of a token; where no token is required, none is opened."""
     token = parse(raw, SessionRequest).token
+    session_id = secrets.token_urlsafe(32)
     with rooms.pool.connect() as connection:
-        found = tokens.look_up(connection, token)
-    if found.required and found.owner is None:
-        raise unauthorized()
+        if not tokens.are_required(connection):
+            return Response(status_code=204)
+        if not sessions.open_session(connection, session_id, token, host_name(request.headers.get("host", ""))):
+            raise unauthorized()
     answer = Response(status_code=204)
-    if found.required:
-        secure = request.headers.get("origin", "").startswith("https:")
-        answer.set_cookie(COOKIE, token, max_age=_MONTH_S, httponly=True, samesite="strict", secure=secure)
+    secure = request.headers.get("origin", "").startswith("https:")
+    name = sessions.secure_name(rooms.session_cookie) if secure else rooms.session_cookie
+    answer.set_cookie(name, session_id, max_age=sessions.LIFE_S, httponly=True, samesite="strict", secure=secure)
     return answer
 
 
 @router.post("/session/close", status_code=204, response_class=Response, responses=documented(400))
 @is_open
-def close_session() -> Response:
-    """Forget this browser's cookie. The token itself lives on: `sisu token revoke` ends it."""
+def close_session(request: Request, rooms: RoomsOf) -> Response:
+    """End this browser's session. The token itself stays valid until `sisu token revoke`."""
+    session_id = session_of(request, rooms.session_cookie)
+    if session_id:
+        with rooms.pool.connect() as connection:
+            sessions.close_session(connection, session_id)
     answer = Response(status_code=204)
-    answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
+    answer.delete_cookie(rooms.session_cookie, httponly=True, samesite="strict")
+    answer.delete_cookie(sessions.secure_name(rooms.session_cookie), httponly=True, samesite="strict", secure=True)
     return answer

@@ -23,6 +23,7 @@ class Rooms:
     app_version: str
     heartbeat_s: float
     dagster_url: str
+    session_cookie: str = "sisu_session"
 
 
 async def _rooms(request: Request) -> Rooms:

@@ -131,7 +131,7 @@ def test_a_pointer_escapes_its_keys() -> None:
 
 
 def test_an_answer_never_echoes_a_large_request() -> None:
-    many = {f"{index:04d}{'k' * 1000}": "v" * 1000 for index in range(2000)}
+    many = {f"{index:04d}{'k' * 1000}": "v" * 1000 for index in range(900)}
     problem = _problem(json.dumps(many).encode())
     assert len(json.loads(problem)["details"]) == MAX_DETAILS
     assert len(problem) < 50_000

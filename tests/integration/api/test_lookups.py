@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from resources.database import Connection, Database
-from sisu_pipeline.api.auth.authentication import lookups
+from sisu_pipeline.api.auth.authentication import token_lookups
 from sisu_pipeline.contracts.access import Role
 from sisu_pipeline.store import tokens
 from sisu_pipeline.store.tokens import Lookup
@@ -40,7 +40,7 @@ def test_those_who_come_while_one_is_looked_up_share_the_next_look_up(api: Api, 
     given = [f"sisu_{person}" for person in people] + ["sisu_unknown", None]
 
     async def crowd() -> list[Lookup]:
-        together = lookups(api.rooms.pool)
+        together = token_lookups(api.rooms.pool)
         with database.connect() as connection:
             connection.execute("LOCK TABLE app.api_tokens IN ACCESS EXCLUSIVE MODE")
             first = [asyncio.create_task(together.submit(token)) for token in given]
@@ -60,7 +60,7 @@ def test_a_client_that_leaves_does_not_end_the_look_up_of_the_others(api: Api, u
     a_token(database, "ann")
 
     async def crowd() -> Lookup:
-        together = lookups(api.rooms.pool)
+        together = token_lookups(api.rooms.pool)
         with database.connect() as connection:
             connection.execute("LOCK TABLE app.api_tokens IN ACCESS EXCLUSIVE MODE")
             leaves, stays = (asyncio.create_task(together.submit("sisu_ann")) for _ in range(2))

@@ -1,0 +1,113 @@
+"""Sessions of browsers: ids of their own, bound to a token and a host name; streams end with the right to read."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+import pytest
+
+from resources import migrations
+from sisu_pipeline.api.auth import authentication
+from sisu_pipeline.contracts.access import Role
+from sisu_pipeline.store import sessions, tokens
+from tests.integration.api.conftest import Api
+from tests.integration.gate.conftest import As, a_token
+
+ENDS_WITHIN_S = 5.0
+
+
+@contextmanager
+def signed_in(api: Api, token: str) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=api.url, timeout=20) as page:
+        assert page.post("/session/cookie", json={"token": token}).status_code == 204
+        yield page
+
+
+def test_the_cookie_is_not_the_token_and_no_bearer(api: Api) -> None:
+    token = a_token(api.services.database, "ann")
+    with signed_in(api, token) as page:
+        (value,) = page.cookies.values()
+        assert value != token
+        assert httpx.get(f"{api.url}/runs", headers={"Authorization": f"Bearer {value}"}).status_code == 401
+        assert page.get("/runs").status_code == 200
+
+
+def test_a_session_is_valid_under_its_host_name_only(api: Api) -> None:
+    with signed_in(api, a_token(api.services.database, "ann")) as page:
+        assert page.get("/runs", headers={"Host": "other.example"}).status_code == 401
+        assert page.get("/runs").status_code == 200
+
+
+def test_a_session_ends_when_it_is_closed_expires_or_loses_its_token(api: Api) -> None:
+    database = api.services.database
+    with database.connect() as connection:
+        kept = tokens.keep(connection, "sisu_ann", "ann", [Role.VIEWER])
+    with (
+        signed_in(api, "sisu_ann") as first,
+        signed_in(api, "sisu_ann") as second,
+        signed_in(api, "sisu_ann") as third,
+    ):
+        stolen = dict(first.cookies)
+        assert first.post("/session/close", headers={"Origin": api.url}).status_code == 204
+        assert httpx.get(f"{api.url}/runs", cookies=stolen).status_code == 401
+        assert second.get("/runs").status_code == 200
+        with database.connect() as connection:
+            connection.execute(
+                "UPDATE access.sessions SET created_at = now() - interval '2 days',"
+                " expires_at = now() - interval '1 hour' WHERE closed_at IS NULL"
+                " AND sha256 = encode(sha256(convert_to(%s, 'UTF8')), 'hex')",
+                [next(iter(second.cookies.values()))],
+            )
+        assert second.get("/runs").status_code == 401
+        assert third.get("/runs").status_code == 200
+        with database.connect() as connection:
+            tokens.revoke(connection, kept.id)
+        assert third.get("/runs").status_code == 401
+
+
+def test_under_https_the_cookie_has_the_host_prefix(api: Api) -> None:
+    a_token(api.services.database, "ann")
+    headers = {"Host": "sisu.example.org", "Origin": "https://sisu.example.org"}
+    answer = api.client.post("/session/cookie", json={"token": "sisu_ann"}, headers=headers)
+    cookie = answer.headers["set-cookie"]
+    assert cookie.startswith("__Host-")
+    assert "Path=/" in cookie
+    assert "Domain" not in cookie
+    value = cookie.partition(";")[0]
+    assert api.client.get("/runs", headers={**headers, "Cookie": value}).status_code == 200
+
+
+def test_two_deployments_on_one_host_name_have_cookies_of_their_own() -> None:
+    assert sessions.cookie_name(3001) != sessions.cookie_name(3004)
+
+
+@pytest.mark.parametrize("path", ["/inbox/events"])
+def test_a_stream_ends_within_seconds_of_its_tokens_revocation(api: Api, client_of: As, path: str) -> None:
+    assert authentication.RECHECK_S < ENDS_WITHIN_S
+    database = api.services.database
+    with database.connect() as connection:
+        kept = tokens.keep(connection, "sisu_eve", "eve", [Role.VIEWER])
+    with (
+        httpx.Client(base_url=api.url, headers={"Authorization": "Bearer sisu_eve"}, timeout=20) as client,
+        client.stream("GET", path) as stream,
+    ):
+        lines = stream.iter_lines()
+        assert next(lines) == "event: inbox"
+        with database.connect() as connection:
+            tokens.revoke(connection, kept.id)
+        began = time.monotonic()
+        try:
+            for _ in lines:
+                pass
+        except httpx.RemoteProtocolError:
+            pass  # the stream is cut off
+        assert time.monotonic() - began < ENDS_WITHIN_S + 1
+
+
+def test_tokens_survive_a_reset_of_the_product(api: Api) -> None:
+    token = a_token(api.services.database, "ann")
+    migrations.reset(api.services.database)
+    assert api.get("/runs").status_code == 401
+    answer = api.client.get("/runs", headers={"Authorization": f"Bearer {token}"})
+    assert (answer.status_code, answer.json()["runs"]) == (200, [])
