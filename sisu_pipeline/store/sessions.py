@@ -16,6 +16,7 @@ LIFE_S = 12 * 3600
 @dataclass(frozen=True)
 class _FoundSession:
     sha256: str
+    host: str
     required: bool
     owner: str | None
     roles: list[str] | None
@@ -56,8 +57,11 @@ def look_up_all(connection: Connection, given: Sequence[tuple[str, str]]) -> dic
     digests = [sha256_hex(session_id) for session_id, _ in given]
     parameters = {"sha256s": digests, "hosts": [host for _, host in given]}
     rows = fetch_all(connection, "sessions.lookup", _FoundSession, parameters)
-    found = {row.sha256: Lookup(row.required, row.owner, frozenset(map(Role, row.roles or []))) for row in rows}
-    return {pair: found[digest] for pair, digest in zip(given, digests, strict=True)}
+    found = {
+        (row.sha256, row.host): Lookup(row.required, row.owner, frozenset(map(Role, row.roles or [])))
+        for row in rows
+    }
+    return {(each, host): found[digest, host] for (each, host), digest in zip(given, digests, strict=True)}
 
 
 def close_session(connection: Connection, session_id: str) -> None:

@@ -7,7 +7,7 @@ RETURNING token_id
 
 -- lookup --
 -- The owner and roles of open sessions under a host name; `required` says whether a caller has to be known at all.
-SELECT asked.sha256, EXISTS (SELECT FROM access.api_tokens) AS required, token.owner, token.roles
+SELECT asked.sha256, asked.host, EXISTS (SELECT FROM access.api_tokens) AS required, token.owner, token.roles
 FROM unnest(%(sha256s)s::text[], %(hosts)s::text[]) AS asked (sha256, host)
 LEFT JOIN access.sessions session ON session.sha256 = asked.sha256 AND session.host = asked.host
     AND session.closed_at IS NULL AND session.expires_at > clock_timestamp()

