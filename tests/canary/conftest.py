@@ -1,6 +1,7 @@
 """A database with Dagster's and DBOS's own tables, for the tests that watch their statements."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -25,5 +26,6 @@ def storage(engines: Database) -> Iterator[PooledPostgresStorage]:
     """Dagster's storage as `dagster.yaml` configures it."""
     opened = PooledPostgresStorage(engines.dagster_url, should_autocreate_tables=False)
     yield opened
-    for part in (opened.run_storage, opened.event_log_storage, opened.schedule_storage):
+    parts: tuple[Any, ...] = (opened.run_storage, opened.event_log_storage, opened.schedule_storage)
+    for part in parts:
         part._engine.dispose()

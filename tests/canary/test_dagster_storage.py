@@ -9,10 +9,11 @@ from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 from dagster._core.storage.runs.sql_run_storage import SqlRunStorage
 from dagster._core.storage.schedules.sql_schedule_storage import SqlScheduleStorage
 from dagster_postgres import PostgresEventLogStorage, PostgresRunStorage, PostgresScheduleStorage
-from sqlalchemy.pool import NullPool, QueuePool
+from sqlalchemy.pool import QueuePool
 
 from sisu_pipeline.engine import dagster_storage
 from sisu_pipeline.engine.dagster_storage import SCHEMA_CHECKS, PooledPostgresStorage
+from sisu_pipeline.engine.event_batching import BufferedEventLogStorage
 from tests.canary.statements import statements
 
 PATCHED = [(cls, name) for cls, names in SCHEMA_CHECKS.items() for name in names]
@@ -58,7 +59,7 @@ def test_a_patched_check_is_a_method_of_the_class_that_the_patch_names(cls: type
 
 @pytest.mark.parametrize(("cls", "name"), PATCHED, ids=lambda value: getattr(value, "__name__", value))
 def test_no_subclass_replaces_a_patched_check(cls: type, name: str) -> None:
-    for used in (PostgresRunStorage, PostgresScheduleStorage, dagster_storage.BufferedEventLogStorage):
+    for used in (PostgresRunStorage, PostgresScheduleStorage, BufferedEventLogStorage):
         if issubclass(used, cls):
             assert next(parent for parent in used.__mro__ if name in vars(parent)) is cls
 
@@ -82,7 +83,7 @@ def test_the_first_check_queries_the_catalog_and_the_second_sends_nothing(
 
 @pytest.mark.usefixtures("empty_caches")
 def test_a_check_that_was_false_is_made_again(storage: PooledPostgresStorage) -> None:
-    log = storage.event_log_storage
+    log: Any = storage.event_log_storage
     with statements(log._engine) as sent:
         assert not log.has_table("no_such_table")
         once = len(sent)
@@ -94,7 +95,8 @@ def test_a_check_that_was_false_is_made_again(storage: PooledPostgresStorage) ->
 def test_reading_runs_and_sensors_twice_checks_the_schema_once(storage: PooledPostgresStorage) -> None:
     def catalog_queries() -> int:
         found = 0
-        for part in (storage.run_storage, storage.schedule_storage):
+        parts: tuple[Any, ...] = (storage.run_storage, storage.schedule_storage)
+        for part in parts:
             with statements(part._engine) as sent:
                 if part is storage.run_storage:
                     part.get_run_records(limit=1)
@@ -111,7 +113,7 @@ def test_reading_runs_and_sensors_twice_checks_the_schema_once(storage: PooledPo
 def test_each_part_sends_its_statements_through_its_own_pool(storage: PooledPostgresStorage, name: str) -> None:
     part = getattr(storage, name)
     pool = part._engine.pool
-    assert isinstance(pool, QueuePool) and not isinstance(pool, NullPool)
+    assert type(pool) is QueuePool
     assert pool.size() == dagster_storage.POOL_SIZE
     with statements(part._engine) as sent:
         if name == "run_storage":
@@ -125,4 +127,4 @@ def test_each_part_sends_its_statements_through_its_own_pool(storage: PooledPost
 
 
 def test_the_event_log_of_the_storage_is_the_buffered_one(storage: PooledPostgresStorage) -> None:
-    assert isinstance(storage.event_log_storage, dagster_storage.BufferedEventLogStorage)
+    assert isinstance(storage.event_log_storage, BufferedEventLogStorage)

@@ -44,7 +44,8 @@ class Browser:
             found = driver.find_elements(By.CSS_SELECTOR, css)
             return next((each for each in found if containing in each.text), None)
 
-        return self._wait(find, f"no {css} with {containing!r}")
+        found: WebElement = self._wait(find, f"no {css} with {containing!r}")
+        return found
 
     def until(self, condition: Callable[[], bool]) -> None:
         """Wait for a condition."""
@@ -95,11 +96,15 @@ class Browser:
 
     def complaints(self) -> list[str]:
         """The console: script errors, and whatever the content security policy refused."""
-        return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]
+        return [entry["message"] for entry in self._log("browser") if entry["level"] == "SEVERE"]
+
+    def _log(self, kind: str) -> list[dict[str, Any]]:
+        entries: list[dict[str, Any]] = self.driver.get_log(kind)  # type: ignore[no-untyped-call]
+        return entries
 
     def requested(self) -> set[str]:
         """Every address a page asked the network for since the last call."""
-        messages = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
+        messages = [json.loads(entry["message"])["message"] for entry in self._log("performance")]
         return {
             message["params"]["request"]["url"]
             for message in messages

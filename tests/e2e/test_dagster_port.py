@@ -12,6 +12,7 @@ import httpx
 import pytest
 from websockets.exceptions import InvalidHandshake
 from websockets.sync.client import connect
+from websockets.typing import Origin, Subprotocol
 
 from resources.database import Database
 from sisu_pipeline.console.api_client import Api
@@ -22,6 +23,7 @@ from tests.e2e.conftest import run_sisu, until
 from tests.e2e.test_gate import start, status
 from tests.e2e.test_gate_graphql import Dagster
 
+GRAPHQL_WS = Subprotocol("graphql-ws")
 _EVIL = "evil.example"
 _JOB = (
     '{selector: {repositoryLocationName: "sisu_pipeline", repositoryName: "__repository__", '
@@ -99,9 +101,9 @@ def test_nobody_forges_an_event_of_the_lineage(stack: LabStack, waiting: str, ki
 def test_a_websocket_of_another_origin_is_refused(stack: LabStack, waiting: str) -> None:
     url = f"{stack.admin_url.replace('http', 'ws')}/graphql"
     for origin in (f"http://{_EVIL}", "null", stack.url):
-        with pytest.raises(InvalidHandshake), connect(url, origin=origin, subprotocols=["graphql-ws"]):
+        with pytest.raises(InvalidHandshake), connect(url, origin=Origin(origin), subprotocols=[GRAPHQL_WS]):
             pass
-    with connect(url, origin=stack.admin_url, subprotocols=["graphql-ws"]) as socket:  # type: ignore[arg-type]
+    with connect(url, origin=Origin(stack.admin_url), subprotocols=[GRAPHQL_WS]) as socket:
         socket.send('{"type": "start", "id": "1", "payload": {"query": "mutation { stopSensor { __typename } }"}}')
         assert "only subscriptions" in str(socket.recv(timeout=10))
 

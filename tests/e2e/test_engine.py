@@ -79,7 +79,7 @@ class Watched:
 
     def value(self, statement: str) -> Any:
         with self._database.connect() as connection:
-            row = connection.execute(statement, [self.id]).fetchone()  # type: ignore[arg-type]
+            row = connection.execute(statement, [self.id]).fetchone()
         assert row is not None
         (value,) = row.values()
         return value

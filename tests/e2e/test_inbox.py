@@ -72,7 +72,7 @@ def test_it_lists_what_waits_the_most_pressing_first_with_age_and_deadline(page:
     page.open(api.url)
     assert page.one("h1", "waiting").text == "2 waiting for a decision"
     first = page.one("#gates li:first-child")
-    assert first.find_element("css selector", "a").get_attribute("href").endswith(pressing.run_id)
+    assert str(first.find_element("css selector", "a").get_attribute("href")).endswith(pressing.run_id)
     assert "left, then approved" in first.text
     assert "opened" in first.text
     assert "24 h left, then rejected" in page.one("#gates li:last-child").text
@@ -181,7 +181,9 @@ def test_running_intents_show_their_progress_live(page: Browser, api: Api) -> No
     page.open(api.url)
     page.one("h1", "Nothing waits")
     ownership.enter(api.dependencies.database, run.id, run.owner)
-    step_execution.commit(api.dependencies, run.id, step_execution.decide_plan(api.dependencies, run.id))
+    decided = step_execution.decide_plan(api.dependencies, run.id)
+    assert decided is not None
+    step_execution.commit(api.dependencies, run.id, decided)
     page.one("#active", "0 of 2 tasks")
     run.execute(ended())
     page.one("#finished", "succeeded")
@@ -191,7 +193,9 @@ def test_what_running_tasks_say_is_shown_while_they_run(page: Browser, api: Api)
     run = Waiting(api.dependencies, tests=["a", "b"])
     api.post(f"/runs/{run.run_id}/approve-plan", {"approvedBy": "bob"})
     ownership.enter(api.dependencies.database, run.id, run.owner)
-    step_execution.commit(api.dependencies, run.id, step_execution.decide_plan(api.dependencies, run.id))
+    decided = step_execution.decide_plan(api.dependencies, run.id)
+    assert decided is not None
+    step_execution.commit(api.dependencies, run.id, decided)
     page.open(f"{api.url}/#/runs/{run.run_id}")
     page.one("#progress", "0 of 2 tasks")
     say(api, run, (0, "stdout", "collecting\nhalf a "), (1, "stderr", "<b>warned</b>\n"))
@@ -218,7 +222,9 @@ def test_a_finished_run_shows_its_artifacts_and_leads_into_the_lineage(page: Bro
     run.segment()
     page.open(f"{api.url}/#/runs/{run.run_id}")
     page.one("#progress", "succeeded")
-    links = {link.text: link.get_attribute("href") for link in page.driver.find_elements("css selector", "main a")}
+    links = {
+        link.text: str(link.get_attribute("href")) for link in page.driver.find_elements("css selector", "main a")
+    }
     assert links["Lineage"] == f"{api.rooms.dagster_url}/assets/execution?partition={quote(run.id)}"
     assert links["Dagster run"] == f"{api.rooms.dagster_url}/runs/{run.owner}"
     assert api.client.get(links["plan.json"]).json()["goal"] == GOAL

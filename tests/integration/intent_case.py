@@ -124,9 +124,10 @@ class Case:
     def settle(self) -> None:
         """A worker begins anew and goes on until the run has ended or waits for a person."""
         self.at = None
-        self.go_on(["NONE", "NONE"])
-        while self.at is not None:
+        while True:
             self.go_on(["NONE", "NONE"])
+            if self.at is None:
+                return
 
     def go_on(self, codes: list[str], keeps: bool = True) -> None:
         """The worker's next move, up to one commit."""

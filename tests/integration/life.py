@@ -44,7 +44,9 @@ class Life:
         return self.commit(step_execution.compile_intent(self.dependencies, self.id))
 
     def patch(self) -> StepResult:
-        return self.commit(step_execution.apply_patches(self.dependencies, self.id))
+        patched = step_execution.apply_patches(self.dependencies, self.id)
+        assert patched is not None
+        return self.commit(patched)
 
     def wait(self) -> None:
         with self.dependencies.database.connect() as connection:

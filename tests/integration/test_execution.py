@@ -86,7 +86,7 @@ def test_an_early_approval_of_this_plan_counts(dependencies: Dependencies) -> No
     life = Life(dependencies)
     life.compile()
     patched = step_execution.apply_patches(dependencies, life.id)
-    assert patched.gate is not None
+    assert patched is not None and patched.gate is not None
     life.say(Decision.APPROVED, plan_sha256=patched.gate.plan_sha256)
     life.commit(patched)
     life.decide()

@@ -91,10 +91,10 @@ def test_a_step_that_fails_after_it_has_entered_leaves_the_run_to_its_owner(depe
 def test_a_step_behind_a_gate_that_was_passed_meanwhile_sets_the_run_running(dependencies: Dependencies) -> None:
     life = owned(dependencies, Life.plan, Life.wait)
     assert step_execution.decide_plan(dependencies, life.id, OWNER) is None
-    assert life.run.status is RunStatus.WAITING_INPUT
+    assert stored(dependencies, life.run).status == "waiting_input"
     life.say(Decision.APPROVED)
     assert step_execution.decide_plan(dependencies, life.id, OWNER) is not None
-    assert life.run.status is RunStatus.RUNNING
+    assert stored(dependencies, life.run).status == "running"
 
 
 @pytest.mark.parametrize("end", [RunStatus.CANCELED, RunStatus.RETRIES_EXCEEDED])

@@ -8,7 +8,7 @@ from resources.database import Connection
 from sisu_pipeline.contracts.sandbox_request import ErrorCode, Metrics, SandboxResult
 from sisu_pipeline.contracts.step_outputs import Build
 from sisu_pipeline.domain.errors import DeterminismBreach
-from sisu_pipeline.steps.execute import Task, build_tasks
+from sisu_pipeline.steps.execute import FanOut, Task, build_tasks
 from sisu_pipeline.store import tasks
 from sisu_pipeline.store.runs import Run
 from sisu_pipeline.store.tasks import Outcome, Try
@@ -16,7 +16,7 @@ from sisu_pipeline.workflow.dependencies import Dependencies
 from tests.builders import a_run
 
 
-def planned(dependencies: Dependencies, run: Run, *tests: str) -> tuple[Task, ...]:
+def planned(dependencies: Dependencies, run: Run, *tests: str) -> FanOut:
     with dependencies.database.connect() as connection:
         template = tasks.template(connection, run)
     build = Build(patch=[], tests=list(tests), test_command="pytest")

@@ -17,7 +17,7 @@ _WAITING: dict[str, Any] = {"status": RunStatus.WAITING_INPUT, "dagster_run_id":
 
 def _run(**values: Any) -> Run:
     """A run that was just queued, but for these values."""
-    given = {
+    given: dict[str, Any] = {
         **dict.fromkeys(Run.__dataclass_fields__),
         "id": "run_1",
         "workflow_id": "ih_1",

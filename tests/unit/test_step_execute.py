@@ -13,8 +13,8 @@ from sisu_pipeline.contracts.step_outputs import MAX_TESTS, Build, StepId
 from sisu_pipeline.domain.canonical import canonical_json, canonical_pieces
 from sisu_pipeline.steps.execute import (
     MAX_SHARDS,
+    FanOut,
     MissingTestCommand,
-    Task,
     TaskDefaults,
     TaskResult,
     Template,
@@ -36,7 +36,7 @@ def tasks(
     template: Template = COLD,
     files: dict[str, str] | None = None,
     run: str = RUN,
-) -> tuple[Task, ...]:
+) -> FanOut:
     build = Build(patch=[], tests=list(tests), test_command=command)
     return build_tasks(WORKFLOW, run, build, template, DEFAULTS, files or {})
 

@@ -108,7 +108,8 @@ def test_a_token_made_now_is_asked_for_by_the_very_next_request(api: Api) -> Non
 
 
 def test_a_session_that_ends_while_it_is_used_for_the_first_statement_is_replaced(api: Api) -> None:
-    pool, ended = api.rooms.pool, []
+    pool = api.rooms.pool
+    ended: list[int] = []
 
     def own_session(connection: Connection) -> int:
         pid = connection.info.backend_pid

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from resources.database import DATABASE, Database
 from sisu_pipeline import database_server as server
@@ -97,7 +98,7 @@ def _pg_ctl(settings: Settings, verb: str, *arguments: str) -> None:
     # Postgres refuses to run as root: it runs as whoever its files belong to.
     owner = data.stat()
     command = [str(program), "-D", str(data), "-w", "-l", str(data / "tcp.log"), verb, *arguments]
-    become = {} if os.geteuid() != 0 else {"user": owner.st_uid, "group": owner.st_gid}
+    become: dict[str, Any] = {} if os.geteuid() != 0 else {"user": owner.st_uid, "group": owner.st_gid}
     subprocess.run(command, check=True, capture_output=True, cwd="/", **become)
 
 

@@ -1,11 +1,13 @@
 """Dagster's own schema accepts every `dagster.yaml` of the repository; examples are marked as untested."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from dagster import Field
 from dagster._config import validate_config
+from dagster._config.evaluate_value_result import EvaluateValueResult
 from dagster._core.instance.config import dagster_instance_config_schema
 
 from sisu_pipeline.settings import PROJECT_ROOT
@@ -28,12 +30,13 @@ def test_the_file_passes_dagsters_schema(path: Path) -> None:
     document = yaml.safe_load(path.read_text())
     schema = dagster_instance_config_schema()
     assert set(document) <= set(schema)
-    result = validate_config(Field(schema).config_type, document)
+    result: EvaluateValueResult[Any] = validate_config(Field(schema).config_type, document)
     assert result.success, [error.message for error in result.errors or ()]
 
 
 def test_the_schema_rejects_an_unknown_key() -> None:
-    result = validate_config(Field(dagster_instance_config_schema()).config_type, {"run_launchers": {}})
+    schema = Field(dagster_instance_config_schema()).config_type
+    result: EvaluateValueResult[Any] = validate_config(schema, {"run_launchers": {}})
     assert not result.success
 
 

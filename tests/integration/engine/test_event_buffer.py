@@ -35,10 +35,16 @@ def materialize(instance: dg.DagsterInstance) -> str:
     return result.run_id
 
 
+def an_entry(message: str, step_key: str | None, event: DagsterEvent) -> EventLogEntry:
+    return EventLogEntry(  # type: ignore[no-untyped-call]
+        None, 20, message, "buffered", time.time(), step_key, "trial", event
+    )
+
+
 def an_event(message: str, step_key: str | None = None) -> EventLogEntry:
     kind = DagsterEventType.ENGINE_EVENT.value
     event = DagsterEvent(kind, "trial", step_key=step_key, event_specific_data=EngineEventData(), message=message)
-    return EventLogEntry(None, 20, message, "buffered", time.time(), step_key, "trial", event)
+    return an_entry(message, step_key, event)
 
 
 def written(log: BufferedEventLogStorage) -> list[str]:
@@ -111,7 +117,7 @@ def test_a_change_of_run_status_is_written_at_once_after_the_events_before_it(
     event = DagsterEvent(DagsterEventType.RUN_SUCCESS.value, "trial", message="over")
     with log.buffered():
         log.store_event(an_event("before"))
-        log.store_event(EventLogEntry(None, 20, "over", "buffered", 0.0, None, "trial", event))
+        log.store_event(an_entry("over", None, event))
         assert written(log) == ["before", "over"]
 
 

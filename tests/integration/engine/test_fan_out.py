@@ -1,5 +1,7 @@
 """A large fan-out: at most 128 shards, one row per task, and a failed task that costs no other its result."""
 
+from typing import Any
+
 from dagster import DagsterEventType
 
 from sisu_pipeline.domain.status import RunStatus
@@ -23,7 +25,7 @@ def test_a_thousand_tasks_are_128_shards_and_one_failed_task_is_reported_beside_
         workflow_id = a_run(connection, an_intent("large", inputs=inputs)).workflow_id
         connection.execute("UPDATE app.runs SET app_version = %s", [VERSION])
     stage.decide(workflow_id)
-    settings = {"DBOS__APPVERSION": VERSION, "SBX_DEFAULT_TIMEOUT_MS": "1500"}
+    settings: dict[str, Any] = {"DBOS__APPVERSION": VERSION, "SBX_DEFAULT_TIMEOUT_MS": "1500"}
     with nursery.worker("intentQ", **settings), nursery.worker("sbxQ", **settings):
         dagster_run_id = stage.request(workflow_id)
         run = stage.wait_for(workflow_id, RunStatus.RETRIES_EXCEEDED)

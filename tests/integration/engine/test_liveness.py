@@ -23,7 +23,7 @@ def given_back(stage: Stage, workflow_id: str, pid: int) -> None:
 
     def is_given_back() -> bool:
         WorkerMonitor(stage.dependencies.database).recover()
-        return stage.value(_HELD, workflow_id, f"%-{pid}-%") == 0
+        return bool(stage.value(_HELD, workflow_id, f"%-{pid}-%") == 0)
 
     until(is_given_back, "nothing was given back")
 
@@ -111,7 +111,7 @@ def test_an_observer_that_freezes_while_it_fences_a_worker_is_ended_by_another(s
         def is_ended() -> bool:
             requeue_work(stage.dependencies.database, "gone-2-0123abcd")
             alive = "SELECT count(*) FROM pg_stat_activity WHERE pid = %s"
-            return stage.value(alive, fellow.info.backend_pid) == 0
+            return bool(stage.value(alive, fellow.info.backend_pid) == 0)
 
         until(is_ended, "a dead worker's work waits for somebody who is frozen")
 

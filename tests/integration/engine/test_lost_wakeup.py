@@ -129,7 +129,7 @@ def after_the_suspension_before_it_is_told(patch: pytest.MonkeyPatch, stage: Sta
         stage.decide(workflow_id)
         return suspended(context, message)
 
-    patch.setattr(run_driver.DagsterEvent, "job_suspended", job_suspended)
+    patch.setattr(DagsterEvent, "job_suspended", job_suspended)
 
 
 def after_it_is_told_before_the_lock_is_free(patch: pytest.MonkeyPatch, stage: Stage, workflow_id: str) -> None:

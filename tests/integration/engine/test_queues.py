@@ -159,7 +159,7 @@ def limits(engine: Engine) -> Iterator[None]:
 
 
 def run_tasks(
-    stage: Stage, nursery: Nursery, version: str, seconds: str, counts: dict[str, int], **limit: str
+    stage: Stage, nursery: Nursery, version: str, seconds: str, counts: dict[str, int], **limit: Any
 ) -> None:
     """So many tasks in each partition, each of so many seconds, on one worker process with these limits."""
     for partition, count in counts.items():

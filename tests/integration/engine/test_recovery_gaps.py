@@ -62,7 +62,8 @@ def aged(stage: Stage, dagster_run_id: str) -> None:
 
 def submit(stage: Stage, run: dg.DagsterRun) -> dg.DagsterRun:
     """What the daemon does with the run it has made."""
-    return stage.instance.run_coordinator.submit_run(SubmitRunContext(run, workspace=None))
+    context = SubmitRunContext(run, workspace=None)  # type: ignore[arg-type]
+    return stage.instance.run_coordinator.submit_run(context)
 
 
 def orphans(stage: Stage) -> list[str]:
@@ -285,7 +286,7 @@ def test_the_error_of_an_orphaned_run_names_the_failure_of_its_launch(
     run = requested(stage, workflow_id)
     monkeypatch.setattr(segment_queue, "enqueue", refuse)
     with pytest.raises(ValueError, match="no such queue"):
-        stage.instance.launch_run(run.run_id, None)
+        stage.instance.launch_run(run.run_id, None)  # type: ignore[arg-type]
     aged(stage, run.run_id)
     assert orphans(stage) == [workflow_id]
     assert str(stage.run(workflow_id).error).endswith("failed around the steps: KeyError: 'intentQ'")
@@ -296,9 +297,8 @@ def test_the_error_of_an_orphaned_run_names_its_failed_step_and_the_cause(stage:
     run = requested(stage, workflow_id)
     error = SerializableErrorInfo("no metadata\n", [], "LookupError")
     wrapped = SerializableErrorInfo("the op failed\n", [], "DagsterExecutionStepExecutionError", error)
-    event = DagsterEvent(
-        "STEP_FAILURE", run.job_name, step_key="DecideST", event_specific_data=StepFailureData(wrapped, None)
-    )
+    data = StepFailureData(wrapped, None)  # type: ignore[no-untyped-call]
+    event = DagsterEvent("STEP_FAILURE", run.job_name, step_key="DecideST", event_specific_data=data)
     stage.instance.report_dagster_event(event, run.run_id)
     stage.instance.report_run_failed(run)
     aged(stage, run.run_id)

@@ -8,7 +8,7 @@ def forget(stage: Stage, *tables: str) -> None:
     with stage.dependencies.database.connect() as connection:
         connection.execute("SET LOCAL session_replication_role = replica")
         for table in tables:
-            connection.execute(f"DELETE FROM {table}")  # type: ignore[arg-type]
+            connection.execute(f"DELETE FROM {table}")
 
 
 APP = ("app.run_steps", "app.human_gates", "app.artifacts", "app.runs", "app.intents")

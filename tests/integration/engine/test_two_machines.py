@@ -2,6 +2,7 @@
 
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,7 +32,9 @@ def test_two_machines_share_the_intents_of_one_database(
         stage = Stage(engine.dependencies, engine.instance)
         groups: list[list[Worker]] = []
         for number, place in enumerate(places):
-            variables = shared | home_variables(tmp_path / f"home{number}", on_tcp(place.postgres, port))
+            variables: dict[str, Any] = shared | home_variables(
+                tmp_path / f"home{number}", on_tcp(place.postgres, port)
+            )
             groups.append(
                 [
                     stack.enter_context(nursery.worker(queue, namespace=place.namespace, **variables))

@@ -79,7 +79,9 @@ def test_a_failure_after_the_edit_restores_every_byte(api: Api) -> None:
     run = Waiting(api.dependencies)
     view = shown(api, run)
     approve(api, run, planSha256=view["planSha256"], plan=edited(view, patchPlan=EDITED_PATCHES))
-    step_execution.commit(api.dependencies, run.id, step_execution.decide_plan(api.dependencies, run.id))
+    decided = step_execution.decide_plan(api.dependencies, run.id)
+    assert decided is not None
+    step_execution.commit(api.dependencies, run.id, decided)
     assert run.files() == AFTER_EDIT
     run_failure.end_run(api.dependencies, run.run_id, RunStatus.RETRIES_EXCEEDED, "a task failed")
     assert run.files() == FILES

@@ -25,7 +25,7 @@ def signed_in(api: Api, token: str) -> Iterator[httpx.Client]:
 
 
 def test_the_cookie_is_not_the_token_and_no_bearer(api: Api) -> None:
-    token = a_token(api.services.database, "ann")
+    token = a_token(api.dependencies.database, "ann")
     with signed_in(api, token) as page:
         (value,) = page.cookies.values()
         assert value != token
@@ -34,13 +34,13 @@ def test_the_cookie_is_not_the_token_and_no_bearer(api: Api) -> None:
 
 
 def test_a_session_is_valid_under_its_host_name_only(api: Api) -> None:
-    with signed_in(api, a_token(api.services.database, "ann")) as page:
+    with signed_in(api, a_token(api.dependencies.database, "ann")) as page:
         assert page.get("/runs", headers={"Host": "other.example"}).status_code == 401
         assert page.get("/runs").status_code == 200
 
 
 def test_a_session_ends_when_it_is_closed_expires_or_loses_its_token(api: Api) -> None:
-    database = api.services.database
+    database = api.dependencies.database
     with database.connect() as connection:
         kept = tokens.keep(connection, "sisu_ann", "ann", [Role.VIEWER])
     with (
@@ -67,7 +67,7 @@ def test_a_session_ends_when_it_is_closed_expires_or_loses_its_token(api: Api) -
 
 
 def test_under_https_the_cookie_has_the_host_prefix(api: Api) -> None:
-    a_token(api.services.database, "ann")
+    a_token(api.dependencies.database, "ann")
     headers = {"Host": "sisu.example.org", "Origin": "https://sisu.example.org"}
     answer = api.client.post("/session/cookie", json={"token": "sisu_ann"}, headers=headers)
     cookie = answer.headers["set-cookie"]
@@ -85,7 +85,7 @@ def test_two_deployments_on_one_host_name_have_cookies_of_their_own() -> None:
 @pytest.mark.parametrize("path", ["/inbox/events"])
 def test_a_stream_ends_within_seconds_of_its_tokens_revocation(api: Api, client_of: As, path: str) -> None:
     assert authentication.RECHECK_S < ENDS_WITHIN_S
-    database = api.services.database
+    database = api.dependencies.database
     with database.connect() as connection:
         kept = tokens.keep(connection, "sisu_eve", "eve", [Role.VIEWER])
     with (
@@ -106,8 +106,8 @@ def test_a_stream_ends_within_seconds_of_its_tokens_revocation(api: Api, client_
 
 
 def test_tokens_survive_a_reset_of_the_product(api: Api) -> None:
-    token = a_token(api.services.database, "ann")
-    migrations.reset(api.services.database)
+    token = a_token(api.dependencies.database, "ann")
+    migrations.reset(api.dependencies.database)
     assert api.get("/runs").status_code == 401
     answer = api.client.get("/runs", headers={"Authorization": f"Bearer {token}"})
     assert (answer.status_code, answer.json()["runs"]) == (200, [])

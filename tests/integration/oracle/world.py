@@ -98,7 +98,9 @@ class World:
         """CompileST and ApplyPatchST, in a Dagster run of its own."""
         ownership.enter(self.dependencies.database, run.workflow_id, f"dagster-{next(self._numbers)}")
         for step in (step_execution.compile_intent, step_execution.apply_patches):
-            step_execution.commit(self.dependencies, run.workflow_id, step(self.dependencies, run.workflow_id))
+            result = step(self.dependencies, run.workflow_id)
+            assert result is not None
+            step_execution.commit(self.dependencies, run.workflow_id, result)
 
     def suspend(self, run: Run) -> None:
         """Let go at the gate: the first segment has ended."""

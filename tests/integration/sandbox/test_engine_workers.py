@@ -77,7 +77,7 @@ def test_e2b_fifty_tasks_of_a_killed_worker_are_adopted_and_none_is_started_agai
     release = tmp_path / "release"
     command = f"sh -c 'echo $0 >> {ledger}; until [ -e {release} ]; do sleep 0.2; done; echo done'"
     workflow_id = in_flight(stage, "v-e2b", command)
-    knobs = {
+    knobs: dict[str, Any] = {
         "SBX_PROVIDER": "e2b",
         "E2B_API_KEY": API_KEY,
         "E2B_API_URL": e2b_server.url,

@@ -142,7 +142,7 @@ class Server:
         first = int(request.query.get("nextToken") or 0)
         page = found[first : first + _PAGE]
         following = {"x-next-token": str(first + _PAGE)} if first + _PAGE < len(found) else {}
-        return json_reply([box.describe() for box in page], **following)
+        return json_reply([box.describe() for box in page], 200, **following)
 
     async def _envd(self, request: Request) -> Reply:
         box = self.boxes.get(request.headers["e2b-sandbox-id"])

@@ -13,7 +13,7 @@ RESET = "timed out: connection reset, upload failed"
 @pytest.mark.parametrize(
     ("error", "cause"),
     [
-        (e2b.RateLimitException(RESET), Cause.QUOTA),
+        (e2b.RateLimitException(RESET), Cause.QUOTA),  # type: ignore[no-untyped-call]
         (e2b.SandboxNotRunningException(RESET), Cause.GONE),
         (e2b.SandboxNotFoundException(RESET), Cause.GONE),
         (e2b.SandboxUnreachableException(RESET), Cause.UNKNOWN),
