@@ -179,8 +179,9 @@ class EmbeddedPostgres:
         """Create the mount points; returns what mounts the folders in the child's own namespace."""
         # All packages: the programs' libraries lie beside their own package.
         pairs = [(self.folder, self._mount / "data"), (_packages(), self._mount / "packages")]
-        for _, place in pairs:
-            place.mkdir(parents=True, exist_ok=True)
+        for place in (_MOUNTS, self._mount, *(target for _, target in pairs)):
+            place.mkdir(exist_ok=True)
+            place.chmod(0o711)  # whatever our umask: the system user passes through
         return lambda: bind_in_private_namespace(pairs)
 
 

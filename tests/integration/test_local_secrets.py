@@ -31,7 +31,11 @@ def closed() -> Iterator[Path]:
         home.mkdir(parents=True)
         home.parent.chmod(0o700)
         settings = load_settings({"SISU_HOME": str(home)})
-        server.up(settings)
+        umask = os.umask(0o077)
+        try:
+            server.up(settings)
+        finally:
+            os.umask(umask)
         try:
             yield home
         finally:
