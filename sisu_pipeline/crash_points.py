@@ -1,9 +1,9 @@
-"""Named places where a process can be made to die (SIGKILL to itself), for tests and labs only.
+"""Named points where a process can be made to kill itself with SIGKILL, for tests and labs only.
 
-`SISU_CRASH_AT` holds names (`ExecuteST.commit.after`, comma-separated: the process dies whenever it gets to
-one), or an absolute folder: then it dies at each point whose file lies there, and takes the file away first,
-so that it dies there once. A file that says `SIGSTOP` freezes the process instead. In a process that is not
-armed a point is one check of a flag.
+`SISU_CRASH_AT` holds names separated by commas (`ExecuteST.commit.after`): the process dies whenever it reaches
+one. Or it holds an absolute folder: the process dies at each point that has a file there, and removes the file
+first, so that it dies there once. A file that contains `SIGSTOP` freezes the process instead. Without the setting,
+a point costs one check of a flag.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""The only reader of the environment (design §6). An unknown or malformed value refuses to start."""
+"""The only reader of the environment. An unknown name or malformed value is a SettingsError."""
 
 import os
 from collections.abc import Mapping
@@ -16,13 +16,13 @@ PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
 
 class SettingsError(OperatorError):
-    """The environment is not usable; the message names each variable and what it may be."""
+    """The environment is invalid. The message names each variable and its allowed values."""
 
     code = "settings"
 
 
 class Settings(BaseModel):
-    """Every knob, by its environment name in lower case."""
+    """All settings. A field is named after its environment variable in lower case."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -79,9 +79,9 @@ class Settings(BaseModel):
     )
     @classmethod
     def _is_given(cls, value: object) -> object:
-        """An empty place would mean the working directory, or libpq's own default server."""
+        """Reject an empty value: it would mean the working directory or libpq's default server."""
         if value == "":
-            raise ValueError("it is empty: give a value or unset it")
+            raise ValueError("it is empty; set a value or unset it")
         return value
 
     @field_validator("database_url")
@@ -93,7 +93,7 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _escalation_is_signed(self) -> Self:
-        """A webhook that cannot tell our messages from anybody's is worth nothing."""
+        """The receiver of a webhook needs the secret to verify that a message is ours."""
         if (self.sisu_escalation_url is None) != (self.sisu_escalation_secret is None):
             raise ValueError("SISU_ESCALATION_URL and SISU_ESCALATION_SECRET go together")
         url = self.sisu_escalation_url

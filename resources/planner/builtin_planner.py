@@ -1,4 +1,4 @@
-"""The deterministic built-in planner: a plan made of the intent's own inputs (reference §C1, §C3)."""
+"""The deterministic built-in planner: a plan made of the intent's own inputs."""
 
 from typing import Any
 

@@ -1,6 +1,6 @@
 """`OC_MODE=replay` and `record`: recorded answers when there are any, the built-in planner otherwise.
 
-A fixture's name is the sha256 of its question (reference §I2), so it cannot answer another one.
+A fixture's name is the sha256 of its question, so it cannot answer another one.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What every provider says about a task in the same words: `raw`, refusals, kills (reference §B7, §C7)."""
+"""What every provider says about a task in the same words: `raw`, refusals, kills."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ def base_raw(provider: str, request: SandboxRequest, context: TaskContext, boot_
 
 
 def template(request: SandboxRequest) -> dict[str, str]:
-    """Which environment was asked for: hot when a template id names it, else cold (reference §C5)."""
+    """Which environment was asked for: hot when a template id names it, else cold."""
     cold = request.template_id is None
     named: dict[str, str] = {} if request.template_id is None else {"templateId": request.template_id}
     return {

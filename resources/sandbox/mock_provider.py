@@ -1,4 +1,4 @@
-"""The mock provider: a small deterministic service that executes a task key once (reference §C7)."""
+"""The mock provider: a small deterministic service that executes a task key once."""
 
 import asyncio
 import math

@@ -10,7 +10,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
 from resources.write_batcher import Batcher
-from sisu_pipeline.api.auth.authentication import Access
+from sisu_pipeline.api.auth.authentication import Authentication
 from sisu_pipeline.api.http import error_responses
 from sisu_pipeline.api.http.openapi import DocumentedApp
 from sisu_pipeline.api.routes import (
@@ -26,7 +26,7 @@ from sisu_pipeline.api.routes import (
     session_routes,
 )
 from sisu_pipeline.api.routes.decision_batches import record_together
-from sisu_pipeline.api.state.app_state import Rooms
+from sisu_pipeline.api.state.app_state import AppState
 from sisu_pipeline.api.state.change_feed import RunFeed
 from sisu_pipeline.api.state.connection_pool import Pool
 from sisu_pipeline.settings import Settings
@@ -42,7 +42,7 @@ _OPEN = ("/", "/assets/*", "/healthz", "/session/cookie", "/session/close")
 def create_app(dependencies: Dependencies, *, settings: Settings, heartbeat_s: float = HEARTBEAT_S) -> FastAPI:
     """The API over these dependencies; it connects when it starts, not when it is created."""
     pool = Pool(dependencies.database)
-    rooms = Rooms(
+    state = AppState(
         pool=pool,
         decisions=Batcher(partial(record_together, pool)),
         feed=RunFeed(dependencies.database),
@@ -61,13 +61,13 @@ def create_app(dependencies: Dependencies, *, settings: Settings, heartbeat_s: f
         redirect_slashes=False,
         lifespan=_lifespan,
     )
-    app.state.rooms = rooms
-    app.add_middleware(Access, rooms=rooms, open_paths=_OPEN)
+    app.state.shared = state
+    app.add_middleware(Authentication, state=state, open_paths=_OPEN)
     # Only what no route raises reaches these: no route, no method, a failure of the framework itself.
     app.add_exception_handler(HTTPException, _answer)
     app.add_exception_handler(Exception, _answer)
     # Gates first: routes are tried in order, and a decision is what many people send at once.
-    # Not `include_router`: it would wrap each Door and match paths by its own pattern.
+    # Not `include_router`: it would wrap each GuardedRoute and match paths by its own pattern.
     for module in (
         gate_routes,
         page_routes,
@@ -87,14 +87,14 @@ def create_app(dependencies: Dependencies, *, settings: Settings, heartbeat_s: f
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    rooms: Rooms = app.state.rooms
-    rooms.pool.open()
-    rooms.feed.open()
+    state: AppState = app.state.shared
+    state.pool.open()
+    state.feed.open()
     try:
         yield
     finally:
-        await rooms.feed.stop()
-        rooms.pool.close()
+        await state.feed.stop()
+        state.pool.close()
 
 
 async def _answer(request: Request, failure: Exception) -> Response:

@@ -13,7 +13,7 @@ from resources.planner.planner_port import PlannerUnavailable
 from sisu_pipeline.api.app import create_app
 from sisu_pipeline.api.auth.host_guard import is_loopback
 from sisu_pipeline.api.http.connection_limits import BoundedHttpProtocol
-from sisu_pipeline.api.state.app_state import Rooms
+from sisu_pipeline.api.state.app_state import AppState
 from sisu_pipeline.settings import Settings, SettingsError, settings
 from sisu_pipeline.store import tokens
 from sisu_pipeline.workflow.dependencies import dependencies
@@ -23,7 +23,7 @@ _GRACE_S = 2
 
 
 class Server(uvicorn.Server):
-    """uvicorn, told to end the event streams before it waits for open connections."""
+    """uvicorn that ends the event streams before it waits for open connections."""
 
     def __init__(self, app: FastAPI, host: str, port: int) -> None:
         super().__init__(
@@ -40,16 +40,16 @@ class Server(uvicorn.Server):
                 timeout_graceful_shutdown=_GRACE_S,
             )
         )
-        self._rooms: Rooms = app.state.rooms
+        self._state: AppState = app.state.shared
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop: no new streams, no open ones, then uvicorn's own graceful stop."""
-        self._rooms.feed.close()
+        self._state.feed.close()
         await super().shutdown(sockets)
 
 
 def check_host(host: str, *, has_tokens: bool = False) -> None:
-    """Raises SettingsError when the host lets others in and nobody is asked for a token."""
+    """Raises SettingsError when the API would listen for other machines without requiring tokens."""
     if not (has_tokens or is_loopback(host)):
         raise SettingsError(
             f"SISU_HOST={host} would let others in, and there are no tokens to know them by: "

@@ -1,4 +1,4 @@
-"""Who may do what: the roles of API tokens. Every role may read."""
+"""Roles of API tokens. Every role may read."""
 
 from enum import StrEnum
 
@@ -7,19 +7,19 @@ from sisu_pipeline.contracts.intent import Text
 
 
 class Role(StrEnum):
-    """What a token's owner may do beside reading."""
+    """The rights of a token's owner in addition to reading."""
 
     SUBMITTER = "submitter"
     """Submit intents and start their runs."""
     APPROVER = "approver"
-    """Decide at gates."""
+    """Approve and reject plans, and answer questions."""
     OPERATOR = "operator"
     """Cancel and retry runs."""
     VIEWER = "viewer"
-    """Nothing but reading."""
+    """Read only."""
 
 
 class SessionRequest(Contract):
-    """Trade a token for a cookie that only this site's pages can use."""
+    """Exchange a token for a session cookie."""
 
     token: Text

@@ -1,4 +1,4 @@
-"""The base of every contract: closed, frozen, strict, camelCase on the wire."""
+"""The base class of contracts: closed, frozen, strict; camelCase in JSON."""
 
 import json
 from typing import Any, Self
@@ -8,7 +8,7 @@ from pydantic.alias_generators import to_camel
 
 
 class Contract(BaseModel):
-    """A closed object: an unknown key is an error, a value is never coerced, an instance never changes.
+    """A closed object: unknown keys are errors, values are not coerced, instances are immutable.
 
     Python names are snake_case; JSON names are camelCase.
     """
@@ -25,9 +25,9 @@ class Contract(BaseModel):
 
     @classmethod
     def from_json(cls, value: Any) -> Self:
-        """Validate a parsed JSON value by its wire names only. Raises pydantic.ValidationError."""
+        """Validate a parsed JSON value by its JSON names only. Raises pydantic.ValidationError."""
         return cls.model_validate_json(json.dumps(value), by_alias=True, by_name=False)
 
     def to_json(self) -> dict[str, Any]:
-        """The JSON object of this contract: wire names, absent optionals left out."""
+        """The JSON object of this contract, with JSON names and without absent optionals."""
         return self.model_dump(mode="json", exclude_none=True)

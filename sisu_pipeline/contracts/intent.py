@@ -1,4 +1,4 @@
-"""What a person asks for: the intent and the request to run it (reference §B1, §B2, §B5)."""
+"""The intent and the request to run it."""
 
 from enum import StrEnum
 from typing import Annotated, Any
@@ -11,7 +11,7 @@ Text = Annotated[str, Field(min_length=1)]
 
 
 class Intent(Contract):
-    """Goal, inputs and constraints; its content is its identity (see `identity.intent_id`)."""
+    """Goal, inputs and constraints. The content determines the id (`domain.identity.intent_id`)."""
 
     goal: Text
     inputs: dict[str, Any]
@@ -20,7 +20,7 @@ class Intent(Contract):
 
 
 class QueueName(StrEnum):
-    """The closed set of queue classes (reference §A3)."""
+    """The names of the queues."""
 
     INTENT = "intentQ"
     SANDBOX = "sbxQ"
@@ -29,14 +29,14 @@ class QueueName(StrEnum):
 
 
 class Lane(StrEnum):
-    """A priority class: a person is waiting, or nobody is."""
+    """Priority class: interactive while a person waits, else batch."""
 
     INTERACTIVE = "interactive"
     BATCH = "batch"
 
 
 class Workload(Contract):
-    """What the caller expects to use; checked against the recipe's caps."""
+    """Resources the caller expects to use, checked against the caps of the recipe."""
 
     concurrency: int = Field(ge=0)
     steps: int = Field(ge=0)
@@ -44,7 +44,7 @@ class Workload(Contract):
 
 
 class Budget(Contract):
-    """Hard limits of one run (reference §B5)."""
+    """Hard limits of one run."""
 
     max_fanout: int = Field(ge=1)
     max_sbx_minutes: int = Field(ge=1, alias="maxSBXMinutes")
@@ -54,7 +54,7 @@ class Budget(Contract):
 
 
 class RunRequest(Contract):
-    """How to run an intent (reference §B2). Every field is optional; null is the same as absent."""
+    """How to run an intent. Every field is optional; null means absent."""
 
     trace_id: str | None = None
     queue_name: QueueName | None = None

@@ -1,4 +1,4 @@
-"""What an operator asks of a run: cancel it, or try it again (reference §B13)."""
+"""The request to cancel or retry a run."""
 
 from pydantic import Field
 
@@ -7,7 +7,7 @@ from sisu_pipeline.contracts.intent import Text
 
 
 class OperationRequest(Contract):
-    """Who asks, and why; both stand in the run's record."""
+    """The operator and the reason. Both are recorded with the run."""
 
     actor: Text = "operator"
     reason: str = Field(default="", max_length=2000)

@@ -1,4 +1,4 @@
-"""The sandbox request and result (reference §B6, §B7)."""
+"""The sandbox request and result."""
 
 from enum import StrEnum
 from typing import Annotated, Any
@@ -11,7 +11,7 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class ErrorCode(StrEnum):
-    """How a task ended. Infrastructure codes are retried; the task's own failures never are."""
+    """The outcome of a task. Infrastructure failures are retried; failures of the task itself are not."""
 
     NONE = "NONE"
     BOOT_FAIL = "BOOT_FAIL"
@@ -24,7 +24,7 @@ class ErrorCode(StrEnum):
 
     @property
     def is_retryable(self) -> bool:
-        """Reference §C6: only the infrastructure's own failures are worth another try."""
+        """Whether the infrastructure failed, not the task: only that is retried."""
         return self in _INFRASTRUCTURE
 
 
@@ -42,7 +42,7 @@ class FileIn(Contract):
 
 
 class FileOut(Contract):
-    """A file the command left behind; `sha256` is of its bytes, `inline` its UTF-8 text when it has one."""
+    """A file the command created or changed. `sha256` is the hash of its bytes, `inline` its text if UTF-8."""
 
     path: str
     sha256: Sha256
@@ -51,14 +51,14 @@ class FileOut(Contract):
 
 
 class Limits(Contract):
-    """What one task may use: `cpu` cores, `mem_mb` MiB."""
+    """Limits of one task: `cpu` in cores, `mem_mb` in MiB."""
 
     cpu: float = 1
     mem_mb: int = Field(default=512, alias="memMB")
 
 
 class Metrics(Contract):
-    """What one task used: wall and CPU time in milliseconds, peak memory in MiB."""
+    """Resources one task used: wall and CPU time in milliseconds, peak memory in MiB."""
 
     wall_ms: int
     cpu_ms: int
@@ -66,7 +66,7 @@ class Metrics(Contract):
 
 
 class SandboxRequest(Contract):
-    """One command to run in one sandbox (reference §B6 `SBXReq`). `timeout_ms` bounds the command."""
+    """One command to run in one sandbox. `timeout_ms` bounds the command."""
 
     env_ref: str
     cmd: str
@@ -83,7 +83,7 @@ class SandboxRequest(Contract):
 
 
 class SandboxResult(Contract):
-    """How one command ended (reference §B7 `SBXRes`); `raw` is the provider's own evidence."""
+    """The result of one command. `raw` is the provider's own evidence."""
 
     exit: int
     stdout: str

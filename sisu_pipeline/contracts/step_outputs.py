@@ -1,4 +1,4 @@
-"""What each step hands on (reference §B12). Limits on `tests` agree between steps (quirk N7 fixed)."""
+"""Outputs of the steps. All steps share one limit for `tests`."""
 
 from enum import StrEnum
 from typing import Annotated, Any
@@ -13,7 +13,7 @@ TestNames = Annotated[list[str], Field(max_length=MAX_TESTS)]
 
 
 class StepId(StrEnum):
-    """The four stable steps, in order (seed §1). There is no fifth."""
+    """The four stable steps, in order."""
 
     COMPILE = "CompileST"
     APPLY_PATCH = "ApplyPatchST"
@@ -35,7 +35,7 @@ _PHASES = {
 
 
 class PlanPatch(Contract):
-    """A file the plan wants to change: its new content, and a diff for people to read."""
+    """A file that the plan changes: its path and new content."""
 
     target_path: str = Field(min_length=1, max_length=1024)
     postimage_content: str = Field(max_length=200_000)
@@ -43,14 +43,14 @@ class PlanPatch(Contract):
 
 
 class Ask(Contract):
-    """A question to a person before the plan is patched in; `form` is JSON Schema 2020-12 of the answer."""
+    """A question to a person before the patches are applied. `form` is the JSON Schema of the answer."""
 
     question: str = Field(min_length=1, max_length=2000)
     form: dict[str, Any]
 
 
 class Plan(Contract):
-    """CompileST's output: what the agent proposes to do, and what it wants to know first."""
+    """Output of CompileST: the proposed plan, and optionally a question to a person."""
 
     goal: str
     design: list[str] = Field(max_length=25)
@@ -62,7 +62,7 @@ class Plan(Contract):
 
 
 class PatchedPlan(Contract):
-    """ApplyPatchST's output: the plan a person reads, its patches applied, and the answer to what it asked."""
+    """Output of ApplyPatchST: the plan without its patches, and the answer to its question."""
 
     goal: str
     design: list[str] = Field(max_length=25)
@@ -73,14 +73,14 @@ class PatchedPlan(Contract):
 
 
 class BuildPatch(Contract):
-    """A diff the build step proposes; recorded, never applied."""
+    """A diff proposed by the planner's build answer. It is recorded, never applied."""
 
     path: str
     diff: str = Field(max_length=20_000)
 
 
 class Build(Contract):
-    """The structured part of DecideST's output: what to execute."""
+    """The structured part of DecideST's output: the command and its tests."""
 
     patch: list[BuildPatch] = Field(max_length=30)
     tests: TestNames
@@ -88,14 +88,14 @@ class Build(Contract):
 
 
 class ToolCall(Contract):
-    """A tool the agent used while answering."""
+    """A tool call of the agent."""
 
     name: str
     args: Any
 
 
 class PlannerOutput(Contract):
-    """One answer of the planner (reference §B12 `OC output`)."""
+    """One answer of the planner, with the tools it used."""
 
     prompt: str
     toolcalls: list[ToolCall]

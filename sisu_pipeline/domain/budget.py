@@ -1,6 +1,6 @@
-"""What a run may use while it works, and the evidence when it would use more (reference §B5). Pure.
+"""Budgets of a run, checked while it executes.
 
-The same limits are held to what a caller announces in `policy.py`, before anything is written.
+`policy.py` checks the same limits against the workload that a caller announces, before anything is written.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,7 +14,7 @@ SCOPE = "runtime"
 
 @dataclass(frozen=True)
 class Usage:
-    """What a fan-out used: the longest task (ms), all its content (bytes), its most stubborn task's attempts."""
+    """Usage of a fan-out: the longest task (ms), the size of all artifacts (bytes), the most attempts of a task."""
 
     longest_ms: int
     artifact_bytes: int
@@ -23,7 +23,7 @@ class Usage:
 
 @dataclass(frozen=True)
 class Violation:
-    """A limit and what was observed beyond it."""
+    """A limit and the observed value that exceeds it."""
 
     metric: str
     limit: int
@@ -31,12 +31,12 @@ class Violation:
 
     @property
     def reason(self) -> str:
-        """In the one wording of a broken budget."""
+        """The message for a broken budget."""
         return budget_violation(self.metric, self.observed, self.limit, SCOPE)
 
 
 class BudgetExceeded(Exception):
-    """The run would use more than its budget."""
+    """The run would exceed its budget."""
 
     def __init__(self, violation: Violation) -> None:
         super().__init__(violation.reason)
@@ -52,12 +52,12 @@ def hold_fan_out(budget: Budget, tasks: int) -> None:
 
 
 def hold_wall_clock(budget: Budget, elapsed_ms: int) -> None:
-    """Raise BudgetExceeded for a run older than `maxWallClockMS`; a person's thinking time counts."""
+    """Raise BudgetExceeded for a run older than `maxWallClockMS`; the time spent waiting for a person counts."""
     _hold(budget, [("maxWallClockMS", elapsed_ms)])
 
 
 def hold_usage(budget: Budget, usage: Usage) -> None:
-    """Raise BudgetExceeded for what the tasks used, the first metric in the reference's order."""
+    """Raise BudgetExceeded for what the tasks used, the first one in a fixed order."""
     _hold(
         budget,
         [

@@ -1,4 +1,4 @@
-"""Canonical JSON and sha256: the only place that hashes (seed §1 "Determinism").
+"""Canonical JSON and hashes. This module is the only one that hashes.
 
 Canonical JSON follows RFC 8785 (ECMAScript number and string text, no white space) with object keys in
 Unicode code-point order. Keys of the astral planes therefore sort after U+FFFF, where RFC 8785's UTF-16
@@ -27,7 +27,7 @@ class CanonicalError(ValueError):
 
 
 def canonical_json(value: JsonValue) -> str:
-    """The one JSON text of `value`. Raises CanonicalError for what JSON cannot say exactly."""
+    """The canonical JSON text of `value`. Raises CanonicalError for a value that JSON cannot represent exactly."""
     if not _is_plain(value):
         return "".join(_emit(value))
     # Without doubles the standard encoder, which is written in C, says exactly the same.

@@ -6,7 +6,7 @@ from pydantic.alias_generators import to_camel
 
 
 class DeterminismBreach(Exception):
-    """A row that must be the same on every execution is not (design §3 "exactly once"). The run fails."""
+    """A row that must be equal on every execution differs. The run fails."""
 
 
 class NotFound(Exception):
@@ -22,7 +22,7 @@ class Drift(NamedTuple):
 
 
 class IdentityDrift(Exception):
-    """The same intent was started again with another identity tuple."""
+    """An intent was started again with another identity tuple."""
 
     def __init__(self, workflow_id: str, drift: list[Drift]) -> None:
         names = ", ".join(to_camel(each.field) for each in drift)
@@ -32,19 +32,19 @@ class IdentityDrift(Exception):
 
 
 class DecisionConflict(Exception):
-    """The plan was already decided otherwise, is not the plan that was read, or the run has ended."""
+    """The decision conflicts: another one is recorded, the plan has changed, or the run has ended."""
 
 
 class DecisionForbidden(Exception):
-    """This person may not decide about this plan: the recipe says who may."""
+    """This person may not decide on this plan, by the rules of its recipe."""
 
 
 class DedupeConflict(Exception):
-    """A dedupe key was used again for something else."""
+    """A dedupe key was reused for another request."""
 
 
 class AnswerInvalid(Exception):
-    """An answer does not fit its gate's form; `faults` are (pointer, message) pairs, sorted."""
+    """An answer does not fit its gate's form. `faults` are (pointer, message) pairs, sorted."""
 
     def __init__(self, faults: list[tuple[str, str]]) -> None:
         super().__init__("the answer does not fit the form")

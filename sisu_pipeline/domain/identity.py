@@ -1,4 +1,4 @@
-"""Every id in the system, each a function of content (seed §1 "Workflow Identity", reference §A1, §C4, §D1)."""
+"""Ids, each a function of content."""
 
 import re
 from typing import Any
@@ -26,18 +26,18 @@ def run_id_of(run_reference: str) -> str:
 
 
 def segment_workflow_id(workflow_id: str, segment: int) -> str:
-    """The queue's workflow id of one segment: the first is the intent id itself (design §2)."""
+    """The workflow id of a segment on its queue. The first segment's is the intent id."""
     return workflow_id if segment == 1 else f"{workflow_id}/{segment}"
 
 
 def gate_key(run: str, step_id: str, purpose: str, attempt: int = 1) -> str:
-    """A gate's key, as `approve-plan-c41e0986be3be693` (reference §D1)."""
+    """A gate's key, as `approve-plan-c41e0986be3be693`."""
     prefix = re.sub(r"[^a-z0-9]", "-", purpose.lower())[:16]
     return f"{prefix}-{sha256_hex(f'{run}:{step_id}:{purpose}:{attempt}')[:16]}"
 
 
 def task_key(intent: str, run: str, normalized_request: dict[str, Any]) -> str:
-    """A task's key: whatever changes what is executed belongs into `normalized_request` (reference §C4)."""
+    """A task's key. `normalized_request` contains everything that changes what is executed."""
     return sha256_json(
         {"intentId": intent, "runId": run, "stepId": "ExecuteST", "normalizedReq": normalized_request}
     )

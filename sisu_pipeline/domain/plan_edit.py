@@ -1,4 +1,4 @@
-"""What a person may make of a plan: the same goal and question, within the run's budget and its workspace."""
+"""Rules for edits of a plan: the goal and the question stay, the budget and the workspace hold."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,15 +9,15 @@ from sisu_pipeline.domain.workspace_paths import PathNotAllowed, relative_parts
 
 
 class EditRefused(Exception):
-    """The changed plan breaks a rule the compiled one kept; nothing was written."""
+    """The edited plan violates a rule. Nothing was written."""
 
 
 def check(compiled: Plan, edited: Plan, budget: Mapping[str, Any] | None) -> None:
     """Raises EditRefused with the first broken rule. The contract itself is checked where the plan is read."""
     if edited.goal != compiled.goal:
-        raise EditRefused("another goal is another intent: submit it")
+        raise EditRefused("the goal cannot be edited: submit another intent")
     if edited.ask != compiled.ask:
-        raise EditRefused("the question was asked already: it cannot be changed")
+        raise EditRefused("the question cannot be edited: it was already asked")
     limit = (budget or {}).get("maxFanout")
     tasks = max(1, len(set(edited.tests)))
     if limit is not None and tasks > limit:

@@ -1,4 +1,4 @@
-"""Whether a run may start, decided before anything is written (reference §F1). Pure."""
+"""Admission of runs, decided before anything is written."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -29,7 +29,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Admission:
-    """A run request that policy let through: what the run's row will say."""
+    """An admitted run request: the values of the run's row."""
 
     recipe: Recipe
     queue_partition_key: str
@@ -72,7 +72,7 @@ def admit(request: RunRequest, recipes: list[Recipe]) -> Admission:
 
 
 def budget_violation(metric: str, observed: int, limit: int, scope: str) -> str:
-    """The one wording of a broken budget (reference §B5)."""
+    """The message for a broken budget."""
     return f"budget:{metric}: observed {observed} > limit {limit} ({scope})"
 
 

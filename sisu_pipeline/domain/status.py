@@ -1,4 +1,4 @@
-"""The one state machine of a run (reference §D8, design §2). `store.runs.move` is the only writer.
+"""The state machine of a run. `store.runs.move` is the only writer of a status.
 
     queued ─► running ─► waiting_input ─► running ─► succeeded
       │          └────────────┴─► retries_exceeded | failed | canceled
@@ -11,7 +11,7 @@ from enum import StrEnum
 
 
 class RunStatus(StrEnum):
-    """Where a run is in its life."""
+    """The status of a run."""
 
     QUEUED = "queued"
     RUNNING = "running"

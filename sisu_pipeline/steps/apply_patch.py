@@ -1,4 +1,4 @@
-"""ApplyPatchST: the plan's patches, applied reversibly, and the gate that asks about the plan (reference §C2)."""
+"""ApplyPatchST: the plan's patches, applied reversibly, and the plan gate."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -1,4 +1,4 @@
-"""CompileST: an intent and the planner's answer become a plan (reference §C1)."""
+"""CompileST: an intent and the planner's answer become a plan."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ class PlannerAnswerInvalid(Exception):
 
 
 def plan_prompt(intent: Intent) -> str:
-    """What the planner is asked, the same text for the same intent."""
+    """The prompt for the plan; a function of the intent."""
     return "\n".join(
         [
             f"Goal: {intent.goal}",
@@ -29,7 +29,7 @@ def plan_prompt(intent: Intent) -> str:
 
 
 def compile_intent(run_id: str, intent: Intent, answer: PlannerOutput) -> StepResult:
-    """The plan, validated, and the ask gate when the plan or the intent's constraints want one.
+    """The validated plan, and the ask gate if the plan or the intent's constraints contain a question.
 
     Raises PlannerAnswerInvalid, or pydantic.ValidationError for a plan out of contract.
     """

@@ -1,4 +1,4 @@
-"""DecideST: an approved plan and the planner's second answer become what to execute (reference §C3)."""
+"""DecideST: an approved plan and the planner's second answer become what to execute."""
 
 from sisu_pipeline.contracts.step_outputs import Build, PatchedPlan, PlannerOutput, StepId
 from sisu_pipeline.domain.canonical import canonical_json
@@ -9,7 +9,7 @@ INSTRUCTION = "Answer with JSON of the given schema only: patch, tests and test_
 
 
 def build_prompt(plan: PatchedPlan) -> str:
-    """What the planner is asked after approval, the same text for the same plan."""
+    """The prompt for the build; a function of the approved plan."""
     approved = {
         "design": plan.design,
         "files": plan.files,

@@ -1,4 +1,4 @@
-"""ExecuteST: a decision becomes tasks, and their results become one (reference §C4, §C5). Pure."""
+"""ExecuteST: the tasks of a decision, and the merge of their results."""
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,12 +19,12 @@ _METRICS = ("wallMs", "cpuMs", "memPeakMB")
 
 
 class MissingTestCommand(Exception):
-    """The decision does not say what to run."""
+    """The decision has no test command."""
 
 
 @dataclass(frozen=True)
 class Template:
-    """The sandbox template a run uses: hot when a prebuilt one is registered (reference §C5)."""
+    """The sandbox template a run uses: hot when a prebuilt one is registered."""
 
     key: str
     deps_hash: str
@@ -38,7 +38,7 @@ class Template:
 
 @dataclass(frozen=True)
 class TaskDefaults:
-    """What every task of this deployment gets."""
+    """Defaults for all tasks of this deployment."""
 
     timeout_ms: int
     net: bool
@@ -46,7 +46,7 @@ class TaskDefaults:
 
 @dataclass(frozen=True)
 class Task:
-    """One sandbox task: its place in the fan-out and what to send to the provider."""
+    """One sandbox task: its position in the fan-out and its request."""
 
     position: int
     request: SandboxRequest
@@ -76,7 +76,7 @@ class TaskResult:
 
 
 class _Line(NamedTuple):
-    """What ExecuteST's output says of one task."""
+    """One task in ExecuteST's output."""
 
     key: str
     err_code: ErrorCode
@@ -89,7 +89,7 @@ class _Line(NamedTuple):
 
 
 class TaskLines(Sequence[dict[str, Any]]):
-    """The output's list of tasks, each written out when asked for: ten thousand weigh what their names do."""
+    """The tasks in ExecuteST's output, built on access, so that ten thousand take little memory."""
 
     def __init__(self) -> None:
         self._lines: list[_Line] = []
@@ -133,7 +133,7 @@ def cold_template(recipe_id: str, recipe_version: int, recipe_hash: str) -> Temp
 
 @dataclass(frozen=True)
 class FanOut(Sequence[Task]):
-    """The tasks of a run in their order, each built when asked for: ten thousand weigh what their names do."""
+    """The tasks of a run in order, built on access, so that ten thousand take little memory."""
 
     intent_id: str
     run_id: str
@@ -176,7 +176,7 @@ class FanOut(Sequence[Task]):
         return Task(position, request)
 
     def _normalized(self, position: int) -> dict[str, Any]:
-        """What identifies a task beside its run: everything that changes what is executed."""
+        """The part of a task's identity besides its run: everything that changes what is executed."""
         request: dict[str, Any] = {
             "cmd": self.command,
             "templateKey": self.template.key,
@@ -201,10 +201,10 @@ def build_tasks(
     files: Mapping[str, str],
     failures: Mapping[int, int] | None = None,
 ) -> FanOut:
-    """One task per test, or one for the command alone; repeated tests are one task (quirk N9 fixed).
+    """The tasks: one per distinct test, or one for the command alone.
 
-    `files` are the workspace's files, path to text, and go to every sandbox. `failures` says how often the task
-    of a place failed before this retry: it is asked again under a key of its own (quirk N19 fixed).
+    `files` are the workspace's files, path to text, which every sandbox receives. `failures` counts how often the
+    task of a position failed before this retry; the count is part of the new task's key.
     Raises MissingTestCommand.
     """
     if not build.test_command:
@@ -230,10 +230,10 @@ def shards(count: int, most: int = MAX_SHARDS) -> tuple[range, ...]:
 
 
 def merge(results: Iterable[TaskResult]) -> StepResult:
-    """ExecuteST's output: the tasks' results, one or more, as one (reference §C4 `mergeResults`).
+    """ExecuteST's output: the merged results of one or more tasks.
 
-    It leaves no artifact of its own: its tasks' artifacts are the step's. Looks at each result once, and keeps
-    of it what the output says, so that they need not all be in memory.
+    The step has no artifacts beside its tasks'. Each result is read once and reduced to its line in the output, so
+    that the results need not all be in memory.
     """
     failed: TaskResult | None = None
     attempt = wall_ms = cpu_ms = mem_peak_mb = 0

@@ -1,8 +1,8 @@
-"""What an intent's constraints say about its gates: how long they wait, what then, a question (reference §B1).
+"""The gate settings in an intent's constraints: deadline, outcome of the deadline, question.
 
 `planApprovalTimeoutS` (1..86400), `planApprovalOnTimeout` (`reject` or `approve`), `askUser` (true, or
-`{question, form}`), and the original's other spellings of the first and the last; within
-`constraints.testHooks` when that is an object, else in `constraints` itself.
+`{question, form}`), and alternative spellings of the first and the last. They are read from `constraints.testHooks`
+if that is an object, else from `constraints` itself.
 """
 
 from collections.abc import Mapping
@@ -32,7 +32,7 @@ PLAIN_ASK = Ask(
 
 
 class ConstraintInvalid(Exception):
-    """A constraint about gates is out of its bounds; `pointer` says where in the intent."""
+    """A gate setting in the constraints is invalid. `pointer` is its place in the intent."""
 
     def __init__(self, pointer: str, message: str) -> None:
         super().__init__(f"{pointer}: {message}")
@@ -41,7 +41,7 @@ class ConstraintInvalid(Exception):
 
 
 def with_terms(gate: Gate, constraints: Mapping[str, Any], default_ttl_s: int) -> Gate:
-    """The gate with its deadline and what it then decides; an ask gate nobody answers ends the run.
+    """The gate with its deadline and the outcome of the deadline. An unanswered ask gate ends the run.
 
     Raises ConstraintInvalid.
     """
@@ -51,7 +51,7 @@ def with_terms(gate: Gate, constraints: Mapping[str, Any], default_ttl_s: int) -
 
 
 def ttl(constraints: Mapping[str, Any]) -> int | None:
-    """Seconds a gate waits, when the constraints say. Raises ConstraintInvalid."""
+    """The seconds a gate waits, if the constraints set them. Raises ConstraintInvalid."""
     found = _first(constraints, _TTL)
     if found is None:
         return None
@@ -62,7 +62,7 @@ def ttl(constraints: Mapping[str, Any]) -> int | None:
 
 
 def on_timeout(constraints: Mapping[str, Any]) -> TimeoutOutcome:
-    """What the deadline decides: no (fail closed), unless the constraints say yes. Raises ConstraintInvalid."""
+    """The outcome of the deadline: reject, unless the constraints set approve. Raises ConstraintInvalid."""
     found = _first(constraints, (_ON_TIMEOUT,))
     if found is None:
         return TimeoutOutcome.REJECT
@@ -73,7 +73,7 @@ def on_timeout(constraints: Mapping[str, Any]) -> TimeoutOutcome:
 
 
 def ask(constraints: Mapping[str, Any]) -> Ask | None:
-    """The question the constraints want asked. Raises ConstraintInvalid."""
+    """The question in the constraints, if any. Raises ConstraintInvalid."""
     found = _first(constraints, _ASK)
     if found is None or found[1] is False:
         return None

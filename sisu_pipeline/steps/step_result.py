@@ -1,4 +1,4 @@
-"""What a step hands to the store: its output, its artifacts, and the gate it opens."""
+"""The result of a step: its output, its artifacts, and the gate it opens."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,7 +16,7 @@ ASK_GATE = "ask-user"
 
 @dataclass(frozen=True)
 class Artifact:
-    """A row of `app.artifacts` to be: `inline` is JSON; `sha256` is of what `kind` says (reference §C4)."""
+    """An artifact to store. `inline` is JSON; `kind` determines what `sha256` is the hash of."""
 
     step_id: str
     idx: int
@@ -35,14 +35,14 @@ class Artifact:
 
 @dataclass(frozen=True)
 class Gate:
-    """A gate a step opens: the person decides about the plan with this hash."""
+    """A gate that a step opens, about the plan with this hash."""
 
     key: str
     step_id: str
     purpose: str
     plan_sha256: str
     ttl_s: int | None = None
-    """Seconds until its deadline; None waits for ever."""
+    """Seconds until its deadline; None for no deadline."""
     on_timeout: TimeoutOutcome = TimeoutOutcome.REJECT
     form: dict[str, Any] | None = None
     """Ask gates: `{question, schema}`."""
@@ -50,7 +50,7 @@ class Gate:
 
 @dataclass(frozen=True)
 class StepResult:
-    """One step's output with everything that is committed in the same transaction."""
+    """A step's output with everything committed in the same transaction."""
 
     step: StepId
     output: dict[str, Any]
@@ -67,13 +67,13 @@ def json_artifact(run_id: str, step: StepId, idx: int, kind: str, name: str, inl
 
 
 def nothing_artifact(run_id: str, step: StepId) -> Artifact:
-    """The sentinel of a step that left nothing else: every step leaves at least one artifact (reference §A2)."""
+    """The sentinel artifact of a step without other artifacts: every step stores at least one."""
     uri = artifact_uri(run_id, step, "", "none")
     return Artifact(step, NONE_INDEX, "none", uri, {"text": "none"}, sha256_hex("none"))
 
 
 def plan_gate(run_id: str, plan: dict[str, Any]) -> Gate:
-    """The gate that asks a person about this plan."""
+    """The gate at which a person approves or rejects this plan."""
     return Gate(plan_gate_key(run_id), StepId.APPLY_PATCH, PLAN_GATE, sha256_json(plan))
 
 
@@ -83,7 +83,7 @@ def plan_gate_key(run_id: str) -> str:
 
 
 def ask_gate(run_id: str, plan: dict[str, Any], ask: Ask) -> Gate:
-    """The gate that asks a person a question before the plan is patched in."""
+    """The gate at which a person answers a question before the patches are applied."""
     key = gate_key(run_id, StepId.COMPILE, ASK_GATE)
     form = {"question": ask.question, "schema": ask.form}
     return Gate(key, StepId.COMPILE, ASK_GATE, sha256_json(plan), form=form)

@@ -1,4 +1,4 @@
-"""The artifacts one sandbox task leaves (reference §C4). Pure."""
+"""The artifacts of one sandbox task."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from sisu_pipeline.domain.canonical import sha256_hex, sha256_json
 from sisu_pipeline.domain.identity import artifact_uri
 from sisu_pipeline.steps.step_result import Artifact
 
-# A constant, so that the index's hash is reproducible (reference §B8).
+# A constant, so that the index's hash is reproducible.
 _CREATED_AT = "1970-01-01T00:00:00.000Z"
 
 
@@ -54,7 +54,7 @@ def index_uri(run_id: str, key: str) -> str:
 
 
 def request_record(request: SandboxRequest) -> dict[str, Any]:
-    """A request as it is stored: its files by hash, since the workspace they come from is stored once."""
+    """A request as stored: files by hash only, because the workspace's content is stored once."""
     record = request.to_json()
     record["filesIn"] = [
         {"path": file.path, "sha256": sha256_hex(file.inline)} if file.inline is not None else file.to_json()

@@ -13,7 +13,7 @@ from resources import connection_fence
 from resources.database import Database
 from resources.embedded_postgres import EmbeddedPostgres
 from sisu_pipeline import database_server
-from sisu_pipeline.api.auth.guarded_route import Door
+from sisu_pipeline.api.auth.guarded_route import GuardedRoute
 from sisu_pipeline.api.http.connection_limits import BoundedHttpProtocol
 from sisu_pipeline.settings import Settings
 
@@ -34,7 +34,7 @@ def test_the_pool_decides_about_a_ping_by_the_attribute_that_a_guarded_engine_se
 def test_a_guarded_route_matches_by_its_own_pattern(path: str, matches: bool) -> None:
     async def endpoint() -> None: ...
 
-    route = Door("/healthz", endpoint, methods=["GET"])
+    route = GuardedRoute("/healthz", endpoint, methods=["GET"])
     found, _ = route.matches({"type": "http", "path": path, "method": "GET"})
     assert (found is Match.FULL) is matches
 

@@ -1,4 +1,4 @@
-"""The CLI's verbs against a running stack (design §6)."""
+"""The CLI's verbs against a running stack."""
 
 import json
 

@@ -225,8 +225,8 @@ def test_a_finished_run_shows_its_artifacts_and_leads_into_the_lineage(page: Bro
     links = {
         link.text: str(link.get_attribute("href")) for link in page.driver.find_elements("css selector", "main a")
     }
-    assert links["Lineage"] == f"{api.rooms.dagster_url}/assets/execution?partition={quote(run.id)}"
-    assert links["Dagster run"] == f"{api.rooms.dagster_url}/runs/{run.owner}"
+    assert links["Lineage"] == f"{api.state.dagster_url}/assets/execution?partition={quote(run.id)}"
+    assert links["Dagster run"] == f"{api.state.dagster_url}/runs/{run.owner}"
     assert api.client.get(links["plan.json"]).json()["goal"] == GOAL
     assert "bob" in page.text
 

@@ -1,4 +1,4 @@
-"""An intent as the design says it lives (design §2), in plain Python: what the real rows must agree with."""
+"""An intent as the design says it lives, in plain Python: what the real rows must agree with."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum

@@ -1,4 +1,4 @@
-"""One database: made, migrated and reset, as often as one likes and by as many at once (design §1, §6)."""
+"""One database: made, migrated and reset, as often as one likes and by as many at once."""
 
 import subprocess
 import sys

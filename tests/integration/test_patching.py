@@ -1,4 +1,4 @@
-"""Patches are remembered before a file changes: whatever is interrupted, every byte comes back (reference §C2)."""
+"""Patches are remembered before a file changes: whatever is interrupted, every byte comes back."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""One intent has one run; its identity never drifts; one Dagster run owns it (reference §A1, design §2)."""
+"""One intent has one run; its identity never drifts; one Dagster run owns it."""
 
 from typing import Any
 

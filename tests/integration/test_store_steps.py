@@ -1,4 +1,4 @@
-"""A step's output is committed once, with all that belongs to it, or not at all (design §3 "exactly once")."""
+"""A step's output is committed once, with all that belongs to it, or not at all."""
 
 from dataclasses import replace
 

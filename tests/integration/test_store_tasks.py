@@ -1,4 +1,4 @@
-"""Task results: final once, tries one by one, and a key means one request (design §3)."""
+"""Task results: final once, tries one by one, and a key means one request."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Budgets at run time: which limit is broken first, in which words, with which evidence (reference §B5)."""
+"""Budgets at run time: which limit is broken first, in which words, with which evidence."""
 
 import pytest
 

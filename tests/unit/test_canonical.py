@@ -1,4 +1,4 @@
-"""Canonical JSON is one text per value, and its hashes are the published ones (seed §1, RFC 8785)."""
+"""Canonical JSON is one text per value, and its hashes are the published ones."""
 
 import json
 import struct

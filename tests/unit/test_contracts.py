@@ -1,4 +1,4 @@
-"""Contracts are closed, strict and limited; what one refuses is named by its path (reference §B)."""
+"""Contracts are closed, strict and limited; what one refuses is named by its path."""
 
 import copy
 from typing import Any

@@ -1,4 +1,4 @@
-"""Every id is a function of content, and equals the original's where the design keeps it (reference §M)."""
+"""Every id is a function of content, and equals the original's where the design keeps it."""
 
 import re
 from typing import Any

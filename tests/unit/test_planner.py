@@ -1,4 +1,4 @@
-"""Planners: the recorded answer, else the built-in one; never a silent fallback (reference §I)."""
+"""Planners: the recorded answer, else the built-in one; never a silent fallback."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Policy admits or refuses, with the first broken rule, before anything is written (reference §F1)."""
+"""Policy admits or refuses, with the first broken rule, before anything is written."""
 
 from typing import Any
 

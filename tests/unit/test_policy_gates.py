@@ -1,4 +1,4 @@
-"""The seed's policy gates: what our own source may not do, and the few places where it may (reference §O).
+"""The seed's policy gates: what our own source may not do, and the few places where it may.
 
 Every finder is proved on bad and good examples in `test_policy_gate_finders.py`. To extend an allow-list, write
 the reason beside it.

@@ -1,4 +1,4 @@
-"""Settings: an unknown name or a malformed value refuses to start and is named (design §6)."""
+"""Settings: an unknown name or a malformed value refuses to start and is named."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The state machine: what moves, what is over, and the one way back (reference §D8)."""
+"""The state machine: what moves, what is over, and the one way back."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""ApplyPatchST: the plan without its patches, a card per patch, and the gate (reference §C2)."""
+"""ApplyPatchST: the plan without its patches, a card per patch, and the gate."""
 
 from sisu_pipeline.contracts.step_outputs import Plan
 from sisu_pipeline.domain.canonical import sha256_hex, sha256_json

@@ -1,4 +1,4 @@
-"""CompileST: the planner's answer becomes a plan, or nothing does (reference §C1)."""
+"""CompileST: the planner's answer becomes a plan, or nothing does."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""DecideST: the approved plan becomes what to execute (reference §C3)."""
+"""DecideST: the approved plan becomes what to execute."""
 
 from typing import Any
 

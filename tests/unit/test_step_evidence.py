@@ -1,4 +1,4 @@
-"""What a task leaves: an index, then its artifacts by address, each with its hash (reference §C4)."""
+"""What a task leaves: an index, then its artifacts by address, each with its hash."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""ExecuteST: one task per test, each position once, and one result of many (reference §C4)."""
+"""ExecuteST: one task per test, each position once, and one result of many."""
 
 import itertools
 from dataclasses import replace

@@ -61,7 +61,7 @@ class Failed(Exception):
         return ErrorCode.NET_FAIL if self.cause in (Cause.OFFLINE, Cause.UNKNOWN) else ErrorCode.BOOT_FAIL
 
 
-# The order is the point: a class before those it derives from (e2b 2.63, reference §1).
+# The order is the point: a class before those it derives from (e2b 2.63).
 _BY_TYPE: tuple[tuple[type[Exception] | tuple[type[Exception], ...], Cause], ...] = (
     (e2b.RateLimitException, Cause.QUOTA),
     ((e2b.SandboxNotRunningException, e2b.SandboxNotFoundException), Cause.GONE),

@@ -1,9 +1,8 @@
-"""Who asks, and what they may: the first thing that happens to every request.
+"""Authentication: the first step of every request.
 
-Without tokens only this machine may ask, and whoever asks may do everything. Once a token was made, every
-request needs one in `Authorization: Bearer …`, or the session cookie that a page of ours gets for it.
-A cookie is sent by the browser whoever wrote the page, so a request that changes something must then also
-name our own origin.
+While no token exists, only requests from this machine are served, and each may do everything. Once a token has
+been created, every request needs one in `Authorization: Bearer …`, or the session cookie of a signed-in browser. A
+browser sends a cookie with requests of any page, so a request that changes something must also name our origin.
 """
 
 import asyncio
@@ -19,7 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from resources.write_batcher import Batcher
 from sisu_pipeline.api.auth.host_guard import host_name, is_foreign_host, is_foreign_page
 from sisu_pipeline.api.http.error_responses import Refusal, answer, is_unreachable
-from sisu_pipeline.api.state.app_state import Rooms
+from sisu_pipeline.api.state.app_state import AppState
 from sisu_pipeline.api.state.connection_pool import Pool
 from sisu_pipeline.contracts.access import Role
 from sisu_pipeline.store import sessions, tokens
@@ -38,23 +37,23 @@ Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks. Without a name nobody needed a token: everybody on this machine may do everything."""
+    """The authenticated caller. `name` is None while no token is required: every local caller has every role."""
 
     name: str | None
     roles: frozenset[Role]
 
 
-EVERYBODY = Caller(None, frozenset(Role))
+LOCAL_CALLER = Caller(None, frozenset(Role))
 
 
-class Access:
-    """ASGI middleware: no request reaches a route before it is known who asks. Only `open_paths` need no token."""
+class Authentication:
+    """ASGI middleware: authenticates each request before its route. Only `open_paths` need no token."""
 
-    def __init__(self, app: ASGIApp, rooms: Rooms, open_paths: Iterable[str]) -> None:
+    def __init__(self, app: ASGIApp, state: AppState, open_paths: Iterable[str]) -> None:
         self._app = app
-        self._tokens = token_lookups(rooms.pool)
-        self._sessions = session_lookups(rooms.pool)
-        self._cookie = rooms.session_cookie
+        self._tokens = token_lookups(state.pool)
+        self._sessions = session_lookups(state.pool)
+        self._cookie = state.session_cookie
         self._open = tuple(open_paths)
         self._streams = Counter[str | None]()
 
@@ -118,11 +117,13 @@ class Access:
         if not found.required:
             if is_foreign_host(request):
                 raise _foreign()
-            return EVERYBODY
+            return LOCAL_CALLER
         if found.owner is None:
             raise unauthorized()
         if header is None and request.method not in _SAFE and "origin" not in request.headers:
-            raise Refusal(403, "foreign_origin", "a page's request that changes something must say its origin")
+            raise Refusal(
+                403, "foreign_origin", "a browser must send its Origin with a request that changes something"
+            )
         return Caller(found.owner, found.roles)
 
 
@@ -132,9 +133,9 @@ def session_of(request: Request, cookie: str) -> str | None:
 
 
 def token_lookups(pool: Pool) -> Batcher[str | None, Lookup]:
-    """What tokens are worth now, looked up together for all who came while the last were looked up.
+    """Lookups of tokens, batched: requests that arrive during a lookup share the next one.
 
-    It remembers nothing: a request asks after it came, so a revoked token is unknown to the very next one.
+    Nothing is cached, so a revoked token is rejected by the next request.
     """
 
     def look_up(given: Sequence[str | None]) -> list[Lookup]:
@@ -155,7 +156,7 @@ def session_lookups(pool: Pool) -> Batcher[tuple[str, str], Lookup]:
 
 
 def needs(role: Role) -> Callable[[Endpoint], Endpoint]:
-    """Marks a route's handler: its caller must have this role (see `door.Door`)."""
+    """Mark a route's handler: its caller must have this role (see `GuardedRoute`)."""
 
     def mark(endpoint: Endpoint) -> Endpoint:
         endpoint.role = role  # type: ignore[attr-defined]
@@ -165,7 +166,7 @@ def needs(role: Role) -> Callable[[Endpoint], Endpoint]:
 
 
 def is_open(endpoint: Endpoint) -> Endpoint:
-    """Marks the handler of a route that asks for no token, though it changes something: the way in and out."""
+    """Mark the handler of a route that changes something without a token: sign-in and sign-out."""
     endpoint.is_open = True  # type: ignore[attr-defined]
     return endpoint
 
@@ -176,12 +177,12 @@ def check_role(request: Request, role: Role | None) -> None:
     if role is None or caller is None or role in caller.roles:
         return
     has = ", ".join(sorted(caller.roles))
-    raise Refusal(403, "forbidden", f"this needs the role {role}; your token has {has}")
+    raise Refusal(403, "forbidden", f"this request needs the role {role}; your token has {has}")
 
 
 def unauthorized() -> Refusal:
-    """The 401 of a token that is missing, unknown or revoked: it does not say which."""
-    refusal = Refusal(401, "unauthorized", "a token is needed: Authorization: Bearer …")
+    """The 401 for a token that is missing, unknown or revoked; the three are not distinguished."""
+    refusal = Refusal(401, "unauthorized", "a token is required: send Authorization: Bearer …")
     refusal.headers = {"WWW-Authenticate": "Bearer"}
     return refusal
 
@@ -195,7 +196,9 @@ CallerOf = Annotated[Caller, Depends(_caller)]
 
 
 def _foreign() -> Refusal:
-    return Refusal(403, "foreign_origin", "only this machine and its own pages may ask")
+    return Refusal(
+        403, "foreign_origin", "requests are accepted from this machine and from pages of this server only"
+    )
 
 
 def _is_open(path: str, open_paths: tuple[str, ...]) -> bool:
@@ -203,7 +206,7 @@ def _is_open(path: str, open_paths: tuple[str, ...]) -> bool:
 
 
 def _bearer(request: Request) -> str | None:
-    """The header's token; a header that says something else is a token nobody has, never "no token"."""
+    """The header's token. A header of another scheme counts as an unknown token, never as no token."""
     header = request.headers.get("authorization")
     if header is None:
         return None

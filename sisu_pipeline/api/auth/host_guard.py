@@ -1,7 +1,7 @@
-"""Pages that may not ask: those of another site, and, without tokens, those under a name that is not this machine.
+"""Cross-site request checks: by `Origin`, and while no token exists also by `Host` and the peer's address.
 
-A web page elsewhere can make a visitor's browser post to a loopback port, and by rebinding its own name can
-even read the answers. A browser always says where it comes from: `Origin` and `Host` tell such a page.
+A web page elsewhere can make a visitor's browser post to a loopback port, and a page that rebinds its own name can
+even read the responses. Browsers send `Origin` and `Host`, which identify such pages.
 """
 
 import ipaddress
@@ -19,7 +19,7 @@ def is_loopback(host: str) -> bool:
 
 
 def is_foreign_page(request: Request) -> bool:
-    """Whether a page of another site sent this. A proxy in front may speak https for us."""
+    """Whether a page of another site sent the request. A proxy in front may terminate https."""
     host, origin = request.headers.get("host"), request.headers.get("origin")
     return origin is not None and origin not in (f"http://{host}", f"https://{host}")
 

@@ -1,4 +1,4 @@
-"""A part of a body, for who resumes a download (RFC 9110 §14). Pure."""
+"""Byte ranges for resumed downloads (RFC 9110, section 14)."""
 
 import re
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ _SINGLE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 
 
 class NotSatisfiable(Exception):
-    """Nothing of what was asked for is there: 416, with `Content-Range: bytes */<size>`."""
+    """The requested range lies outside the content: 416, with `Content-Range: bytes */<size>`."""
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,10 @@ class Part:
 
 
 def requested(range_header: str | None, if_range: str | None, etag: str, size: int) -> Part | None:
-    """The one part that was asked for; None means the whole body (200). Raises NotSatisfiable.
+    """The requested range; None for the whole body (200). Raises NotSatisfiable.
 
-    What is no single byte range is ignored, as the RFC allows; so is any range when `If-Range` names
-    another content than `etag` (quotes included).
+    Anything but a single byte range is ignored, as the RFC allows; so is any range when `If-Range` names
+    other content than `etag` (quotes included).
     """
     match = _SINGLE.fullmatch((range_header or "").strip())
     if match is None or (if_range is not None and if_range != etag):

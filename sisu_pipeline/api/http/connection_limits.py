@@ -33,7 +33,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Accept the connection; the oldest one without a request makes room when there are too many."""
+        """Accept the connection. With too many idle ones, close the oldest that has sent no request."""
         super().connection_made(transport)
         self._wait()
         if len(self._waiting) > MOST_WAITING:
@@ -54,7 +54,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._head_bytes += len(data)
 
     def on_message_begin(self) -> None:
-        """The first byte of a request on a connection that is kept open."""
+        """The first byte of a request on a persistent connection."""
         super().on_message_begin()
         self._in_head, self._head_bytes = True, 0
         if self._timer is None:

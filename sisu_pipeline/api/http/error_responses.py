@@ -1,4 +1,4 @@
-"""The error lattice (design §6): what each failure says to the client, and that it says no more."""
+"""Error responses: the status, code and message of each exception. Unexpected exceptions reveal nothing."""
 
 import json
 import logging
@@ -52,7 +52,7 @@ class Refusal(Exception):
 
 
 def answer(request: Request, failure: Exception) -> Response:
-    """The response to a failure; one that nobody foresaw is logged here and hidden from the client."""
+    """The response to an exception. An unexpected one is logged and hidden from the client."""
     refusal = refusal_of(failure)
     if refusal is None:
         logger.error("%s %s failed", request.method, request.url.path, exc_info=failure)
@@ -60,8 +60,8 @@ def answer(request: Request, failure: Exception) -> Response:
     return reply(refusal.problem, refusal.status, refusal.headers)
 
 
-def refusal_of(failure: Exception) -> Refusal | None:  # noqa: PLR0911, PLR0912, C901 — a table, one line per row of the lattice
-    """The lattice. None for what is our fault: a 500."""
+def refusal_of(failure: Exception) -> Refusal | None:  # noqa: PLR0911, PLR0912, C901 — a table with one line per exception
+    """The refusal that an exception means; None for an unexpected one, which is a 500."""
     text = str(failure)
     match failure:
         case Refusal():
@@ -123,15 +123,15 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 _MEANINGS = {
-    400: "The request is malformed, breaks its contract or a policy; nothing was written.",
-    401: "A token is needed; this request has none that is known.",
-    403: "A page of another site asks, or the token has not the role this needs.",
-    404: "No such thing.",
-    409: "It contradicts what is stored.",
+    400: "The request is malformed or violates its contract or a policy. Nothing was written.",
+    401: "Authentication is required: the token is missing, unknown or revoked.",
+    403: "Cross-site request, or the caller lacks the required role.",
+    404: "The resource does not exist.",
+    409: "The request conflicts with the stored state.",
     413: "The body is larger than this route accepts.",
     429: "Too many open streams; close one and try again.",
-    500: "Our fault; the server's log says why.",
-    503: "The database cannot be reached; try again.",
+    500: "Internal error. The server's log has the cause.",
+    503: "The database cannot be reached. Retry later.",
 }
 
 

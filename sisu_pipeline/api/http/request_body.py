@@ -1,7 +1,7 @@
-"""Strict reading of request bodies: RFC 8259 JSON that has one meaning everywhere, then the contract.
+"""Strict parsing of request bodies: JSON (RFC 8259) with one meaning for every reader, then the contract.
 
-Refused beside plain syntax errors: duplicate keys, NaN and infinities, integers outside ±(2^53-1), doubles
-that overflow, NUL and lone surrogates (Postgres stores neither), nesting deeper than 64.
+Rejected in addition to syntax errors: duplicate keys, NaN and infinities, integers outside ±(2^53-1), doubles that
+overflow, NUL and lone surrogates (Postgres stores neither), nesting deeper than 64.
 """
 
 import json
@@ -33,7 +33,7 @@ C = TypeVar("C", bound=Contract)
 
 
 class MalformedJson(ValueError):
-    """The bytes are not JSON as we accept it; the message says what is wrong, in bounded length."""
+    """The bytes are not accepted as JSON. The message states the reason in bounded length."""
 
 
 def body_of(most_bytes: int) -> Callable[[Request], Awaitable[bytes]]:
@@ -108,7 +108,7 @@ def _contracts(annotation: Any) -> Iterator[type[Contract]]:
 
 
 async def parse_aside(raw: bytes, contract: type[C]) -> C:
-    """The same on the event loop: nobody waits there while a large body is read."""
+    """Parse without blocking the event loop: a large body is parsed in a thread."""
     return await run_in_threadpool(parse, raw, contract) if len(raw) > _LARGE_BYTES else parse(raw, contract)
 
 
@@ -185,7 +185,7 @@ def _constant(name: str) -> NoReturn:
 
 
 def _check(value: Any) -> None:
-    """Refuse what only a look at the whole value shows; iterative, since the nesting is the client's choice."""
+    """Reject what only the whole value shows; iterative, because the client chooses the nesting."""
     pending = [(value, 1)]
     while pending:
         item, depth = pending.pop()

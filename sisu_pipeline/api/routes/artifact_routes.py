@@ -1,4 +1,4 @@
-"""The content of artifacts (reference §G2 "Artifact body")."""
+"""The content of artifacts."""
 
 import json
 from dataclasses import dataclass
@@ -7,11 +7,11 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from starlette.convertors import Convertor, register_url_convertor
 
-from sisu_pipeline.api.auth.guarded_route import Door
+from sisu_pipeline.api.auth.guarded_route import GuardedRoute
 from sisu_pipeline.api.http.byte_ranges import NotSatisfiable, requested
 from sisu_pipeline.api.http.error_responses import documented
 from sisu_pipeline.api.http.query_parameters import PlainRequest
-from sisu_pipeline.api.state.app_state import RoomsOf
+from sisu_pipeline.api.state.app_state import AppStateOf
 from sisu_pipeline.domain.errors import NotFound
 from sisu_pipeline.store.outputs import artifacts
 from sisu_pipeline.store.outputs.artifacts import BlobStore, StoredArtifact
@@ -27,7 +27,7 @@ _TEXT_KINDS = frozenset({"stdout", "stderr", "text", "none", "file"})
 _URI = "artifact://run/"
 
 # What a task left behind is not ours: a browser must neither guess its type nor run it.
-_CAGE = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "default-src 'none'; sandbox"}
+_SANDBOX_HEADERS = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "default-src 'none'; sandbox"}
 
 
 class ArtifactUri(Convertor[str]):
@@ -46,19 +46,19 @@ class ArtifactUri(Convertor[str]):
 
 register_url_convertor("artifact_uri", ArtifactUri())
 
-router = APIRouter(route_class=Door, dependencies=[PlainRequest], tags=["artifacts"])
+router = APIRouter(route_class=GuardedRoute, dependencies=[PlainRequest], tags=["artifacts"])
 
 
 @dataclass(frozen=True)
 class Content:
-    """An artifact as it is served."""
+    """The content of an artifact with its media type."""
 
     text: str
     media_type: str
 
 
 class BlobLost(Exception):
-    """An artifact's row is there, its content in the blob store is not."""
+    """The content of a stored artifact is missing in the blob store."""
 
 
 @router.get(
@@ -76,16 +76,16 @@ class BlobLost(Exception):
         **documented(400, 404),
     },
 )
-def show_artifact(uri: str, request: Request, rooms: RoomsOf) -> Response:
+def show_artifact(uri: str, request: Request, state: AppStateOf) -> Response:
     """An artifact's content by its percent-encoded `artifact://run/…` address."""
     if not uri.startswith(_URI) or "\0" in uri:
         raise NotFound("artifact not found")
-    with rooms.pool.connect() as connection:
+    with state.pool.connect() as connection:
         artifact = artifacts.by_uri(connection, uri)
-    headers = {"ETag": f'"{artifact.sha256}"', **_CAGE}
+    headers = {"ETag": f'"{artifact.sha256}"', **_SANDBOX_HEADERS}
     if request.headers.get("if-none-match") == headers["ETag"]:
         return Response(status_code=304, headers=headers)
-    shown = content(artifact.kind, _inline(artifact, rooms.blobs))
+    shown = content(artifact.kind, _inline(artifact, state.blobs))
     body = shown.text.encode()
     headers["Accept-Ranges"] = "bytes"
     try:
@@ -99,7 +99,7 @@ def show_artifact(uri: str, request: Request, rooms: RoomsOf) -> Response:
 
 
 def content(kind: str, inline: Any) -> Content:
-    """How an artifact of a kind is served: JSON kinds pretty, text as it is, anything else as compact JSON."""
+    """The content served for an artifact: JSON kinds indented, text unchanged, anything else as compact JSON."""
     members = inline if isinstance(inline, dict) else {}
     if kind in _JSON_KINDS:
         return Content(_pretty(members.get("json", members.get("text", inline))), JSON)

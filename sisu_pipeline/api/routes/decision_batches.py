@@ -8,7 +8,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from sisu_pipeline.api.auth.authentication import Caller
 from sisu_pipeline.api.http.error_responses import is_unreachable
-from sisu_pipeline.api.state.app_state import Rooms
+from sisu_pipeline.api.state.app_state import AppState
 from sisu_pipeline.api.state.connection_pool import Pool
 from sisu_pipeline.contracts.gate import PlanApprovalRequest, PlanRejectionRequest
 from sisu_pipeline.store import gates
@@ -19,16 +19,16 @@ logger = logging.getLogger(__name__)
 
 
 async def decide(
-    rooms: Rooms, run_reference: str, request: PlanApprovalRequest | PlanRejectionRequest, caller: Caller
+    state: AppState, run_reference: str, request: PlanApprovalRequest | PlanRejectionRequest, caller: Caller
 ) -> RecordedDecision:
     """Record a decision, together with others that arrive at the same time if `gates.decide_batch` can.
 
     Raises what `commands.decide` raises.
     """
     decision = commands.plan_decision(run_reference, request, caller.name)
-    recorded = None if decision.edited_plan is not None else await rooms.decisions.submit(decision)
+    recorded = None if decision.edited_plan is not None else await state.decisions.submit(decision)
     if recorded is None:
-        return await run_in_threadpool(_decide_alone, rooms.pool, decision)
+        return await run_in_threadpool(_decide_alone, state.pool, decision)
     gates.check_agrees(recorded, decision)
     return recorded
 

@@ -8,13 +8,13 @@ from fastapi import APIRouter, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 
-from sisu_pipeline.api.auth.guarded_route import Door
+from sisu_pipeline.api.auth.guarded_route import GuardedRoute
 from sisu_pipeline.api.http.error_responses import documented, is_unreachable
 from sisu_pipeline.api.http.openapi import event_schema
 from sisu_pipeline.api.http.query_parameters import PlainRequest
 from sisu_pipeline.api.schemas.gate_schemas import Inbox
 from sisu_pipeline.api.schemas.run_schemas import RunProgress
-from sisu_pipeline.api.state.app_state import Rooms, RoomsOf
+from sisu_pipeline.api.state.app_state import AppState, AppStateOf
 from sisu_pipeline.api.state.change_feed import EVERY_RUN
 from sisu_pipeline.api.views import gate_views, run_views
 from sisu_pipeline.contracts.base import Contract
@@ -28,7 +28,7 @@ _PROGRESS_S = 1.0
 _INBOX_PAUSE_S = 0.5
 _HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
-router = APIRouter(route_class=Door, dependencies=[PlainRequest], tags=["runs"])
+router = APIRouter(route_class=GuardedRoute, dependencies=[PlainRequest], tags=["runs"])
 
 
 @router.get(
@@ -42,10 +42,10 @@ router = APIRouter(route_class=Door, dependencies=[PlainRequest], tags=["runs"])
         **documented(400, 404),
     },
 )
-def watch_run(run_id: str, rooms: RoomsOf) -> Response:
-    """The run's state at once, then an event per change, a comment every 15 s; ends when the run has ended."""
-    first = _read(rooms, run_id)
-    return StreamingResponse(changes(rooms, first), headers=_HEADERS, media_type=EVENT_STREAM)
+def watch_run(run_id: str, state: AppStateOf) -> Response:
+    """Send the run's state at once, then an event per change and a comment every 15 s; ends with the run."""
+    first = _read(state, run_id)
+    return StreamingResponse(changes(state, first), headers=_HEADERS, media_type=EVENT_STREAM)
 
 
 @router.get(
@@ -59,61 +59,61 @@ def watch_run(run_id: str, rooms: RoomsOf) -> Response:
         **documented(400),
     },
 )
-def watch_inbox(rooms: RoomsOf) -> Response:
-    """The inbox at once, then again when anything changes, twice a second at most; a comment every 15 s."""
-    first = _read_inbox(rooms)
-    return StreamingResponse(inbox_changes(rooms, first), headers=_HEADERS, media_type=EVENT_STREAM)
+def watch_inbox(state: AppStateOf) -> Response:
+    """Send the inbox at once, then at each change, at most twice a second; a comment every 15 s."""
+    first = _read_inbox(state)
+    return StreamingResponse(inbox_changes(state, first), headers=_HEADERS, media_type=EVENT_STREAM)
 
 
-async def inbox_changes(rooms: Rooms, first: Inbox) -> AsyncIterator[str]:
+async def inbox_changes(state: AppState, first: Inbox) -> AsyncIterator[str]:
     """The inbox's events from its state `first`; no thread and no connection is held between them."""
-    with rooms.feed.watch(EVERY_RUN) as changed:
+    with state.feed.watch(EVERY_RUN) as changed:
         yield _event(first, "inbox")
         latest, spoke_at = first, time.monotonic()
         changed.set()
-        while not rooms.feed.is_closed:
-            silence = rooms.heartbeat_s - (time.monotonic() - spoke_at)
+        while not state.feed.is_closed:
+            silence = state.heartbeat_s - (time.monotonic() - spoke_at)
             # Tasks of running intents finish without being announced.
             with move_on_after(min(silence, _PROGRESS_S) if latest.active else silence):
                 await changed.wait()
             changed.clear()
-            current = await _read_inbox_again(rooms, latest)
+            current = await _read_inbox_again(state, latest)
             if current.model_copy(update={"now": latest.now}) != latest:
                 yield _event(current, "inbox")
                 latest, spoke_at = current, time.monotonic()
-            elif time.monotonic() - spoke_at >= rooms.heartbeat_s:
+            elif time.monotonic() - spoke_at >= state.heartbeat_s:
                 yield HEARTBEAT
                 spoke_at = time.monotonic()
             await sleep(_INBOX_PAUSE_S)
 
 
-async def changes(rooms: Rooms, first: RunProgress) -> AsyncIterator[str]:
+async def changes(state: AppState, first: RunProgress) -> AsyncIterator[str]:
     """The events of one run from its state `first`; no thread and no connection is held between them."""
-    with rooms.feed.watch(first.run_id) as changed:
+    with state.feed.watch(first.run_id) as changed:
         yield _event(first)
         # The first reading is from before the watch: look again.
         latest, spoke_at = first, time.monotonic()
         changed.set()
-        while not (latest.status.is_terminal or rooms.feed.is_closed):
-            silence = rooms.heartbeat_s - (time.monotonic() - spoke_at)
+        while not (latest.status.is_terminal or state.feed.is_closed):
+            silence = state.heartbeat_s - (time.monotonic() - spoke_at)
             with move_on_after(min(silence, _PROGRESS_S if latest.status is RunStatus.RUNNING else silence)):
                 await changed.wait()
             changed.clear()
             try:
-                current = await _read_again(rooms, latest)
+                current = await _read_again(state, latest)
             except NotFound:
                 return  # the database was reset
             if current != latest:
                 yield _event(current)
                 latest, spoke_at = current, time.monotonic()
-            elif time.monotonic() - spoke_at >= rooms.heartbeat_s:
+            elif time.monotonic() - spoke_at >= state.heartbeat_s:
                 yield HEARTBEAT
                 spoke_at = time.monotonic()
 
 
-async def _read_again(rooms: Rooms, latest: RunProgress) -> RunProgress:
+async def _read_again(state: AppState, latest: RunProgress) -> RunProgress:
     try:
-        return await run_in_threadpool(_read, rooms, latest.run_id)
+        return await run_in_threadpool(_read, state, latest.run_id)
     except Exception as failure:
         if not is_unreachable(failure):
             raise
@@ -121,22 +121,22 @@ async def _read_again(rooms: Rooms, latest: RunProgress) -> RunProgress:
         return latest
 
 
-def _read(rooms: Rooms, run_reference: str) -> RunProgress:
-    with rooms.pool.snapshot() as connection:
+def _read(state: AppState, run_reference: str) -> RunProgress:
+    with state.pool.snapshot() as connection:
         return run_views.run_progress(connection, run_reference)
 
 
-async def _read_inbox_again(rooms: Rooms, latest: Inbox) -> Inbox:
+async def _read_inbox_again(state: AppState, latest: Inbox) -> Inbox:
     try:
-        return await run_in_threadpool(_read_inbox, rooms)
+        return await run_in_threadpool(_read_inbox, state)
     except Exception as failure:
         if not is_unreachable(failure):
             raise
         return latest
 
 
-def _read_inbox(rooms: Rooms) -> Inbox:
-    with rooms.pool.snapshot() as connection:
+def _read_inbox(state: AppState) -> Inbox:
+    with state.pool.snapshot() as connection:
         return gate_views.inbox(connection)
 
 

@@ -1,9 +1,9 @@
-"""Look at gates, decide about a plan, answer a question."""
+"""Gates: read them, approve or reject a plan, answer a question."""
 
 from fastapi import APIRouter, Response
 
 from sisu_pipeline.api.auth.authentication import CallerOf, needs
-from sisu_pipeline.api.auth.guarded_route import Door
+from sisu_pipeline.api.auth.guarded_route import GuardedRoute
 from sisu_pipeline.api.http.error_responses import documented
 from sisu_pipeline.api.http.json_response import reply
 from sisu_pipeline.api.http.openapi import request_body
@@ -12,13 +12,13 @@ from sisu_pipeline.api.http.request_body import FormBody, RawBody, parse, parse_
 from sisu_pipeline.api.routes.decision_batches import decide
 from sisu_pipeline.api.schemas.gate_schemas import GateEntry, Gates, Inbox, Interactions, PlanView
 from sisu_pipeline.api.schemas.run_schemas import Answered, Approvals, Approved, Rejected
-from sisu_pipeline.api.state.app_state import RoomsOf
+from sisu_pipeline.api.state.app_state import AppStateOf
 from sisu_pipeline.api.views import gate_views
 from sisu_pipeline.contracts.access import Role
 from sisu_pipeline.contracts.gate import AnswerRequest, PlanApprovalRequest, PlanRejectionRequest
 from sisu_pipeline.workflow import commands
 
-router = APIRouter(route_class=Door, dependencies=[PlainRequest], tags=["gates"])
+router = APIRouter(route_class=GuardedRoute, dependencies=[PlainRequest], tags=["gates"])
 
 
 @router.post(
@@ -29,14 +29,14 @@ router = APIRouter(route_class=Door, dependencies=[PlainRequest], tags=["gates"]
     openapi_extra=request_body(PlanApprovalRequest, required=True),
 )
 @needs(Role.APPROVER)
-async def approve_plan(run_id: str, raw: RawBody, caller: CallerOf, rooms: RoomsOf) -> Response:
-    """Approve the plan, before or after its gate opens; the first decision stands.
+async def approve_plan(run_id: str, raw: RawBody, caller: CallerOf, state: AppStateOf) -> Response:
+    """Approve the plan, before or after its gate opens. The first decision is final.
 
-    With `plan`, what is approved is that changed plan: held to the contract and the run's budget, kept as a
-    new version beside the hash of the one it was made of, and the one that is executed.
+    With `plan`, the edited plan is approved: it is validated against the contract and the run's budget, stored as
+    a new version with the hash of the version it is based on, and executed.
     """
     request = await parse_aside(raw, PlanApprovalRequest)
-    decided = await decide(rooms, run_id, request, caller)
+    decided = await decide(state, run_id, request, caller)
     approvals = None if decided.is_final else Approvals(given=decided.given, required=decided.required)
     return reply(Approved(run_id=decided.run_id, approved_at=decided.decided_at, approvals=approvals), 202)
 
@@ -49,10 +49,10 @@ async def approve_plan(run_id: str, raw: RawBody, caller: CallerOf, rooms: Rooms
     openapi_extra=request_body(PlanRejectionRequest, required=True),
 )
 @needs(Role.APPROVER)
-async def reject_plan(run_id: str, raw: FormBody, caller: CallerOf, rooms: RoomsOf) -> Response:
-    """Reject the plan with a reason: its patches are taken back and the run ends."""
+async def reject_plan(run_id: str, raw: FormBody, caller: CallerOf, state: AppStateOf) -> Response:
+    """Reject the plan with a reason: its patches are rolled back and the run ends."""
     request = await parse_aside(raw, PlanRejectionRequest)
-    decided = await decide(rooms, run_id, request, caller)
+    decided = await decide(state, run_id, request, caller)
     return reply(Rejected(run_id=decided.run_id, rejected_at=decided.decided_at), 202)
 
 
@@ -64,45 +64,45 @@ async def reject_plan(run_id: str, raw: FormBody, caller: CallerOf, rooms: Rooms
     openapi_extra=request_body(AnswerRequest, required=True),
 )
 @needs(Role.APPROVER)
-def answer_gate(run_id: str, gate_key: str, raw: FormBody, caller: CallerOf, rooms: RoomsOf) -> Response:
-    """Answer a run's question; the first answer that fits its form stands."""
+def answer_gate(run_id: str, gate_key: str, raw: FormBody, caller: CallerOf, state: AppStateOf) -> Response:
+    """Answer a run's question. The first answer that fits its form is final."""
     request = parse(raw, AnswerRequest)
-    with rooms.pool.connect() as connection:
+    with state.pool.connect() as connection:
         answered = commands.answer(connection, run_id, gate_key, request, caller.name)
     body = Answered(run_id=answered.run_id, gate_key=answered.gate_key, answered_at=answered.answered_at)
     return reply(body, 202)
 
 
 @router.get("/inbox", response_model=Inbox, responses=documented(400))
-def show_inbox(rooms: RoomsOf) -> Response:
-    """The gates that wait for a person, the most pressing first (200 at most); the newest runs beside them."""
-    with rooms.pool.snapshot() as connection:
+def show_inbox(state: AppStateOf) -> Response:
+    """The gates that wait for a person, the nearest deadline first (at most 200), and the newest runs."""
+    with state.pool.snapshot() as connection:
         return reply(gate_views.inbox(connection))
 
 
 @router.get("/runs/{run_id}/gates", response_model=Gates, responses=documented(400, 404))
-def list_gates(run_id: str, rooms: RoomsOf) -> Response:
+def list_gates(run_id: str, state: AppStateOf) -> Response:
     """A run's gates, in the order they opened."""
-    with rooms.pool.snapshot() as connection:
+    with state.pool.snapshot() as connection:
         return reply(Gates(gates=gate_views.of_run(connection, run_id)))
 
 
 @router.get("/runs/{run_id}/gates/{gate_key}", response_model=GateEntry, responses=documented(400, 404))
-def show_gate(run_id: str, gate_key: str, rooms: RoomsOf) -> Response:
+def show_gate(run_id: str, gate_key: str, state: AppStateOf) -> Response:
     """One gate of a run."""
-    with rooms.pool.snapshot() as connection:
+    with state.pool.snapshot() as connection:
         return reply(gate_views.of_key(connection, run_id, gate_key))
 
 
 @router.get("/runs/{run_id}/plan", response_model=PlanView, responses=documented(400, 404))
-def show_plan(run_id: str, rooms: RoomsOf) -> Response:
-    """The plan of a run as it is now, its patches beside the files they change, and who changed it before."""
-    with rooms.pool.snapshot() as connection:
+def show_plan(run_id: str, state: AppStateOf) -> Response:
+    """The current plan of a run, its patches with the files they change, and its earlier versions."""
+    with state.pool.snapshot() as connection:
         return reply(gate_views.plan(connection, run_id))
 
 
 @router.get("/runs/{run_id}/interactions", response_model=Interactions, responses=documented(400, 404))
-def list_interactions(run_id: str, rooms: RoomsOf) -> Response:
-    """Everything people said at a run's gates, in order."""
-    with rooms.pool.snapshot() as connection:
+def list_interactions(run_id: str, state: AppStateOf) -> Response:
+    """Decisions, votes and answers at a run's gates, in order."""
+    with state.pool.snapshot() as connection:
         return reply(gate_views.interactions(connection, run_id))

@@ -3,19 +3,19 @@
 from fastapi import APIRouter, Response
 
 from sisu_pipeline.api.auth.authentication import CallerOf, needs
-from sisu_pipeline.api.auth.guarded_route import Door
+from sisu_pipeline.api.auth.guarded_route import GuardedRoute
 from sisu_pipeline.api.http.error_responses import documented
 from sisu_pipeline.api.http.json_response import reply
 from sisu_pipeline.api.http.openapi import request_body
 from sisu_pipeline.api.http.query_parameters import PlainRequest
 from sisu_pipeline.api.http.request_body import RawBody, parse
 from sisu_pipeline.api.schemas.run_schemas import IntentKept, RunStarted
-from sisu_pipeline.api.state.app_state import RoomsOf
+from sisu_pipeline.api.state.app_state import AppStateOf
 from sisu_pipeline.contracts.access import Role
 from sisu_pipeline.contracts.intent import Intent, RunRequest
 from sisu_pipeline.workflow import commands
 
-router = APIRouter(route_class=Door, dependencies=[PlainRequest], tags=["intents"])
+router = APIRouter(route_class=GuardedRoute, dependencies=[PlainRequest], tags=["intents"])
 
 
 @router.post(
@@ -23,16 +23,16 @@ router = APIRouter(route_class=Door, dependencies=[PlainRequest], tags=["intents
     status_code=201,
     response_model=IntentKept,
     responses={
-        200: {"model": IntentKept, "description": "The same intent was there before."},
+        200: {"model": IntentKept, "description": "The same intent is already stored."},
         **documented(400, 413),
     },
     openapi_extra=request_body(Intent, required=True),
 )
 @needs(Role.SUBMITTER)
-def submit_intent(raw: RawBody, caller: CallerOf, rooms: RoomsOf) -> Response:
-    """Keep an intent under the id its content gives it; 200 when it was there before."""
+def submit_intent(raw: RawBody, caller: CallerOf, state: AppStateOf) -> Response:
+    """Store an intent under the id derived from its content; 200 if it is already stored."""
     intent = parse(raw, Intent)
-    with rooms.pool.connect() as connection:
+    with state.pool.connect() as connection:
         kept = commands.submit_intent(connection, intent, caller.name)
     body = IntentKept(intent_id=kept.id, is_replay=kept.is_replay)
     return reply(body, 200 if kept.is_replay else 201)
@@ -46,10 +46,10 @@ def submit_intent(raw: RawBody, caller: CallerOf, rooms: RoomsOf) -> Response:
     openapi_extra=request_body(RunRequest),
 )
 @needs(Role.SUBMITTER)
-def start_run(intent_id: str, raw: RawBody, caller: CallerOf, rooms: RoomsOf) -> Response:
-    """Start the one run of an intent; the same request again is a replay, another identity a 409."""
+def start_run(intent_id: str, raw: RawBody, caller: CallerOf, state: AppStateOf) -> Response:
+    """Start the run of an intent. Repeating the request is a replay; another identity is a 409."""
     request = parse(raw, RunRequest)
-    with rooms.pool.connect() as connection:
-        started = commands.start_run(connection, intent_id, request, rooms.app_version, caller.name)
+    with state.pool.connect() as connection:
+        started = commands.start_run(connection, intent_id, request, state.app_version, caller.name)
     body = RunStarted(run_id=started.run_id, workflow_id=started.intent_id, is_replay=started.is_replay)
     return reply(body, 202)

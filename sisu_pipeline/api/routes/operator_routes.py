@@ -1,16 +1,16 @@
-"""For operators."""
+"""Queue depth and health, for operators."""
 
 from fastapi import APIRouter, Response
 
-from sisu_pipeline.api.auth.guarded_route import Door
+from sisu_pipeline.api.auth.guarded_route import GuardedRoute
 from sisu_pipeline.api.http.error_responses import documented
 from sisu_pipeline.api.http.json_response import reply
 from sisu_pipeline.api.http.query_parameters import PlainRequest
 from sisu_pipeline.api.schemas.run_schemas import Health, QueueDepth
-from sisu_pipeline.api.state.app_state import RoomsOf
+from sisu_pipeline.api.state.app_state import AppStateOf
 from sisu_pipeline.api.views import run_views
 
-router = APIRouter(route_class=Door, dependencies=[PlainRequest], tags=["ops"])
+router = APIRouter(route_class=GuardedRoute, dependencies=[PlainRequest], tags=["ops"])
 
 
 @router.get("/healthz", response_model=Health, responses=documented(400))
@@ -20,7 +20,7 @@ async def healthz() -> Response:
 
 
 @router.get("/ops/queue-depth", response_model=QueueDepth, responses=documented(400))
-def queue_depth(rooms: RoomsOf) -> Response:
+def queue_depth(state: AppStateOf) -> Response:
     """What waits on the queues, by state of the run, and by application version."""
-    with rooms.pool.snapshot() as connection:
+    with state.pool.snapshot() as connection:
         return reply(run_views.queue_depth(connection))

@@ -1,4 +1,4 @@
-"""What a run's tasks say while they run, as server-sent events (WHATWG HTML §9.2)."""
+"""Live output of a run's tasks as server-sent events (WHATWG HTML, section 9.2)."""
 
 import re
 from collections.abc import AsyncIterator
@@ -8,12 +8,12 @@ from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 
-from sisu_pipeline.api.auth.guarded_route import Door
+from sisu_pipeline.api.auth.guarded_route import GuardedRoute
 from sisu_pipeline.api.http.error_responses import documented, is_unreachable
 from sisu_pipeline.api.http.openapi import event_schema
 from sisu_pipeline.api.http.query_parameters import PlainRequest
 from sisu_pipeline.api.routes.event_routes import EVENT_STREAM, HEARTBEAT
-from sisu_pipeline.api.state.app_state import Rooms, RoomsOf
+from sisu_pipeline.api.state.app_state import AppState, AppStateOf
 from sisu_pipeline.api.views import run_views
 from sisu_pipeline.contracts.base import Contract
 from sisu_pipeline.domain.errors import NotFound
@@ -23,11 +23,11 @@ from sisu_pipeline.store.outputs.task_output import Piece
 
 _HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
-router = APIRouter(route_class=Door, dependencies=[PlainRequest], tags=["runs"])
+router = APIRouter(route_class=GuardedRoute, dependencies=[PlainRequest], tags=["runs"])
 
 
 class TaskOutput(Contract):
-    """Some output of one running task. Not evidence: the task's artifacts hold all of it."""
+    """A piece of the output of a running task. The complete output is in the task's artifacts."""
 
     task_key: str
     position: int
@@ -40,36 +40,36 @@ class TaskOutput(Contract):
     response_class=Response,
     responses={
         200: {
-            "description": "Events `output` from what is there on; `Last-Event-ID` resumes; ends with the run.",
+            "description": "Events `output`; `Last-Event-ID` resumes after an event; ends with the run.",
             "content": {EVENT_STREAM: {"schema": event_schema(TaskOutput, "output")}},
         },
         **documented(400, 404),
     },
 )
-def watch_output(run_id: str, request: Request, rooms: RoomsOf) -> Response:
-    """Live output of the run's tasks: the last minute's at once, then as it appears; ends with the run."""
-    with rooms.pool.snapshot() as connection:
+def watch_output(run_id: str, request: Request, state: AppStateOf) -> Response:
+    """Stream the live output of the run's tasks, from the last minute on; ends with the run."""
+    with state.pool.snapshot() as connection:
         progress = run_views.run_progress(connection, run_id)
     last = request.headers.get("last-event-id", "")
     seen = int(last) if re.fullmatch(r"[0-9]{1,18}", last) else 0
-    return StreamingResponse(pieces(rooms, progress.run_id, seen), headers=_HEADERS, media_type=EVENT_STREAM)
+    return StreamingResponse(pieces(state, progress.run_id, seen), headers=_HEADERS, media_type=EVENT_STREAM)
 
 
-async def pieces(rooms: Rooms, run_id: str, seen: int) -> AsyncIterator[str]:
+async def pieces(state: AppState, run_id: str, seen: int) -> AsyncIterator[str]:
     """The output after piece `seen`; no thread and no connection is held between pieces."""
-    with rooms.feed.watch(run_id) as changed:
+    with state.feed.watch(run_id) as changed:
         changed.set()
-        while not rooms.feed.is_closed:
-            with move_on_after(rooms.heartbeat_s):
+        while not state.feed.is_closed:
+            with move_on_after(state.heartbeat_s):
                 await changed.wait()
             silent = not changed.is_set()
             changed.clear()
             try:
-                status, fresh = await _read(rooms, run_id, seen)
+                status, fresh = await _read(state, run_id, seen)
                 while fresh:
                     yield "".join(map(_event, fresh))
                     seen = fresh[-1].id
-                    status, fresh = await _read(rooms, run_id, seen)
+                    status, fresh = await _read(state, run_id, seen)
             except NotFound:
                 return  # the database was reset
             if status is not None and status.is_terminal:
@@ -78,18 +78,18 @@ async def pieces(rooms: Rooms, run_id: str, seen: int) -> AsyncIterator[str]:
                 yield HEARTBEAT
 
 
-async def _read(rooms: Rooms, run_id: str, seen: int) -> tuple[RunStatus | None, list[Piece]]:
+async def _read(state: AppState, run_id: str, seen: int) -> tuple[RunStatus | None, list[Piece]]:
     """The run's status and the next pieces; nothing is known while Postgres restarts, which the stream outlives."""
     try:
-        return await run_in_threadpool(_read_once, rooms, run_id, seen)
+        return await run_in_threadpool(_read_once, state, run_id, seen)
     except Exception as failure:
         if not is_unreachable(failure):
             raise
         return None, []
 
 
-def _read_once(rooms: Rooms, run_id: str, seen: int) -> tuple[RunStatus, list[Piece]]:
-    with rooms.pool.snapshot() as connection:
+def _read_once(state: AppState, run_id: str, seen: int) -> tuple[RunStatus, list[Piece]]:
+    with state.pool.snapshot() as connection:
         return run_views.run_progress(connection, run_id).status, task_output.after(connection, run_id, seen)
 
 

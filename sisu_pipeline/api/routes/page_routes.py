@@ -1,6 +1,6 @@
-"""The inbox's own files: one page and its scripts, from this package, nothing from elsewhere.
+"""The files of the inbox: one page and its scripts, served from this package.
 
-They say nothing about any run, so they need no token: the page asks for one and then calls the API.
+They contain no data of any run, so they need no token: the page requests one and then calls the API.
 """
 
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from sisu_pipeline.api.auth.guarded_route import Door
+from sisu_pipeline.api.auth.guarded_route import GuardedRoute
 from sisu_pipeline.domain.canonical import sha256_hex
 from sisu_pipeline.domain.errors import NotFound
 
 _TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
-_CAGE = {
+_SANDBOX_HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
         "form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
@@ -26,12 +26,12 @@ _CAGE = {
     "Cache-Control": "no-cache",
 }
 
-router = APIRouter(route_class=Door, include_in_schema=False)
+router = APIRouter(route_class=GuardedRoute, include_in_schema=False)
 
 
 @dataclass(frozen=True)
 class Page:
-    """A file as it is served."""
+    """The content of a file with its media type."""
 
     content: bytes
     media_type: str
@@ -70,7 +70,7 @@ def _serve(request: Request, name: str) -> Response:
     page = pages().get(name)
     if page is None:
         raise NotFound("no such file")
-    headers = {**_CAGE, "ETag": page.etag}
+    headers = {**_SANDBOX_HEADERS, "ETag": page.etag}
     if request.headers.get("if-none-match") == page.etag:
         return Response(status_code=304, headers=headers)
     return Response(page.content, headers=headers, media_type=page.media_type)

@@ -1,17 +1,17 @@
-"""Look at runs."""
+"""Runs: list them, read one."""
 
 from fastapi import APIRouter, Response
 
-from sisu_pipeline.api.auth.guarded_route import Door
+from sisu_pipeline.api.auth.guarded_route import GuardedRoute
 from sisu_pipeline.api.http.error_responses import documented
 from sisu_pipeline.api.http.json_response import reply
 from sisu_pipeline.api.http.openapi import query_parameters
 from sisu_pipeline.api.http.query_parameters import PlainRequest, RunsQuery, RunsQueryParameters
 from sisu_pipeline.api.schemas.run_schemas import RunPage, RunView
-from sisu_pipeline.api.state.app_state import RoomsOf
+from sisu_pipeline.api.state.app_state import AppStateOf
 from sisu_pipeline.api.views import run_views
 
-router = APIRouter(route_class=Door, tags=["runs"])
+router = APIRouter(route_class=GuardedRoute, tags=["runs"])
 
 
 @router.get(
@@ -20,14 +20,14 @@ router = APIRouter(route_class=Door, tags=["runs"])
     responses=documented(400, 404),
     openapi_extra=query_parameters(RunsQuery),
 )
-def list_runs(wanted: RunsQueryParameters, rooms: RoomsOf) -> Response:
+def list_runs(wanted: RunsQueryParameters, state: AppStateOf) -> Response:
     """The newest runs first, `limit` at most, older than the run `before`, in the given status."""
-    with rooms.pool.snapshot() as connection:
+    with state.pool.snapshot() as connection:
         return reply(run_views.run_page(connection, wanted))
 
 
 @router.get("/runs/{run_id}", response_model=RunView, responses=documented(400, 404), dependencies=[PlainRequest])
-def show_run(run_id: str, rooms: RoomsOf) -> Response:
+def show_run(run_id: str, state: AppStateOf) -> Response:
     """A run with its steps, artifacts, gate, decision and tasks; `run_id` is a run id or a workflow id."""
-    with rooms.pool.snapshot() as connection:
+    with state.pool.snapshot() as connection:
         return reply(run_views.run_view(connection, run_id))

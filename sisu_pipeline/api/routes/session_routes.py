@@ -1,11 +1,11 @@
-"""The way in for pages: a token becomes a cookie that no script reads and no other site's page sends."""
+"""Sign-in of browsers: a token is exchanged for a session cookie that scripts and other sites cannot use."""
 
 import secrets
 
 from fastapi import APIRouter, Request, Response
 
 from sisu_pipeline.api.auth.authentication import CallerOf, is_open, session_of, unauthorized
-from sisu_pipeline.api.auth.guarded_route import Door
+from sisu_pipeline.api.auth.guarded_route import GuardedRoute
 from sisu_pipeline.api.auth.host_guard import host_name
 from sisu_pipeline.api.http.error_responses import documented
 from sisu_pipeline.api.http.json_response import reply
@@ -13,19 +13,19 @@ from sisu_pipeline.api.http.openapi import request_body
 from sisu_pipeline.api.http.query_parameters import PlainRequest
 from sisu_pipeline.api.http.request_body import SmallBody, parse
 from sisu_pipeline.api.schemas.run_schemas import Session
-from sisu_pipeline.api.state.app_state import RoomsOf
+from sisu_pipeline.api.state.app_state import AppStateOf
 from sisu_pipeline.contracts.access import SessionRequest
 from sisu_pipeline.store import sessions, tokens
 
-router = APIRouter(route_class=Door, dependencies=[PlainRequest], tags=["session"])
+router = APIRouter(route_class=GuardedRoute, dependencies=[PlainRequest], tags=["session"])
 
 
 @router.get("/session", response_model=Session, responses=documented(400))
-def show_session(caller: CallerOf, rooms: RoomsOf) -> Response:
-    """Who you are to the API, and where Dagster's own pages are."""
+def show_session(caller: CallerOf, state: AppStateOf) -> Response:
+    """The authenticated caller, and the address of Dagster's pages."""
     roles = sorted(caller.roles)
     return reply(
-        Session(owner=caller.name, roles=roles, dagster_url=rooms.dagster_url, app_version=rooms.app_version)
+        Session(owner=caller.name, roles=roles, dagster_url=state.dagster_url, app_version=state.app_version)
     )
 
 
@@ -37,31 +37,31 @@ def show_session(caller: CallerOf, rooms: RoomsOf) -> Response:
     openapi_extra=request_body(SessionRequest, required=True),
 )
 @is_open
-def open_session(raw: SmallBody, request: Request, rooms: RoomsOf) -> Response:
+def open_session(raw: SmallBody, request: Request, state: AppStateOf) -> Response:
     """Open a session of this browser for the owner of a token; where no token is required, none is opened."""
     token = parse(raw, SessionRequest).token
     session_id = secrets.token_urlsafe(32)
-    with rooms.pool.connect() as connection:
+    with state.pool.connect() as connection:
         if not tokens.are_required(connection):
             return Response(status_code=204)
         if not sessions.open_session(connection, session_id, token, host_name(request.headers.get("host", ""))):
             raise unauthorized()
     answer = Response(status_code=204)
     secure = request.headers.get("origin", "").startswith("https:")
-    name = sessions.secure_name(rooms.session_cookie) if secure else rooms.session_cookie
+    name = sessions.secure_name(state.session_cookie) if secure else state.session_cookie
     answer.set_cookie(name, session_id, max_age=sessions.LIFE_S, httponly=True, samesite="strict", secure=secure)
     return answer
 
 
 @router.post("/session/close", status_code=204, response_class=Response, responses=documented(400))
 @is_open
-def close_session(request: Request, rooms: RoomsOf) -> Response:
+def close_session(request: Request, state: AppStateOf) -> Response:
     """End this browser's session. The token itself stays valid until `sisu token revoke`."""
-    session_id = session_of(request, rooms.session_cookie)
+    session_id = session_of(request, state.session_cookie)
     if session_id:
-        with rooms.pool.connect() as connection:
+        with state.pool.connect() as connection:
             sessions.close_session(connection, session_id)
     answer = Response(status_code=204)
-    answer.delete_cookie(rooms.session_cookie, httponly=True, samesite="strict")
-    answer.delete_cookie(sessions.secure_name(rooms.session_cookie), httponly=True, samesite="strict", secure=True)
+    answer.delete_cookie(state.session_cookie, httponly=True, samesite="strict")
+    answer.delete_cookie(sessions.secure_name(state.session_cookie), httponly=True, samesite="strict", secure=True)
     return answer

@@ -1,4 +1,4 @@
-"""What the API answers about gates, plans and what people said (reference §B10)."""
+"""Response models of gates, plans, decisions and the inbox."""
 
 from enum import StrEnum
 from typing import Any
@@ -61,7 +61,7 @@ class Stranded(Contract):
 
 
 class PatchView(Contract):
-    """One patch of a plan: the file before (null when there was none, or it is no text) and after."""
+    """One patch of a plan: the file before (null if it is new or binary) and after."""
 
     target_path: str
     before: str | None
@@ -70,7 +70,7 @@ class PatchView(Contract):
 
 
 class PlanVersionView(Contract):
-    """A changed version of a plan, and what it was made of."""
+    """An edited version of a plan, with the version it is based on."""
 
     version: Count
     plan_sha256: str = Field(alias="planSha256")
@@ -80,7 +80,7 @@ class PlanVersionView(Contract):
 
 
 class PlanView(Contract):
-    """The plan a gate asks about, as it is now; version 1 is the agent's, `versions` are what people made of it."""
+    """The plan that waits for approval. Version 1 is the planner's; `versions` lists the edited ones."""
 
     run_id: str
     version: Count
@@ -91,7 +91,7 @@ class PlanView(Contract):
 
 
 class InteractionView(Contract):
-    """What somebody said at a gate."""
+    """A decision, vote or answer at a gate."""
 
     gate_key: str
     dedupe_key: str
@@ -104,7 +104,7 @@ class InteractionView(Contract):
 
 
 class Interactions(Contract):
-    """Everything said at a run's gates, in order; the first 500."""
+    """The interactions at a run's gates, in order; at most the first 500."""
 
     interactions: list[InteractionView]
 
@@ -122,7 +122,7 @@ class FinishedRun(RunHead):
 
 
 class ActiveRun(RunProgress):
-    """A run that goes on, and what it is for."""
+    """A run in progress, with its goal."""
 
     goal: str
 

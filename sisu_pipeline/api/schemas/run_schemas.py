@@ -1,4 +1,4 @@
-"""What the API answers (reference §B4, design §6). What it accepts is in `sisu_pipeline.contracts`."""
+"""Response models of the API. Request models are in `sisu_pipeline.contracts`."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
@@ -28,13 +28,13 @@ Count = Annotated[int, Field(ge=0)]
 
 
 class Health(Contract):
-    """The process answers; it says nothing about the database."""
+    """The process is alive. The state of the database is not included."""
 
     ok: Literal[True] = True
 
 
 class Session(Contract):
-    """Who asks: the token's owner and roles, null and all of them where no token is needed."""
+    """The caller: owner and roles of the token; null and every role while no token is required."""
 
     owner: str | None
     roles: list[Role]
@@ -50,7 +50,7 @@ class IntentKept(Contract):
 
 
 class RunStarted(Contract):
-    """The run of an intent; `isReplay` when it was started before with the same identity."""
+    """The run of an intent. `isReplay` is true if it was started before with the same identity."""
 
     run_id: str
     workflow_id: str
@@ -65,7 +65,7 @@ class Approvals(Contract):
 
 
 class Approved(Contract):
-    """The approval that stands; on a repeat, the first one's time. With `approvals`, others must still join it."""
+    """The recorded approval. A repetition returns the time of the first. With `approvals`, more are required."""
 
     accepted: Literal[True] = True
     run_id: str
@@ -83,7 +83,7 @@ class Operated(Contract):
 
 
 class Rejected(Contract):
-    """The rejection that stands; on a repeat, the first one's time."""
+    """The recorded rejection. A repetition returns the time of the first."""
 
     accepted: Literal[True] = True
     run_id: str
@@ -91,7 +91,7 @@ class Rejected(Contract):
 
 
 class Answered(Contract):
-    """The answer that stands; on a repeat, the first one's time."""
+    """The recorded answer. A repetition returns the time of the first."""
 
     accepted: Literal[True] = True
     run_id: str
@@ -132,7 +132,7 @@ class ArtifactView(Contract):
 
 
 class GateView(Contract):
-    """The plan gate: what a person is asked to decide about; `planSha256` is of the plan as it is now."""
+    """The plan gate. `planSha256` is the hash of the plan that waits for approval now."""
 
     gate_key: str
     plan_sha256: str = Field(alias="planSha256")
@@ -152,7 +152,7 @@ class DecisionView(Contract):
 
 
 class TaskCounts(Contract):
-    """How far the fan-out is; `total` is absent before the decision says what to execute."""
+    """Progress of the fan-out. `total` is absent before the tasks are known."""
 
     total: int | None = Field(default=None, exclude_if=absent)
     finished: Count
@@ -184,7 +184,7 @@ class RunHead(Contract):
 
 
 class RunProgress(RunHead):
-    """A run as it is watched: where it is, whom it waits for."""
+    """The progress of a run: its status, last step, gate and task counts."""
 
     gate: GateView | None
     decision: DecisionView | None
@@ -192,7 +192,7 @@ class RunProgress(RunHead):
 
 
 class RunView(RunProgress):
-    """Everything about a run; of its artifacts the first 1,000."""
+    """All details of a run, with at most its first 1,000 artifacts."""
 
     steps: list[StepView]
     artifacts: list[ArtifactView]
@@ -200,14 +200,14 @@ class RunView(RunProgress):
 
 
 class RunPage(Contract):
-    """The newest runs first; `nextBefore` is the next page's `before`, null on the last page."""
+    """Runs, the newest first. `nextBefore` is the next page's `before`; null on the last page."""
 
     runs: list[RunHead]
     next_before: str | None
 
 
 class QueueDepthRow(Contract):
-    """Work of one state on one queue; times in milliseconds since 1970."""
+    """Work of one status on one queue. Times are milliseconds since 1970."""
 
     queue_name: str
     status: str
@@ -217,7 +217,7 @@ class QueueDepthRow(Contract):
 
 
 class RunCount(Contract):
-    """How many runs are in a state; the oldest one's creation in milliseconds since 1970."""
+    """The number of runs of a status, with the creation of the oldest in milliseconds since 1970."""
 
     status: RunStatus
     count: Count
@@ -225,7 +225,7 @@ class RunCount(Contract):
 
 
 class VersionDepth(Contract):
-    """Work stamped with an application version; only workers of that version take it."""
+    """Work of one application version. Only workers of that version execute it."""
 
     app_version: str
     queue_name: str
@@ -234,7 +234,7 @@ class VersionDepth(Contract):
 
 
 class QueueDepth(Contract):
-    """What waits: on DBOS's queues, by state of the run, by application version."""
+    """Queued work: by queue, by status of the run, by application version."""
 
     queues: list[QueueDepthRow]
     runs: list[RunCount]
@@ -249,7 +249,7 @@ class Detail(Contract):
 
 
 class Problem(Contract):
-    """Every refusal's body."""
+    """The body of every error response."""
 
     error: str
     code: str

@@ -13,7 +13,7 @@ from sisu_pipeline.store.outputs.artifacts import BlobStore
 
 
 @dataclass(frozen=True)
-class Rooms:
+class AppState:
     """The API's own ports: pooled connections, decisions that come together, the feed of changes, the blobs."""
 
     pool: Pool
@@ -26,9 +26,9 @@ class Rooms:
     session_cookie: str = "sisu_session"
 
 
-async def _rooms(request: Request) -> Rooms:
-    rooms: Rooms = request.app.state.rooms
-    return rooms
+async def _state(request: Request) -> AppState:
+    state: AppState = request.app.state.shared
+    return state
 
 
-RoomsOf = Annotated[Rooms, Depends(_rooms)]
+AppStateOf = Annotated[AppState, Depends(_state)]

@@ -1,4 +1,4 @@
-"""Who watches which run: one LISTEN connection for the whole process, one asyncio event per watcher."""
+"""Change notifications: one LISTEN connection for the process, one asyncio event per watcher."""
 
 import asyncio
 from collections import defaultdict
@@ -35,7 +35,7 @@ class RunFeed:
         self._listener = asyncio.create_task(self._listen())
 
     def close(self) -> None:
-        """Tell every watcher to end: the process is stopping."""
+        """End every watcher, because the process is stopping."""
         self.is_closed = True
         self._wake_all()
 

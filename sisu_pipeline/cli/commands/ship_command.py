@@ -1,4 +1,4 @@
-"""`sisu ship`: the seed's ship checklist (seed §6) as one command, each of its parts run once."""
+"""`sisu ship`: the seed's ship checklist as one command, each of its parts run once."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Lab L08: one run of a hundred tasks and more; the sandbox worker is killed in its middle (seed §3)."""
+"""Lab L08: one run of a hundred tasks and more; the sandbox worker is killed in its middle."""
 
 from sisu_pipeline.proof.harness import stack_processes
 from sisu_pipeline.proof.harness.lab_rounds import Json, Lab, Round, expect

@@ -1,4 +1,4 @@
-"""Lab L13: kill -9 of the worker that executes an intent, during ExecuteST; another one takes over (seed §3)."""
+"""Lab L13: kill -9 of the worker that executes an intent, during ExecuteST; another one takes over."""
 
 import time
 

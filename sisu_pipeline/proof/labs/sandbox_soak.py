@@ -1,4 +1,4 @@
-"""Lab sandbox-soak: a hundred intents one after another, each approved at once; percentiles (reference §H3)."""
+"""Lab sandbox-soak: a hundred intents one after another, each approved at once; percentiles."""
 
 from sisu_pipeline.proof.harness.lab_rounds import Json, Lab, Round, expect, percentiles
 

@@ -17,7 +17,7 @@ from resources.database import Connection, Database
 from resources.planner.replay_planner import ReplayPlanner
 from sisu_pipeline.api.app import create_app
 from sisu_pipeline.api.server import Server
-from sisu_pipeline.api.state.app_state import Rooms
+from sisu_pipeline.api.state.app_state import AppState
 from sisu_pipeline.settings import load_settings
 from sisu_pipeline.steps.execute import TaskDefaults
 from sisu_pipeline.store.outputs.artifacts import BlobStore
@@ -32,7 +32,7 @@ class Live:
 
     url: str
     port: int
-    rooms: Rooms
+    state: AppState
     dependencies: Dependencies
 
 
@@ -74,7 +74,7 @@ def serving(dependencies: Dependencies, *, heartbeat_s: float = 15.0) -> Iterato
     thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()
     try:
-        yield Live(f"http://{HOST}:{port}", port, app.state.rooms, dependencies)
+        yield Live(f"http://{HOST}:{port}", port, app.state.shared, dependencies)
     finally:
         server.should_exit = True
         thread.join(timeout=20)
@@ -93,7 +93,7 @@ def live(database: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 def api(live: Live, clean_database: Database) -> Iterator[Api]:
     """The session's API over an empty database."""
     with httpx.Client(base_url=live.url, timeout=30) as client:
-        yield Api(live.url, live.port, live.rooms, live.dependencies, client)
+        yield Api(live.url, live.port, live.state, live.dependencies, client)
 
 
 @pytest.fixture

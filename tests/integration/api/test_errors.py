@@ -102,7 +102,7 @@ def test_connections_killed_behind_its_back_are_replaced_before_a_client_notices
     for _ in range(3):
         with ExitStack() as stack:
             for _ in range(10):
-                stack.enter_context(api.rooms.pool.connect())
+                stack.enter_context(api.state.pool.connect())
         with api.dependencies.database.connect(autocommit=True) as connection:
             connection.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'sisu-api'"

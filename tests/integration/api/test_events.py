@@ -117,7 +117,7 @@ def test_many_watchers_hold_neither_threads_nor_connections_and_leave_nothing_be
         streams = [stack.enter_context(_stream(api, run)) for _ in range(60)]
         for lines in streams:
             assert _next(lines)["status"] == "queued"
-        assert api.rooms.feed.watcher_count == 60
+        assert api.state.feed.watcher_count == 60
         assert api.get("/healthz").status_code == 200
         assert api.get(f"/runs/{run.id}").status_code == 200
         with api.dependencies.database.connect() as connection:
@@ -125,7 +125,7 @@ def test_many_watchers_hold_neither_threads_nor_connections_and_leave_nothing_be
                 "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'sisu-api-feed'"
             ).fetchone()
         assert row == {"count": 1}
-    until(lambda: api.rooms.feed.watcher_count == 0)
+    until(lambda: api.state.feed.watcher_count == 0)
 
 
 def test_a_stream_outlives_the_loss_of_every_connection(api: Api, run: Run) -> None:

@@ -1,4 +1,4 @@
-"""POST /runs/{id}/approve-plan and /reject-plan (design §2.4, §6)."""
+"""POST /runs/{id}/approve-plan and /reject-plan."""
 
 import threading
 from collections.abc import Callable

@@ -40,7 +40,7 @@ def test_those_who_come_while_one_is_looked_up_share_the_next_look_up(api: Api, 
     given = [f"sisu_{person}" for person in people] + ["sisu_unknown", None]
 
     async def crowd() -> list[Lookup]:
-        together = token_lookups(api.rooms.pool)
+        together = token_lookups(api.state.pool)
         with database.connect() as connection:
             connection.execute("LOCK TABLE app.api_tokens IN ACCESS EXCLUSIVE MODE")
             first = [asyncio.create_task(together.submit(token)) for token in given]
@@ -60,7 +60,7 @@ def test_a_client_that_leaves_does_not_end_the_look_up_of_the_others(api: Api, u
     a_token(database, "ann")
 
     async def crowd() -> Lookup:
-        together = token_lookups(api.rooms.pool)
+        together = token_lookups(api.state.pool)
         with database.connect() as connection:
             connection.execute("LOCK TABLE app.api_tokens IN ACCESS EXCLUSIVE MODE")
             leaves, stays = (asyncio.create_task(together.submit("sisu_ann")) for _ in range(2))
@@ -108,7 +108,7 @@ def test_a_token_made_now_is_asked_for_by_the_very_next_request(api: Api) -> Non
 
 
 def test_a_session_that_ends_while_it_is_used_for_the_first_statement_is_replaced(api: Api) -> None:
-    pool = api.rooms.pool
+    pool = api.state.pool
     ended: list[int] = []
 
     def own_session(connection: Connection) -> int:
@@ -127,7 +127,7 @@ def test_a_session_that_ends_while_it_is_used_for_the_first_statement_is_replace
 
 
 def test_a_transaction_does_not_begin_on_a_dead_connection(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    pool = api.rooms.pool
+    pool = api.state.pool
     # As if a session ended between the pool's check and the transaction's begin.
     monkeypatch.setattr("resources.connection_fence._has_something_to_read", lambda _: False)
     with pool.connect() as connection:

@@ -1,4 +1,4 @@
-"""POST /runs/{id}/cancel and /retry (design §6)."""
+"""POST /runs/{id}/cancel and /retry."""
 
 from collections.abc import Callable
 

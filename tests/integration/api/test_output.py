@@ -96,7 +96,7 @@ def test_watch_shows_what_tasks_say_between_the_runs_changes(
 
     watching = threading.Thread(target=watched)
     watching.start()
-    until(lambda: api.rooms.feed.watcher_count == 2)
+    until(lambda: api.state.feed.watcher_count == 2)
     say(api, run, "early\n")
     until(lambda: "early" in heard.getvalue())  # while the run goes on
     assert watching.is_alive()

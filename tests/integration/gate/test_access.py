@@ -12,7 +12,7 @@ from fastapi import APIRouter, FastAPI
 
 from resources.database import Database
 from sisu_pipeline.api.app import create_app
-from sisu_pipeline.api.auth.guarded_route import Door
+from sisu_pipeline.api.auth.guarded_route import GuardedRoute
 from sisu_pipeline.api.server import check_host
 from sisu_pipeline.contracts.access import Role
 from sisu_pipeline.domain.canonical import sha256_hex
@@ -27,8 +27,8 @@ APPROVE = {"approvedBy": "somebody else"}
 Contents = Callable[[], dict[str, str]]
 
 
-def routes(app: FastAPI) -> list[Door]:
-    return [route for route in app.router.routes if isinstance(route, Door)]
+def routes(app: FastAPI) -> list[GuardedRoute]:
+    return [route for route in app.router.routes if isinstance(route, GuardedRoute)]
 
 
 def test_without_tokens_requests_of_this_machine_may_do_everything_under_any_name(api: Api) -> None:
@@ -193,7 +193,7 @@ def test_every_route_that_changes_something_names_a_role(database: Database, tmp
 
 
 def test_a_route_that_changes_something_for_everybody_cannot_be_made() -> None:
-    router = APIRouter(route_class=Door)
+    router = APIRouter(route_class=GuardedRoute)
     with pytest.raises(TypeError, match="say with `needs` who may"):
 
         @router.post("/anything")

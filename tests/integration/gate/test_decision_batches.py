@@ -121,9 +121,9 @@ def test_a_decision_that_edits_the_plan_is_left(api: Api, contents: Contents) ->
 def test_a_decision_that_the_database_refuses_does_not_fail_the_others(api: Api) -> None:
     run = Waiting(api.dependencies)
     fine, refused = decision_on(run), dataclasses.replace(decision_on(Waiting(api.dependencies)), notes="\0")
-    assert record_together(api.rooms.pool, [refused, fine]) == [None, None]
+    assert record_together(api.state.pool, [refused, fine]) == [None, None]
     assert run.rows("plan_approvals") == []
-    (recorded,) = record_together(api.rooms.pool, [fine])
+    (recorded,) = record_together(api.state.pool, [fine])
     assert recorded is not None
 
 

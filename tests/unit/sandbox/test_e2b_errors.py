@@ -1,4 +1,4 @@
-"""What the SDK's errors mean (reference §1): by type and status, with the overlapping classes in their order."""
+"""What the SDK's errors mean: by type and status, with the overlapping classes in their order."""
 
 import e2b
 import httpx

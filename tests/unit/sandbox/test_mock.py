@@ -1,4 +1,4 @@
-"""The mock provider: reference §C7, executed once per idempotency key, the same bytes every time."""
+"""The mock provider executes a task once per idempotency key and returns the same bytes every time."""
 
 import asyncio
 from typing import Any
