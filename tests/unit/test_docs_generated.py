@@ -1,0 +1,48 @@
+"""Generated pages equal what the code generates, and the code describes everything they show."""
+
+import ast
+from collections.abc import Iterator
+
+import pytest
+
+from sisu_pipeline.domain.status import TRANSITIONS
+from sisu_pipeline.settings import PROJECT_ROOT, Settings
+from tests.docs_generators.__main__ import PAGES
+from tests.docs_generators.markdown import GeneratedPage
+from tests.docs_generators.settings_page import extra
+from tests.docs_generators.state_machine_page import CAUSES
+
+PACKAGE = PROJECT_ROOT / "sisu_pipeline"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_generated_page_is_up_to_date(page: GeneratedPage) -> None:
+    assert page.read() == page.text(), "run `python -m tests.docs_generators`"
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_every_setting_is_described(name: str) -> None:
+    field = Settings.model_fields[name]
+    assert field.description, "the field needs description="
+    assert extra(field).get("since"), 'the field needs json_schema_extra={"since": …}'
+    assert extra(field).get("read_by"), 'the field needs json_schema_extra={"read_by": […]}'
+
+
+def test_every_transition_of_a_run_is_explained() -> None:
+    assert set(CAUSES) == {(current, wanted) for current in TRANSITIONS for wanted in TRANSITIONS[current]}
+
+
+def test_the_functions_that_move_a_run_are_those_the_page_names() -> None:
+    assert set(_movers()) == {cause.who for cause in CAUSES.values() if cause.who is not None}
+
+
+def _movers() -> Iterator[str]:
+    """Every function that calls `runs.move`, as `path.py:function`."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for function in ast.walk(ast.parse(path.read_text())):
+            if isinstance(function, ast.FunctionDef) and "runs.move" in map(_called, ast.walk(function)):
+                yield f"{path.relative_to(PACKAGE)}:{function.name}"
+
+
+def _called(node: ast.AST) -> str:
+    return ast.unparse(node.func) if isinstance(node, ast.Call) else ""
