@@ -1,0 +1,67 @@
+"""docs/intent.md: its schema is a schema, and every example is an intent that the built-in planner can plan."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from resources.planner.planner_port import Question
+from resources.planner.replay_planner import ReplayPlanner
+from sisu_pipeline.contracts.intent import Intent
+from sisu_pipeline.steps import gate_terms
+from sisu_pipeline.steps.compile import compile_intent, plan_prompt
+from tests.docs_generators.code_blocks import code_blocks
+from tests.docs_generators.markdown import DOCS
+
+SCHEMA, *EXAMPLES = (
+    json.loads(block.text) for block in code_blocks(DOCS / "intent.md") if block.language == "json"
+)
+examples = pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example["goal"])
+
+
+def test_the_first_json_block_is_a_schema_of_draft_2020_12() -> None:
+    assert SCHEMA["$schema"] == Draft202012Validator.META_SCHEMA["$id"]
+    Draft202012Validator.check_schema(SCHEMA)
+
+
+@examples
+def test_an_example_validates_against_the_schema(example: dict[str, Any]) -> None:
+    Draft202012Validator(SCHEMA).validate(example)
+
+
+@examples
+def test_an_example_is_an_intent_with_valid_gate_terms(example: dict[str, Any]) -> None:
+    intent = Intent.from_json(example)
+    assert intent.to_json() == example
+    gate_terms.ttl(intent.constraints)
+    gate_terms.on_timeout(intent.constraints)
+    gate_terms.ask(intent.constraints)
+
+
+@examples
+def test_an_example_compiles_with_the_built_in_planner(example: dict[str, Any], tmp_path: Path) -> None:
+    intent = Intent.from_json(example)
+    answer = ReplayPlanner(tmp_path).answer(Question("plan", plan_prompt(intent), intent))
+    plan = compile_intent("run_1", intent, answer).output
+    inputs = example["inputs"]
+    assert (plan["goal"], plan["tests"]) == (example["goal"], inputs.get("tests", []))
+    assert plan.get("patchPlan", []) == inputs.get("patches", [])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"goal": ""},
+        {"extra": 1},
+        {"inputs": {"tests": [1]}},
+        {"inputs": {"files": {"../secret": ""}}},
+        {"inputs": {"patches": [{}]}},
+        {"constraints": {"planApprovalTimeoutS": 0}},
+        {"constraints": {"testHooks": {"askUser": "which?"}}},
+    ],
+)
+def test_the_schema_rejects_what_no_step_accepts(change: dict[str, Any]) -> None:
+    intent = {"goal": "demo", "inputs": {}, "constraints": {}} | change
+    assert not Draft202012Validator(SCHEMA).is_valid(intent)
