@@ -12,7 +12,7 @@ from sisu_pipeline.api.auth.guarded_route import Door
 from sisu_pipeline.settings import load_settings
 from sisu_pipeline.workflow.dependencies import open_services
 from tests.docs_generators.json_schema import Schema, default, phrase
-from tests.docs_generators.markdown import GeneratedPage, code, table
+from tests.docs_generators.markdown import GeneratedPage, anchor, code, table
 
 _INTRODUCTION = """\
 # API reference
@@ -115,13 +115,7 @@ def _overview(operations: Iterable[Operation]) -> str:
 
 
 def _link(operation: Operation) -> str:
-    return f"[{code(operation.title)}](#{_anchor(operation.title)})"
-
-
-def _anchor(title: str) -> str:
-    """The anchor that GitHub gives a heading."""
-    kept = "".join(letter for letter in title.lower() if letter.isalnum() or letter in " -_")
-    return kept.replace(" ", "-")
+    return f"[{code(operation.title)}](#{anchor(operation.title)})"
 
 
 def _group(tag: str, operations: Iterable[Operation]) -> str:

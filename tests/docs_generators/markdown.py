@@ -36,5 +36,11 @@ def code(text: str) -> str:
     return f"`{text}`"
 
 
+def anchor(title: str) -> str:
+    """The anchor that GitHub gives to a heading."""
+    kept = "".join(letter for letter in title.lower() if letter.isalnum() or letter in " -_")
+    return kept.replace(" ", "-")
+
+
 def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|") or NOTHING

@@ -12,11 +12,11 @@ from resources.planner.replay_planner import ReplayPlanner
 from sisu_pipeline.contracts.intent import Intent
 from sisu_pipeline.steps import gate_terms
 from sisu_pipeline.steps.compile import compile_intent, plan_prompt
-from tests.docs_generators.code_blocks import code_blocks
 from tests.docs_generators.markdown import DOCS
+from tests.docs_generators.markdown_page import MarkdownPage
 
 SCHEMA, *EXAMPLES = (
-    json.loads(block.text) for block in code_blocks(DOCS / "intent.md") if block.language == "json"
+    json.loads(block.text) for block in MarkdownPage(DOCS / "intent.md").blocks if block.language == "json"
 )
 examples = pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example["goal"])
 
