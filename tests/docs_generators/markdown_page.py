@@ -11,7 +11,7 @@ from tests.docs_generators.markdown import anchor
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 _LINK = re.compile(r"\]\(([^()\s]+)\)")
-_CODE = re.compile(r"`([^`\n]+)`")
+_CODE = re.compile(r"`((?:[^`\n]|\n(?!\n))+)`")
 
 
 @dataclass(frozen=True)
@@ -57,4 +57,4 @@ class MarkdownPage:
     @property
     def code_spans(self) -> list[str]:
         """The text of its code spans."""
-        return _CODE.findall(self.prose)
+        return [" ".join(span.split()) for span in _CODE.findall(self.prose)]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sisu_pipeline.settings import PROJECT_ROOT
+from sisu_pipeline.settings import PROJECT_ROOT, Settings
 from tests.docs_generators.markdown import DOCS
 from tests.docs_generators.markdown_page import MarkdownPage
 
@@ -16,7 +16,10 @@ PAGES = sorted([*PROJECT_ROOT.glob("*.md"), *DOCS.rglob("*.md")])
 # Paths in code spans are relative to the checkout or to the product package.
 _PREFIXES = (PROJECT_ROOT, PROJECT_ROOT / "sisu_pipeline")
 _CODE_REFERENCE = re.compile(r"([\w.-]+/[\w./-]*\.(?:py|sql|md|json|yaml))(?::([\w.]+))?")
-# A name to fill in, such as `sql/oracle/NNN_what_it_states.sql`.
+_SETTING = re.compile(r"\b(?:SISU|SBX|OC|DBOS_|INTENT_QUEUE|SBX_QUEUE|HITL|E2B|CHAOS)_[A-Z_0-9]+[A-Z]\b")
+# The setting that docs/extending.md adds.
+_ADDED = {"SBX_DEFAULT_GPU"}
+# Names to fill in, such as `sql/oracle/NNN_what_it_states.sql`.
 _PLACEHOLDER = re.compile(r"NNN|FILE")
 # The guide that this project implements, word for word: its paths belong to another project.
 _FOREIGN = {DOCS / "operator-guide.md"}
@@ -43,6 +46,12 @@ def test_every_file_and_function_named_in_a_code_span_exists(page: Path) -> None
     spans = map(_CODE_REFERENCE.fullmatch, named)
     missing = [found[0] for found in spans if found and not _exists(found[1], found[2])]
     assert missing == []
+
+
+@pages
+def test_every_setting_named_exists(page: Path) -> None:
+    named = set(_SETTING.findall(page.read_text())) - _ADDED
+    assert {name for name in named if name.lower() not in Settings.model_fields} == set()
 
 
 def test_every_page_is_listed_in_the_index() -> None:
