@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from sisu_pipeline.api.app import create_app
 from sisu_pipeline.api.auth.guarded_route import Door
 from sisu_pipeline.settings import load_settings
-from sisu_pipeline.workflow.dependencies import open_services
+from sisu_pipeline.workflow.dependencies import open_dependencies
 from tests.docs_generators.json_schema import Schema, default, phrase
 from tests.docs_generators.markdown import GeneratedPage, anchor, code, table
 
@@ -98,7 +98,7 @@ def page() -> str:
 def _app() -> FastAPI:
     # Nothing connects to this database: an application connects when it starts.
     settings = load_settings({"DATABASE_URL": "postgresql://localhost/unused"})
-    return create_app(open_services(settings), settings=settings)
+    return create_app(open_dependencies(settings), settings=settings)
 
 
 def _operations(document: dict[str, Any]) -> Iterator[Operation]:
