@@ -87,7 +87,7 @@ class Operation:
 
 def page() -> str:
     """The whole page."""
-    document = _app().openapi()
+    document = api().openapi()
     operations = list(_operations(document))
     groups = (_group(tag, operations) for tag in _TITLES)
     errors, schemas = _ERRORS + _errors(operations), _SCHEMAS + _schemas(document)
@@ -95,14 +95,14 @@ def page() -> str:
 
 
 @cache
-def _app() -> FastAPI:
+def api() -> FastAPI:
     # Nothing connects to this database: an application connects when it starts.
     settings = load_settings({"DATABASE_URL": "postgresql://localhost/unused"})
     return create_app(open_dependencies(settings), settings=settings)
 
 
 def _operations(document: dict[str, Any]) -> Iterator[Operation]:
-    roles = {route.operation_id: route.role for route in _app().routes if isinstance(route, Door)}
+    roles = {route.operation_id: route.role for route in api().routes if isinstance(route, Door)}
     for path, methods in document["paths"].items():
         for method, described in methods.items():
             yield Operation(method, path, described, str(roles[described["operationId"]] or ""))
@@ -151,7 +151,7 @@ def _body(operation: Operation) -> list[str]:
     if body is None:
         return []
     name = _reference(body["content"]["application/json"]["schema"])
-    schema = _app().openapi()["components"]["schemas"][name]
+    schema = api().openapi()["components"]["schemas"][name]
     optional = "" if body["required"] else ", optional"
     return [f"Body: [{name}](#{name.lower()}){optional}.\n", _members(schema)]
 

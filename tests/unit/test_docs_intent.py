@@ -65,3 +65,10 @@ def test_an_example_compiles_with_the_built_in_planner(example: dict[str, Any], 
 def test_the_schema_rejects_what_no_step_accepts(change: dict[str, Any]) -> None:
     intent = {"goal": "demo", "inputs": {}, "constraints": {}} | change
     assert not Draft202012Validator(SCHEMA).is_valid(intent)
+
+
+def test_the_constraint_in_the_page_about_the_gate_is_one() -> None:
+    (block,) = (block for block in MarkdownPage(DOCS / "human-gate.md").blocks if block.language == "json")
+    constraints = json.loads(block.text)
+    Draft202012Validator(SCHEMA).validate({"goal": "demo", "inputs": {}, "constraints": constraints})
+    assert gate_terms.ask(constraints) is not None

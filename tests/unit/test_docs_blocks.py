@@ -1,0 +1,33 @@
+"""Every code block of README and docs has a language, and every language that can be checked is checked.
+
+`test_docs_commands.py` checks shell commands, and `tests/e2e` runs those of README and of the worked example.
+`tests/integration/engine/test_documents.py` runs SQL, `test_docs_intent.py` validates JSON, and
+`tests/integration/test_extending.py` applies diffs and runs Python. `test_docs_generated.py` compares generated pages.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from sisu_pipeline.settings import PROJECT_ROOT
+from tests.docs_generators.markdown import DOCS
+from tests.docs_generators.markdown_page import MarkdownPage
+
+PAGES = [PROJECT_ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+CHECKED_EVERYWHERE = {"bash"}
+# Configuration of other programs, and plain text.
+UNCHECKED = {"text", "nginx"}
+CHECKED_ON = {
+    "sql": {page.name for page in DOCS.glob("*.md")},
+    "json": {"intent.md", "human-gate.md"},
+    "diff": {"extending.md"},
+    "python": {"extending.md"},
+    "mermaid": {"state-machine.md"},
+}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT_ROOT)))
+def test_every_code_block_is_checked_or_marked_as_text(page: Path) -> None:
+    languages = {block.language for block in MarkdownPage(page).blocks}
+    checked = {language for language, names in CHECKED_ON.items() if page.name in names}
+    assert languages <= checked | CHECKED_EVERYWHERE | UNCHECKED
