@@ -2,7 +2,8 @@
 
 `test_docs_commands.py` checks shell commands, and `tests/e2e` runs those of README and of the worked example.
 `tests/integration/engine/test_documents.py` runs SQL, `test_docs_intent.py` validates JSON, and
-`tests/integration/test_extending.py` applies diffs and runs Python. `test_docs_generated.py` compares generated pages.
+`tests/integration/test_extending.py` applies diffs and runs Python; `test_docs_generated.py` compares generated
+pages.
 """
 
 from pathlib import Path
