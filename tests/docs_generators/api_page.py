@@ -20,11 +20,11 @@ _INTRODUCTION = """\
 The HTTP API of `sisu start`, on `PORT` (3001). The same document as OpenAPI is at `/openapi.json`, with a
 console at `/docs`. This page is generated from it: `python -m tests.docs_generators`.
 
-Request bodies are JSON of at most 8 MiB. A body that breaks its contract is refused with 400 before anything is
-written; unknown members break it. Without tokens the API serves this machine only; with tokens every request
-carries `Authorization: Bearer TOKEN`, and *role* is what the token needs
-([human-gate.md](human-gate.md#tokens)). A route without a role accepts every token. Where a path takes
-`{run_id}`, a run id or an intent id fits.
+Request bodies are JSON of at most 8 MiB; 128 KiB for an answer, a rejection and an operation, 4 KiB for a token. A
+body that breaks its contract is refused with 400 before anything is written; unknown members break it. Without
+tokens the API serves this machine only; with tokens every request carries `Authorization: Bearer TOKEN`, and *role*
+is what the token needs ([human-gate.md](human-gate.md#tokens)). A route without a role accepts every token. Where a
+path takes `{run_id}`, a run id or an intent id fits.
 """
 
 _ERRORS = """\
