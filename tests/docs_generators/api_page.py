@@ -30,8 +30,8 @@ path takes `{run_id}`, a run id or an intent id fits.
 _ERRORS = """\
 ## Errors
 
-Every error has one of these codes. The body of a 4xx or 503 is a [Problem](#problem): `code` is stable, `error`
-is for people, and `details` point into the request.
+Every error has one of these codes; a request whose headers exceed 64 KiB gets a 431. The body of a 4xx or 503 is a
+[Problem](#problem): `code` is stable, `error` is for people, and `details` point into the request.
 
 """
 

@@ -10,6 +10,7 @@ from jsonschema import Draft202012Validator
 from resources.planner.planner_port import Question
 from resources.planner.replay_planner import ReplayPlanner
 from sisu_pipeline.contracts.intent import Intent
+from sisu_pipeline.domain.forms import check_form
 from sisu_pipeline.steps import gate_terms
 from sisu_pipeline.steps.compile import compile_intent, plan_prompt
 from tests.docs_generators.markdown import DOCS
@@ -37,7 +38,9 @@ def test_an_example_is_an_intent_with_valid_gate_terms(example: dict[str, Any]) 
     assert intent.to_json() == example
     gate_terms.ttl(intent.constraints)
     gate_terms.on_timeout(intent.constraints)
-    gate_terms.ask(intent.constraints)
+    question = gate_terms.ask(intent.constraints)
+    if question is not None:
+        check_form(question.form)
 
 
 @examples
@@ -71,4 +74,6 @@ def test_the_constraint_in_the_page_about_the_gate_is_one() -> None:
     (block,) = (block for block in MarkdownPage(DOCS / "human-gate.md").blocks if block.language == "json")
     constraints = json.loads(block.text)
     Draft202012Validator(SCHEMA).validate({"goal": "demo", "inputs": {}, "constraints": constraints})
-    assert gate_terms.ask(constraints) is not None
+    question = gate_terms.ask(constraints)
+    assert question is not None
+    check_form(question.form)
