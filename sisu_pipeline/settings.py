@@ -1,10 +1,10 @@
 """The only reader of the environment. An unknown name or malformed value is a SettingsError."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
@@ -21,52 +21,200 @@ class SettingsError(OperatorError):
     code = "settings"
 
 
+_ALL = ("every process",)
+
+
+def _setting(meaning: str, *, read_by: Sequence[str], since: str = "0.1.0", **declared: Any) -> Any:
+    """A field of `Settings` with its entry in `docs/settings.md`; `read_by` names processes of the stack."""
+    return Field(description=meaning, json_schema_extra={"since": since, "read_by": [*read_by]}, **declared)
+
+
 class Settings(BaseModel):
     """All settings. A field is named after its environment variable in lower case."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    port: int = Field(default=3001, ge=1, le=65535)
-    admin_port: int = Field(default=3002, ge=1, le=65535)
-    sisu_host: str = "127.0.0.1"
-    sisu_token: SecretStr | None = None
-    sisu_api_url: str | None = Field(default=None, pattern=r"^https?://[^\s\"<>]+$")
-    sisu_dagster_url: str | None = Field(default=None, pattern=r"^https?://[^\s\"<>]+$")
-    sisu_home: Path = Path(".sisu")
-    database_url: SecretStr | None = None
-    dbos__appversion: str = Field(default="v1", min_length=1)
+    port: int = _setting("Port of the API and the inbox.", read_by=_ALL, default=3001, ge=1, le=65535)
+    admin_port: int = _setting(
+        "Port of Dagster's web server.", read_by=["supervisor", "webserver", "api"], default=3002, ge=1, le=65535
+    )
+    sisu_host: str = _setting(
+        "Address that the API listens on. An address that other machines reach requires a token.",
+        read_by=["api"],
+        default="127.0.0.1",
+    )
+    sisu_token: SecretStr | None = _setting(
+        "Token that the `sisu` commands send to the API.", read_by=["cli"], default=None
+    )
+    sisu_api_url: str | None = _setting(
+        "Base URL of the API in the links of Dagster's metadata. Default: `http://127.0.0.1:PORT`.",
+        read_by=["code-server", "intent-worker"],
+        since="0.2.0",
+        default=None,
+        pattern=r"^https?://[^\s\"<>]+$",
+    )
+    sisu_dagster_url: str | None = _setting(
+        "Base URL of Dagster's UI: the inbox links to it, and its web server accepts requests under its host "
+        "name. Default: `http://127.0.0.1:ADMIN_PORT`.",
+        read_by=["api", "webserver"],
+        default=None,
+        pattern=r"^https?://[^\s\"<>]+$",
+    )
+    sisu_home: Path = _setting(
+        "Data folder: embedded Postgres, workspaces, blobs, logs, sockets.", read_by=_ALL, default=Path(".sisu")
+    )
+    database_url: SecretStr | None = _setting(
+        "Postgres to use, as `postgresql://…`. Default: the embedded server in `SISU_HOME`.",
+        read_by=_ALL,
+        default=None,
+    )
+    dbos__appversion: str = _setting(
+        "Version of this deployment: new runs keep it, and only workers of the same version take their work.",
+        read_by=_ALL,
+        default="v1",
+        min_length=1,
+    )
 
-    sisu_profile: Literal["warm", "stock"] = "warm"
-    sisu_step_threads: int = Field(default=160, ge=1, le=1024)
-    sisu_run_recycle: int = Field(default=1000, ge=1)
-    sisu_blob_store: str | None = None
+    sisu_profile: Literal["warm", "stock"] = _setting(
+        "`warm`: queues and workers of this project. `stock`: Dagster's own launcher and executor.",
+        read_by=_ALL,
+        default="warm",
+    )
+    sisu_step_threads: int = _setting(
+        "Threads that execute the steps of one Dagster run.", read_by=["intent-worker"], default=160, ge=1, le=1024
+    )
+    sisu_run_recycle: int = _setting(
+        "Dagster runs after which a new process replaces an intent worker process.",
+        read_by=["intent-worker"],
+        default=1000,
+        ge=1,
+    )
+    sisu_blob_store: str | None = _setting(
+        "Folder or URL for artifact content above 64 KiB. Default: `SISU_HOME/blobs`.",
+        read_by=["api", "intent-worker", "sandbox-worker"],
+        default=None,
+    )
 
-    oc_mode: Literal["replay", "record", "live"] = "replay"
-    sbx_mode: Literal["mock", "live"] = "mock"
-    sbx_provider: Literal["local", "e2b"] = "local"
-    sbx_default_timeout_ms: int = Field(default=300_000, ge=1)
-    sbx_default_net: bool = False
-    e2b_api_key: SecretStr | None = None
-    e2b_api_url: str | None = Field(default=None, pattern=r"^https?://\S+$")
-    e2b_sandbox_url: str | None = Field(default=None, pattern=r"^https?://\S+$")
-    e2b_deployment: str | None = Field(default=None, min_length=1, max_length=100)
-    e2b_concurrency: int = Field(default=20, ge=1)
-    e2b_creates_per_second: float = Field(default=1.0, gt=0, le=1000)
-    e2b_longest_life_s: int = Field(default=3600, ge=60, le=86_400)
-    hitl_plan_approval_timeout_s: int = Field(default=3600, ge=1, le=86_400)
-    sisu_escalation_url: SecretStr | None = None
-    sisu_escalation_secret: SecretStr | None = None
-    chaos_sleep_execute: int = Field(default=0, ge=0)
-    sisu_crash_at: str | None = None
+    oc_mode: Literal["replay", "record", "live"] = _setting(
+        "Planner. `replay`: recorded answers, otherwise the built-in planner. `record`: the built-in planner, "
+        "and its answers are recorded. `live`: refused by this version.",
+        read_by=_ALL,
+        default="replay",
+    )
+    sbx_mode: Literal["mock", "live"] = _setting(
+        "`mock` simulates commands; `live` executes them with `SBX_PROVIDER`.",
+        read_by=["sandbox-worker", "cli"],
+        default="mock",
+    )
+    sbx_provider: Literal["local", "e2b"] = _setting(
+        "Provider of `SBX_MODE=live`.", read_by=["sandbox-worker", "cli"], default="local"
+    )
+    sbx_default_timeout_ms: int = _setting(
+        "Time limit of a task's command in milliseconds.",
+        read_by=["intent-worker", "sandbox-worker"],
+        default=300_000,
+        ge=1,
+    )
+    sbx_default_net: bool = _setting(
+        "Network access of tasks, unless the recipe decides it.",
+        read_by=["intent-worker", "sandbox-worker"],
+        default=False,
+    )
+    e2b_api_key: SecretStr | None = _setting(
+        "API key of E2B; required by `SBX_PROVIDER=e2b`.", read_by=["sandbox-worker", "cli"], default=None
+    )
+    e2b_api_url: str | None = _setting(
+        "Another server of E2B's API.", read_by=["sandbox-worker"], default=None, pattern=r"^https?://\S+$"
+    )
+    e2b_sandbox_url: str | None = _setting(
+        "Another server of E2B's sandboxes.", read_by=["sandbox-worker"], default=None, pattern=r"^https?://\S+$"
+    )
+    e2b_deployment: str | None = _setting(
+        "Label of this deployment's sandboxes; it adopts and kills no others. Default: the name of its database.",
+        read_by=["sandbox-worker"],
+        default=None,
+        min_length=1,
+        max_length=100,
+    )
+    e2b_concurrency: int = _setting(
+        "Most sandboxes of one worker process at once.", read_by=["sandbox-worker"], default=20, ge=1
+    )
+    e2b_creates_per_second: float = _setting(
+        "Most sandboxes that one worker process creates per second.",
+        read_by=["sandbox-worker"],
+        default=1.0,
+        gt=0,
+        le=1000,
+    )
+    e2b_longest_life_s: int = _setting(
+        "Longest life of a sandbox in seconds.", read_by=["sandbox-worker"], default=3600, ge=60, le=86_400
+    )
+    hitl_plan_approval_timeout_s: int = _setting(
+        "Seconds that a gate waits, unless the intent sets its deadline.",
+        read_by=["intent-worker"],
+        default=3600,
+        ge=1,
+        le=86_400,
+    )
+    sisu_escalation_url: SecretStr | None = _setting(
+        "Webhook that receives a message about each passed deadline; requires `SISU_ESCALATION_SECRET`.",
+        read_by=["code-server"],
+        default=None,
+    )
+    sisu_escalation_secret: SecretStr | None = _setting(
+        "Key of the signature of the webhook's messages.", read_by=["code-server"], default=None
+    )
+    chaos_sleep_execute: int = _setting(
+        "Milliseconds that each task waits before its command. For labs.",
+        read_by=["sandbox-worker"],
+        default=0,
+        ge=0,
+    )
+    sisu_crash_at: str | None = _setting(
+        "Crash points where a process kills itself: names separated by commas, or a folder of files. For tests.",
+        read_by=_ALL,
+        default=None,
+    )
 
-    intent_queue_concurrency: int = Field(default=50, ge=0)
-    intent_queue_worker_concurrency: int = Field(default=5, ge=1)
-    intent_queue_rate_limit_per_period: int = Field(default=100, ge=0)
-    intent_queue_rate_limit_period_sec: float = Field(default=60, gt=0)
-    sbx_queue_concurrency: int = Field(default=50, ge=0)
-    sbx_queue_worker_concurrency: int = Field(default=10, ge=1)
-    sbx_queue_rate_limit_per_period: int = Field(default=10_000, ge=0)
-    sbx_queue_rate_limit_period_sec: float = Field(default=60, gt=0)
+    intent_queue_concurrency: int = _setting(
+        "Segments of one partition that run at once, over all machines; 0: no limit.",
+        read_by=["intent-worker"],
+        default=50,
+        ge=0,
+    )
+    intent_queue_worker_concurrency: int = _setting(
+        "Intent worker processes that `sisu start` and `sisu worker` start by default.",
+        read_by=["supervisor", "intent-worker"],
+        default=5,
+        ge=1,
+    )
+    intent_queue_rate_limit_per_period: int = _setting(
+        "Segments of one partition that start per period, over all machines; 0: no limit.",
+        read_by=["intent-worker"],
+        default=100,
+        ge=0,
+    )
+    intent_queue_rate_limit_period_sec: float = _setting(
+        "Length of that period in seconds.", read_by=["intent-worker"], default=60, gt=0
+    )
+    sbx_queue_concurrency: int = _setting(
+        "Tasks of one partition that run at once, over all machines; 0: no limit.",
+        read_by=["sandbox-worker"],
+        default=50,
+        ge=0,
+    )
+    sbx_queue_worker_concurrency: int = _setting(
+        "Tasks of one sandbox worker process that run at once.", read_by=["sandbox-worker"], default=10, ge=1
+    )
+    sbx_queue_rate_limit_per_period: int = _setting(
+        "Tasks of one partition that start per period, over all machines; 0: no limit.",
+        read_by=["sandbox-worker"],
+        default=10_000,
+        ge=0,
+    )
+    sbx_queue_rate_limit_period_sec: float = _setting(
+        "Length of that period in seconds.", read_by=["sandbox-worker"], default=60, gt=0
+    )
 
     @field_validator(
         "sisu_home",
