@@ -45,7 +45,8 @@ class CliCommand:
         return list(_option_faults(self.name, options, arguments))
 
     def _subcommand_faults(self, arguments: Sequence[str]) -> list[str]:
-        if not arguments or arguments[0] in ("…", "--help"):
+        own = {name for each in self.command.params for name in each.opts}
+        if not arguments or arguments[0] in {"…", "--help", *own}:
             return []
         chosen = self.subcommands.get(arguments[0])
         return chosen.faults(arguments[1:]) if chosen else [f"unknown command: {self.name} {arguments[0]}"]

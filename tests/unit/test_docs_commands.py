@@ -15,7 +15,9 @@ from tests.docs_generators.markdown import DOCS
 from tests.docs_generators.markdown_page import MarkdownPage
 
 SHELL = {"bash", "sh"}
-PAGES = [*sorted(PROJECT_ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md"))]
+# The changelog names commands of earlier versions.
+_HISTORY = {PROJECT_ROOT / "CHANGELOG.md"}
+PAGES = sorted({*PROJECT_ROOT.glob("*.md"), *DOCS.rglob("*.md")} - _HISTORY)
 MAKE_TARGETS = set(re.findall(r"^([a-z][a-z0-9-]*):", (PROJECT_ROOT / "Makefile").read_text(), re.MULTILINE))
 MISE_TASKS = set(tomllib.loads((PROJECT_ROOT / "mise.toml").read_text())["tasks"])
 _SEPARATORS = {"&&", "||", "|", ";", "&"}
