@@ -1,4 +1,4 @@
-"""The only reader of the environment. An unknown name or malformed value is a SettingsError."""
+"""The only reader of the environment. An unknown name or a malformed value stops the process."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
 
 class SettingsError(OperatorError):
-    """The environment is invalid. The message names each variable and its allowed values."""
+    """The environment is not usable; the message names each variable and what it may be."""
 
     code = "settings"
 
@@ -30,7 +30,7 @@ def _setting(meaning: str, *, read_by: Sequence[str], since: str = "0.1.0", **de
 
 
 class Settings(BaseModel):
-    """All settings. A field is named after its environment variable in lower case."""
+    """Every knob, by its environment name in lower case."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -227,9 +227,9 @@ class Settings(BaseModel):
     )
     @classmethod
     def _is_given(cls, value: object) -> object:
-        """Reject an empty value: it would mean the working directory or libpq's default server."""
+        """An empty place would mean the working directory, or libpq's own default server."""
         if value == "":
-            raise ValueError("it is empty; set a value or unset it")
+            raise ValueError("it is empty: give a value or unset it")
         return value
 
     @field_validator("database_url")
@@ -241,7 +241,7 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _escalation_is_signed(self) -> Self:
-        """The receiver of a webhook needs the secret to verify that a message is ours."""
+        """A webhook that cannot tell our messages from anybody's is worth nothing."""
         if (self.sisu_escalation_url is None) != (self.sisu_escalation_secret is None):
             raise ValueError("SISU_ESCALATION_URL and SISU_ESCALATION_SECRET go together")
         url = self.sisu_escalation_url
