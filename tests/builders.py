@@ -27,7 +27,7 @@ def a_request(**request: Any) -> RunRequest:
 
 def a_run(connection: Connection, intent: Intent | None = None, **request: Any) -> Run:
     """The queued run of an intent (kept here too); `request` by its wire names."""
-    kept = intents.keep(connection, intent or an_intent())
+    kept = intents.store(connection, intent or an_intent())
     admission = admit(a_request(**request), intents.recipes(connection))
     runs.start(connection, kept.id, admission, app_version="v1")
     return runs.get(connection, kept.id)

@@ -20,8 +20,8 @@ class TaskStore:
     """Stores the tries and the results of tasks. The worker commits the rows of many tasks in one transaction."""
 
     count_tries: Callable[[str, str], Awaitable[int]]
-    keep_try: Callable[[Try], Awaitable[None]]
-    keep_outcome: Callable[[Outcome], Awaitable[None]]
+    store_try: Callable[[Try], Awaitable[None]]
+    store_outcome: Callable[[Outcome], Awaitable[None]]
 
 
 async def run_task(
@@ -39,9 +39,9 @@ async def run_task(
         result = await sandbox.run(task.request, context, on_chunk)
         crash_point("task.run.after")
         if not result.err_code.is_retryable or attempt >= MAX_ATTEMPTS:
-            await store.keep_outcome(Outcome(run_id, task, attempt, sandbox.name, result))
+            await store.store_outcome(Outcome(run_id, task, attempt, sandbox.name, result))
             return result
-        await store.keep_try(Try(run_id, task.key, attempt, result.err_code, result.stderr[:1000]))
+        await store.store_try(Try(run_id, task.key, attempt, result.err_code, result.stderr[:1000]))
         crash_point("task.try.after")
         await sleep(FIRST_BACKOFF_S * BACKOFF_FACTOR ** (attempt - 1))
         attempt += 1

@@ -73,33 +73,33 @@ async def run_here(workflow_id: str, wanted: Sequence[Task]) -> None:
 
 def task_store() -> TaskStore:
     """A store in Postgres that commits the rows of many tasks in one transaction."""
-    outcomes = Batcher(_keep_outcomes)
-    failed = Batcher(_keep_tries)
+    outcomes = Batcher(_store_outcomes)
+    failed = Batcher(_store_tries)
     counts = Batcher(_count_tries)
 
     async def count(run_id: str, task_key: str) -> int:
         return await counts.submit((run_id, task_key))
 
-    async def keep_try(attempt: tasks.Try) -> None:
+    async def store_try(attempt: tasks.Try) -> None:
         await failed.submit(attempt)
 
-    async def keep_outcome(outcome: tasks.Outcome) -> None:
+    async def store_outcome(outcome: tasks.Outcome) -> None:
         await outcomes.submit(outcome)
 
-    return TaskStore(count, keep_try, keep_outcome)
+    return TaskStore(count, store_try, store_outcome)
 
 
-def _keep_outcomes(outcomes: list[tasks.Outcome]) -> list[None]:
+def _store_outcomes(outcomes: list[tasks.Outcome]) -> list[None]:
     with dependencies().database.connect() as connection:
-        tasks.keep_outcomes(connection, outcomes, dependencies().blobs)
+        tasks.store_outcomes(connection, outcomes, dependencies().blobs)
         crash_point("task.commit.before")
     crash_point("task.commit.after")
     return [None] * len(outcomes)
 
 
-def _keep_tries(failed: list[tasks.Try]) -> list[None]:
+def _store_tries(failed: list[tasks.Try]) -> list[None]:
     with dependencies().database.connect() as connection:
-        tasks.keep_tries(connection, failed)
+        tasks.store_tries(connection, failed)
     return [None] * len(failed)
 
 

@@ -11,7 +11,7 @@ from sisu_pipeline.domain import forms
 from sisu_pipeline.domain.canonical import same_json
 from sisu_pipeline.domain.errors import AnswerInvalid, DecisionConflict, NotFound
 from sisu_pipeline.store import deadlines, human_gates, interactions, runs
-from sisu_pipeline.store.interactions import Said
+from sisu_pipeline.store.interactions import NewInteraction
 from sisu_pipeline.store.records import fetch_first, fetch_one
 
 
@@ -68,8 +68,8 @@ def answer(
     faults = forms.faults(gate.form["schema"], content)
     if faults:
         raise AnswerInvalid([(fault.pointer, fault.message) for fault in faults])
-    said = Said(gate_key, "answer", answered_by, {"answer": content}, dedupe_key)
-    interactions.is_repeated(connection, run.id, said)
+    interaction = NewInteraction(gate_key, "answer", answered_by, {"answer": content}, dedupe_key)
+    interactions.is_repeated(connection, run.id, interaction)
     earlier = find(connection, run.id, gate_key)
     if earlier is None and deadlines.enforce_locked(connection, run, gate_key):
         earlier = find(connection, run.id, gate_key)
@@ -77,10 +77,10 @@ def answer(
         return _same(earlier, content)
     if run.status.is_terminal:
         raise DecisionConflict(f"the run is {run.status}: its question can no longer be answered")
-    interactions.append(connection, run.id, said, gate.plan_sha256)
+    interactions.append(connection, run.id, interaction, gate.plan_sha256)
     # The run's row is locked, so no other answer can have been stored meanwhile.
     stored = {"run_id": run.id, "gate_key": gate_key, "answer": Jsonb(content), "answered_by": answered_by}
-    return fetch_one(connection, "gates.keep_answer", RecordedAnswer, stored)
+    return fetch_one(connection, "gates.store_answer", RecordedAnswer, stored)
 
 
 def _same(earlier: RecordedAnswer, content: dict[str, Any]) -> RecordedAnswer:

@@ -13,7 +13,7 @@ from resources.database import Connection
 from sisu_pipeline.contracts.gate import Decision, TimeoutOutcome
 from sisu_pipeline.store import human_gates, interactions, plans, runs
 from sisu_pipeline.store.human_gates import HumanGate
-from sisu_pipeline.store.interactions import Said
+from sisu_pipeline.store.interactions import NewInteraction
 from sisu_pipeline.store.records import execute, fetch_all, fetch_first, fetch_value
 from sisu_pipeline.store.runs import Run
 
@@ -66,10 +66,10 @@ def enforce_locked(connection: Connection, run: Run, gate_key: str) -> bool:
     if not _write(connection, run, gate):
         return False
     deadline = gate.deadline_at.isoformat()
-    said = Said(
+    interaction = NewInteraction(
         gate_key, "timeout", ACTOR, {"deadlineAt": deadline, "outcome": str(outcome)}, f"timeout:{gate_key}"
     )
-    interactions.append(connection, run.id, said, gate.plan_sha256)
+    interactions.append(connection, run.id, interaction, gate.plan_sha256)
     message = {
         "event": "TIMEOUT_ESCALATION",
         "id": f"esc:{run.workflow_id}:{gate_key}",
@@ -107,4 +107,4 @@ def _write(connection: Connection, run: Run, gate: HumanGate) -> bool:
         values: dict[str, Any] = {"decision": decision, "decided_by": ACTOR, "notes": NOTES, "plan_sha256": plan}
         return execute(connection, "gates.decide", {"run_id": run.id, **values}) > 0
     values = {"gate_key": gate.gate_key, "answer": None, "answered_by": ACTOR}
-    return execute(connection, "gates.keep_answer", {"run_id": run.id, **values}) > 0
+    return execute(connection, "gates.store_answer", {"run_id": run.id, **values}) > 0

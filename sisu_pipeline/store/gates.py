@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 from psycopg.types.json import Jsonb
 
@@ -13,11 +14,11 @@ from sisu_pipeline.crash_points import crash_point
 from sisu_pipeline.domain.errors import DecisionConflict, DeterminismBreach
 from sisu_pipeline.domain.plan_edit import check as check_edit
 from sisu_pipeline.steps.step_result import Gate, plan_gate_key
-from sisu_pipeline.store import deadlines, human_gates, interactions, plans, quorum, runs
-from sisu_pipeline.store.interactions import Said
-from sisu_pipeline.store.records import Row
+from sisu_pipeline.store import deadlines, human_gates, interactions, plans, runs
+from sisu_pipeline.store.interactions import NewInteraction
+from sisu_pipeline.store.quorum import Rules
+from sisu_pipeline.store.records import execute, fetch_all, fetch_first, fetch_one
 from sisu_pipeline.store.runs import Run
-from sql import query
 
 
 @dataclass(frozen=True)
@@ -56,11 +57,24 @@ class RecordedDecision:
         return self.given >= self.required
 
 
+@dataclass(frozen=True)
+class _Situation(Rules):
+    """What a decision depends on: the rules, and what is recorded about the run and under the dedupe key."""
+
+    is_decided: bool
+    is_over: bool
+    compiled_sha256: str | None
+    edited_sha256: str | None
+    recorded_hash: str | None
+    recorded_kind: str | None
+
+
 def open_gate(connection: Connection, run_id: str, gate: Gate) -> None:
     """Open a gate. Idempotent. Raises DeterminismBreach when it is open for another plan."""
     key = {"run_id": run_id, "gate_key": gate.key}
-    inserted = connection.execute(
-        query("gates.open"),
+    inserted = execute(
+        connection,
+        "gates.open",
         {
             **key,
             "step_id": gate.step_id,
@@ -71,8 +85,8 @@ def open_gate(connection: Connection, run_id: str, gate: Gate) -> None:
             "on_timeout": gate.on_timeout,
             "form": None if gate.form is None else Jsonb(gate.form),
         },
-    ).fetchone()
-    if inserted is not None:
+    )
+    if inserted:
         return
     stored = human_gates.find(connection, run_id, gate.key)
     if stored is None or stored.plan_sha256 != gate.plan_sha256:
@@ -87,18 +101,14 @@ def plan_hash(connection: Connection, run_id: str) -> str | None:
 
 def decision(connection: Connection, run_id: str) -> RecordedDecision | None:
     """The decision on the run's plan, if there is one."""
-    row = connection.execute(query("gates.decision"), {"run_id": run_id}).fetchone()
-    return None if row is None else from_row(row)
+    return fetch_first(connection, "gates.decision", RecordedDecision, {"run_id": run_id})
 
 
 def is_passed(connection: Connection, run: Run) -> bool:
     """Whether the run may pass its current gate: the ask gate after CompileST, the plan gate later."""
     if run.last_step == StepId.COMPILE:
-        return all(
-            connection.execute(query("gates.answer"), {"run_id": run.id, "gate_key": gate.gate_key}).fetchone()
-            for gate in human_gates.of_run(connection, run.id)
-            if gate.is_ask_gate
-        )
+        asked = [gate for gate in human_gates.of_run(connection, run.id) if gate.is_ask_gate]
+        return all(human_gates.is_answered(connection, run.id, gate.gate_key) for gate in asked)
     return decision(connection, run.id) is not None
 
 
@@ -112,8 +122,9 @@ def decide_batch(connection: Connection, decisions: Sequence[PlanDecision]) -> l
     """
     first = {decision.run_id: decision for decision in reversed(decisions) if decision.edited_plan is None}
     crash_point("gate.decide.before")
-    rows = connection.execute(query("gates.decide_batch"), {"words": Jsonb([*map(_columns, first.values())])})
-    recorded = {row["run_id"]: from_row(row) for row in rows}
+    columns = {"words": Jsonb([*map(_columns, first.values())])}
+    rows = fetch_all(connection, "gates.decide_batch", RecordedDecision, columns)
+    recorded = {row.run_id: row for row in rows}
     return [recorded.get(each.run_id) if first.get(each.run_id) == each else None for each in decisions]
 
 
@@ -133,56 +144,54 @@ def decide(connection: Connection, wanted: PlanDecision) -> RecordedDecision:
     """
     # A suspension locks the same row, so one of the two always sees the other and no wake-up is lost.
     run = runs.lock(connection, wanted.run_id)
-    said = _said(wanted)
-    now = _situation(connection, run, said)
-    is_decided = now["decided"] is not None
-    if not is_decided and now["is_over"]:
-        is_decided = deadlines.enforce_locked(connection, run, said.gate_key)
+    interaction = _interaction(wanted)
+    now = _situation(connection, run, interaction)
+    is_decided = now.is_decided
+    if not is_decided and now.is_over:
+        is_decided = deadlines.enforce_locked(connection, run, interaction.gate_key)
     if is_decided:
         earlier = decision(connection, run.id)
         assert earlier is not None
         _check_same(connection, earlier, wanted)
         return earlier
     _check_open(run)
-    current = now["edited_sha256"] or now["compiled_sha256"]
+    current = now.edited_sha256 or now.compiled_sha256
     _check_plan(wanted.plan_sha256, current)
-    rules = quorum.of_row(now)
-    rules.check(wanted.decided_by, wanted.decision)
+    now.check(wanted.decided_by, wanted.decision)
     if wanted.edited_plan is not None:
         current = _change_plan(connection, run, wanted.edited_plan, current, wanted.decided_by)
         wanted = replace(wanted, plan_sha256=current)
-    if rules.required == 1 or wanted.decision is Decision.REJECTED:
-        interactions.append(connection, run.id, said, current)
+    if now.required == 1 or wanted.decision is Decision.REJECTED:
+        interactions.append(connection, run.id, interaction, current)
         return _record(connection, wanted)
-    return _vote(connection, wanted, said, current, rules.required)
+    return _vote(connection, wanted, interaction, current, now.required)
 
 
-def _situation(connection: Connection, run: Run, said: Said) -> Row:
-    """The row of `gates.situation`. Raises DedupeConflict when the key was used for something else."""
-    key = {"run_id": run.id, "gate_key": said.gate_key, "dedupe_key": said.key}
-    row = connection.execute(query("gates.situation"), key).fetchone()
-    assert row is not None, "a run has a recipe and an intent"
-    if row["said_hash"] is not None:
-        said.check_same(row["said_hash"], row["said_kind"])
-    return row
+def _situation(connection: Connection, run: Run, interaction: NewInteraction) -> _Situation:
+    """Read what a decision depends on. Raises DedupeConflict when its key was used for something else."""
+    key = {"run_id": run.id, "gate_key": interaction.gate_key, "dedupe_key": interaction.key}
+    situation = fetch_one(connection, "gates.situation", _Situation, key)
+    if situation.recorded_hash is not None and situation.recorded_kind is not None:
+        interaction.check_same(situation.recorded_hash, situation.recorded_kind)
+    return situation
 
 
 def _vote(
-    connection: Connection, wanted: PlanDecision, said: Said, current: str | None, required: int
+    connection: Connection, wanted: PlanDecision, interaction: NewInteraction, current: str | None, required: int
 ) -> RecordedDecision:
     """Record one approval of several, for the plan as it is now. The last one needed makes the decision."""
     if current is None:
         raise DecisionConflict(
             "the gate is not open yet: where several approvals are required, each is for a plan that can be read"
         )
-    key = (connection, wanted.run_id, said.gate_key, current)
-    if said.actor not in [vote.actor for vote in interactions.voters(*key)]:
-        interactions.append(connection, wanted.run_id, said, current)
+    key = (connection, wanted.run_id, interaction.gate_key, current)
+    if interaction.actor not in [vote.actor for vote in interactions.voters(*key)]:
+        interactions.append(connection, wanted.run_id, interaction, current)
     votes = interactions.voters(*key)
     if len(votes) >= required:
         approvers = ", ".join(vote.actor for vote in votes)
         return _record(connection, replace(wanted, decided_by=approvers, plan_sha256=current))
-    own = next(vote for vote in votes if vote.actor == said.actor)
+    own = next(vote for vote in votes if vote.actor == interaction.actor)
     return RecordedDecision(
         wanted.run_id,
         wanted.decision,
@@ -196,8 +205,11 @@ def _vote(
 
 
 def _record(connection: Connection, wanted: PlanDecision) -> RecordedDecision:
-    row = connection.execute(
-        query("gates.decide"),
+    # The run's row is locked, so no other decision can have been recorded meanwhile.
+    recorded = fetch_one(
+        connection,
+        "gates.decide",
+        RecordedDecision,
         {
             "run_id": wanted.run_id,
             "decision": wanted.decision,
@@ -205,10 +217,9 @@ def _record(connection: Connection, wanted: PlanDecision) -> RecordedDecision:
             "notes": wanted.notes,
             "plan_sha256": wanted.plan_sha256,
         },
-    ).fetchone()
-    assert row is not None, "the run's row is locked: no other decision can have been recorded"
+    )
     crash_point("gate.decide.before")
-    return from_row(row)
+    return recorded
 
 
 def _change_plan(connection: Connection, run: Run, edited: Plan, current: str | None, editor: str) -> str:
@@ -222,43 +233,31 @@ def _change_plan(connection: Connection, run: Run, edited: Plan, current: str | 
     return plans.add(connection, run.id, edited, before.sha256, editor).sha256
 
 
-def _said(wanted: PlanDecision) -> Said:
+def _interaction(wanted: PlanDecision) -> NewInteraction:
     """The ledger's entry for a decision."""
     payload = {"decision": str(wanted.decision), "notes": wanted.notes, "planSha256": wanted.plan_sha256}
     if wanted.edited_plan is not None:
         payload["editedSha256"] = plans.hash_of(wanted.edited_plan)
     kind = "approve" if wanted.decision is Decision.APPROVED else "reject"
-    return Said(plan_gate_key(wanted.run_id), kind, wanted.decided_by, payload, wanted.dedupe_key)
+    return NewInteraction(plan_gate_key(wanted.run_id), kind, wanted.decided_by, payload, wanted.dedupe_key)
 
 
-def _columns(wanted: PlanDecision) -> Row:
+def _columns(wanted: PlanDecision) -> dict[str, Any]:
     """A decision as the columns that `gates.decide_batch` reads."""
-    said = _said(wanted)
+    interaction = _interaction(wanted)
     return {
         "run_id": wanted.run_id,
-        "gate_key": said.gate_key,
+        "gate_key": interaction.gate_key,
         "decision": wanted.decision,
         "actor": wanted.decided_by,
         "notes": wanted.notes,
         "plan_sha256": wanted.plan_sha256,
-        "dedupe_key": said.key,
+        "dedupe_key": interaction.key,
         "has_own_key": wanted.dedupe_key is not None,
-        "kind": said.kind,
-        "payload": said.payload,
-        "payload_hash": said.payload_hash,
+        "kind": interaction.kind,
+        "payload": interaction.payload,
+        "payload_hash": interaction.payload_hash,
     }
-
-
-def from_row(row: Row) -> RecordedDecision:
-    """A decision from a row of `app.plan_approvals`."""
-    return RecordedDecision(
-        row["run_id"],
-        Decision(row["decision"]),
-        row["decided_by"],
-        row["decided_at"],
-        row["notes"],
-        row["plan_sha256"],
-    )
 
 
 def _check_same(connection: Connection, earlier: RecordedDecision, wanted: PlanDecision) -> None:

@@ -8,7 +8,7 @@ from resources.database import Connection
 from sisu_pipeline.contracts.gate import TimeoutOutcome
 from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.steps.step_result import ASK_GATE, PLAN_GATE
-from sisu_pipeline.store.records import fetch_all, fetch_first
+from sisu_pipeline.store.records import execute, fetch_all, fetch_first
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,11 @@ def find(connection: Connection, run_id: str, gate_key: str) -> HumanGate | None
 def of_run(connection: Connection, run_id: str) -> list[HumanGate]:
     """A run's gates, in the order they opened."""
     return fetch_all(connection, "gates.of_run", HumanGate, {"run_id": run_id})
+
+
+def is_answered(connection: Connection, run_id: str, gate_key: str) -> bool:
+    """Whether an ask gate has an answer, or has passed its deadline without one."""
+    return execute(connection, "gates.answer", {"run_id": run_id, "gate_key": gate_key}) > 0
 
 
 def waiting(connection: Connection, limit: int) -> list[ListedGate]:

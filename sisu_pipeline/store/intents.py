@@ -15,7 +15,7 @@ from sisu_pipeline.store.records import execute, fetch_all, fetch_first
 
 
 @dataclass(frozen=True)
-class Kept:
+class Stored:
     """The id of an intent or a run, and whether it was stored before."""
 
     id: str
@@ -28,7 +28,7 @@ class _StoredIntent:
     payload: dict[str, Any]
 
 
-def keep(connection: Connection, intent: Intent, submitter: str | None = None) -> Kept:
+def store(connection: Connection, intent: Intent, submitter: str | None = None) -> Stored:
     """Store an intent; the same content again is a replay.
 
     Raises DeterminismBreach when other content is stored under its id.
@@ -43,7 +43,7 @@ def keep(connection: Connection, intent: Intent, submitter: str | None = None) -
     )
     if not inserted and not same_json(get(connection, identifier).to_json(), intent.to_json()):
         raise DeterminismBreach(f"intent {identifier} is stored with content that does not match its id")
-    return Kept(identifier, not inserted)
+    return Stored(identifier, not inserted)
 
 
 def get(connection: Connection, identifier: str) -> Intent:

@@ -13,8 +13,8 @@ from sisu_pipeline.store.records import execute, fetch_all, fetch_first
 
 
 @dataclass(frozen=True)
-class Said:
-    """A decision or an answer at a gate. Without a dedupe key from its author, the key is made of its content."""
+class NewInteraction:
+    """A decision or an answer to be stored. Without a dedupe key from its author, its content is its key."""
 
     gate_key: str
     kind: str
@@ -66,34 +66,34 @@ class _Identity:
     kind: str
 
 
-def is_repeated(connection: Connection, run_id: str, said: Said) -> bool:
+def is_repeated(connection: Connection, run_id: str, interaction: NewInteraction) -> bool:
     """Whether this is stored already. Raises DedupeConflict when its key was used for something else."""
-    key = {"run_id": run_id, "gate_key": said.gate_key, "dedupe_key": said.key}
+    key = {"run_id": run_id, "gate_key": interaction.gate_key, "dedupe_key": interaction.key}
     stored = fetch_first(connection, "interactions.get", _Identity, key)
     if stored is None:
         return False
-    said.check_same(stored.payload_hash, stored.kind)
+    interaction.check_same(stored.payload_hash, stored.kind)
     return True
 
 
-def append(connection: Connection, run_id: str, said: Said, plan_sha256: str | None) -> None:
+def append(connection: Connection, run_id: str, interaction: NewInteraction, plan_sha256: str | None) -> None:
     """Store an interaction; a repeat stores nothing. Raises DedupeConflict."""
     inserted = execute(
         connection,
         "interactions.append",
         {
             "run_id": run_id,
-            "gate_key": said.gate_key,
-            "dedupe_key": said.key,
-            "kind": said.kind,
-            "actor": said.actor,
+            "gate_key": interaction.gate_key,
+            "dedupe_key": interaction.key,
+            "kind": interaction.kind,
+            "actor": interaction.actor,
             "plan_sha256": plan_sha256,
-            "payload": Jsonb(said.payload),
-            "payload_hash": said.payload_hash,
+            "payload": Jsonb(interaction.payload),
+            "payload_hash": interaction.payload_hash,
         },
     )
     if not inserted:
-        is_repeated(connection, run_id, said)
+        is_repeated(connection, run_id, interaction)
 
 
 def voters(connection: Connection, run_id: str, gate_key: str, plan_sha256: str) -> list[Vote]:

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from resources.database import Connection
 from sisu_pipeline.contracts.gate import Decision
 from sisu_pipeline.domain.errors import DecisionForbidden
-from sisu_pipeline.store.records import Row
-from sql import query
+from sisu_pipeline.store.records import fetch_one
 
 
 @dataclass(frozen=True)
@@ -14,9 +13,9 @@ class Rules:
     """A recipe's rules for one run. `approvers` None admits every approver; `submitters` is empty if unknown."""
 
     required: int
-    approvers: frozenset[str] | None
+    approvers: list[str] | None
     self_approval: bool
-    submitters: frozenset[str]
+    submitters: list[str]
 
     def check(self, person: str, wanted: Decision) -> None:
         """Raise DecisionForbidden when this person may not make this decision."""
@@ -37,12 +36,4 @@ class Rules:
 
 def rules(connection: Connection, run_id: str) -> Rules:
     """The rules of a run's recipe."""
-    row = connection.execute(query("gates.rules"), {"run_id": run_id}).fetchone()
-    assert row is not None, "a run has a recipe and an intent"
-    return of_row(row)
-
-
-def of_row(row: Row) -> Rules:
-    """The rules from the columns of `gates.rules`."""
-    approvers = None if row["approvers"] is None else frozenset(row["approvers"])
-    return Rules(row["approvals_required"], approvers, row["self_approval"], frozenset(row["submitters"]))
+    return fetch_one(connection, "gates.rules", Rules, {"run_id": run_id})

@@ -1,6 +1,6 @@
 """Execution of the statements in `sql/queries/`: a row becomes a record, which is a frozen dataclass."""
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import fields
 from enum import StrEnum
 from functools import cache
@@ -12,7 +12,6 @@ from psycopg.rows import BaseRowFactory, RowMaker, scalar_row
 from resources.database import Connection
 from sql import query
 
-Row = dict[str, Any]
 Record = TypeVar("Record")
 Parameters = Mapping[str, Any]
 
@@ -53,6 +52,13 @@ def fetch_value(connection: Connection, statement: str, parameters: Parameters |
 def execute(connection: Connection, statement: str, parameters: Parameters | None = None) -> int:
     """Execute a statement; returns how many rows it returned or changed."""
     return connection.execute(query(statement), parameters).rowcount
+
+
+def copy(connection: Connection, statement: str, rows: Iterable[Sequence[Any]]) -> None:
+    """Send rows, one at a time, to a statement that copies them into a table."""
+    with connection.cursor() as cursor, cursor.copy(query(statement)) as target:
+        for row in rows:
+            target.write_row(row)
 
 
 def stream(

@@ -13,7 +13,7 @@ from sisu_pipeline.domain.errors import Drift, IdentityDrift, NotFound
 from sisu_pipeline.domain.identity import run_id
 from sisu_pipeline.domain.policy import Admission
 from sisu_pipeline.domain.status import IllegalTransition, RunStatus, can_move
-from sisu_pipeline.store.intents import Kept
+from sisu_pipeline.store.intents import Stored
 from sisu_pipeline.store.records import execute, fetch_all, fetch_first, fetch_one
 
 IDENTITY = (
@@ -77,7 +77,7 @@ class StatusCount:
 
 def start(
     connection: Connection, workflow_id: str, admission: Admission, app_version: str, submitter: str | None = None
-) -> Kept:
+) -> Stored:
     """Insert the run of an intent; its row is also the request for a Dagster run. A repeat is a replay.
 
     Raises IdentityDrift when the intent has a run with another value of a field in `IDENTITY`.
@@ -116,7 +116,7 @@ def start(
         ]
         if drift:
             raise IdentityDrift(workflow_id, drift)
-    return Kept(started_id, not inserted)
+    return Stored(started_id, not inserted)
 
 
 def get(connection: Connection, run_reference: str) -> Run:

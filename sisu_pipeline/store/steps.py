@@ -14,9 +14,8 @@ from sisu_pipeline.steps.step_result import StepResult
 from sisu_pipeline.store import gates, runs
 from sisu_pipeline.store.outputs import artifacts
 from sisu_pipeline.store.outputs.artifacts import BlobStore
-from sisu_pipeline.store.records import execute, fetch_all, fetch_first, fetch_value
+from sisu_pipeline.store.records import copy, execute, fetch_all, fetch_first, fetch_value
 from sisu_pipeline.store.runs import Run
-from sql import query
 
 _PART = 2**17  # characters: an output up to this long is sent whole
 
@@ -88,9 +87,7 @@ def _insert(connection: Connection, run: Run, result: StepResult) -> bool:
     if second is None:
         return execute(connection, "steps.insert", columns | {"output": first}) > 0
     execute(connection, "steps.create_parts")
-    with connection.cursor() as cursor, cursor.copy(query("steps.copy_parts")) as copy:
-        for place, part in enumerate(itertools.chain((first, second), parts)):
-            copy.write_row((place, part))
+    copy(connection, "steps.copy_parts", enumerate(itertools.chain((first, second), parts)))
     inserted = execute(connection, "steps.insert_parts", columns)
     execute(connection, "steps.drop_parts")
     return inserted > 0

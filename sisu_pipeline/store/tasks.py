@@ -128,12 +128,12 @@ def progress(connection: Connection, run_id: str) -> Progress:
     return fetch_one(connection, "tasks.progress", Progress, {"run_id": run_id})
 
 
-def keep_tries(connection: Connection, tries: Sequence[Try]) -> None:
+def store_tries(connection: Connection, tries: Sequence[Try]) -> None:
     """Store failed tries."""
     _insert_attempts(connection, tries)
 
 
-def keep_outcomes(connection: Connection, outcomes: Sequence[Outcome], blobs: BlobStore) -> None:
+def store_outcomes(connection: Connection, outcomes: Sequence[Outcome], blobs: BlobStore) -> None:
     """Store final results with their artifacts, once each. The first result of a task is final.
 
     A real provider may execute a task twice with other timings, so repeated results may differ; repeated requests

@@ -60,7 +60,7 @@ class _FoundToken:
     roles: list[str] | None
 
 
-def keep(connection: Connection, token: str, owner: str, roles: Sequence[Role]) -> Token:
+def create(connection: Connection, token: str, owner: str, roles: Sequence[Role]) -> Token:
     """Store a token's hash. The caller generates the token, 256 random bits, and shows it to its owner only."""
     digest = sha256_hex(token)
     stored = fetch_one(

@@ -21,7 +21,7 @@ from sisu_pipeline.steps.gate_terms import ConstraintInvalid
 from sisu_pipeline.store import answers, gates, intents, runs
 from sisu_pipeline.store.answers import RecordedAnswer
 from sisu_pipeline.store.gates import PlanDecision, RecordedDecision
-from sisu_pipeline.store.intents import Kept
+from sisu_pipeline.store.intents import Stored
 from sisu_pipeline.store.runs import Run
 
 _GATE_KEY = re.compile(r"[a-z0-9][a-z0-9:_-]{0,127}")
@@ -38,13 +38,13 @@ class Started:
     is_replay: bool
 
 
-def submit_intent(connection: Connection, intent: Intent, submitter: str | None = None) -> Kept:
+def submit_intent(connection: Connection, intent: Intent, submitter: str | None = None) -> Stored:
     """Store an intent. The same content is the same intent, and its first known submitter remains its submitter.
 
     Raises ConstraintInvalid when its constraints describe a gate that cannot be opened.
     """
     _check_gates(intent)
-    return intents.keep(connection, intent, submitter)
+    return intents.store(connection, intent, submitter)
 
 
 def start_run(

@@ -27,7 +27,7 @@ SELECT * FROM app.plan_approvals WHERE run_id = %(run_id)s
 
 -- rules --
 -- Who must agree to a run's plan: its recipe's rules, and who submitted it.
-SELECT recipe.approvals_required, recipe.approvers, recipe.self_approval,
+SELECT recipe.approvals_required AS required, recipe.approvers, recipe.self_approval,
        array_remove(ARRAY[run.submitted_by, intent.submitted_by], NULL) AS submitters
 FROM app.runs run
 JOIN app.recipes recipe ON recipe.id = run.recipe_id
@@ -36,10 +36,10 @@ WHERE run.id = %(run_id)s
 
 -- situation --
 -- Everything a decision about a plan depends on, at once. The caller holds the run's row: nothing of it changes meanwhile.
-SELECT made.run_id AS decided, gate.plan_sha256 AS compiled_sha256, edited.plan_sha256 AS edited_sha256,
+SELECT made.run_id IS NOT NULL AS is_decided, gate.plan_sha256 AS compiled_sha256, edited.plan_sha256 AS edited_sha256,
        coalesce(gate.deadline_at <= clock_timestamp(), false) AS is_over,
-       said.payload_hash AS said_hash, said.kind AS said_kind,
-       recipe.approvals_required, recipe.approvers, recipe.self_approval,
+       said.payload_hash AS recorded_hash, said.kind AS recorded_kind,
+       recipe.approvals_required AS required, recipe.approvers, recipe.self_approval,
        array_remove(ARRAY[run.submitted_by, intent.submitted_by], NULL) AS submitters
 FROM app.runs run
 JOIN app.recipes recipe ON recipe.id = run.recipe_id
@@ -94,7 +94,7 @@ SELECT made.run_id, made.decision, made.decided_by, made.decided_at, made.notes,
 FROM word JOIN app.plan_approvals made ON made.run_id = word.run_id
 WHERE NOT word.has_own_key AND (word.plan_sha256 IS NULL OR word.plan_sha256 = made.plan_sha256)
 
--- keep_answer --
+-- store_answer --
 -- Record an ask gate's answer, or with null that none came; the first one wins.
 INSERT INTO app.gate_answers (run_id, gate_key, answer, answered_by)
 VALUES (%(run_id)s, %(gate_key)s, %(answer)s, %(answered_by)s)

@@ -181,9 +181,9 @@ class Case:
                 earlier = [
                     Try(self.run_id, task.key, number, ErrorCode.NET_FAIL, "") for number in range(1, attempt)
                 ]
-                tasks.keep_tries(connection, earlier)
+                tasks.store_tries(connection, earlier)
                 # Not the mock, whose receipts are the provider's own.
-                tasks.keep_outcomes(
+                tasks.store_outcomes(
                     connection, [Outcome(self.run_id, task, attempt, "local", result)], self.dependencies.blobs
                 )
 

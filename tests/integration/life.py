@@ -74,7 +74,7 @@ class Life:
         planned = step_execution.plan_tasks(self.dependencies, self.id)
         with self.dependencies.database.connect() as connection:
             outcomes = [Outcome(self.run_id, task, 1, "mock", answer(task)) for task in planned]
-            tasks.keep_outcomes(connection, outcomes, self.dependencies.blobs)
+            tasks.store_outcomes(connection, outcomes, self.dependencies.blobs)
         result = self.commit(step_execution.collect(self.dependencies, self.id))
         step_execution.finish(self.dependencies, self.id, result)
         return result

@@ -83,11 +83,11 @@ def _keep_retried(life: Life, code: ErrorCode, attempt: int = 1) -> None:
     """The result of the second task, which the retry asks again, with nobody left to merge it."""
     asked = step_execution.plan_tasks(life.dependencies, life.id)[1]
     with life.dependencies.database.connect() as connection:
-        tasks.keep_tries(
+        tasks.store_tries(
             connection, [Try(life.run_id, asked.key, number, code, "") for number in range(1, attempt)]
         )
         outcome = Outcome(life.run_id, asked, attempt, "mock", ended(code)(asked))
-        tasks.keep_outcomes(connection, [outcome], life.dependencies.blobs)
+        tasks.store_outcomes(connection, [outcome], life.dependencies.blobs)
 
 
 def _canceled(life: Life) -> None:

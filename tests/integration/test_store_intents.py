@@ -28,8 +28,10 @@ def _insert(connection: Connection, identifier: str, goal: str, payload: dict[st
 def test_the_same_intent_again_is_a_replay_and_one_row(clean_database: Database) -> None:
     intent = an_intent(inputs={"a": 1, "b": [1.5, None, "é"]}, connectors=["github"])
     with clean_database.connect() as connection:
-        first = intents.keep(connection, intent)
-        again = intents.keep(connection, an_intent(inputs={"b": [1.5, None, "é"], "a": 1.0}, connectors=["github"]))
+        first = intents.store(connection, intent)
+        again = intents.store(
+            connection, an_intent(inputs={"b": [1.5, None, "é"], "a": 1.0}, connectors=["github"])
+        )
         assert (first.is_replay, again.is_replay) == (False, True)
         assert first.id == again.id == intent_id(intent)
         assert _count(connection) == 1
@@ -38,7 +40,7 @@ def test_the_same_intent_again_is_a_replay_and_one_row(clean_database: Database)
 
 def test_the_hash_is_a_column_too(clean_database: Database) -> None:
     with clean_database.connect() as connection:
-        kept = intents.keep(connection, an_intent())
+        kept = intents.store(connection, an_intent())
         rows = connection.execute("SELECT id, intent_hash FROM app.intents").fetchall()
     assert rows == [{"id": kept.id, "intent_hash": kept.id.removeprefix("ih_")}]
 
@@ -48,7 +50,7 @@ def test_other_content_under_the_id_is_a_breach(clean_database: Database) -> Non
     with clean_database.connect() as connection:
         _insert(connection, intent_id(intent), "another goal", {"inputs": {}, "constraints": {}})
         with pytest.raises(DeterminismBreach):
-            intents.keep(connection, intent)
+            intents.store(connection, intent)
 
 
 def test_a_row_written_by_hand_with_a_wrong_id_is_refused(clean_database: Database) -> None:
@@ -64,7 +66,7 @@ def test_a_row_written_by_hand_with_its_right_id_is_as_good_as_any(clean_databas
     with clean_database.connect() as connection:
         _insert(connection, intent_id(intent), "by hand", {"inputs": {"x": 1.0}, "constraints": {}})
         assert intents.verified(connection, intent_id(intent)).to_json() == intent.to_json()
-        assert intents.keep(connection, intent).is_replay
+        assert intents.store(connection, intent).is_replay
 
 
 def test_an_unknown_intent_is_not_found(clean_database: Database) -> None:
@@ -77,7 +79,7 @@ def test_a_deep_intent_is_kept_and_read_back(clean_database: Database) -> None:
     for _ in range(120):  # 180 levels; the contract takes 200
         value = {"a": [value]} if _ % 2 else {"b": value}
     with clean_database.connect() as connection:
-        kept = intents.keep(connection, an_intent(inputs={"deep": value}))
+        kept = intents.store(connection, an_intent(inputs={"deep": value}))
         assert intents.verified(connection, kept.id).inputs == {"deep": value}
 
 

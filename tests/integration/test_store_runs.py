@@ -29,7 +29,7 @@ def test_a_run_is_queued_and_says_what_was_admitted(clean_database: Database) ->
 
 def test_starting_again_with_the_same_identity_is_a_replay(clean_database: Database) -> None:
     with clean_database.connect() as connection:
-        kept = intents.keep(connection, an_intent())
+        kept = intents.store(connection, an_intent())
         recipes = intents.recipes(connection)
         first = runs.start(connection, kept.id, admit(a_request(budget=BUDGET), recipes), "v1")
         same = a_request(budget=dict(reversed(BUDGET.items())), priority=7, timeoutMS=9, taskKey="k")

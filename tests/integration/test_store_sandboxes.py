@@ -23,7 +23,7 @@ def test_a_task_is_wanted_until_it_has_its_result_or_its_run_has_ended(dependenc
     assert wanted(dependencies, life, first.key, second.key) == {first.key, second.key}
     with dependencies.database.connect() as connection:
         kept = Outcome(life.run_id, first, 1, "e2b", ended()(first))
-        tasks.keep_outcomes(connection, [kept], dependencies.blobs)
+        tasks.store_outcomes(connection, [kept], dependencies.blobs)
     assert wanted(dependencies, life, first.key, second.key) == {second.key}
     with dependencies.database.connect() as connection:
         runs.move(connection, runs.lock(connection, life.run_id), RunStatus.CANCELED)

@@ -50,7 +50,9 @@ def test_results_come_back_in_fan_out_order(dependencies: Dependencies) -> None:
         run = a_run(connection)
     all_tasks = planned(dependencies, run, "c", "a", "b")
     with dependencies.database.connect() as connection:
-        tasks.keep_outcomes(connection, [an_outcome(run, task) for task in reversed(all_tasks)], dependencies.blobs)
+        tasks.store_outcomes(
+            connection, [an_outcome(run, task) for task in reversed(all_tasks)], dependencies.blobs
+        )
         results = list(tasks.results(connection, run.id))
         assert [result.stdout for result in results] == ["OK pytest c\n", "OK pytest a\n", "OK pytest b\n"]
         assert [result.key for result in results] == [task.key for task in all_tasks]
@@ -62,10 +64,10 @@ def test_keeping_the_same_outcomes_twice_changes_nothing(dependencies: Dependenc
         run = a_run(connection)
     outcomes = [an_outcome(run, task) for task in planned(dependencies, run, "a", "b")]
     with dependencies.database.connect() as connection:
-        tasks.keep_outcomes(connection, outcomes, dependencies.blobs)
+        tasks.store_outcomes(connection, outcomes, dependencies.blobs)
         before = _everything(connection)
-        tasks.keep_outcomes(connection, outcomes, dependencies.blobs)
-        tasks.keep_outcomes(connection, [], dependencies.blobs)
+        tasks.store_outcomes(connection, outcomes, dependencies.blobs)
+        tasks.store_outcomes(connection, [], dependencies.blobs)
         assert _everything(connection) == before
 
 
@@ -74,9 +76,9 @@ def test_a_second_answer_with_other_timings_leaves_the_first(dependencies: Depen
         run = a_run(connection)
     first, second = planned(dependencies, run, "a", "b")
     with dependencies.database.connect() as connection:
-        tasks.keep_outcomes(connection, [an_outcome(run, first, wall_ms=1)], dependencies.blobs)
+        tasks.store_outcomes(connection, [an_outcome(run, first, wall_ms=1)], dependencies.blobs)
         batch = [an_outcome(run, second), an_outcome(run, first, attempt=2, wall_ms=99)]
-        tasks.keep_outcomes(connection, batch, dependencies.blobs)
+        tasks.store_outcomes(connection, batch, dependencies.blobs)
         results = list(tasks.results(connection, run.id))
     assert [(result.attempt, result.metrics["wallMs"]) for result in results] == [(1, 1), (1, 1)]
 
@@ -87,7 +89,7 @@ def test_one_task_twice_in_one_batch_is_kept_once(dependencies: Dependencies) ->
     (task,) = planned(dependencies, run)
     with dependencies.database.connect() as connection:
         batch = [an_outcome(run, task, wall_ms=1), an_outcome(run, task, wall_ms=2)]
-        tasks.keep_outcomes(connection, batch, dependencies.blobs)
+        tasks.store_outcomes(connection, batch, dependencies.blobs)
         assert [result.metrics["wallMs"] for result in tasks.results(connection, run.id)] == [1]
 
 
@@ -98,10 +100,10 @@ def test_another_request_under_the_same_key_is_a_breach_and_nothing_of_the_batch
         run = a_run(connection)
     first, second = planned(dependencies, run, "a", "b")
     with dependencies.database.connect() as connection:
-        tasks.keep_outcomes(connection, [an_outcome(run, first)], dependencies.blobs)
+        tasks.store_outcomes(connection, [an_outcome(run, first)], dependencies.blobs)
     forged = replace(first, request=first.request.model_copy(update={"cmd": "rm -rf /"}))
     with pytest.raises(DeterminismBreach, match=first.key), dependencies.database.connect() as connection:
-        tasks.keep_outcomes(connection, [an_outcome(run, second), an_outcome(run, forged)], dependencies.blobs)
+        tasks.store_outcomes(connection, [an_outcome(run, second), an_outcome(run, forged)], dependencies.blobs)
     with dependencies.database.connect() as connection:
         assert tasks.finished_positions(connection, run.id) == [range(1)]
 
@@ -112,14 +114,14 @@ def test_every_try_is_on_record(dependencies: Dependencies) -> None:
     first, second = planned(dependencies, run, "a", "b")
     with dependencies.database.connect() as connection:
         failed = [Try(run.id, first.key, attempt, ErrorCode.NET_FAIL, "no route") for attempt in (1, 2)]
-        tasks.keep_tries(connection, failed)
-        tasks.keep_tries(connection, failed)
-        tasks.keep_tries(connection, [])
+        tasks.store_tries(connection, failed)
+        tasks.store_tries(connection, failed)
+        tasks.store_tries(connection, [])
         assert tasks.tries_of(connection, [(run.id, first.key), (run.id, second.key)]) == {
             first.key: 2,
             second.key: 0,
         }
-        tasks.keep_outcomes(connection, [an_outcome(run, first, attempt=3)], dependencies.blobs)
+        tasks.store_outcomes(connection, [an_outcome(run, first, attempt=3)], dependencies.blobs)
         assert tasks.tries_of(connection, [(run.id, first.key)]) == {first.key: 3}
 
 
@@ -127,7 +129,7 @@ def test_the_stored_result_carries_its_attempt_and_its_index(dependencies: Depen
     with dependencies.database.connect() as connection:
         run = a_run(connection)
         (task,) = planned(dependencies, run)
-        tasks.keep_outcomes(connection, [an_outcome(run, task, attempt=2)], dependencies.blobs)
+        tasks.store_outcomes(connection, [an_outcome(run, task, attempt=2)], dependencies.blobs)
         rows = connection.execute("SELECT response, provider FROM app.sbx_runs").fetchall()
         index = connection.execute("SELECT uri FROM app.artifacts WHERE idx = 0").fetchall()
     assert rows[0]["provider"] == "mock"

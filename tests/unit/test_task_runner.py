@@ -62,13 +62,13 @@ class Memory:
         async def count(run_id: str, task_key: str) -> int:
             return self.earlier
 
-        async def keep_try(attempt: Try) -> None:
+        async def store_try(attempt: Try) -> None:
             self.tries.append(attempt)
 
-        async def keep_outcome(outcome: Outcome) -> None:
+        async def store_outcome(outcome: Outcome) -> None:
             self.outcomes.append(outcome)
 
-        return TaskStore(count, keep_try, keep_outcome)
+        return TaskStore(count, store_try, store_outcome)
 
 
 @pytest.fixture(autouse=True)

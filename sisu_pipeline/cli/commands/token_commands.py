@@ -34,7 +34,7 @@ def create(
         roles = [_role(name) for name in role]
         token = f"sisu_{secrets.token_hex(_BYTES)}"
         with locate(settings()).connect() as connection:
-            kept = tokens.keep(connection, token, owner, roles)
+            kept = tokens.create(connection, token, owner, roles)
         voice.say(
             {**_document(kept), "token": token},
             lambda: (

@@ -61,10 +61,8 @@ def backlog(connection: Connection) -> Backlog:
     """The work on all queues; empty before DBOS has created its tables."""
     if not engine_tables.exist(connection, engine_tables.WORKFLOWS):
         return Backlog([], [])
-    return Backlog(
-        fetch_all(connection, "queues.by_state", QueuedWork),
-        fetch_all(connection, "queues.by_version", VersionedWork),
-    )
+    by_state = fetch_all(connection, "queues.by_state", QueuedWork)
+    return Backlog(by_state, fetch_all(connection, "queues.by_version", VersionedWork))
 
 
 def by_version(connection: Connection) -> list[VersionedWork]:

@@ -23,7 +23,7 @@ _WAITING_SESSIONS = f"{_API_SESSIONS} AND wait_event_type = 'Lock'"
 
 def a_token(database: Database, owner: str) -> dict[str, str]:
     with database.connect() as connection:
-        tokens.keep(connection, f"sisu_{owner}", owner, [Role.VIEWER])
+        tokens.create(connection, f"sisu_{owner}", owner, [Role.VIEWER])
     return {"Authorization": f"Bearer sisu_{owner}"}
 
 

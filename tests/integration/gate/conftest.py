@@ -28,7 +28,7 @@ def a_token(database: Database, owner: str, *roles: Role) -> str:
     """A token of this owner, kept; without roles, a viewer's."""
     text = f"sisu_{owner}"
     with database.connect() as connection:
-        tokens.keep(connection, text, owner, roles or [Role.VIEWER])
+        tokens.create(connection, text, owner, roles or [Role.VIEWER])
     return text
 
 

@@ -71,7 +71,7 @@ def _round(settings: Settings, original: Database, runs: list[str], clients: int
     with _copy(original, f"round_{number}") as database:
         with database.connect() as connection:
             for name in names:
-                tokens.keep(connection, f"sisu_{name}", name, [Role.APPROVER])
+                tokens.create(connection, f"sisu_{name}", name, [Role.APPROVER])
         with _api(settings, database, port) as api:
             before = _cpu(settings, api)
             answers, seconds = asyncio.run(

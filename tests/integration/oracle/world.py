@@ -135,15 +135,15 @@ class World:
             with self.dependencies.database.connect() as connection:
                 return tasks.tries_of(connection, [(run_id, task_key)])[task_key]
 
-        async def keep_try(failed: tasks.Try) -> None:
+        async def store_try(failed: tasks.Try) -> None:
             with self.dependencies.database.connect() as connection:
-                tasks.keep_tries(connection, [failed])
+                tasks.store_tries(connection, [failed])
 
-        async def keep_outcome(outcome: tasks.Outcome) -> None:
+        async def store_outcome(outcome: tasks.Outcome) -> None:
             with self.dependencies.database.connect() as connection:
-                tasks.keep_outcomes(connection, [outcome], self.dependencies.blobs)
+                tasks.store_outcomes(connection, [outcome], self.dependencies.blobs)
 
-        store = task_runner.TaskStore(count, keep_try, keep_outcome)
+        store = task_runner.TaskStore(count, store_try, store_outcome)
         sandbox = MockSandbox(RowReceipts(self.dependencies.database))
         return await task_runner.run_task(sandbox, store, run.id, task, lambda chunk: None)
 

@@ -39,14 +39,14 @@ class Kept:
         async def count(run_id: str, key: str) -> int:
             return sum(attempt.task_key == key for attempt in self.tries)
 
-        async def keep_try(attempt: Try) -> None:
+        async def store_try(attempt: Try) -> None:
             self.tries.append(attempt)
 
-        async def keep_outcome(outcome: Outcome) -> None:
+        async def store_outcome(outcome: Outcome) -> None:
             assert outcome.task.key not in self.outcomes
             self.outcomes[outcome.task.key] = outcome.result
 
-        return TaskStore(count, keep_try, keep_outcome)
+        return TaskStore(count, store_try, store_outcome)
 
 
 @dataclass(frozen=True)
