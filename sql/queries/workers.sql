@@ -28,11 +28,10 @@ WHERE datname = current_database() AND application_name LIKE %(names)s AND pid <
 
 -- busy --
 -- Workers that hold queue workflows: the backend that holds the lock of each, and the time of its last activity.
-SELECT w.executor_id, w.workflows, l.pid AS holder, a.state_change AS active_at
+SELECT w.executor_id, l.pid AS holder, a.state_change AS active_at
 FROM (
-    SELECT executor_id, count(*) AS workflows FROM dbos.workflow_status
-    WHERE status = 'PENDING' AND queue_name IN ('intentQ', 'sbxQ') AND executor_id IS NOT NULL
-    GROUP BY executor_id) AS w
+    SELECT DISTINCT executor_id FROM dbos.workflow_status
+    WHERE status = 'PENDING' AND queue_name IN ('intentQ', 'sbxQ') AND executor_id IS NOT NULL) AS w
 LEFT JOIN pg_locks l ON l.locktype = 'advisory' AND l.granted AND l.mode = 'ExclusiveLock'
     AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
     AND ((l.classid::bigint << 32) | l.objid::bigint) = hashtextextended('sisu:worker:' || w.executor_id, 0)

@@ -27,7 +27,6 @@ class BusyWorker:
     """
 
     executor_id: str
-    workflows: int
     holder: int | None
     active_at: datetime | None
 

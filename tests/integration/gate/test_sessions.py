@@ -42,7 +42,7 @@ def test_a_session_is_valid_under_its_host_name_only(api: Api) -> None:
 def test_a_session_ends_when_it_is_closed_expires_or_loses_its_token(api: Api) -> None:
     database = api.dependencies.database
     with database.connect() as connection:
-        kept = tokens.keep(connection, "sisu_ann", "ann", [Role.VIEWER])
+        kept = tokens.create(connection, "sisu_ann", "ann", [Role.VIEWER])
     with (
         signed_in(api, "sisu_ann") as first,
         signed_in(api, "sisu_ann") as second,
@@ -87,7 +87,7 @@ def test_a_stream_ends_within_seconds_of_its_tokens_revocation(api: Api, client_
     assert authentication.RECHECK_S < ENDS_WITHIN_S
     database = api.dependencies.database
     with database.connect() as connection:
-        kept = tokens.keep(connection, "sisu_eve", "eve", [Role.VIEWER])
+        kept = tokens.create(connection, "sisu_eve", "eve", [Role.VIEWER])
     with (
         httpx.Client(base_url=api.url, headers={"Authorization": "Bearer sisu_eve"}, timeout=20) as client,
         client.stream("GET", path) as stream,
