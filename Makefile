@@ -1,4 +1,4 @@
-# `make demo` and `make test` need Python 3.11 or newer and nothing else. `make help` lists the rest.
+# `make demo` and `make test` require only Python 3.11 or newer. `make help` lists all targets.
 
 PYTHON ?= python3
 UV ?= uv
@@ -8,110 +8,124 @@ JOBS ?= 2
 BIN := .venv/bin
 INSTALLED := .venv/installed
 INSTALLED_DEV := .venv/installed-dev
-# The locks are complete, so pip has nothing to resolve; it checks every file's hash.
+# The lock files are complete: pip resolves nothing and verifies the hash of every file.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps
 COMPILE := $(UV) pip compile pyproject.toml --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --extra build
 
 PYTEST := $(BIN)/python -m pytest
-# A file is a worker's as a whole, and whole packages where they share a stack (`tests/conftest.py`).
+# Tests are distributed by file, or by package where a package shares a stack (`tests/conftest.py`).
 PYTEST_JOBS := $(PYTEST) -n $(JOBS) --dist loadscope --no-loadscope-reorder
 LAB := $(BIN)/sisu lab
-# The same seed is the same schedule of faults.
+# Equal seeds draw equal fault schedules.
 SEED ?= 424242
-# Of some two thousand; every one of them takes an hour (`sisu lab cuts`).
+# Of about two thousand; all of them take about an hour (`sisu lab cuts`).
 CUTS ?= 100
+
+# What `check` adds to `quick`, and what `full` adds to `check` besides the two soaks.
+CHECK_PARTS := integration golden crashdemo chaos
+FULL_PARTS := e2e slow cuts fanout restart
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help demo test lint quick check full unit integration golden golden-refresh crashdemo chaos e2e slow \
-	cuts fanout restart intent-chaos sandbox-soak ship start install install-dev canary lock
+	cuts fanout restart intent-chaos intent-chaos-soak sandbox-soak ship start install install-dev canary lock
 
 help: ## list the targets
-	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 20
 
 demo: $(INSTALLED) ## run two intents through the whole system and print the evidence
 	$(BIN)/sisu demo
 
-test: $(INSTALLED_DEV) ## every test, in JOBS processes (ARGS='-k name' for some)
+test: $(INSTALLED_DEV) ## run every test in JOBS processes (ARGS='-k name' selects some)
 	$(PYTEST_JOBS) $(ARGS)
 
-lint: $(INSTALLED_DEV) ## formatting, lint, types
+lint: $(INSTALLED_DEV) ## check formatting, lint rules, types and import layers
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-# Three lanes, each one more than the one before. `make ship` takes their parts apart: nothing runs twice there.
-quick: lint unit ## lint, policy gates, unit tests
+# Three lanes, each a superset of the one before.
+quick: lint unit ## run lint, policy gates and unit tests
 
-check: quick integration golden crashdemo chaos ## quick, integration tests, golden files, crashdemo, a minute of chaos
+check: quick $(CHECK_PARTS) ## run quick, integration tests, golden files, crashdemo and a minute of chaos
 
-full: check e2e slow cuts fanout restart intent-chaos sandbox-soak ## check, end-to-end, browser, slow tests, every lab
+full: check $(FULL_PARTS) intent-chaos sandbox-soak ## run check, end-to-end, browser and slow tests, and every lab
 
-ship: $(INSTALLED_DEV) ## the ship checklist, each line once (ARGS='--list' shows them)
-	$(BIN)/sisu ship $(ARGS)
+# Each part of the lanes once, the first soak in its long form. Golden files: if the schema changed, run
+# `REFRESH_GOLDEN=1 make golden-refresh` first.
+SHIP := quick $(CHECK_PARTS) $(FULL_PARTS) intent-chaos-soak sandbox-soak
+ship: $(INSTALLED_DEV) ## run every line of the ship checklist once, stop at the first failure
+	@number=0; for part in $(SHIP); do \
+		number=$$((number + 1)); echo "ship $$number/$(words $(SHIP)): $$part"; \
+		$(MAKE) --silent $$part || { echo "ship: $$part FAILED" >&2; exit 1; }; \
+	done
+	@echo "ship: passed: mise run quick, check and full; wf:intent:chaos:soak; sandbox:soak; golden files are current"
 
-unit: $(INSTALLED_DEV) ## policy gates and unit tests
+unit: $(INSTALLED_DEV) ## run policy gates and unit tests
 	$(PYTEST_JOBS) tests/unit
 
-integration: $(INSTALLED_DEV) ## tests on a real Postgres, real Dagster, real workers
+integration: $(INSTALLED_DEV) ## run the tests on a real Postgres, real Dagster and real workers
 	$(PYTEST_JOBS) tests/integration
 
-golden: $(INSTALLED_DEV) ## runs compared byte for byte with tests/golden, docs/oracle.md with the laws
+golden: $(INSTALLED_DEV) ## compare runs with tests/golden byte for byte, and docs/oracle.md with the laws
 	$(PYTEST) tests/golden tests/integration/oracle/test_oracle_docs.py
 
-golden-refresh: $(INSTALLED_DEV) ## write both again (REFRESH_GOLDEN=1, then read the difference)
+golden-refresh: $(INSTALLED_DEV) ## write both again (requires REFRESH_GOLDEN=1; then review the diff)
 	@[ "$(REFRESH_GOLDEN)" = 1 ] || { \
-		echo "golden-refresh writes tests/golden and docs/oracle.md again: set REFRESH_GOLDEN=1 if that is meant" >&2; \
+		echo "golden-refresh overwrites tests/golden and docs/oracle.md; set REFRESH_GOLDEN=1 to confirm" >&2; \
 		exit 1; }
 	$(BIN)/python -m tests.integration.oracle.docs
 	REFRESH_GOLDEN=1 $(PYTEST) tests/golden
 
-e2e: $(INSTALLED_DEV) ## whole stacks from outside, pages in a browser, the README's commands
+e2e: $(INSTALLED_DEV) ## test whole stacks from outside, pages in a browser, the README's commands
 	$(PYTEST_JOBS) tests/e2e
 
-slow: $(INSTALLED_DEV) ## tests that take a minute or more: crash points of whole stacks, soaks
+slow: $(INSTALLED_DEV) ## run tests of a minute or more: crash points of whole stacks, soaks
 	$(PYTEST) -m slow
 
-crashdemo: $(INSTALLED) ## lab: every process killed at once, Postgres too
+crashdemo: $(INSTALLED) ## lab: kill every process at once, sometimes Postgres too
 	$(LAB) crashdemo --seed $(SEED)
 
-chaos: $(INSTALLED) ## lab: a minute of random faults under load
+chaos: $(INSTALLED) ## lab: inject random faults under load for a minute
 	$(LAB) chaos --minutes 1 --seed $(SEED)
 
-cuts: $(INSTALLED) ## lab: CUTS statements lose their connection, one at a time
+cuts: $(INSTALLED) ## lab: cut the connection of CUTS statements, one at a time
 	$(LAB) cuts --count $(CUTS) --seed $(SEED)
 
-fanout: $(INSTALLED) ## lab L08: a fan-out's worker killed in its middle
+fanout: $(INSTALLED) ## lab L08: kill the sandbox worker in the middle of a fan-out
 	$(LAB) fanout-soak --seed $(SEED)
 
-restart: $(INSTALLED) ## lab: a hundred intents wait while everything is killed
+restart: $(INSTALLED) ## lab: kill everything while a hundred intents wait for approval
 	$(LAB) restart --count 100 --seed $(SEED)
 
-intent-chaos: $(INSTALLED) ## lab L13: kill -9 of the worker in ExecuteST
+intent-chaos: $(INSTALLED) ## lab L13: kill -9 the worker in ExecuteST
 	$(LAB) intent-chaos --seed $(SEED)
 
-sandbox-soak: $(INSTALLED) ## lab: a hundred intents at once
+intent-chaos-soak: $(INSTALLED) ## lab L13 twenty times
+	$(LAB) intent-chaos --soak 20 --seed $(SEED)
+
+sandbox-soak: $(INSTALLED) ## lab: run a hundred intents with about two hundred sandbox tasks
 	$(LAB) sandbox-soak --seed $(SEED)
 
-start: $(INSTALLED) ## the whole stack in the foreground; Ctrl-C stops it
+start: $(INSTALLED) ## run the whole stack in the foreground until Ctrl-C
 	$(BIN)/sisu start $(ARGS)
 
-install: $(INSTALLED) ## the virtual environment .venv, from requirements.lock
+install: $(INSTALLED) ## create the virtual environment .venv from requirements.lock
 
-install-dev: $(INSTALLED_DEV) ## the same with what tests and checks need
+install-dev: $(INSTALLED_DEV) ## the same, with the requirements of tests and checks
 
-canary: $(INSTALLED_DEV) ## private Dagster and DBOS API on the newest releases allowed (OFFLINE=1: on those in .venv)
+canary: $(INSTALLED_DEV) ## test the private API of Dagster and DBOS on the newest allowed releases (OFFLINE=1: on .venv)
 	PYTHON=$(PYTHON) OFFLINE=$(OFFLINE) scripts/canary
 
-# uv writes the locks; it keeps what is locked already. To upgrade a package: make lock ARGS='-P dbos'
-lock: ## write the lock files again (needs uv: pip install uv)
+# uv keeps the locked versions. To upgrade a package: make lock ARGS='-P dbos'
+lock: ## write the lock files again (requires uv: pip install uv)
 	$(COMPILE) $(ARGS) -o requirements.lock
 	$(COMPILE) $(ARGS) --extra dev -o requirements-dev.lock
 
 $(INSTALLED): requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is required; run: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv .venv
 	$(INSTALL) --require-hashes -r requirements.lock
 	$(INSTALL) --no-build-isolation --editable .

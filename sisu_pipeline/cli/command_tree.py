@@ -13,7 +13,6 @@ from sisu_pipeline.cli.commands import (
     lab_commands,
     oracle_command,
     run_commands,
-    ship_command,
     start_command,
     token_commands,
     worker_command,
@@ -37,7 +36,6 @@ app.add_typer(token_commands.app, name="token")
 app.add_typer(db_commands.app, name="db")
 app.add_typer(lab_commands.app, name="lab")
 app.add_typer(bench_commands.app, name="bench")
-app.command("ship")(ship_command.ship)
 app.command("oracle")(oracle_command.oracle)
 app.command("doctor")(doctor_command.doctor)
 app.command("env")(env_command.env)

@@ -48,7 +48,6 @@ CLOCKS = {
     "resources/sandbox/": "measures how long a command ran; a result's metrics are evidence, never identity",
     "sensors/": "a tick may take only so long",
     "sisu_pipeline/api/routes/event_routes.py": "a stream sends a heartbeat",
-    "sisu_pipeline/cli/commands/ship_command.py": "shows people how long a part takes",
     "sisu_pipeline/cli/commands/token_commands.py": "a token is a random secret",
     "sisu_pipeline/dagster_web/sign_in.py": "a session id is a random secret",
     "sisu_pipeline/console/": "shows people how long something takes",
