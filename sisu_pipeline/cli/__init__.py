@@ -1,8 +1,8 @@
-"""`sisu`: everything a person types. One module per noun; heavy imports wait until a command needs them."""
+"""The command line interface `sisu`. One module per noun; commands import heavy modules when they run."""
 
 
 def main() -> None:
-    """The entry point of the command `sisu`."""
+    """Entry point of the command `sisu`."""
     from sisu_pipeline.cli.command_tree import app
 
     app()

@@ -1,4 +1,4 @@
-"""`python -m sisu_pipeline.cli` is `sisu`."""
+"""`python -m sisu_pipeline.cli` runs `sisu`."""
 
 from sisu_pipeline.cli import main
 

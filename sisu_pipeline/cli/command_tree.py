@@ -1,4 +1,6 @@
-"""The tree of commands: a new noun is one line here."""
+"""The command tree: every command and group is registered here."""
+
+from typing import Annotated
 
 import typer
 
@@ -20,11 +22,29 @@ from sisu_pipeline.cli.commands import (
 
 app = typer.Typer(
     name="sisu",
-    help="Durable agent intents: planned, approved by a person, executed exactly once.",
+    help="Plan intents, approve them and execute them exactly once.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"sisu {version('sisu-pipeline')}")
+        raise typer.Exit
+
+
+@app.callback()
+def sisu(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Options of `sisu` itself."""
+
 
 app.command("start")(start_command.start)
 app.command("worker")(worker_command.worker)

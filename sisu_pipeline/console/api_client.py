@@ -1,4 +1,4 @@
-"""The HTTP API as the CLI uses it."""
+"""HTTP client for the API."""
 
 import json
 from collections.abc import Iterator
@@ -7,75 +7,75 @@ from urllib.parse import quote
 
 import httpx
 
-from sisu_pipeline.console.exit_codes import CANNOT_WORK, Failure
+from sisu_pipeline.console.exit_codes import ENVIRONMENT_ERROR, Failure
 
 _TIMEOUT = httpx.Timeout(30, connect=5)
-# The API says something every 15 s, if only a heartbeat.
-_SILENCE = httpx.Timeout(45, connect=5)
+# An event stream carries a heartbeat every 15 s.
+_STREAM_TIMEOUT = httpx.Timeout(45, connect=5)
 
 
 class Api:
-    """One API by its base URL. Every method raises Failure: the API's own refusal, or that nobody answers."""
+    """The API at one base URL. Every method raises Failure when the API refuses the request or is unreachable."""
 
     def __init__(self, url: str | None, token: str | None = None) -> None:
-        self.url = (url or _own_url()).rstrip("/")
-        # Proxies are for other machines.
+        self.url = (url or _default_url()).rstrip("/")
+        # The stack is local: proxy settings of the environment do not apply.
         self._http = httpx.Client(base_url=self.url, timeout=_TIMEOUT, trust_env=False, headers=_credentials(token))
 
     def close(self) -> None:
-        """Close the connections; a command that ends does not need to."""
+        """Close the connections; optional for a process that exits."""
         self._http.close()
 
     def get(self, *path: str, **query: object) -> Any:
-        """The JSON at a path, its parts given unquoted; None in the query is left out."""
-        return self._answer("GET", path, params={k: str(v) for k, v in query.items() if v is not None})
+        """GET a path, given as unquoted segments; query parameters that are None are left out."""
+        return self._request("GET", path, params={k: str(v) for k, v in query.items() if v is not None})
 
     def post(self, *path: str, body: bytes) -> Any:
-        """What the API answers to a body."""
-        return self._answer("POST", path, content=body)
+        """POST a body to a path, given as unquoted segments; returns the response's JSON."""
+        return self._request("POST", path, content=body)
 
     def run_events(self, run: str) -> Iterator[dict[str, Any]]:
-        """A run's progress as it changes, until the API ends the stream (a terminal status, or its own stop)."""
+        """Yield the run's state at every change, until the API ends the stream: terminal status or shutdown."""
         yield from self._events("runs", run, "events")
 
     def run_output(self, run: str, after: int = 0) -> Iterator[dict[str, Any]]:
-        """What a run's tasks say while they run, until it has ended; after a break, go on from an `id`."""
+        """Yield the output of the run's tasks until the run ends; `after` is the id of the last piece received."""
         yield from self._events("runs", run, "output", after=after)
 
     def _events(self, *path: str, after: int = 0) -> Iterator[dict[str, Any]]:
         headers = {"Last-Event-ID": str(after)} if after else {}
         try:
-            with self._http.stream("GET", _path(*path), timeout=_SILENCE, headers=headers) as response:
+            with self._http.stream("GET", _path(*path), timeout=_STREAM_TIMEOUT, headers=headers) as response:
                 if response.is_error:
                     response.read()
-                    raise _refusal(response)
-                identity: dict[str, Any] = {}
+                    raise _failure_from(response)
+                event_id: dict[str, Any] = {}
                 for line in response.iter_lines():
                     if line.startswith("id: "):
-                        identity = {"id": int(line.removeprefix("id: "))}
+                        event_id = {"id": int(line.removeprefix("id: "))}
                     if line.startswith("data: "):
-                        yield json.loads(line.removeprefix("data: ")) | identity
+                        yield json.loads(line.removeprefix("data: ")) | event_id
         except httpx.TransportError as error:
             raise self._unreachable(error) from None
 
-    def _answer(self, method: str, path: tuple[str, ...], **options: Any) -> Any:
+    def _request(self, method: str, path: tuple[str, ...], **options: Any) -> Any:
         try:
             response = self._http.request(method, _path(*path), **options)
         except httpx.TransportError as error:
             raise self._unreachable(error) from None
         if response.is_error:
-            raise _refusal(response)
+            raise _failure_from(response)
         return response.json()
 
     def _unreachable(self, error: httpx.TransportError) -> Failure:
         if isinstance(error, httpx.ConnectError):
-            message = f"nothing answers at {self.url}: is the stack running? `sisu start`"
+            message = f"cannot connect to {self.url}; start the stack with `sisu start`"
         else:
-            message = f"{self.url} broke off: {str(error) or type(error).__name__}"
-        return Failure(message, "unreachable", CANNOT_WORK)
+            message = f"connection to {self.url} failed: {str(error) or type(error).__name__}; try again"
+        return Failure(message, "unreachable", ENVIRONMENT_ERROR)
 
 
-def _own_url() -> str:
+def _default_url() -> str:
     from sisu_pipeline.settings import settings
 
     return f"http://127.0.0.1:{settings().port}"
@@ -94,7 +94,7 @@ def _path(*parts: str) -> str:
     return "/" + "/".join(quote(part, safe="") for part in parts)
 
 
-def _refusal(response: httpx.Response) -> Failure:
+def _failure_from(response: httpx.Response) -> Failure:
     try:
         problem = response.json()
         return Failure(
@@ -103,4 +103,5 @@ def _refusal(response: httpx.Response) -> Failure:
             details=problem.get("details", ()),
         )
     except (ValueError, KeyError, TypeError):
-        return Failure(f"HTTP {response.status_code}: {response.text[:200]}", "not_the_api")
+        message = f"{response.url} is not the Sisu API: HTTP {response.status_code}: {response.text[:200]}"
+        return Failure(message, "not_the_api")

@@ -1,4 +1,4 @@
-"""How commands speak: a JSON document or words on stdout, failures on stderr, and the exit code."""
+"""Command output: one JSON document or text on stdout, failures on stderr, and the exit code."""
 
 import json
 import sys
@@ -8,55 +8,57 @@ from typing import Annotated, Any
 
 import typer
 
-from sisu_pipeline.console.exit_codes import REFUSED, Failure, failure_of
+from sisu_pipeline.console.exit_codes import FAILED, Failure, failure_of
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print exactly one JSON document.")]
-Url = Annotated[str | None, typer.Option("--url", help="Where the API answers; this machine's PORT by default.")]
+Url = Annotated[
+    str | None, typer.Option("--url", help="Base URL of the API.", show_default="http://127.0.0.1:PORT")
+]
 
 
-class Voice:
-    """The answer of one command."""
+class CommandOutput:
+    """Print the result or the failure of one command, as JSON or as text."""
 
     def __init__(self, as_json: bool) -> None:
         self.as_json = as_json
 
-    def say(self, document: Any, in_words: Callable[[], str]) -> None:
-        """Print the document when JSON is wanted, else the words."""
-        write(as_document(document) if self.as_json else in_words())
+    def print_result(self, document: Any, as_text: Callable[[], str]) -> None:
+        """Print the document with `--json`, otherwise the text."""
+        print_line(to_json_text(document) if self.as_json else as_text())
 
-    def fail(self, failure: Failure) -> None:
-        """Print the failure: as the one document when JSON is wanted, else on stderr."""
+    def print_failure(self, failure: Failure) -> None:
+        """Print the failure on stderr; with `--json`, as the one document on stdout."""
         if self.as_json:
-            write(as_document(failure.document()))
+            print_line(to_json_text(failure.document()))
             return
-        code = f" [{failure.code}]" if failure.exit_status == REFUSED else ""
+        code = f" [{failure.code}]" if failure.exit_status == FAILED else ""
         sys.stderr.write(f"sisu: {failure.message}{code}\n")
         for detail in failure.details:
             sys.stderr.write(f"  {detail['pointer'] or '/'}: {detail['message']}\n")
 
 
 @contextmanager
-def speaking(as_json: bool = False) -> Iterator[Voice]:
-    """A command's frame: failures a person can act on become a message and an exit code, others a traceback."""
-    voice = Voice(as_json)
+def report_failures(as_json: bool = False) -> Iterator[CommandOutput]:
+    """Run a command's body; print expected failures and exit with their code. Other exceptions propagate."""
+    out = CommandOutput(as_json)
     try:
-        yield voice
+        yield out
     except (typer.Exit, typer.Abort, KeyboardInterrupt):
         raise
     except Exception as error:
         failure = failure_of(error)
         if failure is None:
             raise
-        voice.fail(failure)
+        out.print_failure(failure)
         raise typer.Exit(failure.exit_status) from None
 
 
-def write(text: str) -> None:
-    """A text and a line end on stdout, at once."""
+def print_line(text: str) -> None:
+    """Write a line to stdout and flush."""
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 
 
-def as_document(value: Any) -> str:
-    """A value as the JSON people and programs read; times and paths as text."""
+def to_json_text(value: Any) -> str:
+    """Format a value as indented JSON; times, paths and other objects as strings."""
     return json.dumps(value, indent=2, ensure_ascii=False, default=str)

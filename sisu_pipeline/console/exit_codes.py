@@ -1,6 +1,7 @@
-"""What can go wrong for the person at the terminal, and how the program ends then.
+"""Expected failures of a command, and the exit codes.
 
-Exit codes: 0 done, 1 refused or failed, 2 cannot work here (settings, database, stack), 3 waits for a person.
+Exit codes: 0 success; 1 refused or failed; 2 unusable environment (settings, database, stack, checkout);
+3 waiting for a human decision.
 """
 
 from collections.abc import Sequence
@@ -9,34 +10,35 @@ from typing import Any
 
 from sisu_pipeline.domain.operator_errors import OperatorError
 
-REFUSED = 1
-CANNOT_WORK = 2
-WAITS = 3
+FAILED = 1
+ENVIRONMENT_ERROR = 2
+WAITING = 3
 
 
 @dataclass(frozen=True)
 class Failure(Exception):
-    """A failure a person can act on: one line, a code for programs, the places it is about."""
+    """A failure the user can act on: one line of message, a code for programs, optional details by pointer."""
 
     message: str
     code: str
-    exit_status: int = REFUSED
+    exit_status: int = FAILED
     details: Sequence[dict[str, str]] = ()
 
     def document(self) -> dict[str, Any]:
-        """As JSON, like the API's own refusals."""
+        """The failure as JSON, in the format of the API's errors."""
         return {"error": self.message, "code": self.code, "details": list(self.details)}
 
 
 def failure_of(error: Exception) -> Failure | None:
-    """The failure an exception means; None for one nobody foresaw. Imports lazily: it is rarely called."""
+    """Translate an exception into a failure; None for an unexpected one."""
     if isinstance(error, Failure):
         return error
     code = error.code if isinstance(error, OperatorError) else _database_codes().get(type(error))
-    return None if code is None else Failure(str(error).strip(), code, CANNOT_WORK)
+    return None if code is None else Failure(str(error).strip(), code, ENVIRONMENT_ERROR)
 
 
 def _database_codes() -> dict[type[Exception], str]:
+    # Imported here: only a command that failed needs it.
     import psycopg
 
     return {

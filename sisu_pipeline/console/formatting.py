@@ -1,16 +1,16 @@
-"""Runs in words, for people at a terminal."""
+"""Text output: runs, gates and tables for a terminal."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 Json = Mapping[str, Any]
 
-_MOST_ARTIFACTS = 12
-_STEPS = ("CompileST", "ApplyPatchST", "DecideST", "ExecuteST")
+_MAX_ARTIFACTS = 12
+STEPS = ("CompileST", "ApplyPatchST", "DecideST", "ExecuteST")
 
 
 def table(rows: Iterable[Sequence[object]]) -> str:
-    """Rows in aligned columns, two spaces between them."""
+    """Format rows as aligned columns, separated by two spaces."""
     cells = [[str(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in cells)
@@ -18,7 +18,7 @@ def table(rows: Iterable[Sequence[object]]) -> str:
 
 
 def run_list(page: Json) -> str:
-    """A page of runs, one a line."""
+    """Format a page of runs, one per line."""
     if not page["runs"]:
         return "No runs."
     rows = [("RUN", "STATUS", "LAST STEP", "PARTITION", "CREATED")]
@@ -31,7 +31,7 @@ def run_list(page: Json) -> str:
 
 
 def run(view: Json) -> str:
-    """A run's whole view."""
+    """Format a run in full: facts, steps, artifacts and the next command."""
     recipe = view["recipeRef"]
     facts = [
         ("run", view["runId"]),
@@ -46,20 +46,20 @@ def run(view: Json) -> str:
 
 
 def inbox(gates: Sequence[Json], stranded: Sequence[Json]) -> str:
-    """What waits for people, one a line, and what waits for no worker."""
-    rows = [("RUN", "WAITS FOR", "OPENED", "DEADLINE", "GOAL")]
+    """Format the open gates, one per line, and the work that has no worker."""
+    rows = [("RUN", "PURPOSE", "OPENED", "DEADLINE", "GOAL")]
     rows += [
         (gate["runId"], gate["purpose"], gate["openedAt"], _deadline(gate), _short(gate["goal"])) for gate in gates
     ]
-    lost = [
-        f"{work['enqueued']} on {work['queueName']} wait for version {work['appVersion']}, which nobody runs"
-        for work in stranded
+    stranded_lines = [
+        f"stranded: {each['enqueued']} on {each['queueName']} for version {each['appVersion']}, which has no worker"
+        for each in stranded
     ]
-    return "\n".join([table(rows) if gates else "Nothing waits for a decision.", *lost])
+    return "\n".join([table(rows) if gates else "No open gates.", *stranded_lines])
 
 
 def gates(view: Json) -> str:
-    """A run's gates, its plan and what was said, for `sisu gate show`."""
+    """Format a run's gates, plan and recorded interactions."""
     rows = [("GATE", "STATE", "OPENED", "DEADLINE")]
     rows += [(gate["gateKey"], gate["state"], gate["openedAt"], _deadline(gate)) for gate in view["gates"]]
     plan = view["plan"]
@@ -71,20 +71,20 @@ def gates(view: Json) -> str:
     for gate in view["gates"]:
         if "form" in gate:
             parts += ["", f"question: {gate['form']['question']}"]
-    said = [f"{each['createdAt']} {each['actor']}: {each['kind']}" for each in view["interactions"]]
-    return "\n".join([*parts, *(["", *said] if said else [])])
+    recorded = [f"{each['createdAt']} {each['actor']}: {each['kind']}" for each in view["interactions"]]
+    return "\n".join([*parts, *(["", *recorded] if recorded else [])])
 
 
 def _deadline(gate: Json) -> str:
     return f"{gate['deadlineAt']} then {gate['onTimeout']}" if gate["deadlineAt"] else "-"
 
 
-def _short(text: str, most: int = 60) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+def _short(text: str, limit: int = 60) -> str:
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
 def progress(state: Json) -> str:
-    """Where a run is, on one line."""
+    """Format a run's progress on one line."""
     parts = [
         state["status"],
         f"last step {state['lastStep'] or '-'}",
@@ -97,7 +97,7 @@ def progress(state: Json) -> str:
 
 
 def gate(state: Json) -> str:
-    """The gate and the decision."""
+    """Format the decision, or the state of the gate."""
     decision = state["decision"]
     if decision is not None:
         return f"{decision['decision']} by {decision['decidedBy']}"
@@ -105,7 +105,7 @@ def gate(state: Json) -> str:
 
 
 def tasks(state: Json) -> str:
-    """How far the fan-out is."""
+    """Format the progress of the fan-out."""
     counts = state["tasks"]
     if "total" not in counts:
         return "none yet"
@@ -114,10 +114,10 @@ def tasks(state: Json) -> str:
 
 
 def steps(view: Json) -> str:
-    """The four steps, done or not."""
+    """Format the four steps with their times."""
     done = {step["stepId"]: step for step in view["steps"]}
     rows = [("STEP", "ATTEMPT", "STARTED", "FINISHED")]
-    for name in _STEPS:
+    for name in STEPS:
         step = done.get(name)
         rows.append(
             (name, *((step["attempt"], step["startedAt"], step["finishedAt"]) if step else ("-", "-", "-")))
@@ -126,19 +126,19 @@ def steps(view: Json) -> str:
 
 
 def artifacts(view: Json) -> str:
-    """The first artifacts, with their hashes."""
+    """Format the first artifacts with their hashes."""
     if not view["artifacts"]:
         return "No artifacts yet."
-    shown = view["artifacts"][:_MOST_ARTIFACTS]
+    shown = view["artifacts"][:_MAX_ARTIFACTS]
     rows = [("ARTIFACT OF", "TASK", "NAME", "KIND", "SHA256")]
     rows += [(a["stepId"], a["taskKey"][:12] or "-", _name(a), a["kind"], a["sha256"][:16]) for a in shown]
     rest = view["artifactCount"] - len(shown)
     more = f"\n… and {rest} more" if rest else ""
-    return f"{table(rows)}{more}\nWhole addresses: sisu run show {view['runId']} --json"
+    return f"{table(rows)}{more}\nFull URIs: sisu run show {view['runId']} --json"
 
 
 def _name(artifact: Json) -> str:
-    """The last part of artifact://run/<run>/step/<step>/task/<task>/<name>; a file's name may have slashes."""
+    """The name in artifact://run/<run>/step/<step>/task/<task>/<name>; it may contain slashes."""
     return str(artifact["uri"].split("/", 8)[8])
 
 

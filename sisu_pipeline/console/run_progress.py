@@ -1,4 +1,4 @@
-"""A run as a small picture on the terminal."""
+"""A run's progress as a live display on a terminal."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,32 +11,31 @@ from rich.text import Text
 
 from sisu_pipeline.console import formatting
 
-_STEPS = ("CompileST", "ApplyPatchST", "DecideST", "ExecuteST")
-_COLOURS = {"succeeded": "green", "waiting_input": "yellow", "failed": "red", "retries_exceeded": "red"}
+_COLORS = {"succeeded": "green", "waiting_input": "yellow", "failed": "red", "retries_exceeded": "red"}
 
 
-def picture(state: Mapping[str, Any]) -> RenderableType:
-    """Steps with their marks, the gate between them, the tasks as a bar, the status in colour."""
+def render_progress(state: Mapping[str, Any]) -> RenderableType:
+    """Render the steps, the gate, the tasks as a bar, the status and the error."""
     rows = Table.grid(padding=(0, 2))
-    done = _STEPS.index(state["lastStep"]) + 1 if state["lastStep"] else 0
-    for position, name in enumerate(_STEPS):
+    done = formatting.STEPS.index(state["lastStep"]) + 1 if state["lastStep"] else 0
+    for position, name in enumerate(formatting.STEPS):
         if name == "DecideST":
             rows.add_row(
                 _mark(state["decision"] is not None, state["status"] == "waiting_input"),
                 "gate",
                 formatting.gate(state),
             )
-        works = position == done and state["status"] == "running"
-        rows.add_row(_mark(position < done, works), name, _tasks(state) if name == "ExecuteST" else "")
-    status = Text(state["status"], style=_COLOURS.get(state["status"], "cyan"))
+        is_active = position == done and state["status"] == "running"
+        rows.add_row(_mark(position < done, is_active), name, _tasks(state) if name == "ExecuteST" else "")
+    status = Text(state["status"], style=_COLORS.get(state["status"], "cyan"))
     error = Text(state["error"], style="red") if state.get("error") else Text("")
     return Group(Text(state["runId"], style="bold"), rows, status, error)
 
 
-def _mark(is_done: bool, works: bool) -> RenderableType:
+def _mark(is_done: bool, is_active: bool) -> RenderableType:
     if is_done:
         return Text("✔", style="green")
-    return Spinner("dots", style="cyan") if works else Text("·", style="dim")
+    return Spinner("dots", style="cyan") if is_active else Text("·", style="dim")
 
 
 def _tasks(state: Mapping[str, Any]) -> RenderableType:

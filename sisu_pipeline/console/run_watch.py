@@ -1,4 +1,4 @@
-"""Following a run: live on a terminal, a line per change elsewhere."""
+"""Follow a run: a live display on a terminal, one line per change elsewhere."""
 
 import sys
 import time
@@ -10,100 +10,100 @@ from typing import Any
 
 from sisu_pipeline.console import formatting
 from sisu_pipeline.console.api_client import Api
-from sisu_pipeline.console.command_output import write
-from sisu_pipeline.console.exit_codes import CANNOT_WORK, REFUSED, WAITS, Failure
+from sisu_pipeline.console.command_output import print_line
+from sisu_pipeline.console.exit_codes import ENVIRONMENT_ERROR, FAILED, WAITING, Failure
+from sisu_pipeline.domain.status import TERMINAL, RunStatus
 
-ENDS = frozenset({"succeeded", "failed", "canceled", "retries_exceeded"})
-_WAITS_AT = "waiting_input"
-# An API that restarts is back within seconds; one that was never there is not waited for.
-_PATIENCE_S = 30.0
-_PAUSE_S = 0.5
-_LAST_WORDS_S = 5.0
+# An API that restarts is back within seconds. A first connection that fails is not retried.
+_RECONNECT_TIMEOUT_S = 30.0
+_RECONNECT_DELAY_S = 0.5
+_OUTPUT_DRAIN_TIMEOUT_S = 5.0
 
 State = dict[str, Any]
-Listen = Callable[[Callable[[str], None]], AbstractContextManager[Callable[[State], None]]]
+OutputPrinter = Callable[[Callable[[str], None]], AbstractContextManager[Callable[[State], None]]]
+"""Prints task output through the given function inside the block; call what it yields with the final state."""
 
 
 def follow(api: Api, run: str, *, until_gate: bool, silent: bool, output: bool = False) -> State:
-    """The run's last state: it has ended, or it waits for a person and `until_gate` says to stop there.
+    """Follow a run to its terminal status, or with `until_gate` to its open gate; returns the last state.
 
-    With `output`, what its tasks say is shown between its changes.
+    `output`: print the output of its tasks between the changes. `silent`: print nothing.
     """
     states = _states(api, run, until_gate)
     if silent:
         return _last(states)
-    listen = partial(_listening, api, run) if output else _deaf
+    print_output = partial(_with_output, api, run) if output else _without_output
     if sys.stdout.isatty():
-        return _live(states, listen)
-    return _lines(states, listen)
+        return _show_live(states, print_output)
+    return _print_changes(states, print_output)
 
 
 def follow_output(api: Api, run: str) -> None:
-    """Print what the run's tasks say, whole lines, until the run has ended."""
+    """Print the output of the run's tasks in whole lines, until the run ends."""
     for line in _output_lines(api.run_output(run)):
-        write(line)
+        print_line(line)
 
 
 def _output_lines(pieces: Iterable[dict[str, Any]]) -> Iterator[str]:
-    """Whole lines, each after its task's place in the fan-out, and `!` when it is of stderr."""
+    """Assemble pieces into lines, prefixed with the task's position in the fan-out, and `!` for stderr."""
     unfinished: dict[tuple[int, str], str] = {}
     for piece in pieces:
         stream = (piece["position"], piece["kind"])
         *lines, unfinished[stream] = (unfinished.get(stream, "") + piece["chunk"]).split("\n")
-        yield from (_said(stream, line) for line in lines)
-    yield from (_said(stream, rest) for stream, rest in unfinished.items() if rest)
+        yield from (_prefixed(stream, line) for line in lines)
+    yield from (_prefixed(stream, rest) for stream, rest in unfinished.items() if rest)
 
 
-def _said(stream: tuple[int, str], line: str) -> str:
+def _prefixed(stream: tuple[int, str], line: str) -> str:
     position, kind = stream
     return f"{position}{'!' if kind == 'stderr' else ' '} {line}"
 
 
 @contextmanager
-def _listening(api: Api, run: str, say: Callable[[str], None]) -> Iterator[Callable[[State], None]]:
-    """Say the tasks' lines from a thread of its own; the block is given what to call with the last state.
+def _with_output(api: Api, run: str, print_text: Callable[[str], None]) -> Iterator[Callable[[State], None]]:
+    """Print the tasks' output from a thread; the block calls what it is given with the final state.
 
-    A run that ended has its last lines said before the block is left.
+    When the run has ended, that call returns after the last lines were printed.
     """
     is_over = Event()
 
-    def listen() -> None:
-        for line in _output_lines(_pieces(api, run, is_over)):
-            say(line)
+    def print_lines() -> None:
+        for line in _output_lines(_reconnecting_output(api, run, is_over)):
+            print_text(line)
 
-    thread = Thread(target=listen, daemon=True, name="output")
+    thread = Thread(target=print_lines, daemon=True, name="output")
 
-    def ended(last: State) -> None:
+    def finish(last: State) -> None:
         is_over.set()
-        if last["status"] in ENDS:
-            thread.join(_LAST_WORDS_S)
+        if last["status"] in TERMINAL:
+            thread.join(_OUTPUT_DRAIN_TIMEOUT_S)
 
     thread.start()
-    yield ended
+    yield finish
 
 
 @contextmanager
-def _deaf(say: Callable[[str], None]) -> Iterator[Callable[[State], None]]:
+def _without_output(print_text: Callable[[str], None]) -> Iterator[Callable[[State], None]]:
     yield lambda last: None
 
 
-def _pieces(api: Api, run: str, is_over: Event) -> Iterator[dict[str, Any]]:
-    """The output until the run is over, across restarts of the API."""
-    seen = 0
+def _reconnecting_output(api: Api, run: str, is_over: Event) -> Iterator[dict[str, Any]]:
+    """Yield output until the run is over; reconnect when the API restarts."""
+    last_id = 0
     while True:
         with suppress(Failure):
-            for piece in api.run_output(run, seen):
-                seen = piece["id"]
+            for piece in api.run_output(run, last_id):
+                last_id = piece["id"]
                 yield piece
-        if is_over.wait(_PAUSE_S):
+        if is_over.wait(_RECONNECT_DELAY_S):
             return
 
 
 def exit_status(state: State) -> int:
-    """0 for success, 3 for a run that waits, 1 for any other end."""
-    if state["status"] == _WAITS_AT:
-        return WAITS
-    return 0 if state["status"] == "succeeded" else REFUSED
+    """The exit code for a run's last state: 0 succeeded, 3 waiting for a human decision, 1 any other."""
+    if state["status"] == RunStatus.WAITING_INPUT:
+        return WAITING
+    return 0 if state["status"] == RunStatus.SUCCEEDED else FAILED
 
 
 def _states(api: Api, run: str, until_gate: bool) -> Iterator[State]:
@@ -111,14 +111,14 @@ def _states(api: Api, run: str, until_gate: bool) -> Iterator[State]:
     while True:
         try:
             for state in api.run_events(run):
-                deadline = time.monotonic() + _PATIENCE_S
+                deadline = time.monotonic() + _RECONNECT_TIMEOUT_S
                 yield state
-                if state["status"] in ENDS or (until_gate and state["status"] == _WAITS_AT):
+                if state["status"] in TERMINAL or (until_gate and state["status"] == RunStatus.WAITING_INPUT):
                     return
         except Failure as failure:
-            if failure.exit_status != CANNOT_WORK or deadline is None or time.monotonic() > deadline:
+            if failure.exit_status != ENVIRONMENT_ERROR or deadline is None or time.monotonic() > deadline:
                 raise
-        time.sleep(_PAUSE_S)
+        time.sleep(_RECONNECT_DELAY_S)
 
 
 def _last(states: Iterator[State]) -> State:
@@ -126,33 +126,33 @@ def _last(states: Iterator[State]) -> State:
     return last
 
 
-def _lines(states: Iterator[State], listen: Listen) -> State:
-    shown = ""
-    with listen(write) as ended:
+def _print_changes(states: Iterator[State], print_output: OutputPrinter) -> State:
+    printed = ""
+    with print_output(print_line) as finish:
         for state in states:
-            if (line := formatting.progress(state)) != shown and state["status"] not in ENDS:
-                write(line)
-                shown = line
-        ended(state)
-    if line != shown:
-        write(line)
+            if (line := formatting.progress(state)) != printed and state["status"] not in TERMINAL:
+                print_line(line)
+                printed = line
+        finish(state)
+    if line != printed:
+        print_line(line)
     return state
 
 
-def _live(states: Iterator[State], listen: Listen) -> State:
+def _show_live(states: Iterator[State], print_output: OutputPrinter) -> State:
     from rich.console import Console
     from rich.live import Live
     from rich.text import Text
 
-    from sisu_pipeline.console.run_progress import picture
+    from sisu_pipeline.console.run_progress import render_progress
 
     console = Console()
-    # What is printed while the picture is shown scrolls by above it.
+    # Lines printed while the display is live scroll by above it.
     with (
         Live(console=console, refresh_per_second=10) as live,
-        listen(lambda line: console.print(Text(line))) as ended,
+        print_output(lambda line: console.print(Text(line))) as finish,
     ):
         for state in states:
-            live.update(picture(state))
-        ended(state)
+            live.update(render_progress(state))
+        finish(state)
     return state

@@ -1,1 +1,1 @@
-"""Labs and benchmarks: evidence that the system keeps its promises. Only the CLI imports this package."""
+"""Labs and benchmarks; they need a source checkout. Only the CLI imports this package."""

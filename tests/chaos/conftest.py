@@ -1,4 +1,4 @@
-"""Whole stacks to break: `sisu start` as a process, with a folder of crash points it looks into."""
+"""A stack with crash points: `sisu start` as a process, whose crash points are the files of a folder."""
 
 import tempfile
 from collections.abc import Iterator
@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sisu_pipeline.proof.harness import running_stack as stages
 from sisu_pipeline.proof.harness.lab_stack import lab_stack
-from sisu_pipeline.proof.harness.running_stack import Stage
+from sisu_pipeline.proof.harness.running_stack import RunningStack, connect_to
 
 VARIABLES = {
     "SBX_MODE": "mock",
@@ -19,20 +18,20 @@ VARIABLES = {
 
 
 @dataclass(frozen=True)
-class Armed:
-    """A running stack whose processes die where a file of this folder says."""
+class CrashStack:
+    """A running stack and the folder of crash points: a process dies at the points that are named there."""
 
-    stage: Stage
-    orders: Path
+    stack: RunningStack
+    crash_points: Path
 
 
 @pytest.fixture(scope="module")
-def armed() -> Iterator[Armed]:
-    """One stack for many deaths: its supervisor starts again whatever dies."""
+def crash_stack() -> Iterator[CrashStack]:
+    """One stack for all tests of a module: its supervisor restarts every process that dies."""
     with tempfile.TemporaryDirectory(prefix="sisu-chaos-", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)
-        orders = Path(folder) / "orders"
-        orders.mkdir()
-        variables = VARIABLES | {"SISU_CRASH_AT": str(orders)}
-        with lab_stack(Path(folder) / "home", variables) as stack, stages.on(stack) as stage:
-            yield Armed(stage, orders)
+        crash_points = Path(folder) / "crash_points"
+        crash_points.mkdir()
+        variables = VARIABLES | {"SISU_CRASH_AT": str(crash_points)}
+        with lab_stack(Path(folder) / "home", variables) as process, connect_to(process) as stack:
+            yield CrashStack(stack, crash_points)

@@ -1,9 +1,9 @@
-"""API, sensors and launcher die at their commits; the intent ends as if nothing had happened."""
+"""API, sensors and launcher crash at their commits; the intent ends as without a crash."""
 
 import pytest
 
 from sisu_pipeline import crash_points
-from tests.chaos.conftest import Armed
+from tests.chaos.conftest import CrashStack
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -12,8 +12,8 @@ INPUTS = {
     "files": {"a.txt": "before\n"},
     "patches": [{"targetPath": "a.txt", "postimageContent": "after\n", "diffText": "-before\n+after\n"}],
 }
-# A process of a stack needs some seconds to be there again, Dagster's own the most.
-PATIENCE_S = 90.0
+# A process needs some seconds to restart, Dagster's own the most.
+TIMEOUT_S = 90.0
 
 POINTS = [
     "api.commit.before",
@@ -33,7 +33,7 @@ CLOSING = [
     "closing.mark.before",
     "closing.close.after",
 ]
-# A worker dies, and so does who would notice or replace it.
+# A worker crashes, and so does the process that would detect or replace it.
 PAIRS = [
     ("approval_sensor.enqueue.after", "ExecuteST.commit.before"),
     ("launcher.enqueue.after", "CompileST.commit.after"),
@@ -43,45 +43,49 @@ PAIRS = [
 
 
 @pytest.mark.parametrize("points", [*((point,) for point in POINTS), *PAIRS], ids=" ".join)
-def test_an_intent_succeeds_once_whoever_dies_on_its_way(armed: Armed, points: tuple[str, ...]) -> None:
-    stage = armed.stage
+def test_an_intent_succeeds_once_whichever_process_crashes(
+    crash_stack: CrashStack, points: tuple[str, ...]
+) -> None:
+    stack = crash_stack.stack
     first, *others = points
     if "recovery.give_back.before" in others:
-        (armed.orders / "ExecuteST.commit.before").touch()
+        (crash_stack.crash_points / "ExecuteST.commit.before").touch()
     is_first = not first.startswith(("gate.", "approval_sensor."))
     if is_first:
-        (armed.orders / first).touch()
+        (crash_stack.crash_points / first).touch()
     for point in others:
-        (armed.orders / point).touch()
-    workflow_id = stage.submit(f"dies at {' and '.join(points)}", INPUTS, "chaos")
-    stage.wait_for([workflow_id], "waiting_input", PATIENCE_S)
+        (crash_stack.crash_points / point).touch()
+    workflow_id = stack.submit(f"crashes at {' and '.join(points)}", INPUTS, "chaos")
+    stack.wait_for_status([workflow_id], "waiting_input", TIMEOUT_S)
     if not is_first:
-        (armed.orders / first).touch()
-    stage.approve(workflow_id)
-    stage.wait_for([workflow_id], "succeeded", PATIENCE_S)
-    left = [path.name for path in armed.orders.iterdir()]
-    assert left == [], f"nobody came to {left}"
-    run = stage.row("labs.of_run", workflow_id=workflow_id)
+        (crash_stack.crash_points / first).touch()
+    stack.approve(workflow_id)
+    stack.wait_for_status([workflow_id], "succeeded", TIMEOUT_S)
+    left = [path.name for path in crash_stack.crash_points.iterdir()]
+    assert left == [], f"not reached: {left}"
+    run = stack.row("labs.of_run", workflow_id=workflow_id)
     assert (run["step_rows"], run["tasks"], run["receipts"], run["repeated"]) == (4, 2, 2, 0)
-    assert stage.broken_laws() == {}
+    assert stack.broken_laws() == {}
 
 
 @pytest.mark.parametrize("point", CLOSING)
-def test_a_canceled_run_is_tied_up_whoever_dies_meanwhile(armed: Armed, point: str) -> None:
-    stage = armed.stage
-    workflow_id = stage.submit(f"canceled at {point}", INPUTS, "chaos")
-    stage.wait_for([workflow_id], "waiting_input", PATIENCE_S)
-    (armed.orders / point).touch()
-    status, _ = stage.post(f"/runs/{workflow_id}/cancel", {"actor": "po"})
+def test_a_canceled_run_is_cleaned_up_whichever_process_crashes(crash_stack: CrashStack, point: str) -> None:
+    stack = crash_stack.stack
+    workflow_id = stack.submit(f"canceled at {point}", INPUTS, "chaos")
+    stack.wait_for_status([workflow_id], "waiting_input", TIMEOUT_S)
+    (crash_stack.crash_points / point).touch()
+    status, _ = stack.post(f"/runs/{workflow_id}/cancel", {"actor": "po"})
     assert status == 202
-    stage.until(
-        lambda: stage.row("labs.of_run", workflow_id=workflow_id)["is_closed"], PATIENCE_S, lambda: "the run closed"
+    stack.wait_until(
+        lambda: stack.row("labs.of_run", workflow_id=workflow_id)["is_closed"],
+        TIMEOUT_S,
+        lambda: "the run to be closed",
     )
-    assert list(armed.orders.iterdir()) == []
-    assert stage.row("labs.of_run", workflow_id=workflow_id)["patches_left"] == 0
-    assert stage.broken_laws() == {}
+    assert list(crash_stack.crash_points.iterdir()) == []
+    assert stack.row("labs.of_run", workflow_id=workflow_id)["patches_left"] == 0
+    assert stack.broken_laws() == {}
 
 
-def test_every_point_elsewhere_is_in_a_table() -> None:
+def test_every_crash_point_outside_the_worker_is_tested() -> None:
     ours = ("api.", "intent_sensor.", "approval_sensor.", "launcher.", "gate.decide.", "closing.")
     assert {point for point in crash_points.POINTS if point.startswith(ours)} == {*POINTS, *CLOSING}

@@ -1,1 +1,1 @@
-"""One module for each command or group of commands."""
+"""One module per command or group of commands."""

@@ -1,134 +1,170 @@
-"""`sisu bench`: measurements, each able to run the stock profile beside ours in the same call."""
+"""`sisu bench`: measurements on a stack of their own; some also measure stock Dagster for comparison."""
 
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
-app = typer.Typer(help="Measurements on a stack of their own.", no_args_is_help=True)
+from sisu_pipeline.cli.commands.source_checkout import require_source_checkout
+from sisu_pipeline.console.command_output import AsJson, CommandOutput, report_failures, to_json_text
+from sisu_pipeline.console.exit_codes import FAILED
 
-Workers = Annotated[int, typer.Option(help="Intent worker processes.")]
-SandboxWorkers = Annotated[int, typer.Option(help="Sandbox worker processes.")]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
-Stock = Annotated[int, typer.Option(help="Measure stock Dagster with this many intents too; 0 leaves it out.")]
+app = typer.Typer(help="Measure throughput, latency, memory and recovery.", no_args_is_help=True)
 
-_console = Console(stderr=True)
+Tasks = Annotated[int, typer.Option(help="Sandbox tasks per intent.")]
+Workers = Annotated[int, typer.Option(help="Number of intent worker processes.")]
+SandboxWorkers = Annotated[int, typer.Option(help="Number of sandbox worker processes.")]
+Stock = Annotated[int, typer.Option(help="Also measure stock Dagster with this many intents; 0 skips it.")]
+
+ReportStatus = Callable[[str], None]
+Result = dict[str, Any]
 
 
 @app.command()
 def intents(
-    count: int = 200, tasks: int = 1, workers: Workers = 2, stock: Stock = 0, as_json: AsJson = False
+    count: Annotated[int, typer.Option(help="Number of intents.")] = 200,
+    tasks: Tasks = 1,
+    workers: Workers = 2,
+    stock: Stock = 0,
+    as_json: AsJson = False,
 ) -> None:
-    """Park and approve many intents: intents/s, CPU seconds per intent by component."""
-    from sisu_pipeline.proof.bench import engine_bench
+    """Measure throughput: submit all intents, approve all; intents/s and CPU seconds per intent by component."""
+    with _bench(as_json) as out:
+        from sisu_pipeline.proof.bench import engine_bench
 
-    ours = _watched(lambda tick: engine_bench.intents(count, tasks, workers, tick))
-    result: dict[str, Any] = {"bench": "intents", "ours": ours}
-    if stock:
-        theirs = _watched(lambda tick: engine_bench.intents(stock, tasks, workers, tick, "stock"))
-        result |= {"stock": theirs, "ratio": round(ours["intents_per_s"] / theirs["intents_per_s"], 1)}
-    _print(result, as_json)
+        ours = _measure(lambda status: engine_bench.intents(count, tasks, workers, status))
+        result: Result = {"bench": "intents", "ours": ours}
+        if stock:
+            theirs = _measure(lambda status: engine_bench.intents(stock, tasks, workers, status, "stock"))
+            result |= {"stock": theirs, "ratio": round(ours["intents_per_s"] / theirs["intents_per_s"], 1)}
+        _print(out, result)
 
 
 @app.command()
 def resume(
-    count: int = 20, tasks: int = 5, workers: Workers = 2, stock: Stock = 0, as_json: AsJson = False
+    count: Annotated[int, typer.Option(help="Number of intents.")] = 20,
+    tasks: Tasks = 5,
+    workers: Workers = 2,
+    stock: Stock = 0,
+    as_json: AsJson = False,
 ) -> None:
-    """One intent at a time: submit → waiting, approve → DecideST, approve → succeeded; medians."""
-    from sisu_pipeline.proof.bench import engine_bench
+    """Measure latency, one intent at a time: submit → waiting, approve → DecideST, approve → succeeded."""
+    with _bench(as_json) as out:
+        from sisu_pipeline.proof.bench import engine_bench
 
-    ours = _watched(lambda tick: engine_bench.resume(count, tasks, workers, tick))
-    result: dict[str, Any] = {"bench": "resume", "ours": ours}
-    if stock:
-        theirs = _watched(lambda tick: engine_bench.resume(stock, tasks, workers, tick, "stock"))
-        ratio = theirs["approve_to_end"]["median"] / ours["approve_to_end"]["median"]
-        result |= {"stock": theirs, "ratio": round(ratio, 1)}
-    _print(result, as_json)
+        ours = _measure(lambda status: engine_bench.resume(count, tasks, workers, status))
+        result: Result = {"bench": "resume", "ours": ours}
+        if stock:
+            theirs = _measure(lambda status: engine_bench.resume(stock, tasks, workers, status, "stock"))
+            ratio = theirs["approve_to_end"]["median"] / ours["approve_to_end"]["median"]
+            result |= {"stock": theirs, "ratio": round(ratio, 1)}
+        _print(out, result)
 
 
 @app.command()
 def fanout(
-    tasks: int = 100,
-    seconds: float = 1.0,
+    tasks: Annotated[int, typer.Option(min=1, help="Number of sandbox tasks in the run.")] = 100,
+    seconds: Annotated[float, typer.Option(help="Duration of each task in seconds.")] = 1.0,
     sandbox_workers: SandboxWorkers = 2,
-    stock: Stock = 0,
+    stock: Annotated[int, typer.Option(help="Also measure stock Dagster with this many tasks; 0 skips it.")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Many tasks in one run: approve → succeeded, overhead per task. `--stock N` runs N tasks on stock Dagster."""
-    from sisu_pipeline.proof.bench import engine_bench
+    """Measure the fan-out of one run: approve → succeeded, and the overhead per task."""
+    with _bench(as_json) as out:
+        from sisu_pipeline.proof.bench import engine_bench
 
-    ours = _watched(lambda tick: engine_bench.fanout(tasks, seconds, sandbox_workers, tick))
-    result: dict[str, Any] = {"bench": "fanout", "ours": ours}
-    if stock:
-        theirs = _watched(lambda tick: engine_bench.fanout(stock, seconds, sandbox_workers, tick, "stock"))
-        ratio = theirs["overhead_ms_per_task"] / max(ours["overhead_ms_per_task"], 0.001)
-        result |= {"stock": theirs, "ratio": round(ratio, 1)}
-    _print(result, as_json)
+        ours = _measure(lambda status: engine_bench.fanout(tasks, seconds, sandbox_workers, status))
+        result: Result = {"bench": "fanout", "ours": ours}
+        if stock:
+            theirs = _measure(lambda status: engine_bench.fanout(stock, seconds, sandbox_workers, status, "stock"))
+            ratio = theirs["overhead_ms_per_task"] / max(ours["overhead_ms_per_task"], 0.001)
+            result |= {"stock": theirs, "ratio": round(ratio, 1)}
+        _print(out, result)
 
 
 @app.command()
-def parked(count: int = 1000, workers: Workers = 2, as_json: AsJson = False) -> None:
-    """What waiting intents cost: memory, processes, threads, queue rows, connections, latency."""
-    from sisu_pipeline.proof.bench import engine_bench
+def parked(
+    count: Annotated[int, typer.Option(help="Number of waiting intents.")] = 1000,
+    workers: Workers = 2,
+    as_json: AsJson = False,
+) -> None:
+    """Measure the cost of waiting intents: memory, processes, threads, queue rows, connections and latency."""
+    with _bench(as_json) as out:
+        from sisu_pipeline.proof.bench import engine_bench
 
-    _print({"bench": "parked", "ours": _watched(lambda tick: engine_bench.parked(count, workers, tick))}, as_json)
+        ours = _measure(lambda status: engine_bench.parked(count, workers, status))
+        _print(out, {"bench": "parked", "ours": ours})
 
 
 @app.command()
 def recovery(
-    count: Annotated[int, typer.Option(min=1, help="How many workers are killed.")] = 20,
+    count: Annotated[int, typer.Option(min=1, help="Number of workers to kill.")] = 20,
     workers: Workers = 2,
-    seed: Annotated[int, typer.Option(help="The same seed kills at the same moments.")] = 424242,
+    seed: Annotated[int, typer.Option(help="Seed of the kill times.")] = 424242,
     as_json: AsJson = False,
 ) -> None:
-    """Kill -9 the worker of one intent after another in ExecuteST: how long it takes; exit 1 if anything is off."""
-    from sisu_pipeline.proof.bench.recovery_bench import recovery as measure
+    """Measure recovery: kill -9 workers in ExecuteST; exit 1 if a task ran twice or a law is broken."""
+    with _bench(as_json) as out:
+        from sisu_pipeline.proof.bench.recovery_bench import recovery as measure
 
-    ours = _watched(lambda tick: measure(count, workers, seed, tick))
-    _print({"bench": "recovery", "ours": ours}, as_json)
-    raise typer.Exit(1 if ours["tasks_executed_twice"] or ours["broken_laws"] else 0)
+        ours = _measure(lambda status: measure(count, workers, seed, status))
+        _print(out, {"bench": "recovery", "ours": ours})
+        _exit_unless(not ours["tasks_executed_twice"] and not ours["broken_laws"])
 
 
 @app.command()
 def sandboxes(
-    intents: Annotated[int, typer.Option(min=1)] = 100,
-    tasks: Annotated[int, typer.Option(min=1, help="Tasks of each intent.")] = 20,
-    concurrency: Annotated[int, typer.Option(min=1, help="Sandboxes at once, over all workers.")] = 16,
+    intents: Annotated[int, typer.Option(min=1, help="Number of intents.")] = 100,
+    tasks: Annotated[int, typer.Option(min=1, help="Sandbox tasks per intent.")] = 20,
+    concurrency: Annotated[int, typer.Option(min=1, help="Concurrent sandboxes over all workers.")] = 16,
     workers: Workers = 2,
     sandbox_workers: SandboxWorkers = 2,
     as_json: AsJson = False,
 ) -> None:
-    """Python starts in local sandboxes: tasks/s beside plain processes, what is left; exit 1 if anything is."""
-    from sisu_pipeline.proof.bench.sandbox_bench import sandboxes as measure
+    """Measure local sandboxes: tasks/s compared with plain processes; exit 1 if anything is left behind."""
+    with _bench(as_json) as out:
+        from sisu_pipeline.proof.bench.sandbox_bench import sandboxes as measure
 
-    ours = _watched(lambda tick: measure(intents, tasks, concurrency, workers, sandbox_workers, tick))
-    _print({"bench": "sandboxes", "ours": ours}, as_json)
-    raise typer.Exit(0 if ours["passed"] else 1)
+        ours = _measure(lambda status: measure(intents, tasks, concurrency, workers, sandbox_workers, status))
+        _print(out, {"bench": "sandboxes", "ours": ours})
+        _exit_unless(ours["passed"])
 
 
 @app.command()
 def cancel(
-    rounds: Annotated[int, typer.Option(min=1, help="How many runs are canceled.")] = 20,
-    tasks: Annotated[int, typer.Option(min=1, help="Tasks of each run; each has two processes.")] = 10,
+    rounds: Annotated[int, typer.Option(min=1, help="Number of runs to cancel.")] = 20,
+    tasks: Annotated[int, typer.Option(min=1, help="Tasks per run, each with two processes.")] = 10,
     as_json: AsJson = False,
 ) -> None:
-    """Cancel runs whose tasks sleep: request → last process gone, → patches taken back; exit 1 if p95 ≥ 2 s."""
-    from sisu_pipeline.proof.bench.cancel_bench import cancel as measure
+    """Measure cancellation: request → last process gone, → patches rolled back; exit 1 if p95 ≥ 2 s."""
+    with _bench(as_json) as out:
+        from sisu_pipeline.proof.bench.cancel_bench import cancel as measure
 
-    ours = _watched(lambda tick: measure(rounds, tasks, tick))
-    _print({"bench": "cancel", "ours": ours}, as_json)
-    raise typer.Exit(0 if ours["passed"] else 1)
-
-
-def _watched(measure: Callable[[Callable[[str], None]], dict[str, Any]]) -> dict[str, Any]:
-    with _console.status("starting a stack") as status:
-        return measure(lambda message: status.update(message))
+        ours = _measure(lambda status: measure(rounds, tasks, status))
+        _print(out, {"bench": "cancel", "ours": ours})
+        _exit_unless(ours["passed"])
 
 
-def _print(result: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        typer.echo(json.dumps(result))
-    else:
-        Console().print_json(json.dumps(result))
+@contextmanager
+def _bench(as_json: bool) -> Iterator[CommandOutput]:
+    with report_failures(as_json) as out:
+        require_source_checkout("bench")
+        yield out
+
+
+def _measure(measurement: Callable[[ReportStatus], Result]) -> Result:
+    """Run a measurement; its status is shown on stderr when that is a terminal."""
+    from rich.console import Console
+
+    with Console(stderr=True).status("starting a stack") as status:
+        return measurement(lambda message: status.update(message))
+
+
+def _print(out: CommandOutput, result: Result) -> None:
+    out.print_result(result, lambda: to_json_text(result))
+
+
+def _exit_unless(passed: bool) -> None:
+    if not passed:
+        raise typer.Exit(FAILED)

@@ -1,116 +1,119 @@
-"""`sisu db`: the database, up and down, made and emptied. Every verb may be repeated."""
+"""`sisu db`: start, stop, migrate, reset and query the database. Every command is safe to repeat."""
 
 import signal
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from sisu_pipeline.console.command_output import AsJson, Voice, speaking
+from sisu_pipeline.console.command_output import AsJson, CommandOutput, report_failures
 
 if TYPE_CHECKING:
     from resources.database import Database
 
-app = typer.Typer(help="The database: up, down, made, emptied, asked.", no_args_is_help=True)
+app = typer.Typer(help="Start, stop, migrate, reset and query the database.", no_args_is_help=True)
 
 
 @app.command()
 def up(as_json: AsJson = False) -> None:
-    """Start the embedded server when none is given, and make every schema."""
-    with speaking(as_json) as voice:
+    """Start the embedded server unless DATABASE_URL is set, and create or migrate every schema."""
+    with report_failures(as_json) as out:
         from sisu_pipeline.settings import settings
         from sisu_pipeline.supervisor.stack_setup import prepare
 
-        found = prepare(settings())
-        voice.say({"running": True, "database": _place(found)}, lambda: f"database ready: {_place(found)}")
+        database = prepare(settings())
+        address = _address(database)
+        out.print_result({"running": True, "database": address}, lambda: f"database ready: {address}")
 
 
 @app.command()
 def down(as_json: AsJson = False) -> None:
-    """Stop the embedded server; what it holds stays on disk."""
-    with speaking(as_json) as voice:
+    """Stop the embedded server; its data stays on disk."""
+    with report_failures(as_json) as out:
         from sisu_pipeline import database_server
         from sisu_pipeline.settings import settings
 
         stopped = database_server.down(settings())
-        voice.say({"running": False, "stopped": stopped}, lambda: "stopped" if stopped else "it was not running")
+        document = {"running": False, "stopped": stopped}
+        out.print_result(document, lambda: "stopped" if stopped else "the embedded server was not running")
 
 
 @app.command()
 def migrate(as_json: AsJson = False) -> None:
-    """Apply the migrations that are missing, ours and the engines'."""
-    with speaking(as_json) as voice:
+    """Apply pending migrations of the schemas app, dbos and dagster."""
+    with report_failures(as_json) as out:
         from resources import migrations
         from sisu_pipeline.supervisor.stack_setup import make_engine_schemas
 
-        found = _reachable()
-        applied = migrations.migrate(found)
-        make_engine_schemas(found)
-        voice.say({"applied": applied}, lambda: f"applied: {', '.join(applied) or 'nothing was missing'}")
+        database = _created_database()
+        applied = migrations.migrate(database)
+        make_engine_schemas(database)
+        text = f"applied: {', '.join(applied)}" if applied else "no pending migrations"
+        out.print_result({"applied": applied}, lambda: text)
 
 
 @app.command()
 def reset(as_json: AsJson = False) -> None:
-    """Drop and remake schema app: intents, runs, steps, artifacts, approvals."""
-    with speaking(as_json) as voice:
+    """Drop and recreate the schema app: intents, runs, steps, artifacts and decisions."""
+    with report_failures(as_json) as out:
         from resources import migrations
         from sisu_pipeline.supervisor.stack_setup import make_engine_schemas
 
-        found = _reachable()
-        dropped = migrations.rows_in(found, ("app",))
-        migrations.reset(found)
-        make_engine_schemas(found)
-        _say_dropped(voice, dropped)
+        database = _created_database()
+        dropped = migrations.rows_in(database, ("app",))
+        migrations.reset(database)
+        make_engine_schemas(database)
+        _print_dropped(out, dropped)
 
 
 @app.command("sys-reset")
 def sys_reset(as_json: AsJson = False) -> None:
-    """Drop and remake schemas dbos and dagster: queues, history, runs and events. Restart what runs afterwards."""
-    with speaking(as_json) as voice:
+    """Drop and recreate the schemas dbos and dagster: queues, runs and history. Restart the stack afterwards."""
+    with report_failures(as_json) as out:
         from resources import migrations
         from sisu_pipeline.supervisor.stack_setup import make_engine_schemas
 
-        found = _reachable()
-        dropped = migrations.rows_in(found, ("dbos", "dagster"))
-        migrations.system_reset(found)
-        make_engine_schemas(found)
-        _say_dropped(voice, dropped)
+        database = _created_database()
+        dropped = migrations.rows_in(database, ("dbos", "dagster"))
+        migrations.system_reset(database)
+        make_engine_schemas(database)
+        _print_dropped(out, dropped)
 
 
 @app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []})
 def psql(context: typer.Context) -> None:
-    """The bundled psql on this database; arguments are psql's own."""
-    with speaking():
+    """Run the bundled psql on this database; all arguments are passed to psql."""
+    with report_failures():
         from sisu_pipeline import database_server
         from sisu_pipeline.settings import settings
 
-        # Ctrl-C is for psql, which cancels a query with it.
+        # psql handles Ctrl-C itself: it cancels the running query.
         signal.signal(signal.SIGINT, lambda *_: None)
         raise typer.Exit(database_server.psql(settings(), context.args))
 
 
-def _reachable() -> "Database":
-    """The database, made when the server does not have it yet; the embedded server must be up."""
+def _created_database() -> "Database":
+    """The database, created on its server if missing. Raises DatabaseError when the embedded server is down."""
     from resources import migrations
     from sisu_pipeline import database_server
     from sisu_pipeline.settings import settings
 
-    found = database_server.locate(settings())
-    migrations.create_database(found)
-    return found
+    database = database_server.locate(settings())
+    migrations.create_database(database)
+    return database
 
 
-def _place(found: "Database") -> str:
-    """The database's address without its password."""
+def _address(database: "Database") -> str:
+    """The database's name, host and port, without credentials."""
     from psycopg import conninfo
 
-    parts = conninfo.conninfo_to_dict(found.url)
+    parts = conninfo.conninfo_to_dict(database.url)
     return f"{parts.get('dbname')} at {parts.get('host') or 'localhost'}" + (
         f":{parts['port']}" if parts.get("port") else ""
     )
 
 
-def _say_dropped(voice: Voice, dropped: dict[str, int]) -> None:
+def _print_dropped(out: CommandOutput, dropped: dict[str, int]) -> None:
     rows = {name: count for name, count in dropped.items() if count}
     document: dict[str, Any] = {"tables": len(dropped), "rows": rows}
-    listed = ", ".join(f"{name} {count}" for name, count in rows.items()) or "they were empty"
-    voice.say(document, lambda: f"dropped and remade {len(dropped)} tables; rows: {listed}")
+    listed = ", ".join(f"{name} {count}" for name, count in rows.items()) or "none"
+    out.print_result(document, lambda: f"dropped and recreated {len(dropped)} tables; rows: {listed}")

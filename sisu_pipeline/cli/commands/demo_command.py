@@ -1,13 +1,15 @@
-"""`sisu demo`: the whole system on two intents, with its evidence."""
+"""`sisu demo`: run two intents through the whole system."""
 
 import typer
 
-from sisu_pipeline.console.command_output import speaking, write
+from sisu_pipeline.cli.commands.source_checkout import require_source_checkout
+from sisu_pipeline.console.command_output import print_line, report_failures
 
 
 def demo() -> None:
-    """Run two intents through a stack of their own (under .sisu/demo) and print the evidence."""
-    with speaking():
+    """Run two intents on a stack of their own, in SISU_HOME/demo, and print the evidence."""
+    with report_failures():
+        require_source_checkout("demo")
         from sisu_pipeline.proof.labs.demo import run_demo
 
-        raise typer.Exit(run_demo(write))
+        raise typer.Exit(run_demo(print_line))

@@ -1,46 +1,49 @@
-"""`sisu doctor`: what is running, with which settings, and why a run is not moving."""
+"""`sisu doctor`: check the stack, show the settings, or explain why a run makes no progress."""
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sisu_pipeline.console.command_output import AsJson, Voice, speaking
-from sisu_pipeline.console.exit_codes import CANNOT_WORK, REFUSED, Failure
+from sisu_pipeline.console.command_output import AsJson, CommandOutput, report_failures
+from sisu_pipeline.console.exit_codes import ENVIRONMENT_ERROR, FAILED, Failure
 from sisu_pipeline.console.formatting import table
 
 if TYPE_CHECKING:
     from sisu_pipeline.supervisor.stack_health import Health
 
-RunId = Annotated[str | None, typer.Argument(metavar="[RUN]", help="Why does this run not move?")]
+RunId = Annotated[
+    str | None, typer.Argument(metavar="RUN", help="Run id or intent id: explain why this run makes no progress.")
+]
 
 
 def doctor(
     run: RunId = None,
-    settings_only: Annotated[bool, typer.Option("--settings", help="Show every setting and stop.")] = False,
+    settings_only: Annotated[bool, typer.Option("--settings", help="Print every setting and exit.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Examine the stack, or one run of it; exit 1 when something does not work."""
-    with speaking(as_json) as voice:
+    """Check every part of the stack, or explain one run's state; exit 1 when a check fails."""
+    with report_failures(as_json) as out:
         if settings_only:
-            _settings(voice)
+            _print_settings(out)
         elif run is not None:
-            _run(voice, run)
+            _explain_run(out, run)
         else:
-            _stack(voice)
+            _check_stack(out)
 
 
-def _stack(voice: Voice) -> None:
+def _check_stack(out: CommandOutput) -> None:
     from sisu_pipeline.settings import settings
     from sisu_pipeline.supervisor.stack_health import examine
 
     health = examine(settings())
-    voice.say({"ok": health.ok, **asdict(health), "settings": _shown()}, lambda: _words(health))
+    document = {"ok": health.ok, **asdict(health), "settings": _settings_by_variable()}
+    out.print_result(document, lambda: _as_text(health))
     if not health.ok:
-        raise typer.Exit(REFUSED)
+        raise typer.Exit(FAILED)
 
 
-def _run(voice: Voice, run_reference: str) -> None:
+def _explain_run(out: CommandOutput, run_reference: str) -> None:
     from sisu_pipeline.database_server import locate
     from sisu_pipeline.domain.errors import NotFound
     from sisu_pipeline.settings import settings
@@ -53,39 +56,39 @@ def _run(voice: Voice, run_reference: str) -> None:
             raise Failure(str(error), "not_found") from None
     diagnosis = diagnose(facts)
     document = {"diagnosis": diagnosis.sentence, "command": diagnosis.command, "facts": asdict(facts)}
-    voice.say(document, lambda: f"{diagnosis.sentence}\nNext: {diagnosis.command}")
+    out.print_result(document, lambda: f"{diagnosis.sentence}\nNext: {diagnosis.command}")
 
 
-def _settings(voice: Voice) -> None:
-    """Shown even when the environment is not usable: that is when its names are wanted."""
+def _print_settings(out: CommandOutput) -> None:
+    """Print the settings; when the environment is invalid, fail with the names of all settings."""
     from sisu_pipeline.settings import SettingsError, load_settings
 
     try:
-        shown = _shown()
+        values = _settings_by_variable()
     except SettingsError as error:
         names = [name.upper() for name in type(load_settings({})).model_fields]
         details = [{"pointer": name, "message": "a setting"} for name in names]
-        raise Failure(str(error), "settings", CANNOT_WORK, details) from None
-    voice.say(shown, lambda: table(shown.items()))
+        raise Failure(str(error), "settings", ENVIRONMENT_ERROR, details) from None
+    out.print_result(values, lambda: table(values.items()))
 
 
-def _shown() -> dict[str, Any]:
-    """Every setting by its environment name; secrets are stars."""
+def _settings_by_variable() -> dict[str, Any]:
+    """Every setting by its environment variable; secrets are masked."""
     from sisu_pipeline.settings import settings
 
     values = settings().model_dump(mode="json")
     return {name.upper(): value for name, value in values.items()}
 
 
-def _words(health: "Health") -> str:
+def _as_text(health: "Health") -> str:
     versions = ", ".join(f"{name} {version}" for name, version in health.versions.items())
     checks = [("ok" if check.ok else "FAIL", check.name, check.detail) for check in health.checks]
     lines = [versions, "", table(checks), ""]
     queues = [("QUEUE", "VERSION", "ENQUEUED", "PENDING", "WORKERS")]
     queues += [(q.queue, q.version, str(q.enqueued), str(q.pending), str(q.workers)) for q in health.queues]
-    lines.append(table(queues) if health.queues else "No work on the queues, no workers.")
+    lines.append(table(queues) if health.queues else "The queues are empty and have no workers.")
     lines += [
-        f"STRANDED: {q.enqueued} on {q.queue} wait for version {q.version}, which nobody runs. "
+        f"STRANDED: {q.enqueued} on {q.queue} need version {q.version}, which has no worker. "
         f"Next: DBOS__APPVERSION={q.version} sisu worker --queue {q.queue}"
         for q in health.queues
         if q.is_stranded

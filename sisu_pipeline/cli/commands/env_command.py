@@ -1,17 +1,17 @@
-"""`sisu env`: the stack's variables, for people who run `dagster` by hand."""
+"""`sisu env`: print the environment that Dagster's own commands need."""
 
 import shlex
 
-from sisu_pipeline.console.command_output import AsJson, speaking
+from sisu_pipeline.console.command_output import AsJson, report_failures
 
 
 def env(as_json: AsJson = False) -> None:
-    """Print the variables that point Dagster's own commands at this stack: eval "$(sisu env)"."""
-    with speaking(as_json) as voice:
+    """Print the variables that Dagster's own commands need for this stack: eval "$(sisu env)"."""
+    with report_failures(as_json) as out:
         from sisu_pipeline.database_server import locate
         from sisu_pipeline.settings import settings
         from sisu_pipeline.supervisor.stack_setup import stack_variables
 
         variables = stack_variables(settings(), locate(settings()))
         lines = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
-        voice.say(variables, lambda: "\n".join(lines))
+        out.print_result(variables, lambda: "\n".join(lines))

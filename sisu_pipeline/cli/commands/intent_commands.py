@@ -1,4 +1,4 @@
-"""`sisu intent`: what people want done."""
+"""`sisu intent`: submit intents."""
 
 import sys
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from sisu_pipeline.console.command_output import AsJson, Url, speaking
+from sisu_pipeline.console.command_output import AsJson, Url, report_failures
 from sisu_pipeline.console.exit_codes import Failure
 
 app = typer.Typer(help="Submit intents.", no_args_is_help=True)
@@ -14,22 +14,28 @@ app = typer.Typer(help="Submit intents.", no_args_is_help=True)
 
 @app.callback()
 def intents() -> None:
-    """A noun with one verb so far."""
+    """Keep `submit` a subcommand: Typer would merge a single command into the group."""
 
 
 @app.command()
 def submit(
-    file: Annotated[str, typer.Argument(metavar="FILE|-", help="A JSON file, or - for standard input.")],
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE|-",
+            help="JSON file with goal, inputs, constraints and optional connectors; - reads stdin.",
+        ),
+    ],
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
-    """Keep an intent ({goal, inputs, constraints, connectors?}); the same content is the same intent."""
+    """Submit an intent; the same content is the same intent."""
     from sisu_pipeline.console.api_client import Api
 
-    with speaking(as_json) as voice:
-        kept = Api(url).post("intents", body=_read(file))
-        again = " (it was there before)" if kept["isReplay"] else ""
-        voice.say(kept, lambda: f"{kept['intentId']}{again}\nNext: sisu run start {kept['intentId']}")
+    with report_failures(as_json) as out:
+        stored = Api(url).post("intents", body=_read(file))
+        replay = " (already stored)" if stored["isReplay"] else ""
+        out.print_result(stored, lambda: f"{stored['intentId']}{replay}\nNext: sisu run start {stored['intentId']}")
 
 
 def _read(file: str) -> bytes:

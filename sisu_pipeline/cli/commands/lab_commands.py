@@ -1,158 +1,174 @@
-"""`sisu lab`: the seed's soak and chaos labs, each on a stack of its own, with a verdict from SQL."""
+"""`sisu lab`: fault injection and soak tests, each on a stack of its own, with a verdict computed in SQL."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sisu_pipeline.console.command_output import AsJson, speaking, write
-from sisu_pipeline.console.exit_codes import CANNOT_WORK, REFUSED, Failure
+from sisu_pipeline.cli.commands.source_checkout import require_source_checkout
+from sisu_pipeline.console.command_output import AsJson, CommandOutput, print_line, report_failures
+from sisu_pipeline.console.exit_codes import ENVIRONMENT_ERROR, FAILED, Failure
 
 if TYPE_CHECKING:
     from sisu_pipeline.proof.harness.lab_rounds import Lab
 
-app = typer.Typer(help="Soak and chaos labs.", no_args_is_help=True)
+app = typer.Typer(help="Run fault injection and soak labs, each on a stack of its own.", no_args_is_help=True)
 
-Soak = Annotated[int, typer.Option(min=1, max=10_000, help="How many times.")]
-Seed = Annotated[int, typer.Option(help="The same seed is the same schedule of faults.")]
+Soak = Annotated[int, typer.Option(min=1, max=10_000, help="Number of repetitions.")]
+Seed = Annotated[int, typer.Option(help="Seed of the fault schedule.")]
+Count = Annotated[int, typer.Option(min=1, max=100_000, help="Number of waiting intents.")]
 
 SEED = 424242
 
 
 @app.command("fanout-soak")
 def fanout_soak(soak: Soak = 1, seed: Seed = SEED, as_json: AsJson = False) -> None:
-    """L08: one run of 100 tasks and more; the sandbox worker is killed; every task has one result."""
-    from sisu_pipeline.proof.labs.fanout_soak import LAB
+    """Kill the sandbox worker during a fan-out of 100 or more tasks (L08); every task must have one result."""
+    with _lab(as_json) as out:
+        from sisu_pipeline.proof.labs.fanout_soak import LAB
 
-    _run(LAB, soak, seed, as_json)
+        _run(out, LAB, soak, seed)
 
 
 @app.command("intent-chaos")
 def intent_chaos(soak: Soak = 1, seed: Seed = SEED, as_json: AsJson = False) -> None:
-    """L13: kill -9 of the worker during ExecuteST; another one goes on; nothing happens twice."""
-    from sisu_pipeline.proof.labs.intent_chaos import LAB
+    """Kill -9 the worker during ExecuteST (L13); another one must take over and repeat nothing."""
+    with _lab(as_json) as out:
+        from sisu_pipeline.proof.labs.intent_chaos import LAB
 
-    _run(LAB, soak, seed, as_json)
+        _run(out, LAB, soak, seed)
 
 
 @app.command("sandbox-soak")
 def sandbox_soak(soak: Soak = 1, seed: Seed = SEED, as_json: AsJson = False) -> None:
-    """A hundred intents one after another, every one succeeds; percentiles."""
-    from sisu_pipeline.proof.labs.sandbox_soak import LAB
+    """Submit and approve a hundred intents one after another; all must succeed."""
+    with _lab(as_json) as out:
+        from sisu_pipeline.proof.labs.sandbox_soak import LAB
 
-    _run(LAB, soak, seed, as_json)
+        _run(out, LAB, soak, seed)
 
 
 @app.command("crashdemo")
 def crashdemo(soak: Soak = 1, seed: Seed = SEED, as_json: AsJson = False) -> None:
-    """Kill every process at once, start again: the run goes on where it was."""
-    from sisu_pipeline.proof.labs.crash_demo import LAB
+    """Kill every process at once and start the stack again; the run must resume where it was."""
+    with _lab(as_json) as out:
+        from sisu_pipeline.proof.labs.crash_demo import LAB
 
-    _run(LAB, soak, seed, as_json)
+        _run(out, LAB, soak, seed)
 
 
 @app.command("restart")
-def restart(
-    count: Annotated[int, typer.Option(min=1, max=100_000, help="How many intents wait.")] = 1000,
-    soak: Soak = 1,
-    seed: Seed = SEED,
-    as_json: AsJson = False,
-) -> None:
-    """Many intents wait for a person; everything is killed, Postgres too; started again, all of them succeed."""
-    from sisu_pipeline.proof.labs.parked_restart import lab
+def restart(count: Count = 1000, soak: Soak = 1, seed: Seed = SEED, as_json: AsJson = False) -> None:
+    """Kill every process and Postgres while many intents wait for approval; all must succeed afterwards."""
+    with _lab(as_json) as out:
+        from sisu_pipeline.proof.labs.parked_restart import lab
 
-    _run(lab(count), soak, seed, as_json)
+        _run(out, lab(count), soak, seed)
 
 
 @app.command()
 def chaos(
-    minutes: Annotated[float, typer.Option(min=0.1, max=24 * 60, help="How long faults strike.")] = 10.0,
+    minutes: Annotated[float, typer.Option(min=0.1, max=24 * 60, help="Minutes of fault injection.")] = 10.0,
     seed: Seed = SEED,
     report: Annotated[
-        Path | None, typer.Option(dir_okay=False, help="Write the report here as Markdown, and as JSON beside it.")
+        Path | None,
+        typer.Option(dir_okay=False, help="Write the report to this Markdown file, and as JSON beside it."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """A stream of intents while everything is killed, frozen and cut off: nothing lost, twice or stuck."""
-    with speaking(as_json) as voice:
-        from sisu_pipeline.proof.chaos import chaos_lab as lab
-        from sisu_pipeline.proof.chaos import chaos_report
+    """Inject random faults under load; no intent may be lost, repeated or stuck."""
+    with _lab(as_json) as out:
+        from sisu_pipeline.proof.chaos import chaos_lab, chaos_report
 
-        storm = lab.run(minutes, seed)
-        found = storm.report()
+        chaos_run = chaos_lab.run(minutes, seed)
+        document = chaos_run.report()
         if report is not None:
-            chaos_report.write(found, report)
-        voice.say(found | {"data": str(storm.home)}, lambda: chaos_report.words(found, storm.home))
-        if not found["passed"]:
-            raise typer.Exit(REFUSED)
+            chaos_report.write(document, report)
+        out.print_result(
+            document | {"data": str(chaos_run.home)}, lambda: chaos_report.summary(document, chaos_run.home)
+        )
+        _exit_unless(document["passed"])
 
 
 @app.command()
 def cuts(
     count: Annotated[
         int | None,
-        typer.Option(min=1, help="How many cuts, drawn by the seed. [default: all there are, half an hour]"),
+        typer.Option(
+            min=1, help="Number of cuts, drawn by the seed.", show_default="every one, which takes about an hour"
+        ),
     ] = None,
     kill: Annotated[
-        bool, typer.Option("--kill", help="Kill the process that says the statement, instead of cutting it off.")
+        bool,
+        typer.Option("--kill", help="Kill the process that sends the statement instead of cutting its connection."),
     ] = False,
     seed: Seed = SEED,
     as_json: AsJson = False,
 ) -> None:
-    """Whatever statement loses its connection to Postgres, done or not, intents end as they should."""
-    with speaking(as_json) as voice:
-        from sisu_pipeline.proof.chaos import connection_cuts as lab
+    """Cut the connection to Postgres before and after every statement; every intent must end correctly."""
+    with _lab(as_json) as out:
+        from sisu_pipeline.proof.chaos import connection_cuts
 
-        report = lab.run(count, seed, kills=kill).report()
-        voice.say(report, lambda: lab.words(report))
-        if not report["passed"]:
-            raise typer.Exit(REFUSED)
+        document = connection_cuts.run(count, seed, kill_process=kill).report()
+        out.print_result(document, lambda: connection_cuts.summary(document))
+        _exit_unless(document["passed"])
 
 
 @app.command()
 def gate(
-    count: Annotated[int, typer.Option(min=10, max=100_000, help="How many intents wait.")] = 1000,
-    clients: Annotated[int, typer.Option(min=1, max=500, help="How many people decide at once.")] = 20,
+    count: Annotated[int, typer.Option(min=10, max=100_000, help="Number of waiting intents.")] = 1000,
+    clients: Annotated[int, typer.Option(min=1, max=500, help="Number of concurrent clients.")] = 20,
     soak: Soak = 1,
     seed: Seed = SEED,
     as_json: AsJson = False,
 ) -> None:
-    """Many intents wait, many people decide about all of them at once: each decided once, each run as decided."""
-    from sisu_pipeline.proof.labs.gate_load import lab
+    """Decide on many waiting intents concurrently; each must be decided once and end as decided."""
+    with _lab(as_json) as out:
+        from sisu_pipeline.proof.labs.gate_load import lab
 
-    _run(lab(count, clients), soak, seed, as_json)
+        _run(out, lab(count, clients), soak, seed)
 
 
 @app.command("e2b-smoke")
 def e2b_smoke(as_json: AsJson = False) -> None:
-    """The sandbox suite against the real E2B (E2B_API_KEY), a few cents' worth."""
-    with speaking(as_json) as voice:
+    """Run the sandbox checks against E2B with E2B_API_KEY; costs a few cents."""
+    with _lab(as_json) as out:
         from sisu_pipeline.settings import settings
 
         if settings().e2b_api_key is None:
-            raise Failure("e2b-smoke needs E2B_API_KEY: without it nobody can be asked", "no_key", CANNOT_WORK)
+            raise Failure("e2b-smoke needs an E2B account; set E2B_API_KEY", "no_key", ENVIRONMENT_ERROR)
         from sisu_pipeline.proof.labs import e2b_smoke as lab
 
-        report = lab.run(settings(), lambda line: None if as_json else write(f"  {line}"))
-        voice.say(
-            report, lambda: f"e2b-smoke: {'held' if report['passed'] else 'FAILED'}, boot {report['boot_ms']}"
-        )
-        if not report["passed"]:
-            raise typer.Exit(REFUSED)
+        report = lab.run(settings(), lambda line: None if as_json else print_line(f"  {line}"))
+        verdict = "passed" if report["passed"] else "FAILED"
+        out.print_result(report, lambda: f"e2b-smoke: {verdict}, boot {report['boot_ms']}")
+        _exit_unless(report["passed"])
 
 
-def _run(lab: "Lab", soak: int, seed: int, as_json: bool) -> None:
-    with speaking(as_json) as voice:
-        from sisu_pipeline.proof.harness.lab_rounds import run
-
-        report = run(lab, soak, seed)
-        voice.say(report, lambda: _words(report))
-        if not report["passed"]:
-            raise typer.Exit(REFUSED)
+@contextmanager
+def _lab(as_json: bool) -> Iterator[CommandOutput]:
+    with report_failures(as_json) as out:
+        require_source_checkout("lab")
+        yield out
 
 
-def _words(report: dict[str, Any]) -> str:
-    lines = [f"{report['lab']}: {report['rounds_passed']} of {report['soak']} held, seed {report['seed']}"]
+def _run(out: CommandOutput, lab: "Lab", soak: int, seed: int) -> None:
+    from sisu_pipeline.proof.harness.lab_rounds import run
+
+    report = run(lab, soak, seed)
+    out.print_result(report, lambda: _as_text(report))
+    _exit_unless(report["passed"])
+
+
+def _exit_unless(passed: bool) -> None:
+    if not passed:
+        raise typer.Exit(FAILED)
+
+
+def _as_text(report: dict[str, Any]) -> str:
+    lines = [f"{report['lab']}: {report['rounds_passed']} of {report['soak']} passed, seed {report['seed']}"]
     lines += [f"  round {each['round']} FAILED: {each['error']}" for each in report["rounds"] if not each["passed"]]
     if report.get("error"):
         lines.append(f"  {report['error']}")
@@ -166,5 +182,5 @@ def _words(report: dict[str, Any]) -> str:
         lines += [f"  broken: {law}: {rows[0]}" for law, rows in verdict["broken"].items()]
     lines += [f"  round {each['round']}: {each['evidence']}" for each in report["rounds"] if each["passed"]][-3:]
     lines.append(f"  report {report['data']}/report.json")
-    lines.append(f"  look for yourself: SISU_HOME={report['data']} sisu db up, then sisu db psql")
+    lines.append(f"  inspect the data: SISU_HOME={report['data']} sisu db up, then sisu db psql")
     return "\n".join(lines)

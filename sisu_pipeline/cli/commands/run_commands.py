@@ -1,182 +1,136 @@
-"""`sisu run`: start, look at, watch and decide about runs."""
+"""`sisu run`: start, show, follow, decide, cancel and retry runs."""
 
 import json
-import os
-import pwd
 from typing import Annotated, Any
 
 import typer
 
-from sisu_pipeline.console.command_output import AsJson, Url, speaking
+from sisu_pipeline.cli.commands.decision_commands import By, RunId, parse_json, register_decisions, user_name
+from sisu_pipeline.console.command_output import AsJson, Url, report_failures
 from sisu_pipeline.console.exit_codes import Failure
 
-app = typer.Typer(help="Start, look at, watch and decide about runs.", no_args_is_help=True)
+app = typer.Typer(help="Start, list, show, follow, approve, reject, cancel and retry runs.", no_args_is_help=True)
 
-RunId = Annotated[str, typer.Argument(metavar="RUN", help="A run id or an intent id.")]
-Reason = Annotated[str, typer.Option(help="Stands in the run's record.")]
-By = Annotated[str | None, typer.Option("--by", help="Who decides; your user name by default.")]
-PlanHash = Annotated[str | None, typer.Option("--plan", help="sha256 of the plan you read; any other is refused.")]
+Reason = Annotated[str, typer.Option(help="Reason to record.")]
 
 _DEFAULTS = {"recipeName": "sandbox-default", "queuePartitionKey": "default"}
 
 
 @app.command()
 def start(
-    intent: Annotated[str, typer.Argument(metavar="INTENT_ID")],
-    recipe: Annotated[str | None, typer.Option(help="compile-default, sandbox-default, control-default.")] = None,
-    partition: Annotated[str | None, typer.Option(help="queuePartitionKey: whose share of the queue.")] = None,
-    lane: Annotated[str | None, typer.Option(help="interactive or batch.")] = None,
-    tenant: Annotated[str | None, typer.Option(help="tenantId.")] = None,
-    body: Annotated[str | None, typer.Option(help="The whole request as JSON; options are laid over it.")] = None,
+    intent: Annotated[str, typer.Argument(metavar="INTENT_ID", help="Id that `sisu intent submit` printed.")],
+    recipe: Annotated[
+        str | None,
+        typer.Option(help="compile-default, sandbox-default or control-default.", show_default="sandbox-default"),
+    ] = None,
+    partition: Annotated[
+        str | None, typer.Option(help="Queue partition (queuePartitionKey).", show_default="default")
+    ] = None,
+    lane: Annotated[str | None, typer.Option(help="Priority lane: interactive or batch.")] = None,
+    tenant: Annotated[str | None, typer.Option(help="tenantId to record.")] = None,
+    body: Annotated[
+        str | None, typer.Option(help="Whole request as JSON; replaces the defaults, and options override it.")
+    ] = None,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
-    """Start the one run of an intent (recipe sandbox-default, partition default); a repeat is a replay."""
+    """Start the run of an intent; repeating the same request returns the same run."""
     from sisu_pipeline.console.api_client import Api
 
-    with speaking(as_json) as voice:
+    with report_failures(as_json) as out:
         request = dict(_DEFAULTS) if body is None else _object(body)
         given = {"recipeName": recipe, "queuePartitionKey": partition, "lane": lane, "tenantId": tenant}
         request |= {name: value for name, value in given.items() if value is not None}
         started = Api(url).post("intents", intent, "run", body=json.dumps(request).encode())
-        again = " (it was started before)" if started["isReplay"] else ""
-        voice.say(started, lambda: f"{started['runId']}{again}\nNext: sisu run watch {started['runId']}")
+        replay = " (already started)" if started["isReplay"] else ""
+        out.print_result(started, lambda: f"{started['runId']}{replay}\nNext: sisu run watch {started['runId']}")
 
 
 @app.command("list")
 def list_runs(
-    status: Annotated[str | None, typer.Option(help="Only runs in this status.")] = None,
-    limit: Annotated[int, typer.Option(help="At most this many.")] = 20,
-    before: Annotated[str | None, typer.Option(help="Older than this run.")] = None,
+    status: Annotated[str | None, typer.Option(help="List only runs with this status.")] = None,
+    limit: Annotated[int, typer.Option(help="Maximum number of runs.")] = 20,
+    before: Annotated[str | None, typer.Option(help="List only runs older than this run id.")] = None,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
-    """The newest runs first."""
+    """List runs, the newest first."""
     from sisu_pipeline.console import formatting
     from sisu_pipeline.console.api_client import Api
 
-    with speaking(as_json) as voice:
+    with report_failures(as_json) as out:
         page = Api(url).get("runs", status=status, limit=limit, before=before)
-        voice.say(page, lambda: formatting.run_list(page))
+        out.print_result(page, lambda: formatting.run_list(page))
 
 
 @app.command()
 def show(run: RunId, url: Url = None, as_json: AsJson = False) -> None:
-    """Everything about a run: steps, gate, decision, tasks, artifacts."""
+    """Show a run: status, steps, gate, decision, tasks and artifacts."""
     from sisu_pipeline.console import formatting
     from sisu_pipeline.console.api_client import Api
 
-    with speaking(as_json) as voice:
+    with report_failures(as_json) as out:
         view = Api(url).get("runs", run)
-        voice.say(view, lambda: formatting.run(view))
+        out.print_result(view, lambda: formatting.run(view))
 
 
 @app.command()
 def watch(
     run: RunId,
     until_gate: Annotated[
-        bool, typer.Option("--until-gate", help="Stop (exit 3) when the run waits for a person.")
+        bool, typer.Option("--until-gate", help="Stop with exit code 3 when the run waits for a human decision.")
     ] = False,
-    output: Annotated[bool, typer.Option(help="Show what running tasks say.")] = True,
+    output: Annotated[bool, typer.Option(help="Print the output of running tasks.")] = True,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
-    """Follow a run to its end; exit 0 when it succeeded, 1 when it did not, 3 when it waits (--until-gate)."""
+    """Follow a run until it ends; exit 0 if it succeeded, otherwise 1."""
     from sisu_pipeline.console.api_client import Api
     from sisu_pipeline.console.run_watch import exit_status, follow
 
-    with speaking(as_json) as voice:
+    with report_failures(as_json) as out:
         last = follow(Api(url), run, until_gate=until_gate, silent=as_json, output=output)
         if as_json:
-            voice.say(last, str)
+            out.print_result(last, str)
         raise typer.Exit(exit_status(last))
 
 
 @app.command()
 def output(run: RunId, url: Url = None) -> None:
-    """Follow what a run's tasks say while they run, each line after its task's place in the fan-out."""
+    """Follow the output of a run's tasks; each line starts with the task's position in the fan-out."""
     from sisu_pipeline.console.api_client import Api
     from sisu_pipeline.console.run_watch import follow_output
 
-    with speaking():
+    with report_failures():
         follow_output(Api(url), run)
 
 
-@app.command()
-def approve(
-    run: RunId,
-    by: By = None,
-    notes: Annotated[str | None, typer.Option(help="Kept with the decision.")] = None,
-    plan: PlanHash = None,
-    url: Url = None,
-    as_json: AsJson = False,
-) -> None:
-    """Approve a run's plan, before or after its gate opens; the first decision stands."""
-    body = {"approvedBy": by or user(), "notes": notes, "planSha256": plan}
-    decide(run, "approve-plan", body, url, as_json)
-
-
-@app.command()
-def reject(
-    run: RunId,
-    reason: Annotated[str, typer.Option(help="What the submitter will read.")],
-    by: By = None,
-    plan: PlanHash = None,
-    url: Url = None,
-    as_json: AsJson = False,
-) -> None:
-    """Reject a run's plan: its patches are taken back and the run ends."""
-    body = {"rejectedBy": by or user(), "reason": reason, "planSha256": plan}
-    decide(run, "reject-plan", body, url, as_json)
+register_decisions(app)
 
 
 @app.command()
 def cancel(run: RunId, reason: Reason = "", by: By = None, url: Url = None, as_json: AsJson = False) -> None:
-    """End a run now: what runs is stopped, what was patched is taken back."""
+    """Cancel a run: stop its tasks and roll its patches back."""
     _operate(run, "cancel", reason, by, url, as_json)
 
 
 @app.command()
 def retry(run: RunId, reason: Reason = "", by: By = None, url: Url = None, as_json: AsJson = False) -> None:
-    """Try a failed run again from its first step without a good result."""
+    """Retry a failed run from its first step without a successful result."""
     _operate(run, "retry", reason, by, url, as_json)
 
 
 def _operate(run: str, verb: str, reason: str, by: str | None, url: str | None, as_json: bool) -> None:
     from sisu_pipeline.console.api_client import Api
 
-    with speaking(as_json) as voice:
-        body = {"actor": by or user(), "reason": reason}
+    with report_failures(as_json) as out:
+        body = {"actor": by or user_name(), "reason": reason}
         operated = Api(url).post("runs", run, verb, body=json.dumps(body).encode())
-        voice.say(operated, lambda: f"{operated['runId']} is {operated['status']}")
-
-
-def decide(run: str, verb: str, body: dict[str, Any], url: str | None, as_json: bool) -> None:
-    """Send a decision about a plan and say what stands."""
-    from sisu_pipeline.console.api_client import Api
-
-    with speaking(as_json) as voice:
-        given = {name: value for name, value in body.items() if value is not None}
-        decided = Api(url).post("runs", run, verb, body=json.dumps(given).encode())
-        what, when = ("rejected", "rejectedAt") if verb == "reject-plan" else ("approved", "approvedAt")
-        joined = decided.get("approvals")
-        count = f": {joined['given']} of {joined['required']} have approved" if joined else ""
-        voice.say(decided, lambda: f"{decided['runId']} {what} at {decided[when]}{count}")
+        out.print_result(operated, lambda: f"{operated['runId']} is {operated['status']}")
 
 
 def _object(text: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except ValueError as error:
-        raise Failure(f"--body is not JSON: {error}", "invalid_json") from None
+    value = parse_json(text, "--body")
     if not isinstance(value, dict):
         raise Failure("--body must be a JSON object", "invalid_json")
     return value
-
-
-def user() -> str:
-    """This machine's name for whoever types. Raises Failure when it has none."""
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        raise Failure("this user has no name: say who decides with --by", "no_user") from None

@@ -1,19 +1,27 @@
-"""`sisu start`: the whole stack in the foreground."""
+"""`sisu start`: run the whole stack in the foreground."""
 
 import os
 from typing import Annotated
 
 import typer
 
-from sisu_pipeline.console.command_output import speaking, write
+from sisu_pipeline.console.command_output import print_line, report_failures
 
 
 def start(
-    workers: Annotated[int | None, typer.Option(min=1, max=256, help="Intent worker processes.")] = None,
-    sandbox_workers: Annotated[int, typer.Option(min=1, max=64, help="Sandbox worker processes.")] = 1,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=256,
+            help="Number of intent worker processes.",
+            show_default="INTENT_QUEUE_WORKER_CONCURRENCY",
+        ),
+    ] = None,
+    sandbox_workers: Annotated[int, typer.Option(min=1, max=64, help="Number of sandbox worker processes.")] = 1,
 ) -> None:
-    """Start everything on PORT and ADMIN_PORT; Ctrl-C stops it all, a second one at once."""
-    with speaking():
+    """Run the whole stack on PORT and ADMIN_PORT until Ctrl-C; a second Ctrl-C kills it."""
+    with report_failures():
         from sisu_pipeline.settings import settings
         from sisu_pipeline.supervisor.stack import Stack
 
@@ -22,9 +30,9 @@ def start(
             configuration,
             intent_workers=workers or configuration.intent_queue_worker_concurrency,
             sandbox_workers=sandbox_workers,
-            report=write,
+            report=print_line,
         )
         stack.run()
-        write("stopped")
-        # Everything has ended and is committed: taking Dagster's modules apart would only take a second more.
+        print_line("stopped")
+        # Everything has ended and is committed; the interpreter's own shutdown would only add a second.
         os._exit(0)

@@ -1,4 +1,4 @@
-"""`sisu worker`: workers alone, for more machines on the same Postgres."""
+"""`sisu worker`: run only workers, to add machines to one Postgres."""
 
 import os
 import sys
@@ -7,22 +7,29 @@ from typing import Annotated
 
 import typer
 
-from sisu_pipeline.console.command_output import speaking
+from sisu_pipeline.console.command_output import report_failures
 
 
 class Queue(StrEnum):
-    """The queues that have workers."""
+    """The queues that workers serve."""
 
     INTENT = "intentQ"
     SANDBOX = "sbxQ"
 
 
 def worker(
-    queue: Annotated[Queue, typer.Option(help="Segments of intents, or sandbox tasks.")],
-    processes: Annotated[int | None, typer.Option(min=1, max=256, help="How many processes.")] = None,
+    queue: Annotated[Queue, typer.Option(help="Queue to serve: intentQ for segments, sbxQ for sandbox tasks.")],
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=256,
+            help="Number of processes; if omitted, INTENT_QUEUE_WORKER_CONCURRENCY for intentQ and 1 for sbxQ.",
+        ),
+    ] = None,
 ) -> None:
-    """Run workers on one queue until Ctrl-C; DATABASE_URL (or this data folder) says which Postgres."""
-    with speaking():
+    """Run workers of one queue until Ctrl-C, on DATABASE_URL or the embedded database."""
+    with report_failures():
         from sisu_pipeline.database_server import locate
         from sisu_pipeline.queueing.sandbox_provider import check_sandbox
         from sisu_pipeline.settings import PROJECT_ROOT, settings
@@ -35,6 +42,6 @@ def worker(
         environment = stack_environment(configuration, prepare(configuration))
         command = [sys.executable, "-m", "sisu_pipeline.worker", "--queue", queue.value]
         command += ["--processes", str(processes)] if processes else []
-        # The worker takes this process's place: it forks from a process that has imported nothing else.
+        # Replace this process: the worker forks, and must not inherit what this one has imported.
         os.chdir(PROJECT_ROOT)
         os.execve(sys.executable, command, environment)  # noqa: S606 - no shell is wanted

@@ -1,1 +1,1 @@
-"""`sisu bench`: measurements on a stack of their own, in numbers a person can check in SQL."""
+"""`sisu bench`: measurements on a stack of their own; the figures come from SQL and from the processes."""

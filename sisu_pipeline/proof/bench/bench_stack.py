@@ -1,4 +1,4 @@
-"""A stack of its own for a measurement, with CPU and memory by component."""
+"""A stack for a measurement, with CPU and memory by component."""
 
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -7,9 +7,9 @@ from pathlib import Path
 
 import psutil
 
-from sisu_pipeline.proof.harness import running_stack as stages
 from sisu_pipeline.proof.harness import stack_processes
 from sisu_pipeline.proof.harness.lab_stack import lab_stack
+from sisu_pipeline.proof.harness.running_stack import RunningStack, connect_to
 
 NO_LIMITS = {
     "INTENT_QUEUE_RATE_LIMIT_PER_PERIOD": "0",
@@ -24,17 +24,17 @@ BUFFERS = "postgres_shared_buffers"
 Figures = dict[str, float]
 
 
-class Stage(stages.Stage):
-    """A running stack, what to ask of it, and what it costs."""
+class MeasuredStack(RunningStack):
+    """A running stack that reports its CPU time, memory, processes and threads."""
 
     def cpu_seconds(self) -> Figures:
-        """CPU seconds used so far, by component, children that have ended included."""
+        """CPU seconds used so far by component, including those of children that have exited."""
         return {name: sum(_cpu(process) for process in group) for name, group in self._groups().items()}
 
     def memory_mb(self) -> Figures:
-        """Memory in MiB by component: each process's own share (PSS), so that forked pages count once.
+        """Memory in MiB by component, as proportional set size (PSS): pages shared by forked processes count once.
 
-        Postgres' shared buffers are counted apart: a cache of a set size, which work of any kind fills.
+        Postgres' shared buffers are a separate entry: a cache of fixed size, which any work fills.
         """
         groups = self._groups()
         figures = {name: sum(_memory(process) for process in group) for name, group in groups.items()}
@@ -42,40 +42,42 @@ class Stage(stages.Stage):
         return {**figures, "postgres": figures["postgres"] - buffers, BUFFERS: buffers}
 
     def processes_and_threads(self) -> tuple[int, int]:
-        """How many processes and threads the stack has, Postgres apart."""
+        """The number of processes and threads, without Postgres."""
         groups = self._groups()
         members = [process for name in groups if name != "postgres" for process in groups[name]]
         return len(members), sum(process.num_threads() for process in members)
 
     def _groups(self) -> dict[str, list[psutil.Process]]:
-        return stack_processes.by_component(self.stack) | {"postgres": stack_processes.postgres(self.stack)}
+        return stack_processes.by_component(self.process) | {"postgres": stack_processes.postgres(self.process)}
 
 
 @contextmanager
-def stage(*, workers: int, profile: str = "warm", sandbox_workers: int = 1) -> Iterator[Stage]:
-    """A fresh stack on the mock provider in a temporary folder, stopped and removed at the end."""
+def measured_stack(*, workers: int, profile: str = "warm", sandbox_workers: int = 1) -> Iterator[MeasuredStack]:
+    """Start a stack on the mock provider in a temporary folder; stop and remove it at the end."""
     variables = {"SISU_PROFILE": profile, "SBX_MODE": "mock", **NO_LIMITS}
-    with folder() as home, stage_in(home, variables, workers, sandbox_workers) as found:
-        yield found
+    with temporary_folder() as home, measured_stack_in(home, variables, workers, sandbox_workers) as stack:
+        yield stack
 
 
 @contextmanager
-def folder() -> Iterator[Path]:
-    """A temporary folder for a stack, there until the block ends."""
+def temporary_folder() -> Iterator[Path]:
+    """Create a temporary folder for a stack; it is removed at the end of the block."""
     with tempfile.TemporaryDirectory(prefix="sisu-bench-", ignore_cleanup_errors=True) as name:
-        # The embedded Postgres runs as a user of its own when we are root.
+        # As root, the embedded Postgres runs under a different user, which must be able to enter.
         Path(name).chmod(0o755)
         yield Path(name)
 
 
 @contextmanager
-def stage_in(home: Path, variables: Mapping[str, str], workers: int, sandbox_workers: int) -> Iterator[Stage]:
-    """A fresh stack with its data in `home`, stopped at the end; what it left can then be looked at."""
+def measured_stack_in(
+    home: Path, variables: Mapping[str, str], workers: int, sandbox_workers: int
+) -> Iterator[MeasuredStack]:
+    """Start a stack with its data in `home` and stop it at the end; the data stays for inspection."""
     with (
-        lab_stack(home, variables, workers=workers, sandbox_workers=sandbox_workers) as stack,
-        stages.on(stack) as found,
+        lab_stack(home, variables, workers=workers, sandbox_workers=sandbox_workers) as process,
+        connect_to(process) as stack,
     ):
-        yield Stage(found.stack, found.http, found.database)
+        yield MeasuredStack(process, stack.http, stack.database)
 
 
 def _cpu(process: psutil.Process) -> float:

@@ -1,13 +1,13 @@
-"""The four measurements. Each returns plain figures; times are seconds, memory MiB."""
+"""Throughput, latency, fan-out and the cost of waiting intents; times in seconds, memory in MiB."""
 
 import statistics
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sisu_pipeline.proof.bench.bench_stack import BUFFERS, Figures, Stage, stage
+from sisu_pipeline.proof.bench.bench_stack import BUFFERS, Figures, MeasuredStack, measured_stack
 
-Progress = Callable[[str], None]
+ReportStatus = Callable[[str], None]
 Report = dict[str, Any]
 
 TIMEOUT_S = 900.0
@@ -16,17 +16,19 @@ WARM_UP_PARKED = 600
 _BATCH = 100
 
 
-def intents(count: int, tasks: int, workers: int, progress: Progress, profile: str = "warm") -> Report:
-    """Park `count` intents of `tasks` tasks in one partition, then approve all: intents per second, CPU by part."""
-    with stage(workers=workers, profile=profile) as stack:
-        _warm_up(stack, tasks, progress)
+def intents(count: int, tasks: int, workers: int, report_status: ReportStatus, profile: str = "warm") -> Report:
+    """Submit `count` intents of `tasks` tasks in one partition, then approve all: intents/s, CPU by component."""
+    with measured_stack(workers=workers, profile=profile) as stack:
+        _warm_up(stack, tasks, report_status)
         before, started = stack.cpu_seconds(), time.monotonic()
         ids = [stack.submit(f"{profile} intent {number}", _inputs(tasks)) for number in range(count)]
-        stack.wait_for(ids, "waiting_input", TIMEOUT_S, lambda n: progress(f"{profile}: parked {n}/{count}"))
+        stack.wait_for_status(
+            ids, "waiting_input", TIMEOUT_S, lambda n: report_status(f"{profile}: parked {n}/{count}")
+        )
         parked = time.monotonic()
         for workflow_id in ids:
             stack.approve(workflow_id)
-        stack.wait_for(ids, "succeeded", TIMEOUT_S, lambda n: progress(f"{profile}: done {n}/{count}"))
+        stack.wait_for_status(ids, "succeeded", TIMEOUT_S, lambda n: report_status(f"{profile}: done {n}/{count}"))
         ended, after = time.monotonic(), stack.cpu_seconds()
     cpu = {name: round((after[name] - before.get(name, 0)) / count, 4) for name in after}
     return {
@@ -42,18 +44,18 @@ def intents(count: int, tasks: int, workers: int, progress: Progress, profile: s
     }
 
 
-def resume(count: int, tasks: int, workers: int, progress: Progress, profile: str = "warm") -> Report:
-    """One intent at a time: submit → waiting_input, approve → DecideST running, approve → succeeded."""
-    with stage(workers=workers, profile=profile) as stack:
-        _warm_up(stack, tasks, progress)
+def resume(count: int, tasks: int, workers: int, report_status: ReportStatus, profile: str = "warm") -> Report:
+    """Run one intent at a time: submit → waiting_input, approve → DecideST running, approve → succeeded."""
+    with measured_stack(workers=workers, profile=profile) as stack:
+        _warm_up(stack, tasks, report_status)
         ids = []
         for number in range(count):
             workflow_id = stack.submit(f"{profile} resume {number}", _inputs(tasks))
-            stack.wait_for([workflow_id], "waiting_input", TIMEOUT_S, lambda n: None)
+            stack.wait_for_status([workflow_id], "waiting_input", TIMEOUT_S, lambda n: None)
             stack.approve(workflow_id)
-            stack.wait_for([workflow_id], "succeeded", TIMEOUT_S, lambda n: None)
+            stack.wait_for_status([workflow_id], "succeeded", TIMEOUT_S, lambda n: None)
             ids.append(workflow_id)
-            progress(f"{profile}: {number + 1}/{count}")
+            report_status(f"{profile}: {number + 1}/{count}")
         rows = stack.rows("bench.latencies", workflow_ids=ids)
     names = ("submit_to_waiting", "approve_to_decide", "approve_to_end")
     return {
@@ -65,29 +67,31 @@ def resume(count: int, tasks: int, workers: int, progress: Progress, profile: st
     }
 
 
-def fanout(tasks: int, seconds: float, sandbox_workers: int, progress: Progress, profile: str = "warm") -> Report:
-    """One run of `tasks` tasks of `seconds` each: approve → succeeded, and what a task costs beyond its work."""
+def fanout(
+    tasks: int, seconds: float, sandbox_workers: int, report_status: ReportStatus, profile: str = "warm"
+) -> Report:
+    """Run `tasks` tasks of `seconds` each in one run: approve → succeeded, and the overhead per task."""
     command = f"sleep {seconds:g}" if seconds else "run"
-    with stage(workers=1, profile=profile, sandbox_workers=sandbox_workers) as stack:
-        _warm_up(stack, 1, progress)
+    with measured_stack(workers=1, profile=profile, sandbox_workers=sandbox_workers) as stack:
+        _warm_up(stack, 1, report_status)
         workflow_id = stack.submit(f"{profile} fanout {tasks} x {seconds:g}", _inputs(tasks, command))
-        stack.wait_for([workflow_id], "waiting_input", TIMEOUT_S, lambda n: None)
-        progress(f"{profile}: planned")
+        stack.wait_for_status([workflow_id], "waiting_input", TIMEOUT_S, lambda n: None)
+        report_status(f"{profile}: planned")
         before, memory = stack.cpu_seconds(), stack.memory_mb()
         stack.approve(workflow_id)
-        looks = 0
-        seen: list[float] = []
+        polls = 0
+        memory_seen: list[float] = []
 
-        def tick(_: int) -> None:
-            # Reading memory maps is work of its own: twice a second is enough for a peak that lasts.
-            nonlocal looks
-            looks += 1
-            if looks % 10 == 0:
-                seen.append(stack.memory_mb()["intent_worker"])
+        def sample_memory(_: int) -> None:
+            # Reading memory maps costs CPU time; two samples a second catch a peak that lasts.
+            nonlocal polls
+            polls += 1
+            if polls % 10 == 0:
+                memory_seen.append(stack.memory_mb()["intent_worker"])
 
-        stack.wait_for([workflow_id], "succeeded", TIMEOUT_S, tick)
+        stack.wait_for_status([workflow_id], "succeeded", TIMEOUT_S, sample_memory)
         after = stack.cpu_seconds()
-        seen.append(stack.memory_mb()["intent_worker"])
+        memory_seen.append(stack.memory_mb()["intent_worker"])
         row = stack.rows("bench.latencies", workflow_ids=[workflow_id])[0]
         counted = stack.rows("bench.failed_tasks", run_id=row["id"])[0]
     took = float(row["approve_to_end"])
@@ -102,33 +106,33 @@ def fanout(tasks: int, seconds: float, sandbox_workers: int, progress: Progress,
         "overhead_ms_per_task": round(1000 * max(took - seconds, 0) / tasks, 3),
         "cpu_ms_per_task": round(1000 * sum(after[name] - before.get(name, 0) for name in after) / tasks, 3),
         "intent_worker_mb_before": round(memory["intent_worker"], 1),
-        "intent_worker_mb_median": round(statistics.median(seen), 1),
-        "intent_worker_mb_most": round(max(seen), 1),
+        "intent_worker_mb_median": round(statistics.median(memory_seen), 1),
+        "intent_worker_mb_most": round(max(memory_seen), 1),
     }
 
 
-def parked(count: int, workers: int, progress: Progress, profile: str = "warm") -> Report:
-    """What `count` waiting intents cost: memory, processes, threads, queue rows, connections, latency.
+def parked(count: int, workers: int, report_status: ReportStatus, profile: str = "warm") -> Report:
+    """Measure what `count` waiting intents cost: memory, processes, threads, queue rows, connections, latency.
 
     A stack grows while it warms up, whatever then waits: so some hundred intents go through it first, enough to
     fill what work of any kind fills, Postgres' shared buffers above all; and there are ten readings on the way.
     """
-    with stage(workers=workers, profile=profile) as stack:
+    with measured_stack(workers=workers, profile=profile) as stack:
         for begun in range(0, WARM_UP_PARKED, _BATCH):
-            _warm_up(stack, 1, progress, begun, _BATCH)
-        latency_before = _resume_latency(stack, "before", progress)
+            _warm_up(stack, 1, report_status, begun, _BATCH)
+        latency_before = _resume_latency(stack, "before", report_status)
         before = _state(stack)
         ids: list[str] = []
         on_the_way: dict[int, Figures] = {}
         while len(ids) < count:
             batch = [stack.submit(f"parked {len(ids) + n}") for n in range(min(_BATCH, count - len(ids)))]
             ids += batch
-            stack.wait_for(batch, "waiting_input", TIMEOUT_S, lambda n: None)
-            progress(f"parked {len(ids)}/{count}")
+            stack.wait_for_status(batch, "waiting_input", TIMEOUT_S, lambda n: None)
+            report_status(f"parked {len(ids)}/{count}")
             if len(ids) * 10 // count > len(on_the_way):
                 on_the_way[len(ids)] = _rounded(stack.memory_mb())
         after, cpu = _state(stack), _idle_cpu(stack)
-        latency_after = _resume_latency(stack, "after", progress)
+        latency_after = _resume_latency(stack, "after", report_status)
     growth = {name: after["memory_mb"][name] - before["memory_mb"][name] for name in after["memory_mb"]}
     return {
         "profile": profile,
@@ -145,7 +149,7 @@ def parked(count: int, workers: int, progress: Progress, profile: str = "warm") 
     }
 
 
-def _state(stack: Stage) -> Report:
+def _state(stack: MeasuredStack) -> Report:
     processes, threads = stack.processes_and_threads()
     return {
         "memory_mb": _rounded(stack.memory_mb()),
@@ -160,32 +164,34 @@ def _rounded(figures: Figures) -> Figures:
     return {name: round(value, 1) for name, value in figures.items()}
 
 
-def _idle_cpu(stack: Stage, seconds: float = 60.0) -> Figures:
+def _idle_cpu(stack: MeasuredStack, seconds: float = 60.0) -> Figures:
     before = stack.cpu_seconds()
     time.sleep(seconds)
     after = stack.cpu_seconds()
     return {name: round(100 * (after[name] - before.get(name, 0)) / seconds, 2) for name in after}
 
 
-def _resume_latency(stack: Stage, label: str, progress: Progress, count: int = 40) -> Figures:
+def _resume_latency(stack: MeasuredStack, label: str, report_status: ReportStatus, count: int = 40) -> Figures:
     ids = []
     for number in range(count):
         workflow_id = stack.submit(f"latency {label} {number}")
-        stack.wait_for([workflow_id], "waiting_input", TIMEOUT_S, lambda n: None)
+        stack.wait_for_status([workflow_id], "waiting_input", TIMEOUT_S, lambda n: None)
         stack.approve(workflow_id)
-        stack.wait_for([workflow_id], "succeeded", TIMEOUT_S, lambda n: None)
+        stack.wait_for_status([workflow_id], "succeeded", TIMEOUT_S, lambda n: None)
         ids.append(workflow_id)
-        progress(f"latency {label}: {number + 1}/{count}")
+        report_status(f"latency {label}: {number + 1}/{count}")
     return spread([float(row["approve_to_end"]) for row in stack.rows("bench.latencies", workflow_ids=ids)])
 
 
-def _warm_up(stack: Stage, tasks: int, progress: Progress, first: int = 0, count: int = WARM_UP) -> None:
-    """Let every worker import, connect and plan once: a first run measures the start, not the engine."""
+def _warm_up(
+    stack: MeasuredStack, tasks: int, report_status: ReportStatus, first: int = 0, count: int = WARM_UP
+) -> None:
+    """Run some intents first: every worker imports, connects and plans once outside the measurement."""
     ids = [stack.submit(f"warm-up {number}", _inputs(tasks)) for number in range(first, first + count)]
-    stack.wait_for(ids, "waiting_input", TIMEOUT_S, lambda n: progress(f"warm-up: parked {n}"))
+    stack.wait_for_status(ids, "waiting_input", TIMEOUT_S, lambda n: report_status(f"warm-up: parked {n}"))
     for workflow_id in ids:
         stack.approve(workflow_id)
-    stack.wait_for(ids, "succeeded", TIMEOUT_S, lambda n: progress(f"warm-up: done {n}"))
+    stack.wait_for_status(ids, "succeeded", TIMEOUT_S, lambda n: report_status(f"warm-up: done {n}"))
 
 
 def _inputs(tasks: int, command: str = "run") -> dict[str, Any]:
@@ -193,7 +199,7 @@ def _inputs(tasks: int, command: str = "run") -> dict[str, Any]:
 
 
 def spread(values: Sequence[float]) -> Figures:
-    """Median, smallest, 95th percentile, largest, and of how many."""
+    """Median, minimum, 95th percentile, maximum and number of values."""
     ordered = sorted(values)
     return {
         "median": round(statistics.median(ordered), 4),

@@ -1,4 +1,4 @@
-"""Local sandboxes under load, through the whole engine: tasks/s beside plain processes, and what is left."""
+"""Local sandboxes under load, through the whole engine: tasks/s compared with plain processes, and leftovers."""
 
 import asyncio
 import subprocess
@@ -14,48 +14,50 @@ from resources.sandbox.sandbox_port import TaskContext
 from sisu_pipeline.contracts.sandbox_request import ErrorCode, SandboxRequest
 from sisu_pipeline.contracts.step_outputs import StepId
 from sisu_pipeline.proof.bench import sandbox_leftovers
-from sisu_pipeline.proof.bench.bench_stack import NO_LIMITS, Stage, folder, stage_in
-from sisu_pipeline.proof.bench.engine_bench import TIMEOUT_S, Progress, Report
+from sisu_pipeline.proof.bench.bench_stack import NO_LIMITS, MeasuredStack, measured_stack_in, temporary_folder
+from sisu_pipeline.proof.bench.engine_bench import TIMEOUT_S, Report, ReportStatus
 
 COMMAND = "python3 -I -S -c 'print(1)'"
-"""A Python start: the smallest thing a test is."""
+"""Starting Python: the smallest realistic test."""
 
 _PATH = f"/usr/local/bin:/usr/bin:/bin:{sys.base_prefix}/bin"
 _WARM_UP = 2
 
 
-def live(concurrency: int, sandbox_workers: int) -> dict[str, str]:
-    """The settings of a stack whose tasks run in local sandboxes, so many at once over all its workers."""
+def live_variables(concurrency: int, sandbox_workers: int) -> dict[str, str]:
+    """The variables of a stack with local sandboxes; `concurrency` is the total over its sandbox workers."""
     each = str(max(1, concurrency // sandbox_workers))
     return {"SBX_MODE": "live", "SBX_PROVIDER": "local", **NO_LIMITS, "SBX_QUEUE_WORKER_CONCURRENCY": each}
 
 
 def sandboxes(
-    intents: int, tasks: int, concurrency: int, workers: int, sandbox_workers: int, progress: Progress
+    intents: int, tasks: int, concurrency: int, workers: int, sandbox_workers: int, report_status: ReportStatus
 ) -> Report:
-    """`intents` × `tasks` Python starts through the engine, by the provider alone, and as plain processes.
+    """Run `intents` × `tasks` Python starts through the engine, by the provider alone, and as plain processes.
 
-    `passed`: every task has one good result, and nothing is left when all have ended, nor when the stack has.
+    `passed`: every task has one successful result, and nothing is left after the last task and after the stack.
     """
-    with folder() as home:
-        before = sandbox_leftovers.take(home)
-        with stage_in(home, live(concurrency, sandbox_workers), workers, sandbox_workers) as stack:
-            engine = _through_the_engine(stack, intents, tasks, progress)
-            progress("looking for what is left")
-            left_idle = sandbox_leftovers.left(home, before, stack_lives=True)
-            idle = sandbox_leftovers.take(home)
-        left = sandbox_leftovers.left(home, before, stack_lives=False)
-        after = sandbox_leftovers.take(home)
-        progress("the provider alone")
-        provider = asyncio.run(_by_the_provider(home / "alone", intents * tasks, concurrency))
-    progress("plain processes")
-    plain = _plain(intents * tasks, concurrency)
-    wanted = intents * tasks
-    whole = engine["results"] == engine["succeeded"] == wanted and engine["repeated"] == 0
+    with temporary_folder() as home:
+        before = sandbox_leftovers.take_inventory(home)
+        with measured_stack_in(
+            home, live_variables(concurrency, sandbox_workers), workers, sandbox_workers
+        ) as stack:
+            engine = _through_the_engine(stack, intents, tasks, report_status)
+            report_status("looking for leftovers")
+            left_idle = sandbox_leftovers.find_leftovers(home, before, stack_is_running=True)
+            idle = sandbox_leftovers.take_inventory(home)
+        left = sandbox_leftovers.find_leftovers(home, before, stack_is_running=False)
+        after = sandbox_leftovers.take_inventory(home)
+        report_status("the provider alone")
+        provider = asyncio.run(_by_provider(home / "alone", intents * tasks, concurrency))
+    report_status("plain processes")
+    plain = _as_plain_processes(intents * tasks, concurrency)
+    expected = intents * tasks
+    whole = engine["results"] == engine["succeeded"] == expected and engine["repeated"] == 0
     return {
         "passed": whole and not (left or left_idle),
         "command": COMMAND,
-        "tasks": wanted,
+        "tasks": expected,
         "at_once": concurrency,
         "engine": engine,
         "provider_alone": provider,
@@ -67,10 +69,10 @@ def sandboxes(
     }
 
 
-def _through_the_engine(stack: Stage, intents: int, tasks: int, progress: Progress) -> Report:
-    _run(stack, _WARM_UP, tasks, "warm-up", progress)
+def _through_the_engine(stack: MeasuredStack, intents: int, tasks: int, report_status: ReportStatus) -> Report:
+    _run_intents(stack, _WARM_UP, tasks, "warm-up", report_status)
     before = stack.cpu_seconds()
-    ids, seconds = _run(stack, intents, tasks, "sandboxes", progress)
+    ids, seconds = _run_intents(stack, intents, tasks, "sandboxes", report_status)
     after = stack.cpu_seconds()
     row = stack.row("bench.sandbox_tasks", workflow_ids=ids)
     return {
@@ -83,20 +85,24 @@ def _through_the_engine(stack: Stage, intents: int, tasks: int, progress: Progre
     }
 
 
-def _run(stack: Stage, intents: int, tasks: int, label: str, progress: Progress) -> tuple[list[str], float]:
-    """Park all, approve all; returns the workflow ids and the seconds from the first approval to the last end."""
+def _run_intents(
+    stack: MeasuredStack, intents: int, tasks: int, label: str, report_status: ReportStatus
+) -> tuple[list[str], float]:
+    """Submit all, then approve all; returns the workflow ids and the seconds from first approval to last end."""
     inputs = {"tests": [f"t{number}" for number in range(tasks)], "testCommand": COMMAND}
     ids = [stack.submit(f"{label} {number}", inputs) for number in range(intents)]
-    stack.wait_for(ids, "waiting_input", TIMEOUT_S, lambda n: progress(f"{label}: parked {n}/{intents}"))
+    stack.wait_for_status(
+        ids, "waiting_input", TIMEOUT_S, lambda n: report_status(f"{label}: parked {n}/{intents}")
+    )
     began = time.monotonic()
     for workflow_id in ids:
         stack.approve(workflow_id)
-    stack.wait_for(ids, "succeeded", TIMEOUT_S, lambda n: progress(f"{label}: done {n}/{intents}"))
+    stack.wait_for_status(ids, "succeeded", TIMEOUT_S, lambda n: report_status(f"{label}: done {n}/{intents}"))
     return ids, time.monotonic() - began
 
 
-async def _by_the_provider(home: Path, count: int, concurrency: int) -> Report:
-    """The same commands in the same sandboxes, asked for by one loop and written down by nobody."""
+async def _by_provider(home: Path, count: int, concurrency: int) -> Report:
+    """Run the same commands in the same sandboxes from one event loop, without the engine."""
     sandbox = open_local(LocalSettings(home))
     limit = asyncio.Semaphore(concurrency)
 
@@ -120,8 +126,8 @@ async def _by_the_provider(home: Path, count: int, concurrency: int) -> Report:
     }
 
 
-def _plain(count: int, concurrency: int) -> Report:
-    """The same commands as processes of this one, as many at once."""
+def _as_plain_processes(count: int, concurrency: int) -> Report:
+    """Run the same commands as child processes, with the same concurrency."""
 
     def one(_: int) -> bool:
         ended = subprocess.run(

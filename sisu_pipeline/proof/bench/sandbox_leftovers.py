@@ -1,6 +1,7 @@
-"""What sandboxes could leave on this machine: looked at before and after, and compared.
+"""Leftovers of sandboxes on this machine: two inventories compared.
 
-Whole-machine counts, since a thing left behind belongs to nobody: meaningful where nobody else runs sandboxes.
+The counts cover the whole machine, because a leftover has no owner: they are meaningful only while no one else runs
+sandboxes.
 """
 
 import time
@@ -11,41 +12,41 @@ from pathlib import Path
 
 from resources.sandbox.local.sandbox_host import MARK, LocalSettings
 
-_PATIENCE_S = 10.0
-_PAUSE_S = 0.1
+_TIMEOUT_S = 10.0
+_POLL_INTERVAL_S = 0.1
 
 Kinds = dict[str, list[str]]
 
 
 @dataclass(frozen=True)
 class Inventory:
-    """Everything of each kind, by a name that tells two of them apart."""
+    """What exists of each kind, by unique name."""
 
     processes: frozenset[str]
-    """Of sandboxes: marked as such, or run by a uid of the pool."""
+    """Processes of sandboxes: marked as such, or run by a uid of the pool."""
     folders: frozenset[str]
-    """Working folders of single sandboxes in the provider's area."""
+    """Working folders of single sandboxes."""
     uids: frozenset[str]
-    """Of the pool, leased by somebody."""
+    """Leased uids of the pool."""
     mounts: frozenset[str]
     cgroups: frozenset[str]
     of_the_stack: frozenset[str]
-    """Processes that know the stack's data folder, and what providers keep there while they live."""
+    """Processes with the stack's data folder on their command line, and the folders of live providers in it."""
 
     def counts(self) -> dict[str, int]:
-        """How many there are of each kind."""
+        """The number of entries of each kind."""
         return {field.name: len(getattr(self, field.name)) for field in fields(self)}
 
-    def beyond(self, before: "Inventory") -> Kinds:
-        """What is here and was not before; kinds with nothing left out."""
+    def added_since(self, before: "Inventory") -> Kinds:
+        """Entries that the other inventory lacks, by kind; kinds without any are omitted."""
         found = {
             field.name: sorted(getattr(self, field.name) - getattr(before, field.name)) for field in fields(self)
         }
         return {kind: names for kind, names in found.items() if names}
 
 
-def take(home: Path) -> Inventory:
-    """What there is now; `home` is a stack's data folder."""
+def take_inventory(home: Path) -> Inventory:
+    """Take the inventory now; `home` is a stack's data folder."""
     settings = LocalSettings(home / "sandbox")
     boxes = settings.home / "boxes"
     instances = set(boxes.iterdir()) if boxes.exists() else set()
@@ -63,20 +64,20 @@ def take(home: Path) -> Inventory:
     )
 
 
-def left(home: Path, before: Inventory, *, stack_lives: bool) -> Kinds:
-    """What is here that was not before and does not go away within ten seconds."""
-    deadline = time.monotonic() + _PATIENCE_S
+def find_leftovers(home: Path, before: Inventory, *, stack_is_running: bool) -> Kinds:
+    """Entries added since `before` that do not disappear within ten seconds."""
+    deadline = time.monotonic() + _TIMEOUT_S
     while True:
-        found = take(home).beyond(before)
-        if stack_lives:
+        found = take_inventory(home).added_since(before)
+        if stack_is_running:
             found.pop("of_the_stack", None)
         if not found or time.monotonic() > deadline:
             return found
-        time.sleep(_PAUSE_S)
+        time.sleep(_POLL_INTERVAL_S)
 
 
 def _commands() -> Iterator[tuple[int, tuple[int, str]]]:
-    """Every process: its uid and its command line."""
+    """Every process: pid, uid and command line."""
     for entry in Path("/proc").iterdir():
         with suppress(OSError):
             if entry.name.isdigit():
@@ -85,7 +86,7 @@ def _commands() -> Iterator[tuple[int, tuple[int, str]]]:
 
 
 def _leased(folder: Path) -> Iterator[str]:
-    """The uids whose lock file is locked (`resources/sandbox/local/user_slots.py`)."""
+    """The uids with a locked lock file (`resources/sandbox/local/user_slots.py`)."""
     if not folder.exists():
         return
     inodes = {

@@ -1,1 +1,1 @@
-"""Random faults under load, and single connection losses."""
+"""Random faults under load, and connections cut at single statements."""

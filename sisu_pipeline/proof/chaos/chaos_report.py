@@ -1,4 +1,4 @@
-"""What chaos found, for programs (JSON) and for people (Markdown)."""
+"""The report of chaos, as JSON and as Markdown."""
 
 import json
 import platform
@@ -11,19 +11,19 @@ import psutil
 
 from resources.database import Connection
 from sisu_pipeline.domain.canonical import sha256_hex
-from sisu_pipeline.proof.chaos.fault_schedule import Planned
-from sisu_pipeline.proof.chaos.faults import Struck
-from sisu_pipeline.proof.chaos.scenarios import Story
-from sisu_pipeline.proof.chaos.workload import Told
+from sisu_pipeline.proof.chaos.fault_injector import InjectedFault
+from sisu_pipeline.proof.chaos.fault_schedule import PlannedFault
+from sisu_pipeline.proof.chaos.scenarios import Scenario
+from sisu_pipeline.proof.chaos.workload import ScenarioOutcome
 from sisu_pipeline.proof.harness.lab_rounds import percentiles
 from sisu_pipeline.proof.harness.running_stack import Json
 from sql import query
 
-_SHOWN = 20
+_MAX_VIOLATIONS = 20
 
 
 def machine() -> Json:
-    """What it ran on."""
+    """The machine it ran on."""
     return {
         "cpus": psutil.cpu_count(),
         "memory_gb": round(psutil.virtual_memory().total / 2**30),
@@ -32,73 +32,73 @@ def machine() -> Json:
     }
 
 
-def fingerprint(stories: Sequence[Story], schedule: Sequence[Planned]) -> str:
-    """sha256 of everything the seed decided: equal for equal seeds and lengths."""
-    drawn = [[asdict(story) for story in stories], [asdict(planned) for planned in schedule]]
+def schedule_sha256(scenarios: Sequence[Scenario], schedule: Sequence[PlannedFault]) -> str:
+    """sha256 of scenarios and faults: equal for equal seeds and durations."""
+    drawn = [[asdict(scenario) for scenario in scenarios], [asdict(planned) for planned in schedule]]
     return sha256_hex(json.dumps(drawn, sort_keys=True))
 
 
-def of_stories(told: Sequence[Told]) -> Json:
-    """How many intents of each kind, and what people did to them."""
-    acts = Counter(f"{verb} {status}" for one in told for verb, status in one.done)
+def count_scenarios(outcomes: Sequence[ScenarioOutcome]) -> Json:
+    """The number of intents by kind, and of responses by operation and status."""
+    responses = Counter(f"{operation} {status}" for each in outcomes for operation, status in each.responses)
     return {
-        "intents": len(told),
-        "tasks": sum(one.story.tasks for one in told),
-        "by_plot": dict(Counter(str(one.story.plot) for one in told).most_common()),
-        "answers": dict(sorted(acts.items())),
+        "intents": len(outcomes),
+        "tasks": sum(each.scenario.tasks for each in outcomes),
+        "by_plot": dict(Counter(str(each.scenario.kind) for each in outcomes).most_common()),
+        "answers": dict(sorted(responses.items())),
     }
 
 
-def of_faults(struck: Sequence[Struck], planned: int) -> Json:
-    """How many faults of each kind hit something."""
-    hit = [one for one in struck if one.hit]
+def count_faults(injected: Sequence[InjectedFault], planned: int) -> Json:
+    """The number of faults by kind, and how many found no victim."""
+    hit = [each for each in injected if each.hit]
     return {
         "planned": planned,
         "struck": len(hit),
-        "found_nobody": len(struck) - len(hit),
-        "kinds": len({one.planned.kind for one in hit}),
-        "by_kind": dict(Counter(str(one.planned.kind) for one in hit).most_common()),
+        "found_nobody": len(injected) - len(hit),
+        "kinds": len({each.planned.kind for each in hit}),
+        "by_kind": dict(Counter(str(each.planned.kind) for each in hit).most_common()),
     }
 
 
-def recovery(connection: Connection, struck: Sequence[Struck]) -> Json:
-    """Seconds from a fault to the next commit of each intent it struck: over all, and by kind.
+def measure_recovery(connection: Connection, injected: Sequence[InjectedFault]) -> Json:
+    """Seconds from a fault to the next commit of each intent it interrupted: over all, and by kind.
 
-    The work that was left counts: a task that sleeps two seconds commits nothing before.
+    They include the remaining work: a task that sleeps two seconds commits nothing before it ends.
     """
-    asked = [(at, intent, one.when) for at, one in enumerate(struck) if one.hit for intent in one.affected]
-    columns = zip(*asked, strict=True) if asked else ([], [], [])
+    pairs = [(at, intent, each.when) for at, each in enumerate(injected) if each.hit for intent in each.affected]
+    columns = zip(*pairs, strict=True) if pairs else ([], [], [])
     parameters = dict(zip(("fault", "workflow_id", "since"), map(list, columns), strict=True))
     by_kind: defaultdict[str, list[float]] = defaultdict(list)
     for row in connection.execute(query("labs.progress_after"), parameters):
-        by_kind[str(struck[row["fault"]].planned.kind)].append(row["seconds"])
+        by_kind[str(injected[row["fault"]].planned.kind)].append(row["seconds"])
     every = [seconds for values in by_kind.values() for seconds in values]
     return {"all": percentiles(every), **{kind: percentiles(by_kind[kind]) for kind in sorted(by_kind)}}
 
 
-def list_of(struck: Sequence[Struck]) -> list[Json]:
-    """Every fault, for the report in the data folder."""
+def list_faults(injected: Sequence[InjectedFault]) -> list[Json]:
+    """Every fault with its victims, for the report in the data folder."""
     return [
         {
-            "due_s": one.planned.at_s,
-            "at_s": one.at_s,
-            "kind": str(one.planned.kind),
-            "victims": list(one.victims),
-            "affected": len(one.affected),
+            "due_s": each.planned.at_s,
+            "at_s": each.at_s,
+            "kind": str(each.planned.kind),
+            "victims": list(each.victims),
+            "affected": len(each.affected),
         }
-        for one in struck
+        for each in injected
     ]
 
 
 def write(report: Json, path: Path) -> None:
-    """The report as Markdown at `path`, and as JSON beside it."""
+    """Write the report as Markdown to `path`, and as JSON beside it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(markdown(report))
     path.with_suffix(".json").write_text(json.dumps(report, indent=2, default=str) + "\n")
 
 
-def words(report: Json, home: Path) -> str:
-    """The report in a few lines, and what to look at."""
+def summary(report: Json, home: Path) -> str:
+    """The report in a few lines, with the places to look at next."""
     verdict, times = report["verdict"], report["recovery"].get("all", {"n": 0})
     lines = [
         f"chaos: {_outcome(report)}, seed {report['seed']}, {report['minutes']:g} minutes",
@@ -112,14 +112,14 @@ def words(report: Json, home: Path) -> str:
         lines.append(f"  {report['error']}")
     lines += [f"  left behind: {process}" for process in report.get("left_behind", [])]
     if verdict and not verdict["passed"]:
-        lines += _broken(verdict)
+        lines += _violations(verdict)
     lines.append(f"  report {home}/report.json, logs {home}/logs")
-    lines.append(f"  look for yourself: SISU_HOME={home} sisu db up, then sisu db psql")
+    lines.append(f"  inspect the data: SISU_HOME={home} sisu db up, then sisu db psql")
     return "\n".join(lines)
 
 
 def markdown(report: Json) -> str:
-    """The report for people."""
+    """The report as Markdown."""
     stories, faults, verdict = report["stories"], report["faults"], report["verdict"]
     lines = [
         "# Chaos report",
@@ -131,35 +131,36 @@ def markdown(report: Json) -> str:
         "",
         "## Faults",
         "",
-        *_table(("kind", "struck"), faults["by_kind"].items()),
+        *_table(("kind", "injected"), faults["by_kind"].items()),
         "",
         "## Intents",
         "",
-        *_table(("story", "intents"), stories["by_plot"].items()),
+        *_table(("scenario", "intents"), stories["by_plot"].items()),
         "",
-        *_table(("request and answer", "times"), stories["answers"].items()),
+        *_table(("operation and status", "responses"), stories["answers"].items()),
         "",
-        "## From a fault to the next commit of the intents it struck (seconds)",
+        "## From a fault to the next commit of the intents it interrupted (seconds)",
         "",
         *_table(("fault", "n", "p50", "p95", "max"), map(_times, report["recovery"].items())),
     ]
     if report.get("error"):
         lines += ["", "## Error", "", report["error"]]
     if verdict and not verdict["passed"]:
-        lines += ["", "## What is broken", "", *_broken(verdict)]
+        lines += ["", "## Violations", "", *_violations(verdict)]
     return "\n".join(lines) + "\n"
 
 
 def _outcome(report: Json) -> str:
     if report["passed"]:
-        return "held"
-    return "interrupted" if report["interrupted"] else "BROKEN"
+        return "passed"
+    return "interrupted" if report["interrupted"] else "FAILED"
 
 
-def _broken(verdict: Json) -> list[str]:
+def _violations(verdict: Json) -> list[str]:
     lines = [f"* law {law}: {rows[0]}" for law, rows in verdict["broken_laws"].items()]
     return lines + [
-        f"* {one['breach']}: {one['intent']}: {one['detail']}" for one in verdict["violations"][:_SHOWN]
+        f"* {each['breach']}: {each['intent']}: {each['detail']}"
+        for each in verdict["violations"][:_MAX_VIOLATIONS]
     ]
 
 
@@ -171,7 +172,7 @@ def _headline(report: Json) -> list[tuple[str, object]]:
     ]
     if verdict:
         lines += [(name, verdict[name]) for name in ("lost", "duplicated", "stuck", "wrong")]
-        lines.append(("laws of the oracle", f"{verdict['laws']}, {len(verdict['broken_laws'])} broken"))
+        lines.append(("laws", f"{verdict['laws']}, {len(verdict['broken_laws'])} broken"))
     return [
         *lines,
         ("settled after the last fault", f"{report['settled_s']} s"),

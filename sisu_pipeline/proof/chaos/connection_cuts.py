@@ -1,8 +1,8 @@
-"""`sisu lab cuts`: whatever statement loses its connection, done or not, intents end as they should.
+"""`sisu lab cuts`: cut the connection to Postgres at every statement; every intent must end correctly.
 
-Chaos cuts connections at random, and seldom in the few milliseconds that matter. Here each statement that a process
-says in the life of an intent is cut on purpose, one intent for each: a lost COMMIT may have been done or not, and
-nobody must take either for the end of a run, or do it twice.
+Random faults rarely hit the few milliseconds that matter. Here every statement that a process sends while an intent
+runs is cut on purpose, with one intent per cut. A COMMIT whose reply is lost may or may not have been executed: no
+process may assume either, end the run because of it, or execute the work twice.
 """
 
 import random
@@ -17,75 +17,74 @@ from urllib.parse import quote
 from resources.database import DATABASE
 from sisu_pipeline import database_server as server
 from sisu_pipeline.proof.chaos import verdict
-from sisu_pipeline.proof.chaos.scenarios import Plot, Story, Verb
-from sisu_pipeline.proof.chaos.workload import Told, perform
-from sisu_pipeline.proof.harness import running_stack as stages
+from sisu_pipeline.proof.chaos.scenarios import Operation, Scenario, ScenarioKind
+from sisu_pipeline.proof.chaos.workload import ScenarioOutcome, perform
 from sisu_pipeline.proof.harness import stack_processes
 from sisu_pipeline.proof.harness.lab_rounds import MOCK, Json, fresh_home, write_report
 from sisu_pipeline.proof.harness.lab_stack import LabFailed, lab_stack
-from sisu_pipeline.proof.harness.postgres_proxy import Cut, Moment, Statement, Wire
-from sisu_pipeline.proof.harness.progress_bar import Progress, progress
-from sisu_pipeline.proof.harness.running_stack import Stage
+from sisu_pipeline.proof.harness.postgres_proxy import Cut, Moment, PostgresProxy, Statement
+from sisu_pipeline.proof.harness.progress_bar import ReportProgress, progress
+from sisu_pipeline.proof.harness.running_stack import RunningStack, connect_to
 from sisu_pipeline.settings import load_settings
 
 NAME = "cuts"
 VARIABLES = MOCK | {"INTENT_QUEUE_RATE_LIMIT_PER_PERIOD": "0", "SBX_QUEUE_RATE_LIMIT_PER_PERIOD": "0"}
-PLOTS = {
-    Plot.APPROVED: Verb.APPROVE,
-    Plot.FAILS: Verb.APPROVE,
-    Plot.REJECTED: Verb.REJECT,
-    Plot.CANCELED: Verb.CANCEL,
+KINDS = {
+    ScenarioKind.APPROVED: Operation.APPROVE,
+    ScenarioKind.FAILS: Operation.APPROVE,
+    ScenarioKind.REJECTED: Operation.REJECT,
+    ScenarioKind.CANCELED: Operation.CANCEL,
 }
-"""The lives of intents that are cut into, and what a person does when each waits."""
-HEARD = 2
-"""How many lives of each kind are listened to, to know what is said in one."""
-FIRST_TIMES = 3
-"""Of what is said often in a life, the first times are cut, and the last."""
+"""The kinds of intents in which connections are cut, and the operation at their gate."""
+OBSERVED_INTENTS = 2
+"""Number of intents of each kind whose statements are recorded before the first cut."""
+FIRST_OCCURRENCES = 3
+"""A statement that is sent often is cut at its first occurrences and at its last."""
 _TASKS = 2
-_ENDS_WITHIN_S = 90.0
+_END_TIMEOUT_S = 90.0
 
-Heard = Mapping[Plot, Mapping[Statement, int]]
+StatementCounts = Mapping[ScenarioKind, Mapping[Statement, int]]
 
 
 @dataclass(frozen=True)
-class Planned:
-    """A cut, and the life it is made in."""
+class PlannedCut:
+    """A cut, and the kind of intent in which it is made."""
 
-    plot: Plot
+    kind: ScenarioKind
     cut: Cut
 
 
 @dataclass
-class Cutting:
-    """What was heard, planned and done; `met` are the numbers of the stories whose cut was made."""
+class CutsRun:
+    """One run of the lab: the recorded statements, the cuts planned and made by scenario number, the verdict."""
 
     seed: int
     home: Path
-    heard: Heard = field(default_factory=dict)
-    planned: dict[int, Planned] = field(default_factory=dict)
-    told: list[Told] = field(default_factory=list)
-    met: set[int] = field(default_factory=set)
+    statements: StatementCounts = field(default_factory=dict)
+    planned: dict[int, PlannedCut] = field(default_factory=dict)
+    outcomes: list[ScenarioOutcome] = field(default_factory=list)
+    made: set[int] = field(default_factory=set)
     seconds: list[float] = field(default_factory=list)
     verdict: Json = field(default_factory=dict)
     error: str | None = None
 
     def report(self) -> Json:
-        """Everything, the cuts that were not survived one by one."""
-        by_component = Counter(self.planned[number].cut.statement.component for number in sorted(self.met))
+        """The report, with the cut behind each violation."""
+        by_component = Counter(self.planned[number].cut.statement.component for number in sorted(self.made))
         judged = bool(self.verdict) and bool(self.verdict["passed"])
         return {
             "lab": NAME,
             "seed": self.seed,
-            "passed": judged and self.error is None and bool(self.met),
+            "passed": judged and self.error is None and bool(self.made),
             **({"error": self.error} if self.error else {}),
-            "heard": {str(plot): len(statements) for plot, statements in self.heard.items()},
+            "heard": {str(kind): len(statements) for kind, statements in self.statements.items()},
             "planned": len(self.planned),
-            "made": len(self.met),
+            "made": len(self.made),
             "made_by_component": dict(by_component),
             "slowest_life_s": max(self.seconds, default=0.0),
             "median_life_s": sorted(self.seconds)[len(self.seconds) // 2] if self.seconds else 0.0,
             "verdict": self.verdict,
-            "breaches": [self._breach(one) for one in self.verdict.get("violations", [])],
+            "breaches": [self._breach(each) for each in self.verdict.get("violations", [])],
             "data": str(self.home),
         }
 
@@ -101,151 +100,163 @@ class Cutting:
         }
 
 
-def run(count: int | None, seed: int, *, kills: bool = False, home: Path | None = None) -> Cutting:
-    """Cut `count` connections, drawn by the seed from all there are to cut, or each of them.
+def run(count: int | None, seed: int, *, kill_process: bool = False, home: Path | None = None) -> CutsRun:
+    """Make `count` cuts, drawn by the seed, or every one; writes the report to the data folder.
 
-    `kills`: the process that says the statement dies, instead of losing one connection. Ctrl-C ends it early; what
-    was done is not judged then.
+    `kill_process`: kill the process that sends the statement instead of cutting its connection. Ctrl-C ends the run
+    early, without a verdict.
     """
-    cutting = Cutting(seed, home or fresh_home(NAME))
+    cuts = CutsRun(seed, home or fresh_home(NAME))
     try:
-        with _wired(cutting.home) as (wire, stage):
-            cutting.heard = _listen(cutting, wire, stage)
-            plan = draw(cutting.heard, count, seed, kills=kills)
-            with progress(NAME, len(plan)) as tick:
+        with _proxied_stack(cuts.home) as (proxy, stack):
+            cuts.statements = _observe(cuts, proxy, stack)
+            plan = draw(cuts.statements, count, seed, kill_process=kill_process)
+            with progress(NAME, len(plan)) as report_progress:
                 for planned in plan:
-                    _make(cutting, wire, stage, planned, tick)
-            with stage.database.connect() as connection:
-                cutting.verdict = verdict.judge(connection, cutting.told, stage.stack.settings.workspaces)
+                    _make(cuts, proxy, stack, planned, report_progress)
+            with stack.database.connect() as connection:
+                cuts.verdict = verdict.judge(connection, cuts.outcomes, stack.process.settings.workspaces)
     except LabFailed as failure:
-        cutting.error = str(failure)
+        cuts.error = str(failure)
     except KeyboardInterrupt:
-        cutting.error = "interrupted"
-    write_report(cutting.home, cutting.report())
-    return cutting
+        cuts.error = "interrupted"
+    write_report(cuts.home, cuts.report())
+    return cuts
 
 
-def draw(heard: Heard, count: int | None, seed: int, *, kills: bool = False) -> list[Planned]:
-    """Every statement, before and after, its first times and its last; of these `count`, drawn by the seed. Pure.
+def draw(
+    statements: StatementCounts, count: int | None, seed: int, *, kill_process: bool = False
+) -> list[PlannedCut]:
+    """Plan a cut before and after every statement, at its first and last occurrences; draw `count` of them. Pure.
 
-    What an intent worker says is cut in every kind of life; what another process says, in the first that has it.
+    Statements of an intent worker are cut in every kind of intent, those of other processes in the first kind only.
     """
-    every: list[Planned] = []
+    every: list[PlannedCut] = []
     known: set[Statement] = set()
-    for plot, statements in heard.items():
-        for statement in sorted(statements, key=lambda one: (one.component, one.text)):
+    for kind, counts in statements.items():
+        for statement in sorted(counts, key=lambda each: (each.component, each.text)):
             if statement in known and statement.component != "intent_worker":
                 continue
             known.add(statement)
-            last = max(1, statements[statement] // HEARD)
-            times = sorted({*range(1, min(FIRST_TIMES, last) + 1), last})
-            every += [Planned(plot, Cut(statement, at, moment, kills)) for at in times for moment in Moment]
+            last = max(1, counts[statement] // OBSERVED_INTENTS)
+            occurrences = sorted({*range(1, min(FIRST_OCCURRENCES, last) + 1), last})
+            every += [
+                PlannedCut(kind, Cut(statement, occurrence, moment, kill_process))
+                for occurrence in occurrences
+                for moment in Moment
+            ]
     if count is None or count >= len(every):
         return every
     return random.Random(f"{NAME}/{seed}").sample(every, count)  # noqa: S311
 
 
 @contextmanager
-def _wired(home: Path) -> Iterator[tuple[Wire, Stage]]:
-    """A stack whose every connection passes a wire; the server behind it is embedded, of its own."""
-    for name in ("server", "wire"):
+def _proxied_stack(home: Path) -> Iterator[tuple[PostgresProxy, RunningStack]]:
+    """Start an embedded server, a proxy in front of it, and a stack that connects through the proxy."""
+    for name in ("server", "proxy"):
         (home / name).mkdir(parents=True)
         (home / name).chmod(0o755)
-    behind = load_settings({"SISU_HOME": str(home / "server")})
-    server.up(behind)
+    upstream = load_settings({"SISU_HOME": str(home / "server")})
+    server.up(upstream)
     try:
-        wire = Wire(server.embedded(behind).folder, stack_processes.component_of)
-        url = f"postgresql://postgres@/{DATABASE}?host={quote(str(home / 'wire'), safe='')}"
+        proxy = PostgresProxy(server.embedded(upstream).folder, stack_processes.component_of)
+        url = f"postgresql://postgres@/{DATABASE}?host={quote(str(home / 'proxy'), safe='')}"
         with (
-            wire.listen(home / "wire"),
-            lab_stack(home / "stack", VARIABLES | {"DATABASE_URL": url}) as stack,
-            stages.on(stack) as stage,
+            proxy.serve(home / "proxy"),
+            lab_stack(home / "stack", VARIABLES | {"DATABASE_URL": url}) as process,
+            connect_to(process) as stack,
         ):
-            yield wire, stage
+            yield proxy, stack
     finally:
-        server.down(behind)
+        server.down(upstream)
 
 
-def _listen(cutting: Cutting, wire: Wire, stage: Stage) -> Heard:
-    """What is said in each kind of life, once everything is warm."""
-    heard: dict[Plot, Mapping[Statement, int]] = {}
-    for plot in PLOTS:
-        _live(cutting, stage, plot)
-    for plot in PLOTS:
-        wire.arm(None)
-        for _ in range(HEARD):
-            _live(cutting, stage, plot)
-        heard[plot] = wire.heard.copy()
-    return heard
+def _observe(cuts: CutsRun, proxy: PostgresProxy, stack: RunningStack) -> StatementCounts:
+    """Record the statements of each kind of intent, after a warm-up."""
+    statements: dict[ScenarioKind, Mapping[Statement, int]] = {}
+    for kind in KINDS:
+        _run_intent(cuts, stack, kind)
+    for kind in KINDS:
+        proxy.arm(None)
+        for _ in range(OBSERVED_INTENTS):
+            _run_intent(cuts, stack, kind)
+        statements[kind] = proxy.statement_counts.copy()
+    return statements
 
 
-def _make(cutting: Cutting, wire: Wire, stage: Stage, planned: Planned, tick: Progress) -> None:
-    number = len(cutting.told)
-    cutting.planned[number] = planned
-    tick(len(cutting.planned) - 1, str(planned.cut.statement)[:60])
+def _make(
+    cuts: CutsRun, proxy: PostgresProxy, stack: RunningStack, planned: PlannedCut, report_progress: ReportProgress
+) -> None:
+    number = len(cuts.outcomes)
+    cuts.planned[number] = planned
+    report_progress(len(cuts.planned) - 1, str(planned.cut.statement)[:60])
     began = time.monotonic()
-    wire.arm(planned.cut)
+    proxy.arm(planned.cut)
     try:
-        _live(cutting, stage, planned.plot)
+        _run_intent(cuts, stack, planned.kind)
     except LabFailed as failure:
-        if not stage.stack.is_running:
+        if not stack.process.is_running:
             raise
-        # The next ones can be cut all the same; the verdict finds this one.
-        tick(len(cutting.planned) - 1, f"FAILED: {failure}")
-    cutting.seconds.append(round(time.monotonic() - began, 3))
-    if wire.is_cut:
-        cutting.met.add(number)
-    wire.arm(None)
-    tick(len(cutting.planned), str(planned.cut.statement)[:60])
+        # The verdict reports this intent; the remaining cuts can still be made.
+        report_progress(len(cuts.planned) - 1, f"FAILED: {failure}")
+    cuts.seconds.append(round(time.monotonic() - began, 3))
+    if proxy.is_cut:
+        cuts.made.add(number)
+    proxy.arm(None)
+    report_progress(len(cuts.planned), str(planned.cut.statement)[:60])
 
 
-def _live(cutting: Cutting, stage: Stage, plot: Plot) -> None:
-    """The whole life of one intent, until nothing of it is left to do; how it ended is for the verdict to judge."""
-    one = Told(_story(len(cutting.told), plot, cutting.seed))
-    cutting.told.append(one)
-    perform(stage.post, one, Verb.SUBMIT)
+def _run_intent(cuts: CutsRun, stack: RunningStack, kind: ScenarioKind) -> None:
+    """Run one intent until it leaves no open work; the verdict judges how it ended."""
+    outcome = ScenarioOutcome(_scenario(len(cuts.outcomes), kind, cuts.seed))
+    cuts.outcomes.append(outcome)
+    perform(stack.post, outcome, Operation.SUBMIT)
 
     def row() -> Json:
-        return stage.row("labs.of_run", workflow_id=one.workflow_id)
+        return stack.row("labs.of_run", workflow_id=outcome.workflow_id)
 
-    def open_ends() -> list[str]:
-        return [each["place"] for each in stage.rows("labs.unsettled") if each["workflow_id"] == one.workflow_id]
+    def open_work() -> list[str]:
+        unsettled = stack.rows("labs.unsettled")
+        return [each["place"] for each in unsettled if each["workflow_id"] == outcome.workflow_id]
 
-    # One that ends before anybody has decided waits for nobody.
-    stage.until(lambda: row()["status"] not in ("queued", "running"), _ENDS_WITHIN_S, lambda: f"its gate: {row()}")
-    perform(stage.post, one, PLOTS[plot])
-    stage.until(lambda: not open_ends(), _ENDS_WITHIN_S, lambda: f"the end of {open_ends()}")
+    # A run that ends without reaching its gate also ends this wait.
+    stack.wait_until(
+        lambda: row()["status"] not in ("queued", "running"), _END_TIMEOUT_S, lambda: f"its gate: {row()}"
+    )
+    perform(stack.post, outcome, KINDS[kind])
+    stack.wait_until(lambda: not open_work(), _END_TIMEOUT_S, lambda: f"the end of {open_work()}")
 
 
-def _story(number: int, plot: Plot, seed: int) -> Story:
+def _scenario(number: int, kind: ScenarioKind, seed: int) -> Scenario:
     patch = {"targetPath": "notes.txt", "postimageContent": "patched\n", "diffText": "-before\n+patched\n"}
     inputs = {
         "tests": [f"t{task}" for task in range(_TASKS)],
-        "testCommand": "FAIL_ME" if plot is Plot.FAILS else "run",
+        "testCommand": "FAIL_ME" if kind is ScenarioKind.FAILS else "run",
         "files": {"notes.txt": "before\n", "kept.txt": "kept\n"},
         "patches": [patch],
     }
-    return Story(number, plot, f"cut {seed}: intent {number}", inputs, NAME, ())
+    return Scenario(number, kind, f"cut {seed}: intent {number}", inputs, NAME, ())
 
 
-def words(report: Json) -> str:
-    """The report for people."""
+def summary(report: Json) -> str:
+    """The report as text."""
     verdict = report["verdict"]
     lines = [
-        f"{NAME}: {'held' if report['passed'] else 'BROKEN'}, seed {report['seed']}",
-        f"  statements heard: {report['heard']}",
-        f"  cuts: {report['made']} of {report['planned']} made (the others' statements were not said again)",
-        f"  made in: {report['made_by_component']}",
-        f"  an intent's life with a cut: median {report['median_life_s']} s, slowest {report['slowest_life_s']} s",
+        f"{NAME}: {'passed' if report['passed'] else 'FAILED'}, seed {report['seed']}",
+        f"  statements recorded: {report['heard']}",
+        f"  cuts: {report['made']} of {report['planned']} made (the statements of the others did not occur again)",
+        f"  by component: {report['made_by_component']}",
+        f"  duration of an intent with a cut: median {report['median_life_s']} s, "
+        f"maximum {report['slowest_life_s']} s",
     ]
     if report.get("error"):
         lines.append(f"  {report['error']}")
     if verdict:
         counts = ", ".join(f"{name} {verdict[name]}" for name in ("lost", "duplicated", "stuck", "wrong"))
-        lines.append(f"  {counts}; laws of the oracle: {verdict['laws']}, {len(verdict['broken_laws'])} broken")
-    for one in report["breaches"]:
-        lines.append(f"  * {one['breach']}: {one['intent']}: {one['detail']}")
-        if "statement" in one:
-            lines.append(f"    {one['moment']}, time {one['occurrence']}: {one['statement']}")
+        lines.append(f"  {counts}; laws: {verdict['laws']}, {len(verdict['broken_laws'])} broken")
+    for each in report["breaches"]:
+        lines.append(f"  * {each['breach']}: {each['intent']}: {each['detail']}")
+        if "statement" in each:
+            lines.append(f"    {each['moment']}, occurrence {each['occurrence']}: {each['statement']}")
     lines.append(f"  report {report['data']}/report.json")
     return "\n".join(lines)

@@ -1,16 +1,16 @@
-"""What chaos does to the system: faults of every kind, drawn from one seed. Pure."""
+"""The fault schedule of chaos: faults of every kind, drawn from one seed. Pure."""
 
 import random
 from dataclasses import dataclass
 from enum import StrEnum
 
-EVERY_S = 4.6
-"""The mean pause between two faults."""
+MEAN_INTERVAL_S = 4.6
+"""Mean time between two faults."""
 FIRST_AT_S = 3.0
 _QUIET_AT_THE_END_S = 2.0
 
 
-class Kind(StrEnum):
+class FaultKind(StrEnum):
     """A kind of fault."""
 
     KILL_INTENT_WORKER = "SIGKILL intent worker"
@@ -33,62 +33,62 @@ class Kind(StrEnum):
 
 # Of a hundred faults.
 _WEIGHTS = {
-    Kind.KILL_INTENT_WORKER: 16,
-    Kind.KILL_INTENT_GROUP: 5,
-    Kind.KILL_SANDBOX_WORKER: 14,
-    Kind.KILL_SANDBOX_GROUP: 4,
-    Kind.KILL_API: 8,
-    Kind.KILL_DAEMON: 6,
-    Kind.KILL_CODE_SERVER: 5,
-    Kind.KILL_WEBSERVER: 4,
-    Kind.FREEZE_INTENT_WORKER: 7,
-    Kind.FREEZE_SANDBOX_WORKER: 6,
-    Kind.FREEZE_API: 4,
-    Kind.FREEZE_DAEMON: 4,
-    Kind.TERMINATE_BACKENDS: 9,
-    Kind.KILL_BACKEND: 3,
-    Kind.RESTART_POSTGRES: 4,
-    Kind.KILL_EVERYTHING: 1,
+    FaultKind.KILL_INTENT_WORKER: 16,
+    FaultKind.KILL_INTENT_GROUP: 5,
+    FaultKind.KILL_SANDBOX_WORKER: 14,
+    FaultKind.KILL_SANDBOX_GROUP: 4,
+    FaultKind.KILL_API: 8,
+    FaultKind.KILL_DAEMON: 6,
+    FaultKind.KILL_CODE_SERVER: 5,
+    FaultKind.KILL_WEBSERVER: 4,
+    FaultKind.FREEZE_INTENT_WORKER: 7,
+    FaultKind.FREEZE_SANDBOX_WORKER: 6,
+    FaultKind.FREEZE_API: 4,
+    FaultKind.FREEZE_DAEMON: 4,
+    FaultKind.TERMINATE_BACKENDS: 9,
+    FaultKind.KILL_BACKEND: 3,
+    FaultKind.RESTART_POSTGRES: 4,
+    FaultKind.KILL_EVERYTHING: 1,
 }
 _FROZEN_S = {
-    # Recovery gives a silent worker up after 3.5 s; it wakes when others have its work.
-    Kind.FREEZE_INTENT_WORKER: (5.5, 9.0),
-    Kind.FREEZE_SANDBOX_WORKER: (5.5, 9.0),
-    Kind.FREEZE_API: (0.5, 3.0),
-    Kind.FREEZE_DAEMON: (0.5, 3.0),
+    # Recovery declares a silent worker dead after 3.5 s: it wakes up after other workers have taken its work over.
+    FaultKind.FREEZE_INTENT_WORKER: (5.5, 9.0),
+    FaultKind.FREEZE_SANDBOX_WORKER: (5.5, 9.0),
+    FaultKind.FREEZE_API: (0.5, 3.0),
+    FaultKind.FREEZE_DAEMON: (0.5, 3.0),
 }
-_MOST_BACKENDS = 6
+_MAX_BACKENDS = 6
 
 
 @dataclass(frozen=True)
-class Planned:
-    """A fault to come: seconds after the stream began, its kind, and its victims by rank among those there are.
+class PlannedFault:
+    """A fault to inject: its time in seconds since the start of the stream, its kind, and its victims by rank.
 
-    `seconds` is how long a frozen process sleeps, 0 for other kinds.
+    Ranks are taken modulo the number of candidates. `seconds` is the duration of a freeze, 0 for other kinds.
     """
 
     at_s: float
-    kind: Kind
+    kind: FaultKind
     ranks: tuple[int, ...]
     seconds: float = 0.0
 
 
-def draw(seed: int, seconds: float) -> list[Planned]:
-    """The faults of a seed, in their order, one every EVERY_S on average.
+def draw(seed: int, seconds: float) -> list[PlannedFault]:
+    """Draw the faults of a seed in chronological order, one every MEAN_INTERVAL_S on average.
 
-    Kinds are dealt like cards: each hundred faults have every kind, as often as its weight says.
+    Kinds are drawn without replacement from a deck of a hundred: each hundred faults has every kind at its weight.
     """
-    dice = random.Random(f"chaos/{seed}/faults")  # noqa: S311 - a schedule is no secret
-    planned: list[Planned] = []
-    deck: list[Kind] = []
+    rng = random.Random(f"chaos/{seed}/faults")  # noqa: S311 - a schedule is no secret
+    planned: list[PlannedFault] = []
+    deck: list[FaultKind] = []
     now = FIRST_AT_S
     while now < seconds - _QUIET_AT_THE_END_S:
         if not deck:
-            deck = dice.sample(list(_WEIGHTS), sum(_WEIGHTS.values()), counts=list(_WEIGHTS.values()))
+            deck = rng.sample(list(_WEIGHTS), sum(_WEIGHTS.values()), counts=list(_WEIGHTS.values()))
         kind = deck.pop()
-        victims = dice.randint(1, _MOST_BACKENDS) if kind is Kind.TERMINATE_BACKENDS else 1
-        ranks = tuple(dice.randrange(1000) for _ in range(victims))
-        frozen = dice.uniform(*_FROZEN_S[kind]) if kind in _FROZEN_S else 0.0
-        planned.append(Planned(round(now, 3), kind, ranks, round(frozen, 3)))
-        now += dice.uniform(0.3 * EVERY_S, 1.7 * EVERY_S)
+        victims = rng.randint(1, _MAX_BACKENDS) if kind is FaultKind.TERMINATE_BACKENDS else 1
+        ranks = tuple(rng.randrange(1000) for _ in range(victims))
+        frozen = rng.uniform(*_FROZEN_S[kind]) if kind in _FROZEN_S else 0.0
+        planned.append(PlannedFault(round(now, 3), kind, ranks, round(frozen, 3)))
+        now += rng.uniform(0.3 * MEAN_INTERVAL_S, 1.7 * MEAN_INTERVAL_S)
     return planned

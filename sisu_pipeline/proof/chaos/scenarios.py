@@ -1,7 +1,7 @@
-"""What chaos asks of the system: a stream of intents of every kind, drawn from one seed. Pure.
+"""The scenarios of chaos: a stream of intents of every kind, drawn from one seed. Pure.
 
-A story is an intent, what people do to it and when, and the end that this demands. The same seed and length is
-the same stream, to the byte.
+A scenario is an intent, the client operations on it with their times, and the end that these require. Equal seeds
+and durations yield equal streams, byte for byte.
 """
 
 import random
@@ -16,8 +16,8 @@ _DECISION_WITHIN_S = 12.0
 _SOON_S = 3.0
 
 
-class Plot(StrEnum):
-    """How an intent's life goes."""
+class ScenarioKind(StrEnum):
+    """What happens to an intent."""
 
     APPROVED = "approved"
     PARKED = "left waiting, approved last"
@@ -29,8 +29,8 @@ class Plot(StrEnum):
     CANCELED_LATE = "approved, then canceled"
 
 
-class Verb(StrEnum):
-    """What a person does."""
+class Operation(StrEnum):
+    """A request of a client."""
 
     SUBMIT = "submit"
     APPROVE = "approve"
@@ -38,93 +38,97 @@ class Verb(StrEnum):
     CANCEL = "cancel"
 
 
-# Of a hundred intents.
-_PLOTS = {
-    Plot.APPROVED: 46,
-    Plot.PARKED: 8,
-    Plot.FLAKY: 8,
-    Plot.FAILS: 8,
-    Plot.GIVES_UP: 4,
-    Plot.REJECTED: 10,
-    Plot.CANCELED: 8,
-    Plot.CANCELED_LATE: 8,
+_WEIGHTS = {
+    ScenarioKind.APPROVED: 46,
+    ScenarioKind.PARKED: 8,
+    ScenarioKind.FLAKY: 8,
+    ScenarioKind.FAILS: 8,
+    ScenarioKind.GIVES_UP: 4,
+    ScenarioKind.REJECTED: 10,
+    ScenarioKind.CANCELED: 8,
+    ScenarioKind.CANCELED_LATE: 8,
 }
-_COMMANDS = {Plot.FLAKY: "FLAKY_INFRA_FAIL", Plot.FAILS: "FAIL_ME", Plot.GIVES_UP: "INFRA_FAIL"}
-_DECISIONS = {Plot.REJECTED: Verb.REJECT, Plot.CANCELED: Verb.CANCEL}
-# Fewest tasks, most, and how often of a hundred.
+_COMMANDS = {
+    ScenarioKind.FLAKY: "FLAKY_INFRA_FAIL",
+    ScenarioKind.FAILS: "FAIL_ME",
+    ScenarioKind.GIVES_UP: "INFRA_FAIL",
+}
+_DECISIONS = {ScenarioKind.REJECTED: Operation.REJECT, ScenarioKind.CANCELED: Operation.CANCEL}
+# Minimum and maximum number of tasks, and the weight of the range.
 _SIZES = ((0, 5, 60), (6, 12, 30), (13, 30, 10))
 
 
 @dataclass(frozen=True)
-class Act:
-    """Something a person does, seconds after the stream began."""
+class ScheduledOperation:
+    """An operation and its time, in seconds since the start of the stream."""
 
     at_s: float
-    verb: Verb
+    operation: Operation
 
 
 @dataclass(frozen=True)
-class Story:
-    """One intent and what becomes of it; `acts` are done in this order, one after another."""
+class Scenario:
+    """One intent and the operations on it, which are performed one after another."""
 
     number: int
-    plot: Plot
+    kind: ScenarioKind
     goal: str
     inputs: dict[str, Any]
     partition: str
-    acts: tuple[Act, ...]
+    operations: tuple[ScheduledOperation, ...]
 
     @property
     def tasks(self) -> int:
-        """How many sandbox tasks its fan-out has."""
+        """The number of sandbox tasks in its fan-out."""
         return max(1, len(self.inputs["tests"]))
 
     @property
     def patches(self) -> list[dict[str, str]]:
-        """What its plan changes in the workspace."""
+        """The patches of its plan."""
         found: list[dict[str, str]] = self.inputs.get("patches", [])
         return found
 
     @property
     def files(self) -> dict[str, str]:
-        """What its workspace holds before the plan is applied."""
+        """The files of its workspace before the patches."""
         found: dict[str, str] = self.inputs.get("files", {})
         return found
 
 
-def draw(seed: int, seconds: float) -> list[Story]:
-    """The stream of a seed: INTENTS_PER_MINUTE for `seconds`, in the order they are submitted."""
-    dice = random.Random(f"chaos/{seed}/stories")  # noqa: S311 - a schedule is no secret
+def draw(seed: int, seconds: float) -> list[Scenario]:
+    """Draw INTENTS_PER_MINUTE for `seconds`, in the order of submission."""
+    # The seed's text is part of what a seed means: with another one, recorded seeds would name other streams.
+    rng = random.Random(f"chaos/{seed}/stories")  # noqa: S311 - a schedule is no secret
     count = max(1, round(seconds / 60 * INTENTS_PER_MINUTE))
-    starts = sorted(dice.uniform(0, seconds) for _ in range(count))
-    return [_story(dice, seed, number, start, seconds) for number, start in enumerate(starts)]
+    starts = sorted(rng.uniform(0, seconds) for _ in range(count))
+    return [_scenario(rng, seed, number, start, seconds) for number, start in enumerate(starts)]
 
 
-def _story(dice: random.Random, seed: int, number: int, start: float, end: float) -> Story:
-    plot = dice.choices(list(_PLOTS), list(_PLOTS.values()))[0]
-    return Story(
+def _scenario(rng: random.Random, seed: int, number: int, start: float, end: float) -> Scenario:
+    kind = rng.choices(list(_WEIGHTS), list(_WEIGHTS.values()))[0]
+    return Scenario(
         number=number,
-        plot=plot,
+        kind=kind,
         goal=f"chaos {seed}: intent {number}",
-        inputs=_inputs(dice, plot, number),
-        partition=f"tenant-{dice.randrange(PARTITIONS)}",
-        acts=tuple(sorted(_acts(dice, plot, start, end), key=lambda act: act.at_s)),
+        inputs=_inputs(rng, kind, number),
+        partition=f"tenant-{rng.randrange(PARTITIONS)}",
+        operations=tuple(sorted(_operations(rng, kind, start, end), key=lambda each: each.at_s)),
     )
 
 
-def _inputs(dice: random.Random, plot: Plot, number: int) -> dict[str, Any]:
-    fewest, most, _ = dice.choices(_SIZES, [often for _, _, often in _SIZES])[0]
-    sizes = dice.randint(fewest, most)
-    sleeps = plot not in _COMMANDS and dice.random() < 0.4
+def _inputs(rng: random.Random, kind: ScenarioKind, number: int) -> dict[str, Any]:
+    fewest, most, _ = rng.choices(_SIZES, [weight for _, _, weight in _SIZES])[0]
+    sizes = rng.randint(fewest, most)
+    sleeps = kind not in _COMMANDS and rng.random() < 0.4
     inputs: dict[str, Any] = {
-        "testCommand": _COMMANDS.get(plot, "sleep" if sleeps else "pnpm test"),
-        "tests": [f"{round(dice.uniform(0.1, 2.0), 2)} t{n}" if sleeps else f"t{n}" for n in range(sizes)],
+        "testCommand": _COMMANDS.get(kind, "sleep" if sleeps else "pnpm test"),
+        "tests": [f"{round(rng.uniform(0.1, 2.0), 2)} t{n}" if sleeps else f"t{n}" for n in range(sizes)],
     }
-    if dice.random() < 0.4:
+    if rng.random() < 0.4:
         inputs["files"] = {"notes.txt": f"intent {number}\n", "kept.txt": "kept\n"}
         inputs["patches"] = [
             _patch("notes.txt", f"intent {number}, patched\n"),
-            *([_patch("src/new.py", f"number = {number}\n")] if dice.random() < 0.5 else []),
+            *([_patch("src/new.py", f"number = {number}\n")] if rng.random() < 0.5 else []),
         ]
     return inputs
 
@@ -133,21 +137,22 @@ def _patch(path: str, text: str) -> dict[str, str]:
     return {"targetPath": path, "postimageContent": text, "diffText": f"+{text}"}
 
 
-def _acts(dice: random.Random, plot: Plot, start: float, end: float) -> Iterator[Act]:
-    yield Act(start, Verb.SUBMIT)
-    if dice.random() < 0.2:
-        yield Act(start + dice.uniform(0, _SOON_S), Verb.SUBMIT)
-    # Some decide before the gate opens; the parked ones' people come back when all is over.
-    is_early = dice.random() < 0.25
-    decided = start + dice.uniform(0, 0.3 if is_early else _DECISION_WITHIN_S)
-    if plot is Plot.PARKED:
+def _operations(rng: random.Random, kind: ScenarioKind, start: float, end: float) -> Iterator[ScheduledOperation]:
+    yield ScheduledOperation(start, Operation.SUBMIT)
+    if rng.random() < 0.2:
+        yield ScheduledOperation(start + rng.uniform(0, _SOON_S), Operation.SUBMIT)
+    # Some decisions come before the gate opens; those of parked intents come after the last fault.
+    is_early = rng.random() < 0.25
+    decided = start + rng.uniform(0, 0.3 if is_early else _DECISION_WITHIN_S)
+    if kind is ScenarioKind.PARKED:
         decided = end
-    verb = _DECISIONS.get(plot, Verb.APPROVE)
-    yield Act(decided, verb)
-    if dice.random() < 0.2:
-        yield Act(decided + dice.uniform(0, _SOON_S), verb)
-    if plot is Plot.CANCELED_LATE:
-        yield Act(decided + dice.uniform(0, _SOON_S), Verb.CANCEL)
-    elif dice.random() < 0.15:
-        # Somebody wants it otherwise, too late: refused.
-        yield Act(decided + dice.uniform(0.1, _SOON_S), Verb.APPROVE if verb is Verb.REJECT else Verb.REJECT)
+    decision = _DECISIONS.get(kind, Operation.APPROVE)
+    yield ScheduledOperation(decided, decision)
+    if rng.random() < 0.2:
+        yield ScheduledOperation(decided + rng.uniform(0, _SOON_S), decision)
+    if kind is ScenarioKind.CANCELED_LATE:
+        yield ScheduledOperation(decided + rng.uniform(0, _SOON_S), Operation.CANCEL)
+    elif rng.random() < 0.15:
+        # A conflicting decision that comes too late and must be refused.
+        conflict = Operation.APPROVE if decision is Operation.REJECT else Operation.REJECT
+        yield ScheduledOperation(decided + rng.uniform(0.1, _SOON_S), conflict)

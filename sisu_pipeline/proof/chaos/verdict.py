@@ -1,26 +1,25 @@
-"""Whether chaos lost, repeated or stranded anything: each story against the rows it left, and every law.
+"""The verdict on chaos: compare every scenario with the rows it left, and check every law.
 
-Nothing here trusts a log or an answer of the API alone: what an intent should have come to follows from what was
-drawn and from which requests were accepted.
+It trusts neither logs nor responses alone: the expected end of an intent follows from its scenario and from the
+requests that were accepted.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
 from resources.database import Connection
 from sisu_pipeline import oracle
 from sisu_pipeline.domain.status import TERMINAL
-from sisu_pipeline.proof.chaos.scenarios import Plot, Story, Verb
-from sisu_pipeline.proof.chaos.workload import Told
+from sisu_pipeline.proof.chaos.scenarios import Operation, Scenario, ScenarioKind
+from sisu_pipeline.proof.chaos.workload import ScenarioOutcome
 from sisu_pipeline.proof.harness.running_stack import Json
 from sisu_pipeline.workflow import patching
 from sql import query
 
 STEPS = ["CompileST", "ApplyPatchST", "DecideST", "ExecuteST"]
-_DAGSTER = {"succeeded": "SUCCESS", "retries_exceeded": "FAILURE", "canceled": "CANCELED"}
+_DAGSTER_STATUSES = {"succeeded": "SUCCESS", "retries_exceeded": "FAILURE", "canceled": "CANCELED"}
 
 
 class Breach(StrEnum):
@@ -34,20 +33,20 @@ class Breach(StrEnum):
 
 @dataclass(frozen=True)
 class Violation:
-    """One intent (or workflow id) that is not as it should be."""
+    """An intent (or workflow id) that violates an expectation."""
 
     breach: Breach
     intent: str
     detail: str
 
     def to_json(self) -> Json:
-        """As the report has it."""
+        """The violation as it appears in the report."""
         return {"breach": str(self.breach), "intent": self.intent, "detail": self.detail}
 
 
 @dataclass(frozen=True)
-class End:
-    """What a story demands: the status, the beginning of the error, the rows; None where any number may be."""
+class ExpectedEnd:
+    """The expected status, beginning of the error, and row counts; None where any number is allowed."""
 
     status: str
     error: str | None = None
@@ -57,37 +56,37 @@ class End:
     receipts: int | None = 0
 
 
-def end_of(one: Told) -> End:
-    """How this story must end, given what the system accepted."""
-    story, tasks = one.story, one.story.tasks
-    if one.was_accepted(Verb.CANCEL):
-        # A cancellation that came after an approval may find any part of the work done.
-        most = None if story.plot is Plot.CANCELED_LATE else 0
-        return End("canceled", "canceled by chaos", None, most, most, most)
-    if story.plot is Plot.REJECTED:
-        return End("retries_exceeded", "Plan approval failed", 2)
-    if story.plot is Plot.FAILS:
-        return End("retries_exceeded", "SBX execution failed [CMD_NONZERO]", 4, tasks, tasks, tasks)
-    if story.plot is Plot.GIVES_UP:
-        # Nothing was executed, so nothing left a receipt; ExecuteST has no result to keep.
-        return End("retries_exceeded", "Step executeTask has exceeded its maximum", 3, tasks, tasks, 0)
-    return End("succeeded", None, 4, tasks, 0, tasks)
+def expected_end(outcome: ScenarioOutcome) -> ExpectedEnd:
+    """The end that the scenario requires, given which operations were accepted."""
+    scenario, tasks = outcome.scenario, outcome.scenario.tasks
+    if outcome.was_accepted(Operation.CANCEL):
+        # A cancellation after an approval may find any part of the work done.
+        most = None if scenario.kind is ScenarioKind.CANCELED_LATE else 0
+        return ExpectedEnd("canceled", "canceled by chaos", None, most, most, most)
+    if scenario.kind is ScenarioKind.REJECTED:
+        return ExpectedEnd("retries_exceeded", "Plan approval failed", 2)
+    if scenario.kind is ScenarioKind.FAILS:
+        return ExpectedEnd("retries_exceeded", "SBX execution failed [CMD_NONZERO]", 4, tasks, tasks, tasks)
+    if scenario.kind is ScenarioKind.GIVES_UP:
+        # No task was executed, so there is no receipt; ExecuteST has no result to store.
+        return ExpectedEnd("retries_exceeded", "Step executeTask has exceeded its maximum", 3, tasks, tasks, 0)
+    return ExpectedEnd("succeeded", None, 4, tasks, 0, tasks)
 
 
-def judge(connection: Connection, told: Sequence[Told], workspaces: Path) -> Json:
-    """The verdict on a whole stream, on one snapshot; `passed` when nothing is lost, duplicated, stuck or wrong.
+def judge(connection: Connection, outcomes: Sequence[ScenarioOutcome], workspaces: Path) -> Json:
+    """The verdict on all scenarios, on one snapshot; `passed` when no intent is lost, duplicated, stuck or wrong.
 
-    The connection must be idle.
+    The connection must not be in a transaction.
     """
     with connection.transaction():
         connection.execute(query("oracle.snapshot"))
-        return judge_here(connection, told, workspaces)
+        return judge_in_transaction(connection, outcomes, workspaces)
 
 
-def judge_here(connection: Connection, told: Sequence[Told], workspaces: Path) -> Json:
-    """The same within the caller's transaction: it sees what that transaction has changed."""
+def judge_in_transaction(connection: Connection, outcomes: Sequence[ScenarioOutcome], workspaces: Path) -> Json:
+    """The same verdict within the caller's transaction, including its uncommitted changes."""
     laws = oracle.judge_here(connection)
-    violations = list(_violations(connection, told, workspaces))
+    violations = list(_violations(connection, outcomes, workspaces))
     counts = {str(breach): sum(each.breach is breach for each in violations) for breach in Breach}
     broken = {law.law: list(law.rows) for law in laws if not law.holds}
     return {
@@ -99,13 +98,15 @@ def judge_here(connection: Connection, told: Sequence[Told], workspaces: Path) -
     }
 
 
-def _violations(connection: Connection, told: Sequence[Told], workspaces: Path) -> Iterator[Violation]:
+def _violations(
+    connection: Connection, outcomes: Sequence[ScenarioOutcome], workspaces: Path
+) -> Iterator[Violation]:
     rows = {row["workflow_id"]: row for row in connection.execute(query("labs.every_run"))}
-    for one in told:
-        name = f"{one.story.number} ({one.story.plot}) {one.workflow_id[:15]}"
-        for text in one.wrong:
+    for outcome in outcomes:
+        name = f"{outcome.scenario.number} ({outcome.scenario.kind}) {outcome.workflow_id[:15]}"
+        for text in outcome.wrong_responses:
             yield Violation(Breach.WRONG, name, text)
-        row = rows.pop(one.workflow_id, None)
+        row = rows.pop(outcome.workflow_id, None)
         if row is None:
             yield Violation(Breach.LOST, name, "it has no run")
             continue
@@ -114,52 +115,53 @@ def _violations(connection: Connection, told: Sequence[Told], workspaces: Path) 
         if row["status"] not in TERMINAL:
             yield Violation(Breach.STUCK, name, f"the run is {row['status']} after {row['steps']}")
             continue
-        for text in _differences(one, row, workspaces):
+        for text in _differences(outcome, row, workspaces):
             yield Violation(Breach.WRONG, name, text)
     for workflow_id in rows:
-        yield Violation(Breach.DUPLICATED, workflow_id, "a run that nobody asked for")
+        yield Violation(Breach.DUPLICATED, workflow_id, "a run that no client requested")
     for row in connection.execute(query("labs.unsettled")):
         yield Violation(Breach.STUCK, row["workflow_id"], row["place"])
 
 
-def _differences(one: Told, row: dict[str, Any], workspaces: Path) -> Iterator[str]:
-    end = end_of(one)
+def _differences(outcome: ScenarioOutcome, row: Json, workspaces: Path) -> Iterator[str]:
+    end = expected_end(outcome)
     if row["status"] != end.status:
-        yield f"the run is {row['status']} ({row['error']}), not {end.status}"
+        yield f"expected status {end.status}, got {row['status']} ({row['error']})"
         return
     if not str(row["error"] or "").startswith(end.error or ""):
-        yield f"it ended with: {row['error']}"
+        yield f"expected error {end.error}, got {row['error']}"
     if row["steps"] != STEPS[: len(row["steps"])] or end.steps not in (None, len(row["steps"])):
-        yield f"its steps are {row['steps']}"
+        yield f"expected {end.steps} steps in order, got {row['steps']}"
     for name in ("tasks", "bad_tasks", "receipts"):
-        wanted = getattr(end, name)
-        if wanted is not None and row[name] != wanted:
-            yield f"{row[name]} {name}, not {wanted}"
-    if max(row["tasks"], row["receipts"]) > one.story.tasks:
-        yield f"{row['tasks']} results and {row['receipts']} receipts of {one.story.tasks} tasks"
-    # Canceled before Dagster was asked, an intent has no Dagster run.
-    is_unasked = row["dagster_status"] is None and row["status"] == "canceled"
-    if row["dagster_status"] != _DAGSTER[end.status] and not is_unasked:
-        yield f"Dagster says {row['dagster_status']}"
-    yield from _patches(one.story, row, workspaces / row["id"])
+        expected = getattr(end, name)
+        if expected is not None and row[name] != expected:
+            yield f"expected {expected} {name}, got {row[name]}"
+    if max(row["tasks"], row["receipts"]) > outcome.scenario.tasks:
+        yield f"{row['tasks']} results and {row['receipts']} receipts of {outcome.scenario.tasks} tasks"
+    # An intent canceled before the sensor requested its Dagster run has none.
+    never_requested = row["dagster_status"] is None and row["status"] == "canceled"
+    if row["dagster_status"] != _DAGSTER_STATUSES[end.status] and not never_requested:
+        yield f"expected Dagster status {_DAGSTER_STATUSES[end.status]}, got {row['dagster_status']}"
+    yield from _patch_differences(outcome.scenario, row, workspaces / row["id"])
 
 
-def _patches(story: Story, row: dict[str, Any], folder: Path) -> Iterator[str]:
-    """Patches stand in what succeeded and nowhere else, in the rows and in the files."""
+def _patch_differences(scenario: Scenario, row: Json, folder: Path) -> Iterator[str]:
+    """Patches stay only if the run succeeded: in the rows and in the files."""
     stands = row["status"] == "succeeded"
-    standing = len(story.patches) if stands else 0
+    standing = len(scenario.patches) if stands else 0
     if row["patches_standing"] != standing:
-        yield f"{row['patches_standing']} patches stand, not {standing}"
+        yield f"expected {standing} patches in place, got {row['patches_standing']}"
     workspace = patching.workspace_of(folder.parent, folder.name)
     if not workspace.root.exists():
         if stands:
-            yield "its workspace is gone"
+            yield "its workspace is missing"
         return
-    patched = {patch["targetPath"]: patch["postimageContent"] for patch in story.patches}
-    wanted = story.files | (patched if stands else {})
-    for path in sorted({*patched, *story.files}):
+    patched = {patch["targetPath"]: patch["postimageContent"] for patch in scenario.patches}
+    expected = scenario.files | (patched if stands else {})
+    for path in sorted({*patched, *scenario.files}):
         found = workspace.read(path)
         text = None if found is None else found.content.decode()
-        # Ended before ApplyPatchST, a run has no files yet.
-        if text != wanted.get(path) and not (text is None and not stands and "ApplyPatchST" not in row["steps"]):
-            yield f"{path} holds {text!r}, not {wanted.get(path)!r}"
+        # A run that ended before ApplyPatchST has no files yet.
+        no_files_yet = text is None and not stands and "ApplyPatchST" not in row["steps"]
+        if text != expected.get(path) and not no_files_yet:
+            yield f"{path} contains {text!r}, expected {expected.get(path)!r}"

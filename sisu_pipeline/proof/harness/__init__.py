@@ -1,1 +1,1 @@
-"""What labs and benchmarks share: a stack of their own, fault injection, progress, verdicts."""
+"""Shared by labs and benchmarks: stacks, processes, load, progress and reports."""

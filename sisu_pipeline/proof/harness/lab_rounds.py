@@ -1,4 +1,4 @@
-"""The frame of every lab: a stack of its own, repetitions with seeded faults, a verdict from SQL, a report."""
+"""The frame of every lab: a stack, repetitions with seeded faults, a verdict from SQL, a report."""
 
 import json
 import random
@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from sisu_pipeline import oracle
-from sisu_pipeline.proof.harness import running_stack as stages
 from sisu_pipeline.proof.harness.lab_stack import LabFailed, lab_stack
-from sisu_pipeline.proof.harness.progress_bar import Progress, progress
-from sisu_pipeline.proof.harness.running_stack import Stage
+from sisu_pipeline.proof.harness.progress_bar import ReportProgress, progress
+from sisu_pipeline.proof.harness.running_stack import RunningStack, connect_to
 from sisu_pipeline.settings import settings
 
 Json = dict[str, Any]
@@ -23,33 +22,33 @@ MOCK = {"SBX_MODE": "mock"}
 
 @dataclass
 class Round:
-    """One repetition of a lab: its stage, its own random numbers, what it did to the stack."""
+    """One repetition of a lab: the stack, its random numbers and the faults it injected."""
 
     number: int
-    stage: Stage
+    stack: RunningStack
     random: random.Random
-    show: Callable[[int, str], None]
-    """Progress: how many steps of this repetition are done, and what happens now."""
+    report_progress: ReportProgress
+    """Called with the number of finished steps of this repetition and the current activity."""
     schedule: Json = field(default_factory=dict)
-    """What the seed decided, before anything happened: the same for the same seed."""
+    """What the seed decides: equal for equal seeds."""
     faults: list[Json] = field(default_factory=list)
     _began: float = field(default_factory=time.monotonic)
 
-    def say(self, text: str) -> None:
-        """What happens now, in words."""
-        self.show(0, text)
+    def report_activity(self, text: str) -> None:
+        """Show the current activity."""
+        self.report_progress(0, text)
 
-    def struck(self, kind: str, target: str, **detail: Any) -> None:
-        """Record a fault that was done."""
+    def record_fault(self, kind: str, target: str, **detail: Any) -> None:
+        """Record a fault that was injected."""
         self.faults.append(
             {"at_s": round(time.monotonic() - self._began, 3), "kind": kind, "target": target} | detail
         )
-        self.say(f"{kind} {target}")
+        self.report_activity(f"{kind} {target}")
 
 
 @dataclass(frozen=True)
 class Lab:
-    """A lab: what one repetition does (its evidence is returned; LabFailed when it did not hold)."""
+    """A lab: `repetition` returns its evidence and raises LabFailed when an expectation is violated."""
 
     name: str
     repetition: Callable[[Round], Json]
@@ -57,26 +56,26 @@ class Lab:
     sandbox_workers: int = 1
     variables: dict[str, str] = field(default_factory=dict)
     steps: int = 1
-    """How many steps of progress one repetition has."""
+    """Number of progress steps of one repetition."""
 
 
 def run(lab: Lab, soak: int, seed: int) -> Json:
-    """Run a lab `soak` times on one stack; returns the report, which also lies in the lab's data folder."""
+    """Run a lab `soak` times on one stack; returns the report and writes it to the lab's data folder."""
     home = fresh_home(lab.name)
     rounds: list[Json] = []
     verdict: Json = {}
     error: str | None = None
     try:
         with (
-            progress(lab.name, soak * lab.steps) as tick,
+            progress(lab.name, soak * lab.steps) as report_progress,
             lab_stack(
                 home, MOCK | lab.variables, workers=lab.workers, sandbox_workers=lab.sandbox_workers
-            ) as stack,
-            stages.on(stack) as stage,
+            ) as process,
+            connect_to(process) as stack,
         ):
             for number in range(soak):
-                rounds.append(_round(lab, number, seed, stage, tick))
-            verdict = judge(stage)
+                rounds.append(_round(lab, number, seed, stack, report_progress))
+            verdict = judge(stack)
     except LabFailed as failure:
         error = str(failure)
     passed = error is None and all(each["passed"] for each in rounds) and is_clean(verdict)
@@ -95,48 +94,48 @@ def run(lab: Lab, soak: int, seed: int) -> Json:
     return report
 
 
-def judge(stage: Stage) -> Json:
-    """What SQL says of the whole database: every law, and the seed's two checks."""
+def judge(stack: RunningStack) -> Json:
+    """The verdict on the whole database: every law, duplicate task keys, repeated executions."""
     return {
         "laws": len(oracle.laws()),
-        "broken": stage.broken_laws(),
-        "duplicate_task_keys": stage.row("labs.duplicate_tasks")["count"],
-        "repeated_receipts": stage.row("labs.repeated_receipts")["count"],
+        "broken": stack.broken_laws(),
+        "duplicate_task_keys": stack.row("labs.duplicate_tasks")["count"],
+        "repeated_receipts": stack.row("labs.repeated_receipts")["count"],
     }
 
 
 def is_clean(verdict: Json) -> bool:
-    """Whether a verdict was given, and says that everything holds."""
+    """Whether there is a verdict and it found nothing."""
     return bool(verdict) and not (
         verdict["broken"] or verdict["duplicate_task_keys"] or verdict["repeated_receipts"]
     )
 
 
 def expect(holds: bool, otherwise: str) -> None:
-    """Raises LabFailed unless it holds."""
+    """Raise LabFailed with the message `otherwise` unless the condition holds."""
     if not holds:
         raise LabFailed(otherwise)
 
 
 def fresh_home(name: str) -> Path:
-    """The lab's empty data folder; what an earlier run left is removed."""
+    """Create the lab's data folder, empty: the data of an earlier run is deleted."""
     home = settings().home / "labs" / name
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir(parents=True, exist_ok=True)
-    # The embedded Postgres runs as a user of its own when we are root.
+    # As root, the embedded Postgres runs under a different user, which must be able to enter.
     home.chmod(0o755)
     return home
 
 
 def write_report(home: Path, report: Json) -> Path:
-    """The report as a file in the lab's data folder."""
+    """Write the report to the lab's data folder; returns the file."""
     path = home / "report.json"
     path.write_text(json.dumps(report, indent=2, default=str) + "\n")
     return path
 
 
 def percentiles(values: Sequence[float]) -> Json:
-    """p50, p95, p99, the largest, and of how many; seconds."""
+    """p50, p95, p99, maximum and number of values, rounded to milliseconds."""
     ordered = sorted(values)
     if not ordered:
         return {"n": 0}
@@ -144,21 +143,21 @@ def percentiles(values: Sequence[float]) -> Json:
     return at | {"max": round(ordered[-1], 3), "n": len(ordered)}
 
 
-def _round(lab: Lab, number: int, seed: int, stage: Stage, tick: Progress) -> Json:
+def _round(lab: Lab, number: int, seed: int, stack: RunningStack, report_progress: ReportProgress) -> Json:
     done = number * lab.steps
-    tick(done, f"round {number + 1}")
+    report_progress(done, f"round {number + 1}")
     draw = random.Random(f"{lab.name}/{seed}/{number}")  # noqa: S311
-    one = Round(number, stage, draw, lambda steps, text: tick(done + steps, text))
+    lab_round = Round(number, stack, draw, lambda steps, text: report_progress(done + steps, text))
     began = time.monotonic()
     try:
-        outcome: Json = {"passed": True, "evidence": lab.repetition(one)}
+        outcome: Json = {"passed": True, "evidence": lab.repetition(lab_round)}
     except LabFailed as failure:
         outcome = {"passed": False, "error": str(failure)}
-    tick(done + lab.steps, "held" if outcome["passed"] else f"FAILED: {outcome['error']}")
+    report_progress(done + lab.steps, "passed" if outcome["passed"] else f"FAILED: {outcome['error']}")
     return {
         "round": number + 1,
         **outcome,
         "seconds": round(time.monotonic() - began, 3),
-        "schedule": one.schedule,
-        "faults": one.faults,
+        "schedule": lab_round.schedule,
+        "faults": lab_round.faults,
     }

@@ -1,4 +1,4 @@
-"""A stack of a lab's own: `sisu start` as a process, on free ports, with its own data folder."""
+"""A stack for one lab: `sisu start` as a process, on free ports, with its own data folder."""
 
 import re
 import signal
@@ -19,20 +19,20 @@ from sisu_pipeline.supervisor.stack import die_with_parent
 
 START_TIMEOUT_S = 150.0
 STOP_TIMEOUT_S = 15.0
-_PAUSE_S = 0.1
-# What a lab decides itself, whatever the caller's environment says: its server is the embedded one.
+_POLL_INTERVAL_S = 0.1
+# Removed from the caller's environment unless the lab sets them: a lab has its own server and settings.
 _UNSET = ("DATABASE_URL", "SISU_PROFILE", "DBOS__APPVERSION", "SISU_CRASH_AT")
 
 
 class LabFailed(OperatorError):
-    """The lab did not show what it promises; the message says what."""
+    """A lab or a measurement failed; the message states the violated expectation."""
 
     code = "lab"
 
 
 @dataclass
 class LabStack:
-    """A stack as a process: where it answers, its settings, and its starting and stopping."""
+    """The supervisor process of a stack: its settings and addresses; starts, stops and kills it."""
 
     settings: Settings
     command: tuple[str, ...]
@@ -41,33 +41,33 @@ class LabStack:
 
     @property
     def url(self) -> str:
-        """Where the API answers."""
+        """Base URL of the API."""
         return f"http://127.0.0.1:{self.settings.port}"
 
     @property
     def admin_url(self) -> str:
-        """Where Dagster's UI answers."""
+        """Base URL of Dagster's UI."""
         return f"http://127.0.0.1:{self.settings.admin_port}"
 
     @property
     def log(self) -> Path:
-        """What `sisu start` says."""
+        """File with the output of `sisu start`."""
         return self.settings.home / "start.log"
 
     @property
     def pid(self) -> int:
-        """The supervisor's process id. Raises LabFailed when it was never started."""
+        """Process id of the supervisor. Raises LabFailed before the first start."""
         if self._process is None:
             raise LabFailed("the stack was not started")
         return self._process.pid
 
     @property
     def is_running(self) -> bool:
-        """Whether the supervisor lives."""
+        """Whether the supervisor is alive."""
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Start the stack; returns when everything answers. Raises LabFailed."""
+        """Start the stack and wait until it is ready. Raises LabFailed."""
         with self.log.open("wb") as output:
             self._process = subprocess.Popen(
                 self.command,
@@ -76,16 +76,16 @@ class LabStack:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                # A Ctrl-C on the terminal is the lab's: it stops the stack itself.
+                # The lab handles Ctrl-C on the terminal and stops the stack itself.
                 start_new_session=True,
                 preexec_fn=die_with_parent,
             )
-        self._until_ready(self._process)
+        self._wait_until_ready(self._process)
 
     def stop(self) -> float:
-        """Stop as Ctrl-C does; returns the seconds it took.
+        """Stop the stack as Ctrl-C does; returns the seconds it took.
 
-        Raises LabFailed when it has to be killed, or leaves a process behind.
+        Raises LabFailed when it has to be killed or leaves a process behind.
         """
         if self._process is None or self._process.poll() is not None:
             return 0.0
@@ -104,27 +104,27 @@ class LabStack:
         return took
 
     def kill(self) -> None:
-        """SIGKILL to the supervisor; its children see that they have lost their parent."""
+        """SIGKILL the supervisor; its children exit when they notice."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
 
-    def _until_ready(self, process: subprocess.Popen[bytes]) -> None:
-        """Until `sisu start` has said where Dagster is; it says so when everything is up."""
+    def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
+        """Wait for the line with Dagster's URL: `sisu start` prints it once everything is up."""
         deadline = time.monotonic() + START_TIMEOUT_S
         while not re.search(rb"^Dagster +http", self.log.read_bytes(), re.MULTILINE):
             if process.poll() is not None:
                 raise LabFailed(f"the stack did not start: {self.log.read_text().strip()[-2000:]}")
             if time.monotonic() > deadline:
-                raise LabFailed(f"the stack is not ready after {START_TIMEOUT_S:.0f} s: read {self.log}")
-            time.sleep(_PAUSE_S)
+                raise LabFailed(f"the stack is not ready after {START_TIMEOUT_S:.0f} s; log: {self.log}")
+            time.sleep(_POLL_INTERVAL_S)
 
 
 @contextmanager
 def lab_stack(
     home: Path, variables: Mapping[str, str], *, workers: int = 2, sandbox_workers: int = 1
 ) -> Iterator[LabStack]:
-    """Start a stack with these environment variables, and stop it as Ctrl-C does. Raises LabFailed."""
+    """Start a stack with these variables and its data in `home`; stop it at the end. Raises LabFailed."""
     port, admin_port = free_ports(2)
     given = {"SISU_HOME": str(home), "PORT": str(port), "ADMIN_PORT": str(admin_port), **variables}
     environment = child_environment(**given)
@@ -144,7 +144,7 @@ def lab_stack(
 
 
 def free_ports(count: int) -> list[int]:
-    """Loopback ports nobody listens on."""
+    """Loopback ports that are not in use."""
     listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [listener.getsockname()[1] for listener in listeners]
     for listener in listeners:

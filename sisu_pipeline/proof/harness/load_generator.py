@@ -1,4 +1,4 @@
-"""Many people who decide at once: what they ask for, and what each request was answered and when."""
+"""Load generator for decisions: concurrent clients approve and reject; checks and summarizes the responses."""
 
 import asyncio
 import json
@@ -14,88 +14,92 @@ from typing import Any
 Json = dict[str, Any]
 
 APPROVE, REJECT = "approve", "reject"
-DECISIONS = {APPROVE: "approved", REJECT: "rejected"}
-# A tenth of the requests repeats another one, a tenth contradicts one.
+STORED_DECISIONS = {APPROVE: "approved", REJECT: "rejected"}
+# Of the requests, one in ten is a duplicate of another and one in ten conflicts with another.
 _TENTH = 10
 _ACCEPTED, _CONFLICT = 202, 409
-_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+_CONTENT_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
-class Wish:
-    """One request: the word about a run."""
+class DecisionRequest:
+    """A request to approve or reject one run."""
 
     run: str
-    word: str
+    verb: str
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a request was answered, and after how many milliseconds as its client measures them."""
+class DecisionResponse:
+    """The status of a request's response, and its latency in milliseconds as the client measures it."""
 
     run: str
-    word: str
+    verb: str
     status: int
     ms: float
 
 
-def wishes(runs: Sequence[str], draw: random.Random) -> list[Wish]:
-    """A word about each run, a tenth of them again, a tenth contradicted, in any order."""
-    first = [Wish(run, draw.choice([APPROVE, REJECT])) for run in runs]
-    again = draw.sample(first, len(first) // _TENTH)
-    other = [Wish(one.run, REJECT if one.word == APPROVE else APPROVE) for one in draw.sample(first, len(again))]
-    every = [*first, *again, *other]
+def draw_requests(runs: Sequence[str], draw: random.Random) -> list[DecisionRequest]:
+    """One decision about each run, a tenth of them duplicated, a tenth contradicted, shuffled."""
+    first = [DecisionRequest(run, draw.choice([APPROVE, REJECT])) for run in runs]
+    duplicates = draw.sample(first, len(first) // _TENTH)
+    conflicts = [
+        DecisionRequest(one.run, REJECT if one.verb == APPROVE else APPROVE)
+        for one in draw.sample(first, len(duplicates))
+    ]
+    every = [*first, *duplicates, *conflicts]
     draw.shuffle(every)
     return every
 
 
-async def decide(
-    port: int, wanted: Sequence[Wish], clients: int, tokens: Sequence[str] = ()
-) -> tuple[list[Answer], float]:
-    """Send them all from so many clients at once, each with the next wish as soon as it was answered.
+async def send_all(
+    port: int, requests: Sequence[DecisionRequest], clients: int, tokens: Sequence[str] = ()
+) -> tuple[list[DecisionResponse], float]:
+    """Send the requests from concurrent clients, each one after another; clients take the tokens in turn.
 
-    With `tokens` the clients take them in turn. Returns every answer, and the seconds it took altogether.
-    Raises OSError or asyncio.IncompleteReadError when the API goes away.
+    Returns every response and the total seconds. Raises OSError or asyncio.IncompleteReadError when the
+    connection to the API is lost.
     """
-    left = iter(wanted)
-    answers: list[Answer] = []
-    together = asyncio.Barrier(clients + 1)
+    left = iter(requests)
+    responses: list[DecisionResponse] = []
+    all_connected = asyncio.Barrier(clients + 1)
 
-    async def client(number: int) -> None:
-        one = await _Client.connect(port, tokens[number % len(tokens)] if tokens else None)
+    async def run_client(number: int) -> None:
+        client = await _Client.connect(port, tokens[number % len(tokens)] if tokens else None)
         try:
-            # The plan these people read before they decide: afterwards the API's own connections are open.
-            await one.ask("GET", f"/runs/{wanted[0].run}", b"")
-            await together.wait()
-            await _say(one, f"client {number}", left, answers)
+            # Warm up: afterwards the API has opened its own database connections.
+            await client.request("GET", f"/runs/{requests[0].run}", b"")
+            await all_connected.wait()
+            await _send(client, f"client {number}", left, responses)
         finally:
-            one.close()
+            client.close()
 
     async with asyncio.TaskGroup() as group:
         for number in range(clients):
-            group.create_task(client(number))
-        await together.wait()
+            group.create_task(run_client(number))
+        await all_connected.wait()
         began = time.perf_counter()
-    return answers, time.perf_counter() - began
+    return responses, time.perf_counter() - began
 
 
-def wrong(answers: Sequence[Answer], decided: dict[str, str]) -> list[Answer]:
-    """Answers that contradict what is stored (run: decision): a 202 belongs to that word, a 409 to the other."""
+def contradictions(responses: Sequence[DecisionResponse], decided: dict[str, str]) -> list[DecisionResponse]:
+    """Responses that contradict the stored decisions, by run: the stored one must get 202, the other 409."""
     return [
-        answer
-        for answer in answers
-        if answer.status != (_ACCEPTED if decided.get(answer.run) == DECISIONS[answer.word] else _CONFLICT)
+        response
+        for response in responses
+        if response.status
+        != (_ACCEPTED if decided.get(response.run) == STORED_DECISIONS[response.verb] else _CONFLICT)
     ]
 
 
-def figures(answers: Sequence[Answer], seconds: float) -> Json:
-    """Latency of the requests in milliseconds, how many a second, and how they were answered."""
-    times = [answer.ms for answer in answers]
+def summarize(responses: Sequence[DecisionResponse], seconds: float) -> Json:
+    """Latency percentiles in milliseconds, requests per second and counts by status."""
+    times = [response.ms for response in responses]
     at = statistics.quantiles(times, n=100, method="inclusive")
     return {
-        "requests": len(answers),
-        "requests_per_s": round(len(answers) / seconds, 1),
-        "answers": {str(status): count for status, count in sorted(Counter(a.status for a in answers).items())},
+        "requests": len(responses),
+        "requests_per_s": round(len(responses) / seconds, 1),
+        "answers": {str(status): count for status, count in sorted(Counter(r.status for r in responses).items())},
         "p50_ms": round(at[49], 1),
         "p95_ms": round(at[94], 1),
         "p99_ms": round(at[98], 1),
@@ -103,17 +107,20 @@ def figures(answers: Sequence[Answer], seconds: float) -> Json:
     }
 
 
-async def _say(one: "_Client", name: str, left: Iterator[Wish], answers: list[Answer]) -> None:
-    for wish in left:
-        body = {"approvedBy": name} if wish.word == APPROVE else {"rejectedBy": name, "reason": "no"}
+async def _send(
+    client: "_Client", name: str, left: Iterator[DecisionRequest], responses: list[DecisionResponse]
+) -> None:
+    for request in left:
+        body = {"approvedBy": name} if request.verb == APPROVE else {"rejectedBy": name, "reason": "no"}
         began = time.perf_counter()
-        status = await one.ask("POST", f"/runs/{wish.run}/{wish.word}-plan", json.dumps(body).encode())
-        answers.append(Answer(wish.run, wish.word, status, (time.perf_counter() - began) * 1000))
+        status = await client.request("POST", f"/runs/{request.run}/{request.verb}-plan", json.dumps(body).encode())
+        ms = (time.perf_counter() - began) * 1000
+        responses.append(DecisionResponse(request.run, request.verb, status, ms))
 
 
 @dataclass(frozen=True)
 class _Client:
-    """HTTP by hand over one connection: a client library would use as much CPU as the API, on the same cores."""
+    """A minimal HTTP client on one connection: a library's would use as much CPU as the API, on the same cores."""
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
@@ -122,17 +129,17 @@ class _Client:
     @classmethod
     async def connect(cls, port: int, token: str | None) -> "_Client":
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        known = "" if token is None else f"Authorization: Bearer {token}\r\n"
-        return cls(reader, writer, f"HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{known}")
+        authorization = "" if token is None else f"Authorization: Bearer {token}\r\n"
+        return cls(reader, writer, f"HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{authorization}")
 
-    async def ask(self, method: str, path: str, body: bytes) -> int:
-        """A request's status; its body is read and thrown away."""
+    async def request(self, method: str, path: str, body: bytes) -> int:
+        """Send a request and return the response's status; its body is discarded."""
         self.writer.write(f"{method} {path} {self.head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
-        answer = await self.reader.readuntil(b"\r\n\r\n")
-        length = _LENGTH.search(answer)
+        head = await self.reader.readuntil(b"\r\n\r\n")
+        length = _CONTENT_LENGTH.search(head)
         await self.reader.readexactly(int(length[1]) if length else 0)
-        return int(answer.split(b" ", 2)[1])
+        return int(head.split(b" ", 2)[1])
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self.writer.close()

@@ -1,7 +1,7 @@
-"""The wire between the processes of a stack and Postgres, and a knife: any one statement's connection can be cut.
+"""A proxy between the processes of a stack and Postgres, which can cut the connection of any one statement.
 
-A proxy on a Unix socket. It knows which component each connection belongs to (by the peer's process id), reads the
-messages of the Postgres protocol as they pass, and tells statements apart by their text without its values.
+It listens on a Unix socket, attributes each connection to a component by the peer's process id, parses the messages
+of the Postgres protocol, and identifies statements by their text without values.
 """
 
 import asyncio
@@ -22,16 +22,18 @@ SOCKET_NAME = ".s.PGSQL.5432"
 _HEAD = struct.Struct("!cI")
 _LENGTH = struct.Struct("!I")
 _CREDENTIALS = struct.Struct("3i")
-_CANCEL, _SSL, _GSS = 80877102, 80877103, 80877104
+_SSL_REQUEST, _GSS_REQUEST = 80877103, 80877104
+_QUERY, _PARSE, _BIND, _SYNC = b"Q", b"P", b"B", b"S"  # messages of the client
+_READY_FOR_QUERY = b"Z"  # message of the server, with the state of the transaction
+_IDLE = b"I"  # the state outside a transaction
 _VALUES = re.compile(r"'(?:[^']|'')*'|\b\d+\b")
 _LISTS = re.compile(r"\(\?(?:::\w+)?(?:, \?(?:::\w+)?)*\)(?:, \(\?(?:::\w+)?(?:, \?(?:::\w+)?)*\))*")
-_IDLE = b"I"  # what a server that is ready for a statement says of its transaction: there is none
-_SHOWN = 120
-_ENDS_OF_TRANSACTIONS = ("COMMIT", "ROLLBACK")
+_MAX_SHOWN = 120
+_TRANSACTION_ENDS = ("COMMIT", "ROLLBACK")
 
 
 class Moment(StrEnum):
-    """When a statement's connection is lost."""
+    """When the connection is cut, relative to the statement."""
 
     BEFORE = "before the server has it"
     AFTER = "after the server has done it"
@@ -39,79 +41,80 @@ class Moment(StrEnum):
 
 @dataclass(frozen=True)
 class Statement:
-    """A statement of a component, by its text without values; the end of a transaction, by all that it ends."""
+    """A component's statement without values; COMMIT and ROLLBACK include the statements of their transaction."""
 
     component: str
     text: str
 
     def __str__(self) -> str:
-        return f"{self.component}: {self.text if len(self.text) <= _SHOWN else self.text[: _SHOWN - 3] + '...'}"
+        text = self.text if len(self.text) <= _MAX_SHOWN else self.text[: _MAX_SHOWN - 3] + "..."
+        return f"{self.component}: {text}"
 
 
 @dataclass(frozen=True)
 class Cut:
-    """The `occurrence`-th time (from 1) that a statement is said, its connection is lost; or the process dies."""
+    """Cut the connection at the `occurrence`-th execution (from 1) of a statement, or kill the client process."""
 
     statement: Statement
     occurrence: int
     moment: Moment
-    kills: bool = False
+    kill_process: bool = False
 
 
 @dataclass
-class _Link:
-    """A connection: what was said on it last, and how many statements the server has not answered yet."""
+class _Connection:
+    """A proxied connection and the state of its protocol."""
 
     pid: int
     component: str | None
-    asker: asyncio.StreamWriter
+    client: asyncio.StreamWriter
     server: asyncio.StreamWriter
-    said: str = ""
+    statement: str = ""
     transaction: list[str] = field(default_factory=list)
     prepared: dict[bytes, str] = field(default_factory=dict)
-    unanswered: int = 1  # the server's greeting ends like an answer
+    pending_replies: int = 1  # the server's greeting also ends with ReadyForQuery
     cut: Cut | None = None
-    """What its asker hears of the server no more; set when the server is to answer once more."""
+    """When set, replies are withheld from the client, and the connection is aborted after the last pending one."""
 
-    def lose(self, *, kills: bool) -> None:
-        if kills:
+    def abort(self, *, kill_process: bool) -> None:
+        if kill_process:
             with suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
-        self.asker.transport.abort()
+        self.client.transport.abort()
         self.server.transport.abort()
 
 
-class Wire:
-    """The proxy. `listen` once, then `hear` what is said or `arm` a cut; one cut at a time."""
+class PostgresProxy:
+    """The proxy: `serve` once, then `arm` one cut at a time; it counts the statements since the last `arm`."""
 
     def __init__(self, upstream: Path, component_of: Callable[[int], str | None]) -> None:
-        self.heard: Counter[Statement] = Counter()
+        self.statement_counts: Counter[Statement] = Counter()
         self._upstream = upstream
         self._component_of = component_of
         self._armed: Cut | None = None
         self._is_cut = False
 
     @contextmanager
-    def listen(self, folder: Path) -> Iterator[None]:
-        """Stand between `folder` and the server for as long as the block."""
+    def serve(self, folder: Path) -> Iterator[None]:
+        """Listen on a socket in `folder` inside the block. Raises OSError when it cannot."""
         ready, stop = threading.Event(), asyncio.Event()
         loop = asyncio.new_event_loop()
 
-        async def serve() -> None:
-            server = await asyncio.start_unix_server(self._connected, folder / SOCKET_NAME)
+        async def run() -> None:
+            server = await asyncio.start_unix_server(self._proxy_connection, folder / SOCKET_NAME)
             ready.set()
             await stop.wait()
             server.close()
-            links = asyncio.all_tasks() - {asyncio.current_task()}
-            for link in links:
-                link.cancel()
-            await asyncio.gather(*links, return_exceptions=True)
+            connections = asyncio.all_tasks() - {asyncio.current_task()}
+            for connection in connections:
+                connection.cancel()
+            await asyncio.gather(*connections, return_exceptions=True)
 
-        thread = threading.Thread(target=lambda: loop.run_until_complete(serve()), name="wire", daemon=True)
+        thread = threading.Thread(target=lambda: loop.run_until_complete(run()), name="postgres-proxy", daemon=True)
         thread.start()
         try:
             if not ready.wait(10):
-                raise OSError(f"no socket in {folder}: a Unix socket's path may have 107 bytes")
+                raise OSError(f"cannot listen in {folder}: the path of a Unix socket is limited to 107 bytes")
             yield
         finally:
             loop.call_soon_threadsafe(stop.set)
@@ -119,8 +122,8 @@ class Wire:
             loop.close()
 
     def arm(self, cut: Cut | None) -> None:
-        """From now on count anew; cut when its turn comes."""
-        self.heard = Counter()
+        """Reset the counts, and cut at this statement from now on; None cuts nothing."""
+        self.statement_counts = Counter()
         self._is_cut = False
         self._armed = cut
 
@@ -129,17 +132,20 @@ class Wire:
         """Whether the armed cut was made."""
         return self._is_cut
 
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _proxy_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         pid, _, _ = _CREDENTIALS.unpack(
             writer.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
         )
         try:
-            answers, server = await asyncio.open_unix_connection(self._upstream / SOCKET_NAME)
+            replies, server = await asyncio.open_unix_connection(self._upstream / SOCKET_NAME)
         except OSError:
             writer.transport.abort()
             return
-        link = _Link(pid, self._component_of(pid), writer, server)
-        pumps = [asyncio.ensure_future(self._ask(link, reader)), asyncio.ensure_future(self._answer(link, answers))]
+        connection = _Connection(pid, self._component_of(pid), writer, server)
+        pumps = [
+            asyncio.ensure_future(self._forward_requests(connection, reader)),
+            asyncio.ensure_future(self._forward_replies(connection, replies)),
+        ]
         try:
             await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -150,87 +156,88 @@ class Wire:
                 with suppress(OSError):
                     await end.wait_closed()
 
-    async def _ask(self, link: _Link, reader: asyncio.StreamReader) -> None:
+    async def _forward_requests(self, connection: _Connection, reader: asyncio.StreamReader) -> None:
         with suppress(asyncio.IncompleteReadError, OSError):
-            await _greet(link, reader)
+            await _forward_startup(connection, reader)
             while True:
-                kind, payload, raw = await _message(reader)
-                self._hear(link, kind, payload)
-                if kind in (b"Q", b"S") and (cut := self._turn_of(link)) is not None:
+                kind, payload, raw = await _read_message(reader)
+                _track_statement(connection, kind, payload)
+                if kind in (_QUERY, _SYNC) and (cut := self._count_statement(connection)) is not None:
                     self._is_cut = True
                     if cut.moment is Moment.BEFORE:
-                        link.lose(kills=cut.kills)
+                        connection.abort(kill_process=cut.kill_process)
                         return
-                    link.cut = cut
-                link.unanswered += kind in (b"Q", b"S")
-                link.server.write(raw)
-                await link.server.drain()
+                    connection.cut = cut
+                connection.pending_replies += kind in (_QUERY, _SYNC)
+                connection.server.write(raw)
+                await connection.server.drain()
 
-    async def _answer(self, link: _Link, reader: asyncio.StreamReader) -> None:
+    async def _forward_replies(self, connection: _Connection, reader: asyncio.StreamReader) -> None:
         with suppress(asyncio.IncompleteReadError, OSError):
             while True:
-                kind, payload, raw = await _message(reader)
-                if kind == b"Z":
-                    link.unanswered -= 1
+                kind, payload, raw = await _read_message(reader)
+                if kind == _READY_FOR_QUERY:
+                    connection.pending_replies -= 1
                     if payload == _IDLE:
-                        link.transaction = []
-                if link.cut is None:
-                    link.asker.write(raw)
-                    await link.asker.drain()
-                elif link.unanswered == 0:
-                    link.lose(kills=link.cut.kills)
+                        connection.transaction = []
+                if connection.cut is None:
+                    connection.client.write(raw)
+                    await connection.client.drain()
+                elif connection.pending_replies == 0:
+                    connection.abort(kill_process=connection.cut.kill_process)
                     return
 
-    def _hear(self, link: _Link, kind: bytes, payload: bytes) -> None:
-        """Note what statement a message is about."""
-        if kind == b"Q":
-            link.said = _shape(payload[:-1])
-        elif kind == b"P":
-            name, text, _ = payload.split(b"\0", 2)
-            link.said = link.prepared[name] = _shape(text)
-        elif kind == b"B":
-            _, name, _ = payload.split(b"\0", 2)
-            link.said = link.prepared.get(name, link.said)
-
-    def _turn_of(self, link: _Link) -> Cut | None:
-        """Count the statement; the armed cut, when this is the one."""
-        text = link.said
-        if text in _ENDS_OF_TRANSACTIONS:
-            text = f"{text} of {'; '.join(link.transaction)}"
+    def _count_statement(self, connection: _Connection) -> Cut | None:
+        """Count the connection's current statement; returns the armed cut when it matches."""
+        text = connection.statement
+        if text in _TRANSACTION_ENDS:
+            text = f"{text} of {'; '.join(connection.transaction)}"
         elif not text.startswith("BEGIN"):
-            link.transaction.append(text)
-        if link.component is None:
+            connection.transaction.append(text)
+        if connection.component is None:
             return None
-        statement = Statement(link.component, text)
-        self.heard[statement] += 1
+        statement = Statement(connection.component, text)
+        self.statement_counts[statement] += 1
         cut = self._armed
-        if cut is None or self._is_cut or cut.statement != statement or cut.occurrence != self.heard[statement]:
+        if cut is None or self._is_cut or cut.statement != statement:
             return None
-        return cut
+        return cut if cut.occurrence == self.statement_counts[statement] else None
 
 
-async def _greet(link: _Link, reader: asyncio.StreamReader) -> None:
-    """Pass the start of a connection on; encryption is refused, as the server would on a Unix socket."""
+def _track_statement(connection: _Connection, kind: bytes, payload: bytes) -> None:
+    """Update the connection's current statement from a message of the client."""
+    if kind == _QUERY:
+        connection.statement = _normalize(payload[:-1])
+    elif kind == _PARSE:
+        name, text, _ = payload.split(b"\0", 2)
+        connection.statement = connection.prepared[name] = _normalize(text)
+    elif kind == _BIND:
+        _, name, _ = payload.split(b"\0", 2)
+        connection.statement = connection.prepared.get(name, connection.statement)
+
+
+async def _forward_startup(connection: _Connection, reader: asyncio.StreamReader) -> None:
+    """Forward the startup message; refuse encryption, as the server does on a Unix socket."""
     while True:
         length = await reader.readexactly(_LENGTH.size)
         rest = await reader.readexactly(_LENGTH.unpack(length)[0] - _LENGTH.size)
         code = _LENGTH.unpack(rest[: _LENGTH.size])[0]
-        if code not in (_SSL, _GSS):
-            link.server.write(length + rest)
-            await link.server.drain()
+        if code not in (_SSL_REQUEST, _GSS_REQUEST):
+            connection.server.write(length + rest)
+            await connection.server.drain()
             return
-        link.asker.write(b"N")
+        connection.client.write(b"N")
 
 
-async def _message(reader: asyncio.StreamReader) -> tuple[bytes, bytes, bytes]:
-    """The next message: its kind, what it carries, and all of it as it came."""
+async def _read_message(reader: asyncio.StreamReader) -> tuple[bytes, bytes, bytes]:
+    """Read a message: its type, its payload and the raw bytes."""
     head = await reader.readexactly(_HEAD.size)
     kind, length = _HEAD.unpack(head)
     payload = await reader.readexactly(length - _LENGTH.size)
     return kind, payload, head + payload
 
 
-def _shape(text: bytes) -> str:
-    """A statement without its values, its comments and its line breaks."""
-    words = re.sub(r"--[^\n]*", " ", text.decode("utf-8", "replace"))
-    return _LISTS.sub("(...)", _VALUES.sub("?", " ".join(words.split())))
+def _normalize(text: bytes) -> str:
+    """Strip values, comments and line breaks from a statement."""
+    without_comments = re.sub(r"--[^\n]*", " ", text.decode("utf-8", "replace"))
+    return _LISTS.sub("(...)", _VALUES.sub("?", " ".join(without_comments.split())))

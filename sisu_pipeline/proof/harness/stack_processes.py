@@ -1,4 +1,4 @@
-"""The processes of a running stack, by component: what labs kill and measurements weigh."""
+"""The processes of a running stack by component: find, signal and kill them."""
 
 import signal
 import time
@@ -17,12 +17,12 @@ COMPONENTS = {
     "intent_worker": "--queue intentQ",
     "sandbox_worker": "--queue sbxQ",
 }
-WORKERS = ("intent_worker", "sandbox_worker")
-_FOUND_WITHIN_S = 30.0
+"""Text in the command line of a component's main process."""
+_START_TIMEOUT_S = 30.0
 
 
 def component_of(pid: int) -> str | None:
-    """The component a process belongs to, whatever stack's it is; None for every other process."""
+    """The component a process belongs to, in any stack; None for other processes."""
     with suppress(psutil.Error):
         line = " ".join(psutil.Process(pid).cmdline())
         return next((name for name, mark in COMPONENTS.items() if mark in line), None)
@@ -30,7 +30,7 @@ def component_of(pid: int) -> str | None:
 
 
 def by_component(stack: LabStack) -> dict[str, list[psutil.Process]]:
-    """Every process of each component, its main process first; Postgres is none of them."""
+    """The processes of each component, its main process first; without Postgres."""
     groups: dict[str, list[psutil.Process]] = {name: [] for name in COMPONENTS}
     for child in psutil.Process(stack.pid).children():
         with suppress(psutil.Error):
@@ -42,7 +42,7 @@ def by_component(stack: LabStack) -> dict[str, list[psutil.Process]]:
 
 
 def of_home(home: Path) -> list[psutil.Process]:
-    """Every living process of ours that has this data folder, whoever its parent is; Postgres is none of them."""
+    """All processes with this data folder, orphans included; without Postgres."""
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):
@@ -53,22 +53,24 @@ def of_home(home: Path) -> list[psutil.Process]:
 
 
 def workers(stack: LabStack, component: str) -> list[psutil.Process]:
-    """The processes that execute work: a worker group forks them, and forks another when one dies."""
+    """The forked processes of a worker group; the group replaces one that dies."""
     return by_component(stack)[component][1:]
 
 
 def main_process(stack: LabStack, component: str) -> psutil.Process:
-    """The main process of a component; waits for one that is just being started again. Raises LabFailed."""
-    deadline = time.monotonic() + _FOUND_WITHIN_S
+    """The main process of a component; waits while it restarts. Raises LabFailed after 30 seconds."""
+    deadline = time.monotonic() + _START_TIMEOUT_S
     while not (group := by_component(stack)[component]):
         if time.monotonic() > deadline:
-            raise LabFailed(f"{component} does not run; read {stack.settings.logs}")
+            raise LabFailed(
+                f"{component} is not running after {_START_TIMEOUT_S:.0f} s; logs: {stack.settings.logs}"
+            )
         time.sleep(0.05)
     return group[0]
 
 
 def postmaster(stack: LabStack) -> psutil.Process:
-    """The embedded server's main process. Raises LabFailed while it is down."""
+    """The main process of the embedded server. Raises LabFailed while it is down."""
     pid_file = stack.settings.home / "postgres" / "postmaster.pid"
     try:
         return psutil.Process(int(pid_file.read_text().split()[0]))
@@ -77,7 +79,7 @@ def postmaster(stack: LabStack) -> psutil.Process:
 
 
 def postgres(stack: LabStack) -> list[psutil.Process]:
-    """Every process of the embedded server; none while it is down."""
+    """All processes of the embedded server; empty while it is down."""
     with suppress(LabFailed, psutil.Error):
         main = postmaster(stack)
         return [main, *main.children(recursive=True)]
@@ -85,12 +87,12 @@ def postgres(stack: LabStack) -> list[psutil.Process]:
 
 
 def kill(pid: int) -> bool:
-    """SIGKILL to one process; False when it has ended already."""
-    return send(pid, signal.SIGKILL)
+    """Send SIGKILL; False when the process has already exited."""
+    return send_signal(pid, signal.SIGKILL)
 
 
-def send(pid: int, number: signal.Signals) -> bool:
-    """A signal to one process; False when it has ended already."""
+def send_signal(pid: int, number: signal.Signals) -> bool:
+    """Send a signal; False when the process has already exited."""
     try:
         psutil.Process(pid).send_signal(number)
     except psutil.NoSuchProcess:
@@ -98,8 +100,15 @@ def send(pid: int, number: signal.Signals) -> bool:
     return True
 
 
+def stop_postgres_immediately(stack: LabStack) -> psutil.Process:
+    """Send what `pg_ctl stop -m immediate` sends; returns the postmaster. Raises LabFailed while it is down."""
+    server = postmaster(stack)
+    send_signal(server.pid, signal.SIGQUIT)
+    return server
+
+
 def kill_everything(stack: LabStack) -> int:
-    """SIGKILL to every process of the stack, the supervisor first, Postgres apart; returns how many."""
+    """SIGKILL every process of the stack except Postgres, the supervisor first; returns the number killed."""
     victims = [process for group in by_component(stack).values() for process in group]
     stack.kill()
     killed = 1 + sum(kill(process.pid) for process in victims)

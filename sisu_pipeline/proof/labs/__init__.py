@@ -1,1 +1,1 @@
-"""The labs: the system shown and shaken, with a verdict from SQL."""
+"""The labs: demos, soaks and fault injection, each with a verdict computed in SQL."""

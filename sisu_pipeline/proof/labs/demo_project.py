@@ -1,4 +1,4 @@
-"""The demo's second intent: a small Python project with real tests, one of them failing on purpose."""
+"""The demo's second intent: a small Python project with tests, one of which fails on purpose."""
 
 import difflib
 from pathlib import Path
@@ -12,7 +12,7 @@ FAILING_TEST = "tests/test_receipt_tax.py"
 
 
 def project_intent() -> dict[str, Any]:
-    """The intent as `POST /intents` takes it: every file, one task per test file, one patch to a source file."""
+    """The body of `POST /intents`: every file, one task per test file, one patch to a source file."""
     files = _texts(FOLDER / "project")
     patches = [_patch(path, files[path], text) for path, text in _texts(FOLDER / "patched").items()]
     return {
@@ -28,7 +28,7 @@ def project_intent() -> dict[str, Any]:
 
 
 def _texts(folder: Path) -> dict[str, str]:
-    """Every Python file below a folder by its relative path, in the order of the paths."""
+    """The Python files below a folder by relative path, sorted."""
     paths = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.py"))
     return {path: (folder / path).read_text() for path in paths}
 

@@ -1,10 +1,10 @@
-"""Lab L13: kill -9 of the worker that executes an intent, during ExecuteST; another one takes over."""
+"""Lab L13: kill -9 the worker that executes an intent during ExecuteST; another worker takes over."""
 
 import time
 
 from sisu_pipeline.proof.harness import stack_processes
 from sisu_pipeline.proof.harness.lab_rounds import Json, Lab, Round, expect
-from sisu_pipeline.proof.harness.running_stack import Stage
+from sisu_pipeline.proof.harness.running_stack import RunningStack
 
 TASKS = 5
 DELAY_MS = 5000
@@ -12,38 +12,38 @@ _TIMEOUT_S = 60.0
 _FIRST_STEPS = ("CompileST", "ApplyPatchST", "DecideST")
 
 
-def _repetition(one: Round) -> Json:
-    stage = one.stage
-    one.schedule = {"kill_after_s": round(one.random.uniform(0.3, 3.0), 2)}
+def _repetition(lab_round: Round) -> Json:
+    stack = lab_round.stack
+    lab_round.schedule = {"kill_after_s": round(lab_round.random.uniform(0.3, 3.0), 2)}
     inputs = {"tests": [f"t{number}" for number in range(TASKS)]}
-    workflow_id = stage.submit(f"intent chaos {one.number}", inputs, "chaos-partition")
-    stage.approve(workflow_id)
-    stage.until(
-        lambda: "DecideST" in stage.row("labs.of_run", workflow_id=workflow_id)["steps"],
+    workflow_id = stack.submit(f"intent chaos {lab_round.number}", inputs, "chaos-partition")
+    stack.approve(workflow_id)
+    stack.wait_until(
+        lambda: "DecideST" in stack.row("labs.of_run", workflow_id=workflow_id)["steps"],
         30,
-        lambda: "DecideST of the run",
+        lambda: "DecideST to be committed",
     )
-    time.sleep(one.schedule["kill_after_s"])
-    before = stage.row("labs.of_run", workflow_id=workflow_id)
-    executor = str(stage.row("labs.executor", workflow_id=workflow_id)["executor_id"])
+    time.sleep(lab_round.schedule["kill_after_s"])
+    before = stack.row("labs.of_run", workflow_id=workflow_id)
+    executor = str(stack.row("labs.executor", workflow_id=workflow_id)["executor_id"])
     pid = process_of(executor)
-    alive = [process.pid for process in stack_processes.workers(stage.stack, "intent_worker")]
-    expect(pid in alive, f"{executor} is no process of this stack: {alive}")
-    expect("ExecuteST" not in before["steps"], "ExecuteST was committed before the kill: nothing was shown")
+    alive = [process.pid for process in stack_processes.workers(stack.process, "intent_worker")]
+    expect(pid in alive, f"{executor} is not a worker of this stack; its workers: {alive}")
+    expect("ExecuteST" not in before["steps"], "ExecuteST was committed before the kill; the round proves nothing")
     stack_processes.kill(pid)
     began = time.monotonic()
-    one.struck("SIGKILL", "intent_worker", pid=pid, executor=executor, tasks_before=before["tasks"])
-    stage.until(
-        lambda: executor_of(stage, workflow_id) not in (None, executor), 30, lambda: "another worker on the segment"
+    lab_round.record_fault("SIGKILL", "intent_worker", pid=pid, executor=executor, tasks_before=before["tasks"])
+    stack.wait_until(
+        lambda: executor_of(stack, workflow_id) not in (None, executor), 30, lambda: "another worker to take over"
     )
     taken_over = time.monotonic() - began
-    second = executor_of(stage, workflow_id)
-    stage.wait_for([workflow_id], "succeeded", _TIMEOUT_S)
-    run = stage.row("labs.of_run", workflow_id=workflow_id)
+    second = executor_of(stack, workflow_id)
+    stack.wait_for_status([workflow_id], "succeeded", _TIMEOUT_S)
+    run = stack.row("labs.of_run", workflow_id=workflow_id)
     for step in _FIRST_STEPS:
-        expect(run["steps"].get(step) == 1, f"{step} has attempt {run['steps'].get(step)}")
-    expect("ExecuteST" in run["steps"] and run["step_rows"] == 4, f"the run has {run['steps']}")
-    expect(run["tasks"] == TASKS, f"{run['tasks']} rows in sbx_runs, not {TASKS}")
+        expect(run["steps"].get(step) == 1, f"{step} has attempt {run['steps'].get(step)}, expected 1")
+    expect("ExecuteST" in run["steps"] and run["step_rows"] == 4, f"expected all four steps, got {run['steps']}")
+    expect(run["tasks"] == TASKS, f"expected {TASKS} rows in sbx_runs, got {run['tasks']}")
     expect(run["receipts"] == TASKS and run["repeated"] == 0, f"{run['repeated']} tasks were executed twice")
     return {
         "run": run["id"],
@@ -57,13 +57,13 @@ def _repetition(one: Round) -> Json:
 
 
 def process_of(executor: str) -> int:
-    """The process id in an executor's name, `host-pid-random`."""
+    """The process id in an executor id, `host-pid-random`."""
     return int(executor.rsplit("-", 2)[1])
 
 
-def executor_of(stage: Stage, workflow_id: str) -> str | None:
-    """Who executes the intent's segment now."""
-    rows = stage.rows("labs.executor", workflow_id=workflow_id)
+def executor_of(stack: RunningStack, workflow_id: str) -> str | None:
+    """The executor id of the worker that executes the intent's segment; None when no worker does."""
+    rows = stack.rows("labs.executor", workflow_id=workflow_id)
     return str(rows[0]["executor_id"]) if rows else None
 
 

@@ -1,4 +1,4 @@
-"""Lab restart: many intents wait for a person and everything is killed, Postgres too; all of them go on."""
+"""Lab restart: kill every process and Postgres while many intents wait for approval; then all succeed."""
 
 import signal
 import time
@@ -8,17 +8,17 @@ import psutil
 
 from sisu_pipeline.proof.harness import stack_processes
 from sisu_pipeline.proof.harness.lab_rounds import Json, Lab, Round, expect
-from sisu_pipeline.proof.harness.running_stack import Stage
+from sisu_pipeline.proof.harness.running_stack import RunningStack
 
 TASKS = 1
-_KILLS = ("immediate stop", "SIGKILL")
-# A busy machine parks three and drains five in a second; what starts needs a minute at most.
-_PATIENCE_S = 60.0
-_PATIENCE_PER_INTENT_S = 1.0
+_POSTGRES_FAULTS = ("immediate stop", "SIGKILL")
+# On a busy machine three intents reach their gate and five end per second; a start takes a minute at most.
+_TIMEOUT_S = 60.0
+_TIMEOUT_PER_INTENT_S = 1.0
 
 
 def lab(count: int) -> Lab:
-    """The lab with so many intents; its progress counts those that wait and those that succeeded."""
+    """The lab with `count` intents; its progress counts those that wait and those that succeeded."""
     return Lab(
         "restart",
         partial(_repetition, count=count),
@@ -27,31 +27,30 @@ def lab(count: int) -> Lab:
     )
 
 
-def _repetition(one: Round, count: int) -> Json:
-    stage, patience = one.stage, _PATIENCE_S + count * _PATIENCE_PER_INTENT_S
-    one.schedule = {"intents": count, "postgres": one.random.choice(_KILLS)}
+def _repetition(lab_round: Round, count: int) -> Json:
+    stack, timeout = lab_round.stack, _TIMEOUT_S + count * _TIMEOUT_PER_INTENT_S
+    lab_round.schedule = {"intents": count, "postgres": lab_round.random.choice(_POSTGRES_FAULTS)}
     began = time.monotonic()
-    inputs = {"tests": [f"t{number}" for number in range(TASKS)]}
-    ids = [stage.submit(f"restart {one.number}/{number}", inputs, "restart-partition") for number in range(count)]
-    stage.wait_for(ids, "waiting_input", patience, lambda n: one.show(n, f"{n} of {count} wait for a person"))
-    stage.until(lambda: _at_work(stage) == 0, _PATIENCE_S, lambda: f"rest; {_at_work(stage)} still at work")
+    ids = _park(lab_round, count, timeout)
     parked = time.monotonic()
-    _kill_all(one)
-    stage.stack.start()
+    _kill_all(lab_round)
+    stack.process.start()
     ready = time.monotonic()
-    waiting = stage.statuses(ids).get("waiting_input", 0)
-    expect(waiting == count, f"{waiting} of {count} wait for a person after the restart: {stage.statuses(ids)}")
+    waiting = stack.status_counts(ids).get("waiting_input", 0)
+    expect(waiting == count, f"{waiting} of {count} runs are waiting after the restart: {stack.status_counts(ids)}")
     for workflow_id in ids:
-        stage.approve(workflow_id)
+        stack.approve(workflow_id)
     approved = time.monotonic()
-    stage.wait_for(ids, "succeeded", patience, lambda n: one.show(count + n, f"{n} of {count} succeeded"))
+    stack.wait_for_status(
+        ids, "succeeded", timeout, lambda n: lab_round.report_progress(count + n, f"{n} of {count} succeeded")
+    )
     ended = time.monotonic()
-    odd = stage.rows("restart.odd", workflow_ids=ids, tasks=TASKS)
-    expect(not odd, f"{len(odd)} runs are not as they should be, the first: {odd[:1]}")
+    odd = stack.rows("restart.odd", workflow_ids=ids, tasks=TASKS)
+    expect(not odd, f"{len(odd)} runs have unexpected rows, the first: {odd[:1]}")
     return {
         "intents": count,
-        "succeeded": stage.statuses(ids)["succeeded"],
-        "stranded": count - stage.statuses(ids)["succeeded"],
+        "succeeded": stack.status_counts(ids)["succeeded"],
+        "stranded": count - stack.status_counts(ids)["succeeded"],
         "parked_after_s": round(parked - began, 2),
         "ready_again_after_s": round(ready - parked, 2),
         "all_approved_after_s": round(approved - ready, 2),
@@ -59,22 +58,38 @@ def _repetition(one: Round, count: int) -> Json:
     }
 
 
-def _at_work(stage: Stage) -> int:
-    return int(stage.row("restart.at_rest")["count"])
+def _park(lab_round: Round, count: int, timeout: float) -> list[str]:
+    """Submit the intents and wait until all wait for approval and the queues are idle; returns the workflow ids."""
+    stack = lab_round.stack
+    inputs = {"tests": [f"t{number}" for number in range(TASKS)]}
+    ids = [
+        stack.submit(f"restart {lab_round.number}/{number}", inputs, "restart-partition") for number in range(count)
+    ]
+    stack.wait_for_status(
+        ids, "waiting_input", timeout, lambda n: lab_round.report_progress(n, f"{n} of {count} wait for approval")
+    )
+    stack.wait_until(
+        lambda: _active(stack) == 0, _TIMEOUT_S, lambda: f"idle queues; {_active(stack)} workflows are active"
+    )
+    return ids
 
 
-def _kill_all(one: Round) -> None:
-    """No process of the stack is left, and none of its database."""
-    stack = one.stage.stack
-    server = stack_processes.postgres(stack)
-    killed = stack_processes.kill_everything(stack)
-    one.struck("SIGKILL", "everything", processes=killed)
-    if one.schedule["postgres"] == "SIGKILL":
-        victims = [process for process in server if stack_processes.kill(process.pid)]
+def _active(stack: RunningStack) -> int:
+    return int(stack.row("restart.at_rest")["count"])
+
+
+def _kill_all(lab_round: Round) -> None:
+    """Kill every process of the stack and of its database."""
+    process = lab_round.stack.process
+    server = stack_processes.postgres(process)
+    killed = stack_processes.kill_everything(process)
+    lab_round.record_fault("SIGKILL", "everything", processes=killed)
+    if lab_round.schedule["postgres"] == "SIGKILL":
+        victims = [each for each in server if stack_processes.kill(each.pid)]
     else:
         # What `pg_ctl stop -m immediate` sends; the server ends its own processes.
         victims = server
-        stack_processes.send(server[0].pid, signal.SIGQUIT)
-    one.struck(one.schedule["postgres"], "postgres", pid=server[0].pid)
+        stack_processes.send_signal(server[0].pid, signal.SIGQUIT)
+    lab_round.record_fault(lab_round.schedule["postgres"], "postgres", pid=server[0].pid)
     _, left = psutil.wait_procs(victims, timeout=20)
-    expect(not left, f"still there after they were killed: {left}")
+    expect(not left, f"Postgres processes survived: {left}")

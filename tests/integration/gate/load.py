@@ -1,13 +1,13 @@
-"""1,000 gates wait, then 20 clients decide at once.
+"""Measure decisions: 1,000 gates are open and 20 clients decide concurrently.
 
 `python -m tests.integration.gate.load [GATES] [CLIENTS] [ROUNDS]`: 1,000, 20 and 4 unless given.
 
-A tenth of the requests are duplicates, a tenth conflict. Each round decides about the same gates in a copy of
-the database, one round without tokens, the next with a token per client. It counts decisions, looks for runs
-lost or decided twice, judges the oracle, and prints the decision request's latency as a client measures it,
-and the CPU the API and Postgres spent on one request. Not part of `make test`: it is a measurement. The API is
-a process of its own, as in production; the database is an embedded one with its usual durability (fsync on).
-Nothing else of a stack runs: `sisu lab gate` is the same with the whole engine.
+A tenth of the requests are duplicates, a tenth conflict. Each round decides on the same gates in a copy of the
+database, one round without tokens, the next with a token per client. It counts decisions, looks for runs that were
+lost or decided twice, checks the laws, and prints the latency of a request as the client measures it and the CPU
+time of the API and Postgres per request. It is a measurement and not part of `make test`. The API is a process of
+its own, as in production; the database is an embedded one with its usual durability (fsync on). No other process of
+a stack runs: `sisu lab gate` measures the same with the whole engine.
 """
 
 import asyncio
@@ -48,25 +48,25 @@ LIMIT_P95_MS = 50.0
 
 
 def main(gates: int = 1000, clients: int = 20, rounds: int = 4) -> int:
-    """Measure; 0 when every law holds and the median round's p95 is under the limit."""
+    """Measure; returns 0 when every law holds and the median p95 of the rounds is below the limit."""
     with tempfile.TemporaryDirectory(prefix="sisu-", ignore_cleanup_errors=True) as folder:
         settings = load_settings({"SISU_HOME": folder})
         database = server.up(settings)
         try:
             began = time.monotonic()
             runs = [_waiting(dependencies_over(database, Path(folder)), number) for number in range(gates)]
-            _say(f"{gates} gates wait after {time.monotonic() - began:.1f} s")
+            _print(f"{gates} gates opened after {time.monotonic() - began:.1f} s")
             reports = [_round(settings, database, runs, clients, number) for number in range(rounds)]
         finally:
             server.down(settings)
     p95 = statistics.median(report["p95_ms"] for report in reports)
-    _say(f"median p95 {p95} ms of {rounds} rounds; the limit is {LIMIT_P95_MS} ms")
+    _print(f"median p95 {p95} ms of {rounds} rounds; the limit is {LIMIT_P95_MS} ms")
     return 0 if all(report["holds"] for report in reports) and p95 < LIMIT_P95_MS else 1
 
 
 def _round(settings: Settings, original: Database, runs: list[str], clients: int, number: int) -> Json:
     names = [f"client {each}" for each in range(clients)] if number % 2 else []
-    wanted = load_generator.wishes(runs, random.Random(4))
+    requests = load_generator.draw_requests(runs, random.Random(4))
     (port,) = free_ports(1)
     with _copy(original, f"round_{number}") as database:
         with database.connect() as connection:
@@ -74,24 +74,24 @@ def _round(settings: Settings, original: Database, runs: list[str], clients: int
                 tokens.create(connection, f"sisu_{name}", name, [Role.APPROVER])
         with _api(settings, database, port) as api:
             before = _cpu(settings, api)
-            answers, seconds = asyncio.run(
-                load_generator.decide(port, wanted, clients, [f"sisu_{name}" for name in names])
+            responses, seconds = asyncio.run(
+                load_generator.send_all(port, requests, clients, [f"sisu_{name}" for name in names])
             )
             spent = [now - then for now, then in zip(_cpu(settings, api), before, strict=True)]
         report = {
             "tokens": len(names),
-            **load_generator.figures(answers, seconds),
-            "api_cpu_ms_per_request": round(spent[0] * 1000 / len(answers), 2),
-            "postgres_cpu_ms_per_request": round(spent[1] * 1000 / len(answers), 2),
+            **load_generator.summarize(responses, seconds),
+            "api_cpu_ms_per_request": round(spent[0] * 1000 / len(responses), 2),
+            "postgres_cpu_ms_per_request": round(spent[1] * 1000 / len(responses), 2),
             "load_average": round(os.getloadavg()[0], 1),
-            **_judge(database, runs, answers),
+            **_judge(database, runs, responses),
         }
-    _say(json.dumps(report))
+    _print(json.dumps(report))
     return report
 
 
 def _waiting(dependencies: Dependencies, number: int) -> str:
-    """A run that waits at its gate: its rows are all that is left of it."""
+    """A run that waits at its gate and exists only as rows."""
     with dependencies.database.connect() as connection:
         run = a_run(connection, an_intent(f"goal {number}"))
     ownership.enter(dependencies.database, run.workflow_id, f"dagster-{number}")
@@ -103,7 +103,7 @@ def _waiting(dependencies: Dependencies, number: int) -> str:
     return run.id
 
 
-def _judge(database: Database, runs: list[str], answers: list[load_generator.Answer]) -> Json:
+def _judge(database: Database, runs: list[str], responses: list[load_generator.DecisionResponse]) -> Json:
     with database.connect() as connection:
         rows = connection.execute("SELECT run_id, decision FROM app.plan_approvals").fetchall()
         ledger = connection.execute(
@@ -112,7 +112,7 @@ def _judge(database: Database, runs: list[str], answers: list[load_generator.Ans
     with database.connect() as connection:
         broken = [verdict.law for verdict in oracle.judge(connection) if not verdict.holds]
     decided = {row["run_id"]: row["decision"] for row in rows}
-    wrong = load_generator.wrong(answers, decided)
+    wrong = load_generator.contradictions(responses, decided)
     once = len(rows) == len(runs) and set(decided) == set(runs) and ledger == {"n": len(runs), "runs": len(runs)}
     return {
         "decisions": len(rows),
@@ -125,7 +125,7 @@ def _judge(database: Database, runs: list[str], answers: list[load_generator.Ans
 
 @contextmanager
 def _copy(original: Database, name: str) -> Iterator[Database]:
-    """A copy of the whole database, dropped afterwards."""
+    """Copy the database; drop the copy at the end."""
     copy, source = sql.Identifier(name), sql.Identifier(DATABASE)
     with psycopg.connect(conninfo.make_conninfo(original.url, dbname="postgres"), autocommit=True) as maintenance:
         maintenance.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(copy, source))
@@ -149,7 +149,7 @@ def _api(settings: Settings, database: Database, port: int) -> Iterator[psutil.P
 
 
 def _cpu(settings: Settings, api: psutil.Process) -> tuple[float, float]:
-    """CPU seconds spent so far: by the API, and by the database server with all its processes, ended ones too."""
+    """CPU seconds so far: of the API, and of the database server with all its processes, exited ones included."""
     pid = int((settings.home / "postgres" / "postmaster.pid").read_text().split()[0])
     postmaster = psutil.Process(pid)
     ended = postmaster.cpu_times()
@@ -172,7 +172,7 @@ def _ready(port: int) -> None:
     raise TimeoutError("the API did not start")
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 

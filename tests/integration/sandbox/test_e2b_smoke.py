@@ -1,4 +1,4 @@
-"""`sisu lab e2b-smoke` on our own server: what it would ask of the real one."""
+"""`sisu lab e2b-smoke` against our test server instead of the real E2B."""
 
 from typing import Any
 
@@ -12,11 +12,11 @@ from sisu_pipeline.settings import load_settings
 from tests.support.e2b.client import E2bServer
 from tests.support.e2b.server import API_KEY
 
-# The test server isolates nothing: a network is not its to take away.
+# The test server does not isolate: it cannot take the network away.
 CHECKS = {name: check for name, check in e2b_smoke.CHECKS.items() if name != "no network"}
 
 
-def test_the_smoke_suite_holds_on_the_wire_server(e2b_server: E2bServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_smoke_checks_pass_on_the_test_server(e2b_server: E2bServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(e2b_smoke, "CHECKS", CHECKS)
     configuration = load_settings(
         {
@@ -31,7 +31,7 @@ def test_the_smoke_suite_holds_on_the_wire_server(e2b_server: E2bServer, monkeyp
     assert report["passed"]
 
 
-def test_without_a_key_it_says_so_and_exits_with_2(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_key_it_exits_with_2_and_names_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settings_module, "settings", lambda: load_settings({}))
     outcome = CliRunner().invoke(app, ["e2b-smoke"])
     assert outcome.exit_code == 2

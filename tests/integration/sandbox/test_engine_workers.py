@@ -130,7 +130,7 @@ def sleeping() -> list[int]:
 def test_local_a_worker_that_is_stopped_gives_its_folders_and_uids_back(
     engine: Engine, stage: Stage, nursery: Nursery
 ) -> None:
-    before = sandbox_leftovers.take(settings().home)
+    before = sandbox_leftovers.take_inventory(settings().home)
     tests = [f"t{number}" for number in range(3)]
     workflow_id = stage.decided("stopped", tests=tests, command="true", version="v-stopped")
     fan_out.start(stage.dependencies, workflow_id)
@@ -139,4 +139,4 @@ def test_local_a_worker_that_is_stopped_gives_its_folders_and_uids_back(
         until(lambda: bool(stage.value(done, workflow_id) == len(tests)), "not all ended")
         group.stop()
         until(lambda: not group.is_running, "it did not stop")
-    assert sandbox_leftovers.left(settings().home, before, stack_lives=False) == {}
+    assert sandbox_leftovers.find_leftovers(settings().home, before, stack_is_running=False) == {}

@@ -1,4 +1,4 @@
-"""The count of what sandboxes leave sees what is there, or its zero would say nothing."""
+"""The inventory of leftovers finds what exists; otherwise its zero would prove nothing."""
 
 import subprocess
 import sys
@@ -23,40 +23,42 @@ def a_process(*words: str) -> Iterator[int]:
     )
     try:
         assert process.stdout is not None
-        process.stdout.readline()  # it has its own command line by now
+        process.stdout.readline()  # the process has its own command line by now
         yield process.pid
     finally:
         process.communicate(b"\n")
 
 
-def test_a_sandboxs_process_is_seen(tmp_path: Path) -> None:
-    before = sandbox_leftovers.take(tmp_path)
+def test_a_process_of_a_sandbox_is_found(tmp_path: Path) -> None:
+    before = sandbox_leftovers.take_inventory(tmp_path)
     with a_process(f"{MARK}tmpabc-1") as pid:
         (found,) = [
-            name for name in sandbox_leftovers.take(tmp_path).beyond(before)["processes"] if f"{pid} " in name
+            name
+            for name in sandbox_leftovers.take_inventory(tmp_path).added_since(before)["processes"]
+            if f"{pid} " in name
         ]
     assert found.startswith(f"{pid} ")
 
 
-def test_a_process_of_the_stack_is_seen(tmp_path: Path) -> None:
-    before = sandbox_leftovers.take(tmp_path)
+def test_a_process_of_the_stack_is_found(tmp_path: Path) -> None:
+    before = sandbox_leftovers.take_inventory(tmp_path)
     with a_process(str(tmp_path)) as pid:
-        (found,) = sandbox_leftovers.take(tmp_path).beyond(before)["of_the_stack"]
+        (found,) = sandbox_leftovers.take_inventory(tmp_path).added_since(before)["of_the_stack"]
     assert found.startswith(f"{pid} ")
 
 
-def test_a_folder_is_seen_and_so_is_its_provider(tmp_path: Path) -> None:
-    before = sandbox_leftovers.take(tmp_path)
+def test_a_working_folder_and_its_providers_folder_are_found(tmp_path: Path) -> None:
+    before = sandbox_leftovers.take_inventory(tmp_path)
     instance = tmp_path / "sandbox" / "boxes" / "tmpabc"
     (instance / "0-name").mkdir(parents=True)
-    found = sandbox_leftovers.take(tmp_path).beyond(before)
+    found = sandbox_leftovers.take_inventory(tmp_path).added_since(before)
     assert found["folders"] == [str(instance / "0-name")]
     assert found["of_the_stack"] == [str(instance)]
 
 
-def test_what_does_not_go_away_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sandbox_leftovers, "_PATIENCE_S", 0.0)
-    before = sandbox_leftovers.take(tmp_path)
+def test_what_does_not_disappear_is_a_leftover(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox_leftovers, "_TIMEOUT_S", 0.0)
+    before = sandbox_leftovers.take_inventory(tmp_path)
     (tmp_path / "sandbox" / "boxes" / "tmpabc" / "0-name").mkdir(parents=True)
-    assert "folders" in sandbox_leftovers.left(tmp_path, before, stack_lives=True)
-    assert "of_the_stack" not in sandbox_leftovers.left(tmp_path, before, stack_lives=True)
+    assert "folders" in sandbox_leftovers.find_leftovers(tmp_path, before, stack_is_running=True)
+    assert "of_the_stack" not in sandbox_leftovers.find_leftovers(tmp_path, before, stack_is_running=True)

@@ -1,0 +1,95 @@
+"""Approve or reject a plan: registered under both `sisu run` and `sisu gate`."""
+
+import json
+import os
+import pwd
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sisu_pipeline.console.command_output import AsJson, CommandOutput, Url, report_failures
+from sisu_pipeline.console.exit_codes import Failure
+
+RunId = Annotated[str, typer.Argument(metavar="RUN", help="Run id or intent id.")]
+By = Annotated[
+    str | None,
+    typer.Option("--by", help="Name to record; a token's owner takes precedence.", show_default="user name"),
+]
+PlanHash = Annotated[
+    str | None,
+    typer.Option("--plan", help="sha256 of the plan you read; the request fails if the plan has changed."),
+]
+
+
+def approve(
+    run: RunId,
+    by: By = None,
+    notes: Annotated[str | None, typer.Option(help="Notes to record with the decision.")] = None,
+    plan: PlanHash = None,
+    edited: Annotated[
+        Path | None, typer.Option("--edited", help="JSON file with the plan as you changed it; requires --plan.")
+    ] = None,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Approve a run's plan or an edited version of it, also before its gate opens; the first decision is final."""
+    with report_failures(as_json) as out:
+        changed = None if edited is None else read_json_file(edited)
+        body = {"approvedBy": by or user_name(), "notes": notes, "planSha256": plan, "plan": changed}
+        _decide(out, run, "approve-plan", body, url)
+
+
+def reject(
+    run: RunId,
+    reason: Annotated[str, typer.Option(help="Reason to record; the submitter sees it.")],
+    by: By = None,
+    plan: PlanHash = None,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Reject a run's plan, roll its patches back and end the run; the first decision is final."""
+    with report_failures(as_json) as out:
+        body = {"rejectedBy": by or user_name(), "reason": reason, "planSha256": plan}
+        _decide(out, run, "reject-plan", body, url)
+
+
+def register_decisions(app: typer.Typer) -> None:
+    """Add `approve` and `reject` to a group of commands."""
+    app.command()(approve)
+    app.command()(reject)
+
+
+def user_name() -> str:
+    """The name of the operating system user. Raises Failure when the user has none."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        raise Failure(f"uid {os.getuid()} has no user name; name the person with --by", "no_user") from None
+
+
+def read_json_file(file: Path) -> Any:
+    """The JSON value in a file. Raises Failure when it cannot be read or parsed."""
+    try:
+        return parse_json(file.read_text(), str(file))
+    except OSError as error:
+        raise Failure(f"cannot read {file}: {error.strerror}", "no_file") from None
+
+
+def parse_json(text: str, name: str) -> Any:
+    """Parse JSON. Raises Failure, which calls the text by `name`."""
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise Failure(f"{name} is not valid JSON: {error}", "invalid_json") from None
+
+
+def _decide(out: CommandOutput, run: str, verb: str, body: dict[str, Any], url: str | None) -> None:
+    from sisu_pipeline.console.api_client import Api
+
+    given = {name: value for name, value in body.items() if value is not None}
+    decided = Api(url).post("runs", run, verb, body=json.dumps(given).encode())
+    what, when = ("rejected", "rejectedAt") if verb == "reject-plan" else ("approved", "approvedAt")
+    quorum = decided.get("approvals")
+    count = f": {quorum['given']} of {quorum['required']} approvals given" if quorum else ""
+    out.print_result(decided, lambda: f"{decided['runId']} {what} at {decided[when]}{count}")
