@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from sisu_pipeline import settings as settings_module
 from sisu_pipeline.cli.command_tree import app
 from sisu_pipeline.proof.bench import engine_bench
+from sisu_pipeline.proof.harness.lab_stack import LabFailed
 from sisu_pipeline.settings import PROJECT_ROOT, SettingsError
 
 
@@ -58,14 +59,21 @@ def test_outside_a_source_checkout_labs_and_benches_say_so(
     assert f"`sisu {command[0]}` needs a source checkout; {tmp_path} is not one" in outcome.output
 
 
-def test_an_error_in_the_settings_of_a_bench_is_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("error", "exit_code"),
+    [(SettingsError("unknown settings: SISU_PROFIL"), 2), (LabFailed("expected 20 runs succeeded"), 1)],
+    ids=["settings", "measurement"],
+)
+def test_an_error_of_a_bench_is_a_message_and_an_exit_code(
+    error: Exception, exit_code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*_: object) -> None:
-        raise SettingsError("unknown settings: SISU_PROFIL")
+        raise error
 
     monkeypatch.setattr(engine_bench, "resume", fail)
     outcome = CliRunner().invoke(app, ["bench", "resume"])
-    assert outcome.exit_code == 2
-    assert "sisu: unknown settings: SISU_PROFIL\n" in outcome.output
+    assert outcome.exit_code == exit_code
+    assert f"sisu: {error}" in outcome.output
 
 
 def test_an_unknown_role_is_named_with_the_known_ones() -> None:

@@ -8,7 +8,7 @@ import typer
 
 from sisu_pipeline.cli.commands.source_checkout import require_source_checkout
 from sisu_pipeline.console.command_output import AsJson, CommandOutput, report_failures, to_json_text
-from sisu_pipeline.console.exit_codes import FAILED
+from sisu_pipeline.console.exit_codes import FAILED, Failure
 
 app = typer.Typer(help="Measure throughput, latency, memory and recovery.", no_args_is_help=True)
 
@@ -150,7 +150,13 @@ def cancel(
 def _bench(as_json: bool) -> Iterator[CommandOutput]:
     with report_failures(as_json) as out:
         require_source_checkout("bench")
-        yield out
+        from sisu_pipeline.proof.harness.lab_stack import LabFailed
+
+        try:
+            yield out
+        except LabFailed as failure:
+            # The measurement failed, not the environment.
+            raise Failure(str(failure), failure.code) from None
 
 
 def _measure(measurement: Callable[[ReportStatus], Result]) -> Result:
