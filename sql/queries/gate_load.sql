@@ -1,8 +1,8 @@
 -- outcomes --
--- Of each run: what was decided and said, how it ended, how often its tasks were executed, the patches that stayed, and
--- the Dagster runs it had.
+-- For each run: status, decision, and the numbers of interactions, receipts, task executions, applied patches and
+-- Dagster runs.
 SELECT r.id, r.workflow_id, r.status, made.decision,
-       (SELECT count(*) FROM app.human_interactions said WHERE said.run_id = r.id) AS said,
+       (SELECT count(*) FROM app.human_interactions h WHERE h.run_id = r.id) AS interactions,
        (SELECT count(*) FROM app.mock_receipts m WHERE m.run_id = r.id) AS receipts,
        (SELECT coalesce(sum(m.seen_count), 0)::int FROM app.mock_receipts m WHERE m.run_id = r.id) AS executions,
        (SELECT count(*) FROM app.patch_history p WHERE p.run_id = r.id AND p.rolled_back_at IS NULL) AS patches_left,

@@ -25,16 +25,6 @@ SELECT executor_id FROM dbos.workflow_status
 WHERE status = 'PENDING' AND queue_name = 'intentQ' AND split_part(workflow_uuid, '/', 1) = %(workflow_id)s
 ORDER BY created_at DESC LIMIT 1
 
--- task_executors --
--- Which workers execute tasks of a run now, and how many of each.
-SELECT w.executor_id, count(*) AS tasks FROM dbos.workflow_status w
-WHERE w.status = 'PENDING' AND w.queue_name = 'sbxQ' GROUP BY w.executor_id ORDER BY 2 DESC
-
--- durations --
--- From each run's start to its end, in seconds.
-SELECT extract(epoch FROM updated_at - created_at)::float AS seconds
-FROM app.runs WHERE workflow_id = ANY(%(workflow_ids)s) AND status = 'succeeded' ORDER BY 1
-
 -- held_by --
 -- Intents of which worker processes (their ids as text; null for all) hold a segment or a task: an executor's name is
 -- host-pid-random.
@@ -43,8 +33,8 @@ FROM dbos.workflow_status w
 WHERE w.status = 'PENDING' AND w.queue_name IN ('intentQ', 'sbxQ')
   AND (%(pids)s::text[] IS NULL OR substring(w.executor_id FROM '-([0-9]+)-[0-9a-f]+$') = ANY(%(pids)s))
 
--- unasked --
--- Intents that only the daemon can bring on: submitted or decided, and nobody was asked for their next segment.
+-- not_requested --
+-- Intents whose next segment only the daemon can request: submitted or decided, with no request yet.
 SELECT workflow_id FROM app.runs r
 WHERE (r.status = 'queued' AND r.dagster_run_id IS NULL)
    OR (r.status = 'waiting_input' AND r.requested_at IS NULL
@@ -60,8 +50,8 @@ ORDER BY backend_start, pid
 -- End these sessions.
 SELECT pg_terminate_backend(pid) AS ended FROM unnest(%(pids)s::int[]) AS chosen (pid)
 
--- ends --
--- How many runs have ended.
+-- ended_runs --
+-- The number of runs that have ended.
 SELECT count(*) AS count FROM app.runs WHERE status IN ('succeeded', 'failed', 'canceled', 'retries_exceeded')
 
 -- unsettled --

@@ -1,9 +1,9 @@
--- at_rest --
--- What works or waits for work on the queues now: nothing while every intent waits for a person.
+-- active_workflows --
+-- The number of queue workflows that wait or run: none while every intent waits for approval.
 SELECT count(*) AS count FROM dbos.workflow_status WHERE status IN ('ENQUEUED', 'PENDING', 'DELAYED')
 
--- odd --
--- Of these runs, those that did not succeed with four steps, one Dagster run, and every task executed and answered once.
+-- unexpected_runs --
+-- Of these runs, those that did not succeed with four steps and one result, receipt and execution per task.
 SELECT r.workflow_id, r.status, s.steps, t.results, m.receipts, m.executions
 FROM app.runs r
 CROSS JOIN LATERAL (SELECT count(*) AS steps FROM app.run_steps WHERE run_id = r.id) AS s

@@ -124,7 +124,7 @@ def _wait_until_settled(chaos: ChaosRun, stack: RunningStack, report_count: Call
     while True:
         with suppress(psycopg.OperationalError):
             chaos.unsettled = stack.rows("labs.unsettled")
-            report_count(stack.row("labs.ends")["count"])
+            report_count(stack.row("labs.ended_runs")["count"])
             if not chaos.unsettled:
                 return
         if time.monotonic() > deadline:

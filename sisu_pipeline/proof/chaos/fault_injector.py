@@ -180,7 +180,7 @@ class FaultInjector:
     def _not_requested(self) -> tuple[str, ...]:
         """The intents whose next segment only the daemon can request."""
         with suppress(psycopg.Error):
-            return tuple(row["workflow_id"] for row in self.stack.rows("labs.unasked"))
+            return tuple(row["workflow_id"] for row in self.stack.rows("labs.not_requested"))
         return ()
 
     def _wait_until(self, at_s: float) -> None:

@@ -94,7 +94,7 @@ def _is_as_decided(row: Json) -> bool:
     tasks = TASKS if row["decision"] == "approved" else 0
     expected: Json = {
         "status": _ENDS.get(row["decision"]),
-        "said": 1,
+        "interactions": 1,
         "dagster_runs": 1,
         "receipts": tasks,
         "executions": tasks,

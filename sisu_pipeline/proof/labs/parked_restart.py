@@ -45,8 +45,8 @@ def _repetition(lab_round: Round, count: int) -> Json:
         ids, "succeeded", timeout, lambda n: lab_round.report_progress(count + n, f"{n} of {count} succeeded")
     )
     ended = time.monotonic()
-    odd = stack.rows("restart.odd", workflow_ids=ids, tasks=TASKS)
-    expect(not odd, f"{len(odd)} runs have unexpected rows, the first: {odd[:1]}")
+    unexpected = stack.rows("restart.unexpected_runs", workflow_ids=ids, tasks=TASKS)
+    expect(not unexpected, f"{len(unexpected)} runs have unexpected rows, the first: {unexpected[:1]}")
     return {
         "intents": count,
         "succeeded": stack.status_counts(ids)["succeeded"],
@@ -75,7 +75,7 @@ def _park(lab_round: Round, count: int, timeout: float) -> list[str]:
 
 
 def _active(stack: RunningStack) -> int:
-    return int(stack.row("restart.at_rest")["count"])
+    return int(stack.row("restart.active_workflows")["count"])
 
 
 def _kill_all(lab_round: Round) -> None:
