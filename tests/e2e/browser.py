@@ -22,7 +22,7 @@ _QUIET = (
     *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--hide-scrollbars"),
     "--lang=en",
 )
-_PATIENCE_S = 20
+_TIMEOUT_S = 20
 _STALE = (NoSuchElementException, StaleElementReferenceException)
 
 
@@ -53,7 +53,7 @@ class Browser:
 
     def _wait(self, find: Callable[[Chrome], Any], what: str) -> Any:
         try:
-            return WebDriverWait(self.driver, _PATIENCE_S, ignored_exceptions=_STALE).until(find)
+            return WebDriverWait(self.driver, _TIMEOUT_S, ignored_exceptions=_STALE).until(find)
         except TimeoutException:
             raise AssertionError(f"{what} on: {self.text}\n{self.complaints()}") from None
 

@@ -1,4 +1,4 @@
-"""A whole stack, as `sisu start` runs it, for tests that see it from outside."""
+"""A whole stack, as `sisu start` runs it, for tests from outside."""
 
 import json
 import subprocess
@@ -18,13 +18,13 @@ from sisu_pipeline.database_server import locate
 from sisu_pipeline.proof.harness.lab_stack import LabStack, lab_stack
 from sisu_pipeline.settings import PROJECT_ROOT
 
-PATIENCE_S = 60.0
-STOPS_WITHIN_S = 10.0
+TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True)
-class Said:
-    """What a command said, and how it ended."""
+class CommandResult:
+    """Exit code and output of a command."""
 
     status: int
     stdout: str
@@ -32,16 +32,16 @@ class Said:
 
     @property
     def document(self) -> Any:
-        """Its one JSON document; fails when there is anything else on stdout."""
+        """The JSON document on stdout; fails if there is anything else."""
         return json.loads(self.stdout)
 
 
-Sisu = Callable[..., Said]
+Sisu = Callable[..., CommandResult]
 
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[LabStack]:
-    """A running stack of two intent workers, without rate limits; asserts that it stops in time and whole."""
+    """A running stack of two intent workers, without rate limits; asserts that it stops in time and completely."""
     with tempfile.TemporaryDirectory(prefix="sisu-e2e-", ignore_cleanup_errors=True) as folder:
         variables = {
             "SISU_PROFILE": "warm",
@@ -51,16 +51,16 @@ def stack() -> Iterator[LabStack]:
         }
         with lab_stack(Path(folder), variables, workers=2) as running:
             yield running
-            # It raises when a process is left behind.
-            assert running.stop() < STOPS_WITHIN_S
+            # `stop` raises when a process is left behind.
+            assert running.stop() < STOP_TIMEOUT_S
 
 
 @pytest.fixture(scope="session")
 def sisu(stack: LabStack) -> Sisu:
-    """Runs `sisu` as a person on the stack's machine does."""
+    """Run `sisu` as a user of the stack's machine does."""
 
-    def run(*arguments: str, given: str | None = None) -> Said:
-        return run_sisu(stack.environment, *arguments, given=given)
+    def run(*arguments: str, stdin: str | None = None) -> CommandResult:
+        return run_sisu(stack.environment, *arguments, stdin=stdin)
 
     return run
 
@@ -79,25 +79,25 @@ def stack_database(stack: LabStack) -> Database:
     return locate(stack.settings)
 
 
-def run_sisu(environment: dict[str, str], *arguments: str, given: str | None = None) -> Said:
-    """Run `sisu` to its end with an environment and, when given, this standard input."""
+def run_sisu(environment: dict[str, str], *arguments: str, stdin: str | None = None) -> CommandResult:
+    """Run `sisu` to its end with an environment and an optional standard input."""
     done = subprocess.run(
         [sys.executable, "-m", "sisu_pipeline.cli", *arguments],
         cwd=PROJECT_ROOT,
         env=environment,
-        input=given,
-        stdin=subprocess.DEVNULL if given is None else None,
+        input=stdin,
+        stdin=subprocess.DEVNULL if stdin is None else None,
         capture_output=True,
         text=True,
-        timeout=PATIENCE_S,
+        timeout=TIMEOUT_S,
         check=False,
     )
-    return Said(done.returncode, done.stdout, done.stderr)
+    return CommandResult(done.returncode, done.stdout, done.stderr)
 
 
 def until(holds: Callable[[], bool], what: str) -> None:
-    """Wait until a condition holds; fails with what it is after a minute."""
-    deadline = time.monotonic() + PATIENCE_S
+    """Wait until a condition holds; fails after a minute."""
+    deadline = time.monotonic() + TIMEOUT_S
     while not holds():
-        assert time.monotonic() < deadline, f"not within {PATIENCE_S:.0f} s: {what}"
+        assert time.monotonic() < deadline, f"timed out after {TIMEOUT_S:.0f} s waiting for {what}"
         time.sleep(0.05)

@@ -1,4 +1,4 @@
-"""`sisu db`: each verb may be repeated, and is right on an empty server."""
+"""`sisu db`: every command is safe to repeat, and works on an empty server."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +18,7 @@ Environment = dict[str, str]
 
 @pytest.fixture(scope="module")
 def environment() -> Iterator[Environment]:
-    """An environment whose embedded server is up and belongs to this module."""
+    """An environment with a running embedded server for this module."""
     with TemporaryDirectory(prefix="sisu-db-", ignore_cleanup_errors=True) as folder:
         values = child_environment(SISU_HOME=str(Path(folder)))
         values.pop("DATABASE_URL", None)
@@ -28,34 +28,36 @@ def environment() -> Iterator[Environment]:
 
 
 @pytest.mark.parametrize("verb", ["up", "migrate", "reset", "sys-reset"])
-def test_every_verb_leaves_all_three_schemas_usable_however_often(environment: Environment, verb: str) -> None:
+def test_every_command_leaves_all_three_schemas_usable_also_when_repeated(
+    environment: Environment, verb: str
+) -> None:
     for _ in range(2):
         done = run_sisu(environment, "db", verb)
         assert done.status == 0, done.stderr
         assert run_sisu(environment, "db", "psql", "-Atc", _SCHEMAS).stdout == "app,dagster,dbos\n"
 
 
-def test_both_resets_work_on_a_server_that_has_no_database_yet(environment: Environment) -> None:
-    # `-d` comes last for psql, so the database to drop is left by \\c.
+def test_both_resets_work_on_a_server_without_the_database(environment: Environment) -> None:
+    # `-d` takes precedence in psql, so the session leaves the database with \\c before dropping it.
     drop = "\\c postgres\nDROP DATABASE app_local WITH (FORCE);\n"
     for verb in ("reset", "sys-reset"):
-        assert run_sisu(environment, "db", "psql", "-q", given=drop).status == 0
+        assert run_sisu(environment, "db", "psql", "-q", stdin=drop).status == 0
         done = run_sisu(environment, "db", verb)
         assert done.status == 0, done.stderr
         assert run_sisu(environment, "db", "psql", "-Atc", _SCHEMAS).stdout == "app,dagster,dbos\n"
 
 
-def test_reset_says_what_was_dropped(environment: Environment) -> None:
+def test_reset_reports_the_dropped_rows(environment: Environment) -> None:
     insert = "INSERT INTO app.intents (id, goal, payload) VALUES ('ih_' || repeat('0', 64), 'g', '{}')"
     assert run_sisu(environment, "db", "psql", "-qc", insert).status == 0
     assert "app.intents 1" in run_sisu(environment, "db", "reset").stdout
     assert "app.intents" not in run_sisu(environment, "db", "reset").stdout
 
 
-def test_what_is_not_up_is_said_with_what_to_do(tmp_path: Path) -> None:
+def test_without_a_running_server_commands_name_the_command_to_run(tmp_path: Path) -> None:
     values = child_environment(SISU_HOME=str(tmp_path))
     values.pop("DATABASE_URL", None)
     for command in (("db", "migrate"), ("oracle",), ("worker", "--queue", "sbxQ")):
-        said = run_sisu(values, *command)
-        assert (said.status, said.stderr.count("\n")) == (2, 1)
-        assert "`sisu db up`" in said.stderr
+        failed = run_sisu(values, *command)
+        assert (failed.status, failed.stderr.count("\n")) == (2, 1)
+        assert "`sisu db up`" in failed.stderr

@@ -16,7 +16,7 @@ from sisu_pipeline.proof.harness.lab_stack import LabStack
 from tests.e2e.conftest import until
 
 PARTITION = "engine-tenant"
-STOPS_WITHIN_S = 10.0
+STOP_TIMEOUT_S = 10.0
 
 _RUNS = """
 query Runs($tags: [ExecutionTag!]!) {
@@ -170,7 +170,7 @@ def test_workers_asked_to_stop_with_tasks_in_flight_go_in_time_and_lose_nothing(
     began = time.monotonic()
     for group in groups:
         os.kill(group.pid, signal.SIGTERM)
-    _, left = psutil.wait_procs(groups, timeout=STOPS_WITHIN_S)
+    _, left = psutil.wait_procs(groups, timeout=STOP_TIMEOUT_S)
     assert not left, f"still there after {time.monotonic() - began:.0f} s"
     until(lambda: watched.status == "succeeded", "the workers started in their place go on")
     assert watched.value(_MOST_EXECUTIONS) == 1

@@ -48,7 +48,7 @@ def ways(stack: LabStack, sisu: Sisu, api: Api, stack_database: Database) -> dic
         api.post("intents", kept["intentId"], "run", body=json.dumps(_RUN).encode())
 
     def cli(intent: Intent) -> None:
-        kept = sisu("intent", "submit", "-", "--json", given=json.dumps(intent.to_json())).document
+        kept = sisu("intent", "submit", "-", "--json", stdin=json.dumps(intent.to_json())).document
         started = sisu("run", "start", kept["intentId"], "--partition", _RUN["queuePartitionKey"])
         assert started.status == 0, started.stderr
 

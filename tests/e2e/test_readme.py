@@ -15,7 +15,7 @@ import pytest
 
 from sisu_pipeline.proof.harness.lab_stack import free_ports
 from sisu_pipeline.settings import PROJECT_ROOT, child_environment
-from tests.e2e.conftest import STOPS_WITHIN_S, run_sisu, until
+from tests.e2e.conftest import STOP_TIMEOUT_S, run_sisu, until
 from tests.e2e.jq import with_jq
 
 _BLOCK = re.compile(r"^```bash\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -83,7 +83,7 @@ def _running(block: str, environment: Environment) -> Iterator[None]:
     finally:
         # A terminal's Ctrl-C goes to every process in the foreground.
         os.killpg(process.pid, signal.SIGINT)
-        process.wait(STOPS_WITHIN_S)
+        process.wait(STOP_TIMEOUT_S)
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"http://127.0.0.1:{environment['PORT']}/healthz")
 

@@ -1,4 +1,4 @@
-"""Ten intents wait for a person while everything is killed, Postgres too; started again, all ten succeed."""
+"""Ten intents wait for approval while every process and Postgres are killed; all succeed after the restart."""
 
 import json
 import subprocess
@@ -10,11 +10,11 @@ import pytest
 from sisu_pipeline.settings import PROJECT_ROOT, child_environment
 
 INTENTS = 10
-_PATIENCE_S = 240
+_TIMEOUT_S = 240
 
 
 @pytest.mark.slow
-def test_intents_that_wait_outlive_every_process_and_the_database() -> None:
+def test_waiting_intents_survive_the_death_of_every_process_and_of_the_database() -> None:
     with TemporaryDirectory(prefix="sisu-", ignore_cleanup_errors=True) as home:
         done = subprocess.run(
             [sys.executable, "-m", "sisu_pipeline.cli", "lab", "restart", "--count", str(INTENTS), "--json"],
@@ -22,7 +22,7 @@ def test_intents_that_wait_outlive_every_process_and_the_database() -> None:
             env=child_environment(SISU_HOME=home),
             capture_output=True,
             text=True,
-            timeout=_PATIENCE_S,
+            timeout=_TIMEOUT_S,
             check=False,
         )
     assert done.returncode == 0, done.stdout + done.stderr

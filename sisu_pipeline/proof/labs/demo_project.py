@@ -16,7 +16,7 @@ def project_intent() -> dict[str, Any]:
     files = _texts(FOLDER / "project")
     patches = [_patch(path, files[path], text) for path, text in _texts(FOLDER / "patched").items()]
     return {
-        "goal": "Round discounts in the customer's favour, and run every test of the kiosk",
+        "goal": "Round discounts in the customer's favor, and run every test of the kiosk",
         "inputs": {
             "files": files,
             "tests": [path for path in files if path.startswith("tests/test_")],
