@@ -16,7 +16,7 @@ SELECT 'app.artifacts', count(*), count(DISTINCT sha256) || ' different contents
 FROM app.artifacts WHERE run_id = %(run_id)s
 UNION ALL
 SELECT 'app.patch_history', count(*), string_agg(
-    target_path || CASE WHEN rolled_back_at IS NULL THEN ' applied' ELSE ' applied, then taken back' END, ', ')
+    target_path || CASE WHEN rolled_back_at IS NULL THEN ' applied' ELSE ' applied, then rolled back' END, ', ')
 FROM app.patch_history WHERE run_id = %(run_id)s
 UNION ALL
 SELECT 'app.mock_receipts', count(*), coalesce('executed at most ' || max(seen_count) || ' time(s)', '')

@@ -83,10 +83,8 @@ DAMAGES = {
     "a task executed twice": Damage(
         ScenarioKind.APPROVED, "UPDATE app.mock_receipts SET seen_count = 2 WHERE run_id = %(run)s", "duplicated"
     ),
-    "a result that is gone": Damage(
-        ScenarioKind.APPROVED, "DELETE FROM app.sbx_runs WHERE run_id = %(run)s", "wrong"
-    ),
-    "a run that is gone": Damage(ScenarioKind.APPROVED, "DELETE FROM app.runs WHERE id = %(run)s", "lost"),
+    "a missing result": Damage(ScenarioKind.APPROVED, "DELETE FROM app.sbx_runs WHERE run_id = %(run)s", "wrong"),
+    "a missing run": Damage(ScenarioKind.APPROVED, "DELETE FROM app.runs WHERE id = %(run)s", "lost"),
     "a run that never ends": Damage(
         ScenarioKind.APPROVED, "UPDATE app.runs SET status = 'running' WHERE id = %(run)s", "stuck"
     ),
@@ -96,22 +94,22 @@ DAMAGES = {
         " last_attempt) VALUES (repeat('0', 64), %(run)s, 'ExecuteST', repeat('0', 64), repeat('0', 64), 1, 1)",
         "wrong",
     ),
-    "a cancellation that was forgotten": Damage(
+    "a canceled run that was not cleaned up": Damage(
         ScenarioKind.CANCELED, "UPDATE app.runs SET closed_at = NULL WHERE id = %(run)s", "stuck"
     ),
-    "Dagster thinks otherwise": Damage(
+    "a Dagster run with another status": Damage(
         ScenarioKind.APPROVED,
         "UPDATE dagster.runs SET status = 'FAILURE' "
         "WHERE run_id = (SELECT dagster_run_id FROM app.runs WHERE id = %(run)s)",
         "wrong",
     ),
-    "Dagster still runs it": Damage(
+    "a Dagster run that never ends": Damage(
         ScenarioKind.APPROVED,
         "UPDATE dagster.runs SET status = 'STARTED' "
         "WHERE run_id = (SELECT dagster_run_id FROM app.runs WHERE id = %(run)s)",
         "stuck",
     ),
-    "a segment nobody finishes": Damage(
+    "a segment that never ends": Damage(
         ScenarioKind.APPROVED,
         "UPDATE dbos.workflow_status SET status = 'PENDING' "
         "WHERE workflow_uuid = (SELECT workflow_id FROM app.runs WHERE id = %(run)s)",

@@ -114,8 +114,8 @@ def fanout(
 def parked(count: int, workers: int, report_status: ReportStatus, profile: str = "warm") -> Report:
     """Measure what `count` waiting intents cost: memory, processes, threads, queue rows, connections, latency.
 
-    A stack grows while it warms up, whatever then waits: so some hundred intents go through it first, enough to
-    fill what work of any kind fills, Postgres' shared buffers above all; and there are ten readings on the way.
+    A stack grows while it warms up. Some hundred intents run first: enough to fill the caches that any work fills,
+    above all Postgres' shared buffers. Memory is also read ten times while the intents are submitted.
     """
     with measured_stack(workers=workers, profile=profile) as stack:
         for begun in range(0, WARM_UP_PARKED, _BATCH):
@@ -123,14 +123,14 @@ def parked(count: int, workers: int, report_status: ReportStatus, profile: str =
         latency_before = _resume_latency(stack, "before", report_status)
         before = _state(stack)
         ids: list[str] = []
-        on_the_way: dict[int, Figures] = {}
+        readings: dict[int, Figures] = {}
         while len(ids) < count:
             batch = [stack.submit(f"parked {len(ids) + n}") for n in range(min(_BATCH, count - len(ids)))]
             ids += batch
             stack.wait_for_status(batch, "waiting_input", TIMEOUT_S, lambda n: None)
             report_status(f"parked {len(ids)}/{count}")
-            if len(ids) * 10 // count > len(on_the_way):
-                on_the_way[len(ids)] = _rounded(stack.memory_mb())
+            if len(ids) * 10 // count > len(readings):
+                readings[len(ids)] = _rounded(stack.memory_mb())
         after, cpu = _state(stack), _idle_cpu(stack)
         latency_after = _resume_latency(stack, "after", report_status)
     growth = {name: after["memory_mb"][name] - before["memory_mb"][name] for name in after["memory_mb"]}
@@ -138,7 +138,7 @@ def parked(count: int, workers: int, report_status: ReportStatus, profile: str =
         "profile": profile,
         "parked": count,
         "before": before,
-        "on_the_way_mb": on_the_way,
+        "on_the_way_mb": readings,
         "after": after,
         "growth_mb": _rounded(growth),
         "growth_mb_total": round(sum(growth.values()), 1),

@@ -92,6 +92,7 @@ def _leased(folder: Path) -> Iterator[str]:
     inodes = {
         line.split()[5].rsplit(":", 1)[1]
         for line in Path("/proc/locks").read_text().splitlines()
-        if "FLOCK" in line
+        # A line with an arrow is a waiter, not a holder.
+        if "FLOCK" in line and "->" not in line
     }
     yield from (file.name for file in folder.iterdir() if str(file.stat().st_ino) in inodes)

@@ -1,4 +1,4 @@
-"""Lab gate: many clients decide concurrently on many waiting intents; each run ends as its first decision says.
+"""Lab gate: many clients decide concurrently on many waiting intents; each run ends as first decided.
 
 The latency includes contention with the workers that the decisions set to work on the same machine.
 `tests.integration.gate.load` measures the API and Postgres alone.
