@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from sisu_pipeline.api.app import create_app
-from sisu_pipeline.api.auth.guarded_route import Door
+from sisu_pipeline.api.auth.guarded_route import GuardedRoute
 from sisu_pipeline.settings import load_settings
 from sisu_pipeline.workflow.dependencies import open_dependencies
 from tests.docs_generators.json_schema import Schema, default, phrase
@@ -102,7 +102,7 @@ def api() -> FastAPI:
 
 
 def _operations(document: dict[str, Any]) -> Iterator[Operation]:
-    roles = {route.operation_id: route.role for route in api().routes if isinstance(route, Door)}
+    roles = {route.operation_id: route.role for route in api().routes if isinstance(route, GuardedRoute)}
     for path, methods in document["paths"].items():
         for method, described in methods.items():
             yield Operation(method, path, described, str(roles[described["operationId"]] or ""))

@@ -36,7 +36,7 @@ def create(
         roles = [_role(name) for name in role]
         token = f"sisu_{secrets.token_hex(_BYTES)}"
         with locate(settings()).connect() as connection:
-            stored = tokens.keep(connection, token, owner, roles)
+            stored = tokens.create(connection, token, owner, roles)
         out.print_result(
             {**_document(stored), "token": token},
             lambda: (
