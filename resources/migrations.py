@@ -12,6 +12,23 @@ from sisu_pipeline.domain.canonical import sha256_hex
 
 _CREATED_MEANWHILE = (psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation)
 
+# The SHA-256 digests of the texts that earlier releases shipped. Databases record the text that was applied, so a
+# migration whose comments are reworded keeps the digest of each released text here.
+EARLIER_TEXTS = {
+    "0001_app": {
+        "ba13f6307a89354b29f73bc1eaf5593e366e0433765ceee6eac9dac00d117290",  # completed by 0001b_level
+        "b2fb3217ba0ce7580d04bf7b887b6142634087792bdb591087d9a49a9dfdf64e",
+    },
+    "0002_tokens": {"92354ed3e32157e5ebfe3885d1f4553ade6807b51fb9a4744007bd49a7c9b54a"},
+    "0003_cancel_and_retry": {"d93732154085f650ebb9b42c216d883a09d3603994b25cbf585a74685dc55527"},
+    "0004_decisions": {"e0ee2fbee14a1991a4f4dd5dbef33790659164735c8e93f0a71901ddc1c8e1c9"},
+    "0005_deadlines": {"796ed0aa93982fe49447ccc3601f447848e4e9245c32c0eb9673125af46e3f85"},
+    "0006_ask_gate": {"e205499e1bc3dfb9bc4eb8fb0e64425f4b06d8e8e10ce5334ea1d3e1d3b9c5e3"},
+    "0010_network_policy": {"ff28f8d182075d177f30aeda61f681432629d0f0e77e0306f21ff737b9fa46ea"},
+    "0011_task_output": {"a3620a58f9237c741f8d40c73b2f61671401e656831c01b4f52e765766acd546"},
+    "0012_merged_results": {"a6dc01f50113cff33ca5a99e1c9a323feda02aa176e5dc30ffc22ca7fe079e51"},
+}
+
 
 def create_database(database: Database) -> None:
     """Create the database itself if the server does not have it."""
@@ -31,7 +48,7 @@ def create_database(database: Database) -> None:
 def migrate(database: Database) -> list[str]:
     """Apply the missing migrations in order; returns their names. Concurrent calls wait for each other.
 
-    Raises DatabaseError when the text of an applied migration has changed since.
+    Raises DatabaseError when the text that was applied is neither the current one nor that of an earlier release.
     """
     with database.connect() as connection:
         connection.execute(statements.query("schema.lock"))
@@ -42,7 +59,7 @@ def migrate(database: Database) -> list[str]:
         done = []
         for script in statements.migrations():
             digest = sha256_hex(script.text)
-            if applied.get(script.name, digest) != digest:
+            if applied.get(script.name, digest) not in {digest, *EARLIER_TEXTS.get(script.name, ())}:
                 raise DatabaseError(
                     f"migration {script.name} was changed after it was applied: restore it and add a new one."
                 )

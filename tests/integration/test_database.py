@@ -110,6 +110,16 @@ def test_a_migration_that_was_changed_after_it_was_applied_is_refused(unmade: Da
         migrations.migrate(unmade)
 
 
+@pytest.mark.parametrize("name", migrations.EARLIER_TEXTS)
+def test_the_text_of_an_earlier_release_is_accepted(unmade: Database, name: str) -> None:
+    migrations.create_database(unmade)
+    migrations.migrate(unmade)
+    for digest in migrations.EARLIER_TEXTS[name]:
+        with unmade.connect() as connection:
+            connection.execute("UPDATE app.schema_migrations SET sha256 = %s WHERE name = %s", [digest, name])
+        assert migrations.migrate(unmade) == []
+
+
 def test_reset_empties_the_products_tables_and_leaves_the_engines(unmade: Database) -> None:
     migrations.create_database(unmade)
     migrations.migrate(unmade)
