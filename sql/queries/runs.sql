@@ -28,14 +28,10 @@ ORDER BY r.created_at DESC, r.id DESC
 LIMIT %(limit)s
 
 -- move --
--- Change a run's status. The trigger refuses what the state machine does not know.
-UPDATE app.runs
-SET status = %(status)s, error = %(error)s, next_action = %(next_action)s,
-    segment = segment + %(segments)s, retry_count = retry_count + %(retries)s,
-    dagster_run_id = CASE WHEN %(retries)s > 0 THEN NULL ELSE dagster_run_id END,
-    requested_at = CASE WHEN %(retries)s + %(segments)s > 0 THEN NULL ELSE requested_at END
-WHERE id = %(id)s AND status = %(current)s
-RETURNING *
+-- Change the status of a run from the one it was read with. Only this function may; a trigger refuses a transition
+-- that the state machine lacks.
+SELECT * FROM app.move_run(
+    %(id)s, %(current)s, %(status)s, %(error)s, %(next_action)s, %(segments)s, %(retries)s)
 
 -- count_segment --
 -- Count on to a run's next segment: the one before was executed, and the run did not end.

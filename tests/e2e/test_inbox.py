@@ -161,6 +161,7 @@ def test_a_refusal_is_shown_and_decides_nothing(page: Browser, api: Api) -> None
     open_run(page, api, run)
     be(page, "Ann")
     with api.dependencies.database.connect() as connection:
+        connection.execute("SET LOCAL session_replication_role = replica")  # a trigger refuses it
         connection.execute("UPDATE app.human_gates SET plan_sha256 = repeat('0', 64)")
     page.one("#approve").click()
     assert "the plan has changed" in page.one("[role=alert]", "changed").text

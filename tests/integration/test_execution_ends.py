@@ -154,6 +154,7 @@ def test_another_output_for_a_stored_step_is_a_breach_and_ends_the_run(dependenc
 def test_an_intent_row_that_does_not_hash_to_its_id_ends_the_run(dependencies: Dependencies) -> None:
     life = Life(dependencies)
     with dependencies.database.connect() as connection:
+        connection.execute("SET LOCAL session_replication_role = replica")  # a trigger refuses it
         connection.execute("UPDATE app.intents SET goal = 'another goal'")
     with pytest.raises(DeterminismBreach, match="does not hash to its id"):
         life.compile()

@@ -16,6 +16,8 @@ from tests.builders import a_run, an_intent
 
 statuses = st.sampled_from(RunStatus)
 
+_MOVE = "SELECT FROM app.move_run(%s, %s, %s, NULL, NULL, 0, %s)"
+
 
 def test_the_table_in_postgres_is_the_table_in_python(database: Database) -> None:
     with database.connect() as connection:
@@ -25,7 +27,7 @@ def test_the_table_in_postgres_is_the_table_in_python(database: Database) -> Non
 
 
 class RunLife(RuleBasedStateMachine):
-    """One run, moved about at random through the store, with stale copies, and by hand in SQL."""
+    """One run, moved at random through the store, with stale copies, and in SQL."""
 
     database: Database
     numbers = itertools.count()
@@ -62,18 +64,17 @@ class RunLife(RuleBasedStateMachine):
             self._moved_to(runs.move(connection, copy, wanted))
 
     @rule(wanted=statuses)
-    def write_the_status_by_hand(self, wanted: RunStatus) -> None:
+    def move_in_sql(self, wanted: RunStatus) -> None:
         current = self.history[-1]
         with self.database.connect() as connection:
-            update = "UPDATE app.runs SET status = %s, retry_count = retry_count + %s WHERE id = %s"
-            parameters = [wanted, int(wanted is RunStatus.REPAIRING), self.run.id]
+            parameters = [self.run.id, current, wanted, int(wanted is RunStatus.REPAIRING)]
             if wanted is not current and not can_move(current, wanted):
                 with pytest.raises(psycopg.errors.CheckViolation, match="cannot become"):
-                    connection.execute(update, parameters)
+                    connection.execute(_MOVE, parameters)
                 connection.rollback()
                 return
             if wanted is not current:
-                connection.execute(update, parameters)
+                connection.execute(_MOVE, parameters)
                 self._moved_to(runs.get(connection, self.run.id))
 
     @invariant()
@@ -101,11 +102,11 @@ def test_no_sequence_of_moves_gets_around_the_state_machine(clean_database: Data
     run_state_machine_as_test(RunLife, settings=settings(max_examples=12, stateful_step_count=20, deadline=None))
 
 
-def test_reopening_by_hand_needs_a_higher_retry_count(clean_database: Database) -> None:
+def test_reopening_in_sql_needs_a_higher_retry_count(clean_database: Database) -> None:
     with clean_database.connect() as connection:
         run = runs.move(connection, a_run(connection), RunStatus.FAILED)
         with pytest.raises(psycopg.errors.CheckViolation, match="reopens only with a higher retry_count"):
-            connection.execute("UPDATE app.runs SET status = 'repairing' WHERE id = %s", [run.id])
+            connection.execute(_MOVE, [run.id, "failed", "repairing", 0])
 
 
 def test_a_retry_gives_the_run_up_to_a_new_dagster_run(clean_database: Database) -> None:

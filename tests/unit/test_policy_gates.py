@@ -48,6 +48,7 @@ CLOCKS = {
     "resources/sandbox/": "measures how long a command ran; a result's metrics are evidence, never identity",
     "sensors/": "a tick may take only so long",
     "sisu_pipeline/api/routes/event_routes.py": "a stream sends a heartbeat",
+    "sisu_pipeline/api/routes/session_routes.py": "a session's id is a random secret",
     "sisu_pipeline/cli/commands/token_commands.py": "a token is a random secret",
     "sisu_pipeline/dagster_web/sign_in.py": "a session id is a random secret",
     "sisu_pipeline/console/": "shows people how long something takes",
@@ -142,7 +143,11 @@ def test_one_module_hashes() -> None:
 
 
 def test_one_statement_writes_a_status_and_one_module_uses_it() -> None:
-    assert gates.status_writers(_statements()) == ["runs.move"]
+    statements = _statements()
+    assert gates.status_writers(statements) == []
+    assert [name for name, text in statements.items() if "move_run" in gates.without_comments(text)] == [
+        "runs.move"
+    ]
     assert breaches(SOURCE, gates.mentions_of("runs.move"), ["sisu_pipeline/store/runs.py"]) == []
 
 
