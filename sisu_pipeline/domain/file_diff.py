@@ -22,6 +22,7 @@ _NO_BLOB = "0" * 40
 _NO_NEWLINE = "\\ No newline at end of file\n"
 _BINARY_LINE = 52
 _EXACT_LINES = 2000
+_Opcode = tuple[Literal["replace", "delete", "insert", "equal"], int, int, int, int]
 
 
 @dataclass(frozen=True)
@@ -112,27 +113,43 @@ def _lines(state: FileState | None) -> list[str]:
     return [f"{line}\n" for line in lines[:-1]] + ([lines[-1]] if lines[-1] else [])
 
 
+class _LineMatcher(SequenceMatcher[str]):
+    """Aligns two texts whose first `start` and last `end` lines are equal, so that a small change is found fast.
+
+    Those lines keep their places: `git apply` takes a hunk with less context after the change than before it as the
+    end of the file.
+    """
+
+    def __init__(self, old: Sequence[str], new: Sequence[str]) -> None:
+        self._sizes = len(old), len(new)
+        self._start = _common(old, new)
+        self._end = _common(old[self._start :][::-1], new[self._start :][::-1])
+        changed = [lines[self._start : len(lines) - self._end] for lines in (old, new)]
+        # Setting frequent lines aside keeps the time of large changes bounded; the diff stays exact, if longer.
+        super().__init__(None, changed[0], changed[1], autojunk=max(map(len, changed)) > _EXACT_LINES)
+
+    def get_opcodes(self) -> list[_Opcode]:
+        start, end, (old, new) = self._start, self._end, self._sizes
+        codes: list[_Opcode] = [
+            (tag, start + i, start + j, start + k, start + m) for tag, i, j, k, m in super().get_opcodes()
+        ]
+        if start:
+            codes.insert(0, ("equal", 0, start, 0, start))
+        if end:
+            codes.append(("equal", old - end, old, new - end, new))
+        return codes
+
+
 def _hunks(old: Sequence[str], new: Sequence[str]) -> Iterator[str]:
-    """The hunks between two texts; equal lines at both ends are set aside, so that a small change is found fast."""
-    start = _common(old, new)
-    end = _common(old[start:][::-1], new[start:][::-1])
-    lead, tail = max(0, start - CONTEXT), max(0, end - CONTEXT)
-    changed = old[lead : len(old) - tail], new[lead : len(new) - tail]
-    # Setting frequent lines aside keeps the time of large changes bounded; the diff stays exact, if longer.
-    matcher = SequenceMatcher(None, *changed, autojunk=max(map(len, changed)) > _EXACT_LINES)
-    for group in matcher.get_grouped_opcodes(CONTEXT):
+    for group in _LineMatcher(old, new).get_grouped_opcodes(CONTEXT):
         (_, first_old, _, first_new, _), (_, _, last_old, _, last_new) = group[0], group[-1]
-        old_range = _range(lead + first_old, lead + last_old)
-        new_range = _range(lead + first_new, lead + last_new)
-        yield f"@@ -{old_range} +{new_range} @@\n"
-        for tag, i1, i2, j1, j2 in group:
-            removed = old[lead + i1 : lead + i2]
-            added = new[lead + j1 : lead + j2]
+        yield f"@@ -{_range(first_old, last_old)} +{_range(first_new, last_new)} @@\n"
+        for tag, old_start, old_stop, new_start, new_stop in group:
             if tag == "equal":
-                yield from _marked(" ", removed)
+                yield from _marked(" ", old[old_start:old_stop])
             else:
-                yield from _marked("-", removed)
-                yield from _marked("+", added)
+                yield from _marked("-", old[old_start:old_stop])
+                yield from _marked("+", new[new_start:new_stop])
 
 
 def _marked(mark: str, lines: Sequence[str]) -> Iterator[str]:

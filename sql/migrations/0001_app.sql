@@ -1,4 +1,4 @@
--- The product's own tables (seed §2, design §4). Applied once, in a transaction, by `sisu db migrate`.
+-- The product's own tables. `sisu db migrate` applies each migration once, in a transaction.
 -- Every durable row is inserted with ON CONFLICT DO NOTHING and then compared: same content is a replay.
 
 CREATE TABLE app.intents (
@@ -33,7 +33,7 @@ CREATE TABLE app.sbx_templates (
     PRIMARY KEY (recipe_id, recipe_version, deps_hash)
 );
 
--- The state machine of `sisu_pipeline/status.py`, as data; a test keeps the two equal.
+-- The state machine of `sisu_pipeline/domain/status.py` as data. A test compares the two.
 CREATE TABLE app.run_transitions (
     from_status text NOT NULL,
     to_status text NOT NULL,
@@ -78,8 +78,8 @@ CREATE TABLE app.runs (
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now()
 );
-COMMENT ON COLUMN app.runs.segment IS 'number of the segment that runs now, or will run next (design §2)';
-COMMENT ON COLUMN app.runs.requested_at IS 'when the current segment was last asked for; null when nobody has yet';
+COMMENT ON COLUMN app.runs.segment IS 'number of the current or next segment';
+COMMENT ON COLUMN app.runs.requested_at IS 'when the current segment was last enqueued; null before the first time';
 COMMENT ON COLUMN app.runs.dagster_run_id IS 'the one Dagster run that owns this intent';
 CREATE INDEX runs_unfinished ON app.runs (status, created_at)
     WHERE status IN ('queued', 'running', 'waiting_input', 'repairing');
@@ -103,7 +103,7 @@ END $$;
 CREATE TRIGGER guard_run_status BEFORE UPDATE ON app.runs
     FOR EACH ROW EXECUTE FUNCTION app.guard_run_status();
 
--- Who listens: the intent sensor on sisu_queued, whoever watches a run on sisu_runs.
+-- Listeners: the intent sensor on sisu_queued, watchers of a run on sisu_runs.
 CREATE FUNCTION app.announce_run() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF NEW.status IN ('queued', 'repairing') THEN
@@ -199,7 +199,7 @@ CREATE TABLE app.plan_approvals (
     plan_sha256 text CHECK (plan_sha256 ~ '^[0-9a-f]{64}$')
 );
 
-COMMENT ON COLUMN app.plan_approvals.reported_at IS 'when lineage was told (asset plan_approval)';
+COMMENT ON COLUMN app.plan_approvals.reported_at IS 'when the decision was reported to Dagster (asset plan_approval)';
 
 CREATE INDEX plan_approvals_unreported ON app.plan_approvals (decided_at) WHERE reported_at IS NULL;
 
@@ -246,9 +246,9 @@ CREATE TABLE app.mock_receipts (
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now()
 );
-COMMENT ON COLUMN app.mock_receipts.seen_count IS 'how often the mock provider executed this task: 1, or a law is broken';
+COMMENT ON COLUMN app.mock_receipts.seen_count IS 'how often the mock provider executed this task: always 1 while the oracle holds';
 
--- The seeded recipes (design §4). Hash: sha256 of the canonical JSON of the row's limits; a test recomputes it.
+-- The seeded recipes. The hash is the sha256 of the canonical JSON of the row's limits; a test recomputes it.
 INSERT INTO app.recipes (id, name, version, queue_name, max_concurrency, max_steps, max_sandbox_minutes, hash) VALUES
     ('rcp_compile_default_v1', 'compile-default', 1, 'intentQ', 10, 32, 15, 'a09b98da273505cc59ec0b694be650a3e0b8959b176457acc4b067f63686cca2'),
     ('rcp_sandbox_default_v1', 'sandbox-default', 1, 'intentQ', 20, 128, 60, '9abca031bdca474c71c9d03622b7c8ca7e99916f8e7cbf8dfa598e77c5fe4c8b'),

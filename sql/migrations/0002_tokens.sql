@@ -1,4 +1,4 @@
--- Who may ask the API: tokens, hashed at rest, each with an owner and roles; and who submitted what.
+-- API tokens, stored as hashes, each with an owner and roles; the submitters of intents and runs.
 CREATE TABLE app.api_tokens (
     id text PRIMARY KEY CHECK (id ~ '^tok_[0-9a-f]{12}$'),
     owner text NOT NULL CHECK (owner <> ''),
@@ -8,9 +8,9 @@ CREATE TABLE app.api_tokens (
     created_at timestamptz NOT NULL DEFAULT now(),
     revoked_at timestamptz
 );
-COMMENT ON TABLE app.api_tokens IS 'once a row is here, every request needs a token, even when all are revoked';
+COMMENT ON TABLE app.api_tokens IS 'once a row exists, every request needs a token, even if all are revoked';
 COMMENT ON COLUMN app.api_tokens.sha256 IS 'of the token''s text: 256 random bits need no salt';
 
 ALTER TABLE app.intents ADD COLUMN submitted_by text CHECK (submitted_by <> '');
 ALTER TABLE app.runs ADD COLUMN submitted_by text CHECK (submitted_by <> '');
-COMMENT ON COLUMN app.runs.submitted_by IS 'the owner of the token that started the run; null when nobody needed one';
+COMMENT ON COLUMN app.runs.submitted_by IS 'the owner of the token that started the run; null if no token was required';

@@ -1,5 +1,5 @@
--- Cancel and retry (issue 5; quirks N8, N19, N21). A canceled run is closed by whoever may touch its workspace;
--- a retry asks failed tasks again under keys of their own, so that no evidence is overwritten.
+-- Cancel and retry. The workspace of a canceled run is cleaned up by a sensor. A retry executes failed tasks under new
+-- keys, so that no evidence is overwritten.
 
 ALTER TABLE app.runs ADD COLUMN closed_at timestamptz;
 COMMENT ON COLUMN app.runs.closed_at IS
@@ -7,7 +7,7 @@ COMMENT ON COLUMN app.runs.closed_at IS
 CREATE INDEX runs_to_close ON app.runs (updated_at) WHERE status = 'canceled' AND closed_at IS NULL;
 
 ALTER TABLE app.sbx_runs ADD COLUMN retry int NOT NULL DEFAULT 0 CHECK (retry >= 0);
-COMMENT ON COLUMN app.sbx_runs.retry IS 'the run''s retry_count when this task was asked for';
+COMMENT ON COLUMN app.sbx_runs.retry IS 'the run''s retry_count when this task was enqueued';
 
 CREATE FUNCTION app.announce_cancel() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

@@ -1,4 +1,4 @@
--- What people say at gates, kept for good: the ledger, edited plans, and who must agree (issue 4).
+-- The ledger of decisions at gates, edited plans, and approval rules of recipes.
 
 CREATE TABLE app.human_interactions (
     run_id text NOT NULL REFERENCES app.runs (id),
@@ -12,7 +12,7 @@ CREATE TABLE app.human_interactions (
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (run_id, gate_key, dedupe_key)
 );
-COMMENT ON COLUMN app.human_interactions.plan_sha256 IS 'the plan the gate asked about when this was said';
+COMMENT ON COLUMN app.human_interactions.plan_sha256 IS 'the plan at the gate at that time';
 
 CREATE FUNCTION app.refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -21,7 +21,7 @@ END $$;
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON app.human_interactions
     FOR EACH ROW EXECUTE FUNCTION app.refuse_change();
 
--- The inbox hears of a vote that decides nothing yet, and of a gate that opens.
+-- Notify the inbox of votes and of opened gates.
 CREATE FUNCTION app.announce_gate() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM pg_notify('sisu_runs', NEW.run_id);
@@ -53,13 +53,13 @@ LEFT JOIN LATERAL (
     SELECT version, plan, plan_sha256 FROM app.plan_versions
     WHERE run_id = c.run_id ORDER BY version DESC LIMIT 1
 ) v ON true;
-COMMENT ON VIEW app.current_plans IS 'the plan a gate asks about: the newest version; plan_sha256 only of an edited one';
+COMMENT ON VIEW app.current_plans IS 'the plan at the gate: the newest version; plan_sha256 is null for the compiled one';
 
 ALTER TABLE app.recipes
     ADD COLUMN approvals_required int NOT NULL DEFAULT 1 CHECK (approvals_required > 0),
     ADD COLUMN approvers text[],
     ADD COLUMN self_approval boolean NOT NULL DEFAULT true,
     ADD CHECK (approvers IS NULL OR cardinality(approvers) >= approvals_required);
-COMMENT ON COLUMN app.recipes.approvals_required IS 'N of a quorum N-of-M: so many people must approve';
-COMMENT ON COLUMN app.recipes.approvers IS 'M of a quorum N-of-M: who may decide; null is every approver';
-COMMENT ON COLUMN app.recipes.self_approval IS 'false: whoever submitted an intent or started its run does not approve it';
+COMMENT ON COLUMN app.recipes.approvals_required IS 'N of a quorum N-of-M: the number of people who must approve';
+COMMENT ON COLUMN app.recipes.approvers IS 'M of a quorum N-of-M: the people who may decide; null for every approver';
+COMMENT ON COLUMN app.recipes.self_approval IS 'false: the people who submitted an intent or started its run may not approve it';

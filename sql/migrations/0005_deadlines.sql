@@ -1,9 +1,9 @@
--- Until when a gate waits, what happens then, and who is told (issue 4, quirk N18).
+-- Deadlines of gates, their outcome, and the outbox of the webhook.
 
 ALTER TABLE app.human_gates
     ADD COLUMN deadline_at timestamptz,
     ADD COLUMN on_timeout text NOT NULL DEFAULT 'reject' CHECK (on_timeout IN ('reject', 'approve'));
-COMMENT ON COLUMN app.human_gates.deadline_at IS 'null: it waits for ever';
+COMMENT ON COLUMN app.human_gates.deadline_at IS 'null: no deadline';
 CREATE INDEX human_gates_by_deadline ON app.human_gates (deadline_at) WHERE deadline_at IS NOT NULL;
 
 CREATE TABLE app.escalations (

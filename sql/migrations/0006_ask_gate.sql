@@ -1,4 +1,4 @@
--- The ask gate: a question with a typed form that waits between CompileST and ApplyPatchST (reference §D5).
+-- The ask gate: a question with a typed form that waits between CompileST and ApplyPatchST.
 
 ALTER TABLE app.human_gates ADD COLUMN form jsonb;
 COMMENT ON COLUMN app.human_gates.form IS 'ask gates: {question, schema}, the schema being JSON Schema 2020-12';
@@ -12,7 +12,7 @@ CREATE TABLE app.gate_answers (
     PRIMARY KEY (run_id, gate_key),
     FOREIGN KEY (run_id, gate_key) REFERENCES app.human_gates (run_id, gate_key)
 );
-COMMENT ON COLUMN app.gate_answers.answer IS 'null: nobody answered before the deadline';
+COMMENT ON COLUMN app.gate_answers.answer IS 'null: the deadline passed without an answer';
 CREATE TRIGGER announce_answer AFTER INSERT ON app.gate_answers
     FOR EACH ROW EXECUTE FUNCTION app.announce_decision();
 

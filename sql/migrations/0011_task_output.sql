@@ -1,5 +1,5 @@
--- What running tasks say, for whoever watches (issue 6). Not evidence: a task's result carries all it said.
--- Unlogged: after a crash of Postgres it is empty, and nobody misses it. Rows are dropped a minute later.
+-- Live output of running tasks, for watchers. It is not evidence: a task's result has its complete output.
+-- Unlogged: it is empty after a crash of Postgres. Rows are deleted after a minute.
 CREATE UNLOGGED TABLE app.task_output (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     run_id text NOT NULL,

@@ -1,5 +1,6 @@
--- A run's id is a function of its workflow id: run_ and 32 hex digits of the sha256 of {"workflowId": id}.
--- source: design §2, reference §A1
+-- A run's id is derived from its workflow id: `run_` and the first 32 hex digits of the sha256 of {"workflowId":
+-- id}.
+-- source: docs/architecture.md, Identifiers
 WITH derived AS (
     SELECT id, workflow_id,
         'run_' || left(encode(sha256(convert_to('{"workflowId":' || to_json(workflow_id) || '}', 'UTF8')), 'hex'), 32)

@@ -1,5 +1,5 @@
--- A run carries the version and hash of the recipe it was admitted under: a recipe never changes beneath it.
--- source: seed §1 (determinism), reference §C5
+-- A run records the version and hash of its recipe at the start, and the recipe of that version has that hash.
+-- source: hard law "Determinism" (docs/operator-guide.md)
 SELECT r.id AS run_id, r.recipe_id,
     'the run says version ' || r.recipe_version || ' hash ' || r.recipe_hash
         || ', the recipe says version ' || p.version || ' hash ' || p.hash AS detail

@@ -1,5 +1,6 @@
--- A run at work, at the gate or succeeded names the Dagster run that owns it; a Dagster run owns one intent.
--- source: design §2
+-- A run that is executing, waiting or succeeded names the Dagster run that owns it, and a Dagster run owns one
+-- intent.
+-- source: docs/architecture.md, Identifiers
 SELECT r.id AS run_id, r.dagster_run_id,
     CASE WHEN r.dagster_run_id IS NULL THEN 'it is ' || r.status || ', and no Dagster run owns it'
          ELSE 'this Dagster run owns other intents too' END AS detail

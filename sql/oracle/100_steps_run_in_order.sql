@@ -1,5 +1,5 @@
--- A step has a row only when the step before it has one: CompileST, ApplyPatchST, DecideST, ExecuteST.
--- source: seed §1 (four stable steps), reference §A2
+-- A step is committed only after the step before it: CompileST, ApplyPatchST, DecideST, ExecuteST.
+-- source: hard law "Stable Steps" (docs/operator-guide.md)
 WITH follows (step_id, before_id) AS (
     VALUES ('ApplyPatchST', 'CompileST'), ('DecideST', 'ApplyPatchST'), ('ExecuteST', 'DecideST')
 )

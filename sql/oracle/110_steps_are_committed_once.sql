@@ -1,5 +1,5 @@
--- A step is committed once. Only ExecuteST counts attempts (its tasks'), and only a retried run has a second row of it.
--- source: seed §1 (exactly once), reference §E4.1, §E4.15
+-- Each step is committed once. ExecuteST alone has attempts, and has a second row only in a retried run.
+-- source: hard law "Exactly-Once" (docs/operator-guide.md)
 WITH counted AS (
     SELECT s.run_id, s.step_id, s.attempt, s.phase, r.retry_count,
         count(*) OVER (PARTITION BY s.run_id, s.step_id) AS committed

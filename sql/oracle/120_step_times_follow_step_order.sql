@@ -1,5 +1,6 @@
--- A step starts after the step before it was committed, and is committed after it started (one clock: the database's).
--- source: reference §E4.17
+-- A step starts after the commit of the step before it and is committed after its own start, by the clock of the
+-- database.
+-- source: docs/architecture.md, Steps
 WITH timed AS (
     SELECT run_id, step_id, started_at, finished_at,
         lag(step_id) OVER steps AS before_id, lag(finished_at) OVER steps AS before_finished_at

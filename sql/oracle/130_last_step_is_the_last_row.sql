@@ -1,5 +1,5 @@
--- A run's last_step is the furthest step it has a row of: both are written in one transaction.
--- source: reference §C0, design §3
+-- The column last_step of a run names the furthest step that has a row. Both are written in one transaction.
+-- source: docs/architecture.md, Steps
 WITH furthest AS (
     SELECT run_id,
         (ARRAY['CompileST', 'ApplyPatchST', 'DecideST', 'ExecuteST'])[max(

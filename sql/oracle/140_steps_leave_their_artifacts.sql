@@ -1,6 +1,6 @@
--- A step leaves what its output says: CompileST the plan, ApplyPatchST one card per patch of the plan, DecideST one
--- per proposed patch, or the sentinel when there is none; and no step leaves anything before it is committed.
--- source: seed §1 (stable steps), reference §A2, §C1–§C3
+-- Each step has the artifacts its output implies: CompileST the plan, ApplyPatchST one card per patch, DecideST
+-- one per proposed patch, or the sentinel if there is none. No step has artifacts before its commit.
+-- source: docs/architecture.md, Task results and artifacts
 WITH own AS (
     SELECT run_id, step_id,
         count(*) FILTER (WHERE kind = 'plan_card' AND idx = 0) AS plans,

@@ -1,5 +1,5 @@
--- The plan gate and ApplyPatchST's row are committed together, once, and the gate's key is derived from the run.
--- source: design §2, reference §D1
+-- The plan gate is opened once, in the transaction that commits ApplyPatchST, and its key is derived from the run.
+-- source: docs/architecture.md, Gate
 WITH gates AS (
     SELECT run_id, min(gate_key) AS gate_key, count(*) AS opened
     FROM app.human_gates

@@ -1,5 +1,5 @@
--- A plan gate carries the hash of the plan that CompileST kept as its artifact.
--- source: design §2.4, reference §C1
+-- A plan gate records the hash of the plan that CompileST stored as its artifact.
+-- source: docs/architecture.md, Gate
 SELECT g.run_id, g.gate_key, 'the gate asks about ' || g.plan_sha256 || ', CompileST kept ' || a.sha256 AS detail
 FROM app.human_gates g
 JOIN app.artifacts a ON a.run_id = g.run_id AND a.step_id = 'CompileST' AND a.task_key = '' AND a.idx = 0

@@ -1,5 +1,5 @@
--- DecideST has a row only when a person approved the plan.
--- source: seed §1 (human gate), design §2.4
+-- DecideST is committed only in a run whose plan was approved.
+-- source: docs/architecture.md, Gate
 SELECT s.run_id, CASE WHEN p.run_id IS NULL THEN 'nobody decided' ELSE 'the plan was rejected' END AS detail
 FROM app.run_steps s
 LEFT JOIN app.plan_approvals p ON p.run_id = s.run_id

@@ -1,5 +1,5 @@
--- DecideST starts after the decision was made.
--- source: seed §1 (human gate), design §2.5
+-- DecideST starts after the decision was recorded.
+-- source: docs/architecture.md, Gate
 SELECT s.run_id, 'started ' || s.started_at || ', decided ' || p.decided_at AS detail
 FROM app.run_steps s
 JOIN app.plan_approvals p ON p.run_id = s.run_id

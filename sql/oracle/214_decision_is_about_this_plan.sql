@@ -1,6 +1,6 @@
--- An approval that names a plan lets DecideST run only when it names the plan the gate asks about: the compiled one, or
--- what a person made of it.
--- source: design §2.4
+-- If an approval names a plan, DecideST is committed only when that plan is the one at the gate: the compiled plan
+-- or its newest edited version.
+-- source: docs/architecture.md, Gate
 SELECT s.run_id, 'approved was ' || p.plan_sha256 || ', the gate asks about ' || coalesce(c.plan_sha256, g.plan_sha256)
     AS detail
 FROM app.run_steps s

@@ -1,5 +1,5 @@
--- No task is executed, tried or answered before a person approved the plan.
--- source: seed §1 (human gate), design §2
+-- No task is attempted, executed or completed before the plan was approved.
+-- source: docs/architecture.md, Gate
 WITH executed AS (
     SELECT run_id, receipt_key AS task_key, started_at AS at, 'executed' AS what FROM app.mock_receipts
     UNION ALL

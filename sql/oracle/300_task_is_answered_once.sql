@@ -1,5 +1,5 @@
--- A task key has one final result in the whole database, and it is ExecuteST's.
--- source: seed §2, reference §E4.8
+-- A task key has one final result in the database, and it belongs to ExecuteST.
+-- source: hard law "Exactly-Once" (docs/operator-guide.md)
 SELECT run_id, step_id, task_key, 'one of ' || count(*) OVER (PARTITION BY task_key) || ' results of this key' AS detail
 FROM app.sbx_runs
 WHERE step_id <> 'ExecuteST'

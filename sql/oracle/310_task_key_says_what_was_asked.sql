@@ -1,7 +1,7 @@
--- Every task with a result is one the stored decision asks for, in its place, and its key is the hash of what was asked:
--- intent, run, command, test, template, the workspace's files, and how often this place had failed before the retry that
--- asked it; all read back from their own rows.
--- source: seed §1 (determinism), reference §C4
+-- Each task with a result is a task of the recorded decision, at its position, and its key is the hash of its
+-- intent, run, command, test, template, workspace files and the number of failures of the position before the
+-- current retry. All of these are recomputed from the rows.
+-- source: hard law "Determinism" (docs/operator-guide.md)
 WITH decided AS (
     SELECT r.id AS run_id, r.intent_id, r.recipe_id || ':' || r.recipe_version || ':' || r.recipe_hash AS template_key,
         d.output #>> '{structured,test_command}' AS cmd, d.output #> '{structured,tests}' AS tests,

@@ -1,5 +1,5 @@
--- ExecuteST is committed only when every task of the decided fan-out has its result.
--- source: design §2.6, reference §E4.11
+-- ExecuteST is committed only when every task of the decided fan-out has a result.
+-- source: docs/architecture.md, Fan-out
 WITH due AS (
     SELECT d.run_id, (
         SELECT greatest(count(DISTINCT test), 1)

@@ -1,5 +1,6 @@
--- ExecuteST's output lists exactly the results kept until it was committed, in fan-out order, each ended as its row says.
--- source: design §2.6, reference §C4 (mergeResults)
+-- ExecuteST's output lists exactly the results stored before its commit, in fan-out order, each with the error
+-- code of its row.
+-- source: docs/architecture.md, Fan-out
 WITH executed AS (
     SELECT DISTINCT ON (run_id) run_id, output
     FROM app.run_steps

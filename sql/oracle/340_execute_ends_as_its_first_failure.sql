@@ -1,6 +1,7 @@
--- ExecuteST ends as its first failed task in fan-out order, or NONE; its attempt is the highest of its tasks, three more
--- for each retry they were asked in; and a task the infrastructure gave up on leaves no ExecuteST at all.
--- source: reference §C4 (mergeResults), §J18
+-- ExecuteST's error code is that of the first failed task in fan-out order, or NONE. Its attempt is the highest
+-- attempt of its tasks, plus three for each retry of the task. If a task failed for infrastructure reasons, there
+-- is no ExecuteST.
+-- source: docs/architecture.md, Fan-out
 WITH executed AS (
     SELECT DISTINCT ON (run_id) run_id, attempt, output ->> 'errCode' AS err_code, (output ->> 'exit')::int AS exit,
         (output #>> '{raw,attempt}')::int AS raw_attempt

@@ -1,6 +1,6 @@
--- A task's tries are numbered 1, 2, 3 … without a gap; only an infrastructure failure is tried again, at most three
--- times per start or retry of the run; and the last try is the one the result names.
--- source: reference §C6, design §4
+-- The attempts of a task are numbered 1, 2, 3 and so on without gaps. Only infrastructure failures are attempted
+-- again, at most three times per start or retry of the run. The result names the last attempt.
+-- source: docs/architecture.md, Task results and artifacts
 WITH tries AS (
     SELECT t.run_id, t.step_id, t.task_key, t.attempt, t.err_code,
         row_number() OVER task AS place,

@@ -1,5 +1,6 @@
--- An infrastructure failure becomes a task's result only after three tries, or as many as the run's budget allows.
--- source: reference §B5 (maxRetriesPerStep), §C6
+-- An infrastructure failure becomes the result of a task only after three attempts, or after as many as the budget
+-- of the run allows.
+-- source: docs/architecture.md, Task results and artifacts
 SELECT s.run_id, s.task_key, s.err_code || ' became the result after ' || s.attempt || ' of '
     || least(3, (r.budget ->> 'maxRetriesPerStep')::int + 1) || ' tries' AS detail
 FROM app.sbx_runs s

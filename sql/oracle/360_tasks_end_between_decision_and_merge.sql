@@ -1,6 +1,6 @@
--- A task's result is kept after DecideST was committed and before ExecuteST was. Results of a retry that came to no
--- ExecuteST of its own are kept after the one before it.
--- source: reference §E4.19
+-- A task's result is stored after the commit of DecideST and before that of ExecuteST. Results of a retry without
+-- an ExecuteST of its own are stored after the previous one.
+-- source: docs/architecture.md, Fan-out
 WITH bounds AS (
     SELECT run_id,
         max(finished_at) FILTER (WHERE step_id = 'DecideST') AS decided_at,

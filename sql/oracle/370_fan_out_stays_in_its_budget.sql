@@ -1,5 +1,5 @@
--- A run executes no more tasks than its budget's maxFanout.
--- source: reference §B5
+-- A run has at most maxFanout tasks, if its budget sets a limit.
+-- source: docs/architecture.md, Fan-out
 SELECT r.id AS run_id, count(*) || ' tasks, the budget allows ' || (r.budget ->> 'maxFanout') AS detail
 FROM app.runs r
 JOIN app.sbx_current s ON s.run_id = r.id

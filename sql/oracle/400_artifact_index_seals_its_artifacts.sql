@@ -1,6 +1,6 @@
--- A task's artifact index has the hash of the index of exactly the artifacts kept after it, in order: none is missing,
--- none is extra, none has another hash, kind or address.
--- source: reference §B8, §C4
+-- A task's artifact index has the hash of the index computed from the artifacts stored after it, in order. No
+-- artifact is missing or extra, and none differs in hash, kind or address.
+-- source: docs/architecture.md, Task results and artifacts
 WITH listed AS (
     SELECT run_id, task_key, count(*) AS kept, string_agg(
         '{"kind":' || to_json(kind) || ',"sha256":"' || sha256 || '","uri":' || to_json(uri) || '}', ',' ORDER BY idx)

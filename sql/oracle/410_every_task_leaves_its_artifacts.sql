@@ -1,6 +1,6 @@
--- A task with a result leaves its index, timings, raw evidence, stdout and stderr once each, one artifact per file it
--- wrote, and how its sandbox started; a task without a result leaves nothing.
--- source: reference §C4
+-- A task with a result has its index, timings, raw evidence, stdout and stderr once each, one artifact per file it
+-- wrote, and one about the start of its sandbox. A task without a result has no artifacts.
+-- source: docs/architecture.md, Task results and artifacts
 WITH kept AS (
     SELECT run_id, task_key,
         count(*) FILTER (WHERE kind = 'artifact_index') AS indexes,

@@ -1,5 +1,6 @@
--- A task's stdout, stderr, timings and file artifacts have the hashes of what its result says, wherever they lie.
--- source: reference §C4
+-- The artifacts of a task's stdout, stderr, timings and files have the hashes of the corresponding parts of its
+-- result, wherever their content is stored.
+-- source: docs/architecture.md, Task results and artifacts
 WITH said AS (
     SELECT s.run_id, s.task_key, content.name, content.sha256
     FROM app.sbx_runs s

@@ -1,5 +1,6 @@
--- An artifact's address says whose it is, and names one content. (Two proposed patches of one file share an address.)
--- source: reference §C4 (URI scheme)
+-- An artifact's address names its run, step and task, and identifies one content. Two proposed patches of one file
+-- may share an address.
+-- source: docs/architecture.md, Task results and artifacts
 WITH prefixed AS (
     SELECT run_id, step_id, task_key, kind, uri, sha256,
         'artifact://run/' || run_id || '/step/' || step_id || '/task/' || task_key || '/' AS prefix

@@ -1,6 +1,6 @@
--- The mock provider has a receipt for every result it gave, and every receipt of a merged run has its result. (Injected
--- infrastructure failures and refused requests execute nothing and leave no receipt.)
--- source: design §3, reference §C7
+-- The mock provider has a receipt for each result, and each receipt of a merged run has a result. Injected
+-- infrastructure failures and refused requests execute nothing and have no receipt.
+-- source: docs/architecture.md, Receipts
 WITH executed AS (
     SELECT s.run_id, s.task_key
     FROM app.sbx_runs s

@@ -1,5 +1,5 @@
--- Every request to the provider carries its task key as idempotency key, and its payload's hash.
--- source: design §3
+-- Each request to the provider carries the task key as its idempotency key, and the hash of its payload.
+-- source: docs/architecture.md, Receipts
 SELECT run_id, receipt_key AS task_key,
     'idempotency key ' || coalesce(idempotency_key, 'none') || ', payload hash ' || payload_hash AS detail
 FROM app.mock_receipts

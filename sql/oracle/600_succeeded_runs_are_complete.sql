@@ -1,5 +1,5 @@
--- A succeeded run has all four steps, an ExecuteST that ended NONE, and neither an error nor anything left to do.
--- source: design §2, reference §C0
+-- A succeeded run has all four steps, an ExecuteST with error code NONE, no error and no next action.
+-- source: docs/architecture.md, Life of an intent
 WITH steps AS (
     SELECT run_id, count(DISTINCT step_id) AS steps,
         (array_agg(output ->> 'errCode' ORDER BY attempt DESC) FILTER (WHERE step_id = 'ExecuteST'))[1] AS err_code

@@ -1,5 +1,6 @@
--- A run that ended badly says why and what a person can do: REPAIR after a failure, nothing after a cancellation.
--- source: reference §C0 (on error)
+-- A run that failed, exceeded its retries or was canceled has an error and the matching next action: REPAIR after
+-- a failure, NONE after a cancellation or a success.
+-- source: docs/architecture.md, Life of an intent
 SELECT id AS run_id,
     status || ', error: ' || coalesce(error, 'none') || ', next action: ' || coalesce(next_action, 'none') AS detail
 FROM app.runs

@@ -1,6 +1,6 @@
--- A run that waits for a person has an open gate and asks for what that gate needs, an approval or an answer; it has
--- neither an error nor a step from behind that gate.
--- source: design §2.3, reference §D3, §D5
+-- A run in status waiting_input has an open gate and the next action of that gate: approval or answer. It has no
+-- error and no step from after the gate.
+-- source: docs/architecture.md, Gate
 WITH asked AS (
     SELECT id AS run_id, next_action, error,
         CASE next_action WHEN 'ANSWER' THEN 'ask-user' WHEN 'APPROVE_PLAN' THEN 'approve-plan' END AS purpose,

@@ -1,5 +1,5 @@
--- A queued run has done nothing yet, and no queued or running run carries an error or an action left over.
--- source: reference §D8
+-- A queued run has no steps, and a queued or running run has no error and no next action.
+-- source: docs/architecture.md, Life of an intent
 SELECT r.id AS run_id,
     format('%s, segment %s, retries %s, error: %s, next action: %s, steps: %s', r.status, r.segment, r.retry_count,
         coalesce(r.error, 'none'), coalesce(r.next_action, 'none'),

@@ -1,6 +1,6 @@
--- A succeeded run's patches are all applied, and those of a plan that a person changed are taken back; of a run that ended
--- badly every patch is taken back. (A rollback that could not be done says so in the run's error.)
--- source: seed §1 (reversible patch), reference §C2
+-- In a succeeded run all patches are applied, and those of a plan that was edited later are rolled back. In a run
+-- that ended otherwise, all patches are rolled back. A failed rollback is recorded as the run's error.
+-- source: docs/architecture.md, Workspace patches
 SELECT p.run_id, p.patch_index, p.target_path,
     'the run is ' || r.status || '; applied ' || coalesce(p.applied_at::text, 'never') || ', taken back '
         || coalesce(p.rolled_back_at::text, 'never') AS detail

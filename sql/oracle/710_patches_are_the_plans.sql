@@ -1,6 +1,6 @@
--- The patches remembered are the plan's (of ApplyPatchST the compiled one's, of DecideST those of what a person made of
--- it), in its order: same path, same new content, same diff; and every content has the hash its row says.
--- source: seed §1 (reversible patch), reference §C2
+-- The recorded patches are those of the plan, in its order, with the same path, content and diff: for ApplyPatchST
+-- the compiled plan, for DecideST the edited one. Each content has the hash its row records.
+-- source: docs/architecture.md, Workspace patches
 WITH plans AS (
     SELECT run_id, 'ApplyPatchST' AS step_id, output AS plan FROM app.run_steps WHERE step_id = 'CompileST'
     UNION ALL

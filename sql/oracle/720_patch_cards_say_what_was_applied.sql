@@ -1,5 +1,5 @@
--- ApplyPatchST's card of a patch has the hash of what was remembered about it.
--- source: reference §C2
+-- ApplyPatchST's card of a patch has the hashes that were recorded for the patch.
+-- source: docs/architecture.md, Workspace patches
 SELECT h.run_id, h.patch_index, h.target_path,
     CASE WHEN a.run_id IS NULL THEN 'ApplyPatchST was committed without its card' ELSE 'its card says otherwise' END
         AS detail

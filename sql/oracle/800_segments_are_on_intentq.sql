@@ -1,6 +1,7 @@
--- A run's segments are workflows on intentQ, in the run's partition, named by the intent's id or id/N; whatever else
--- intentQ holds is a Dagster job without an intent.
--- source: seed §1 (seams), design §2, reference §E4.13
+-- A run's segments are workflows on intentQ in the run's partition, with the intent's id or `id/N` as workflow id.
+-- Anything else on intentQ is a Dagster job without an intent. Workflows that DBOS canceled or gave up have no
+-- queue, and workflows left by a reset of schema app are ignored.
+-- source: hard law "Seams" (docs/operator-guide.md)
 -- needs: dbos.workflow_status
 WITH parents AS (
     SELECT workflow_uuid, split_part(workflow_uuid, '/', 1) AS workflow_id, status, queue_name, queue_partition_key
@@ -13,7 +14,7 @@ SELECT p.workflow_uuid, r.id AS run_id,
         AS detail
 FROM parents p
 LEFT JOIN app.runs r ON r.workflow_id = p.workflow_id
--- DBOS takes a workflow it gave up, or was told to cancel, off its queue; what a reset of schema app left is history.
+-- DBOS removes canceled workflows, and those it gave up, from their queue.
 WHERE p.workflow_uuid !~ '^ih_[0-9a-f]{64}(/([2-9]|[1-9][0-9]+))?$'
    OR (p.queue_name IS DISTINCT FROM 'intentQ'
        AND NOT (p.queue_name IS NULL AND p.status IN ('CANCELLED', 'MAX_RECOVERY_ATTEMPTS_EXCEEDED')))

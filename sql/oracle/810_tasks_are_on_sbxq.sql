@@ -1,5 +1,5 @@
--- A task is a workflow on sbxQ, in its run's partition, and its workflow id is its task key.
--- source: seed §1 (seams), design §2.6, reference §E4.13
+-- A task is a workflow on sbxQ in its run's partition, and its workflow id is the task key.
+-- source: hard law "Seams" (docs/operator-guide.md)
 -- needs: dbos.workflow_status
 WITH children AS (
     SELECT workflow_uuid, split_part(workflow_uuid, '/', 1) AS task_key, status, queue_name, queue_partition_key

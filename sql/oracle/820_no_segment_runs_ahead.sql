@@ -1,5 +1,5 @@
--- No segment is on the queue that its run has not counted yet.
--- source: design §2
+-- The queue has no segment with a higher number than its run's current segment.
+-- source: docs/architecture.md, Segments and recovery
 -- needs: dbos.workflow_status
 SELECT w.workflow_uuid, r.id AS run_id, 'the run is at segment ' || r.segment || ', status ' || r.status AS detail
 FROM dbos.workflow_status w

@@ -1,6 +1,6 @@
--- Of an intent's segments one is executing. (The next may wait for the one before it to let go, but not half a minute:
--- a dead segment that is never closed holds a place on the queue.)
--- source: design §2
+-- At most one segment of an intent is executing. The next one may wait for the lock of the previous one for up to
+-- half a minute.
+-- source: docs/architecture.md, Segments and recovery
 -- needs: dbos.workflow_status
 WITH executing AS (
     SELECT workflow_uuid, split_part(workflow_uuid, '/', 1) AS workflow_id,

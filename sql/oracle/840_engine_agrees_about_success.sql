@@ -1,5 +1,5 @@
--- When a run succeeded, the engine says so too: its last segment ended in SUCCESS, or is just about to.
--- source: reference §E4.16
+-- The last segment of a succeeded run has status SUCCESS, or is about to have it.
+-- source: docs/architecture.md, Segments and recovery
 -- needs: dbos.workflow_status
 WITH last_segment AS (
     SELECT DISTINCT ON (split_part(workflow_uuid, '/', 1))

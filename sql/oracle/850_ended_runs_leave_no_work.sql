@@ -1,5 +1,5 @@
--- Half a minute after a run ended, neither a segment nor a task of it is queued or executing.
--- source: design §2, reference §C4
+-- Half a minute after a run ended, none of its segments and tasks is queued or executing.
+-- source: docs/architecture.md, Segments and recovery
 -- needs: dbos.workflow_status
 WITH unfinished AS (
     SELECT workflow_uuid, split_part(workflow_uuid, '/', 1) AS id, status, queue_name

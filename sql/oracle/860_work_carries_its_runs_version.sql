@@ -1,5 +1,6 @@
--- Segments and tasks carry the application version their run was started with, so that only its workers take them.
--- source: design §6, reference §F4
+-- Segments and tasks carry the application version of their run, so that only workers of that version execute
+-- them.
+-- source: docs/architecture.md, Segments and recovery
 -- needs: dbos.workflow_status
 WITH stamped AS (
     SELECT workflow_uuid, split_part(workflow_uuid, '/', 1) AS id, application_version

@@ -1,5 +1,5 @@
--- A task workflow that ended in SUCCESS has committed its result before, unless its run was canceled meanwhile.
--- source: seed §1 (exactly once), design §2.6
+-- A task workflow with status SUCCESS has stored its result, unless its run was canceled.
+-- source: hard law "Exactly-Once" (docs/operator-guide.md)
 -- needs: dbos.workflow_status
 SELECT w.workflow_uuid, m.run_id, 'it was executed and ended in SUCCESS, and there is no result' AS detail
 FROM dbos.workflow_status w

@@ -1,5 +1,5 @@
 -- insert --
--- Keep artifacts, many at once (arrays of one length), each once.
+-- Insert artifacts, each once. The parameters are arrays of equal length.
 INSERT INTO app.artifacts (run_id, step_id, task_key, idx, attempt, kind, uri, inline, size_bytes, sha256)
 SELECT * FROM unnest(
     %(run_id)s::text[], %(step_id)s::text[], %(task_key)s::text[], %(idx)s::int[], %(attempt)s::int[],
@@ -7,7 +7,7 @@ SELECT * FROM unnest(
 ON CONFLICT (run_id, step_id, task_key, idx) DO NOTHING
 
 -- diverging --
--- Which of the offered artifacts (arrays of one length) are stored with another hash or address.
+-- The given artifacts (arrays of equal length) that are stored with another hash or address.
 SELECT stored.uri FROM unnest(
     %(run_id)s::text[], %(step_id)s::text[], %(task_key)s::text[], %(idx)s::int[],
     %(uri)s::text[], %(sha256)s::text[]) AS offered (run_id, step_id, task_key, idx, uri, sha256)
@@ -16,15 +16,15 @@ WHERE stored.sha256 <> offered.sha256 OR stored.uri <> offered.uri
 ORDER BY stored.uri
 
 -- by_uri --
--- One artifact.
+-- One artifact by its address.
 SELECT uri, kind, sha256, inline FROM app.artifacts WHERE uri = %(uri)s ORDER BY idx LIMIT 1
 
 -- count_of_run --
--- How many artifacts a run has.
+-- The number of a run's artifacts.
 SELECT count(*) AS count FROM app.artifacts WHERE run_id = %(run_id)s
 
 -- of_run --
--- A run's artifacts in a fixed order; content only of a step's own, and only when it lies in the row.
+-- A run's artifacts in a fixed order, with the content of a step's own artifacts if it is stored in the row.
 SELECT step_id, task_key, kind, uri, size_bytes, sha256,
        CASE WHEN task_key = '' AND size_bytes <= %(inline_limit)s THEN inline END AS inline
 FROM app.artifacts

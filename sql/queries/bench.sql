@@ -1,5 +1,6 @@
 -- latencies --
--- Of each run: seconds from submission to waiting, decision to DecideST's start, decision to the end.
+-- For each run: the seconds from submission to waiting, from decision to the start of DecideST, and from
+-- decision to the end.
 SELECT r.id, r.status,
        extract(epoch FROM g.created_at - r.created_at) AS submit_to_waiting,
        extract(epoch FROM d.started_at - a.decided_at) AS approve_to_decide,
@@ -12,24 +13,25 @@ WHERE r.workflow_id = ANY(%(workflow_ids)s)
 ORDER BY r.created_at
 
 -- statuses --
--- How many of these runs are in each state.
+-- The number of these runs by status.
 SELECT status, count(*) AS count FROM app.runs WHERE workflow_id = ANY(%(workflow_ids)s) GROUP BY status
 
 -- failed_tasks --
--- How many of a run's tasks ended badly, of how many.
+-- The number of a run's failed tasks, and of all its tasks.
 SELECT count(*) FILTER (WHERE err_code <> 'NONE') AS failed, count(*) AS total
 FROM app.sbx_runs WHERE run_id = %(run_id)s
 
 -- queue_rows --
--- Queue workflows that wait or run now.
+-- The number of workflows that are queued or executing.
 SELECT count(*) AS count FROM dbos.workflow_status WHERE status IN ('ENQUEUED', 'PENDING')
 
 -- backends --
--- Connections to this database.
+-- The number of connections to this database.
 SELECT count(*) AS count FROM pg_stat_activity WHERE datname = current_database()
 
 -- work_left --
--- How many tasks of a run have started, and in how many seconds the last of them ends (the mock knows how long it takes).
+-- How many tasks of a run have started, and in how many seconds the last of them ends (the mock knows how long
+-- it takes).
 SELECT count(*) AS started,
        coalesce(extract(epoch FROM max(m.started_at + m.duration_ms * interval '1 ms') - clock_timestamp()), 0)::float
            AS seconds
@@ -41,7 +43,8 @@ WHERE r.workflow_id = %(workflow_id)s
 SELECT clock_timestamp() AS now
 
 -- recovery --
--- In seconds after a worker's death at `killed_at`: when another worker took the run's segment over, when the last task
+-- In seconds after a worker's death at `killed_at`: when another worker took the run's segment over, when the
+-- last task
 -- ended, when the run succeeded; and how many of its tasks were executed more than once.
 SELECT w.executor_id,
        extract(epoch FROM to_timestamp(w.started_at_epoch_ms / 1000.0) - %(killed_at)s)::float AS taken_over,
@@ -57,8 +60,9 @@ CROSS JOIN LATERAL (
 WHERE r.workflow_id = %(workflow_id)s
 
 -- sandbox_tasks --
--- What became of the tasks of these runs: results, how many are good, task keys with more than one, failed tries, seconds
--- from the first result to the last, the medians of a task's own time, and what the provider says keeps its limits.
+-- The tasks of these runs: results, how many are good, task keys with more than one, failed tries, seconds
+-- from the first result to the last, the medians of a task's own time, and the mechanisms that enforce the
+-- provider's limits.
 SELECT count(*) AS results,
        count(*) FILTER (WHERE t.err_code = 'NONE') AS succeeded,
        count(*) - count(DISTINCT t.task_key) AS repeated,

@@ -1,5 +1,5 @@
 -- due --
--- Gates whose deadline has passed and that still wait, the longest overdue first.
+-- Undecided gates whose deadline has passed, the longest overdue first.
 SELECT gate.run_id, gate.gate_key FROM app.human_gates gate
 JOIN app.runs run ON run.id = gate.run_id
 WHERE gate.deadline_at <= statement_timestamp()
@@ -18,24 +18,24 @@ SELECT deadline_at IS NOT NULL AND deadline_at <= clock_timestamp() AS is_over F
 WHERE run_id = %(run_id)s AND gate_key = %(gate_key)s
 
 -- escalate --
--- Tell the webhook of a deadline that passed; once per gate.
+-- Add a passed deadline to the outbox of the webhook, once per gate.
 INSERT INTO app.escalations (run_id, gate_key, payload) VALUES (%(run_id)s, %(gate_key)s, %(payload)s)
 ON CONFLICT (run_id, gate_key) DO NOTHING
 
 -- take --
--- One escalation that is to be delivered now; others who deliver skip it until this transaction ends.
+-- One escalation that is due for delivery, locked until the transaction ends; concurrent deliveries skip it.
 SELECT run_id, gate_key, payload, attempts FROM app.escalations
 WHERE delivered_at IS NULL AND next_attempt_at <= clock_timestamp() AND attempts < %(most_attempts)s
 ORDER BY next_attempt_at, run_id LIMIT 1
 FOR UPDATE SKIP LOCKED
 
 -- delivered --
--- The webhook has it.
+-- Record a successful delivery.
 UPDATE app.escalations SET delivered_at = clock_timestamp(), attempts = attempts + 1, last_error = NULL
 WHERE run_id = %(run_id)s AND gate_key = %(gate_key)s
 
 -- failed --
--- The webhook has not: try again after a while.
+-- Record a failed delivery and when to repeat it.
 UPDATE app.escalations
 SET attempts = attempts + 1, last_error = %(error)s,
     next_attempt_at = clock_timestamp() + make_interval(secs => %(wait_s)s::float)

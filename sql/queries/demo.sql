@@ -1,5 +1,5 @@
 -- counts --
--- What a run left in each table, for people who want to see the rows themselves.
+-- The number of a run's rows in each table.
 SELECT 'app.runs' AS "table", count(*)::int AS rows, string_agg(status, ', ') AS note
 FROM app.runs WHERE id = %(run_id)s
 UNION ALL
@@ -29,6 +29,6 @@ WHERE workflow_uuid IN (SELECT task_key FROM app.sbx_runs WHERE run_id = %(run_i
    OR split_part(workflow_uuid, '/', 1) = (SELECT workflow_id FROM app.runs WHERE id = %(run_id)s)
 
 -- tasks --
--- Each task of a run: what it ran, how it ended.
+-- Each task of a run with its command and result.
 SELECT request ->> 'cmd' AS command, err_code, (response ->> 'exit')::int AS exit, provider, response ->> 'stderr' AS stderr
 FROM app.sbx_runs WHERE run_id = %(run_id)s ORDER BY position

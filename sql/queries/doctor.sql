@@ -1,5 +1,5 @@
 -- heartbeats --
--- How many seconds ago each of Dagster's daemons last said that it lives; the body's time is in epoch seconds.
+-- The age in seconds of the last heartbeat of each Dagster daemon. The time in the body is in epoch seconds.
 SELECT daemon_type, (extract(epoch FROM clock_timestamp()) - (body::json ->> 'timestamp')::float)::float AS seconds
 FROM dagster.daemon_heartbeats ORDER BY daemon_type
 
@@ -8,11 +8,11 @@ FROM dagster.daemon_heartbeats ORDER BY daemon_type
 SELECT current_setting('server_version') AS version
 
 -- workflow_status --
--- What DBOS knows about one workflow.
+-- The status of one DBOS workflow.
 SELECT status FROM dbos.workflow_status WHERE workflow_uuid = %(workflow_id)s
 
 -- dagster_run_status --
--- What Dagster knows about one run.
+-- The status of one Dagster run.
 SELECT status FROM dagster.runs WHERE run_id = %(dagster_run_id)s
 
 -- request_age --

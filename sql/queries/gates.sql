@@ -1,5 +1,5 @@
 -- open --
--- Open a gate, once; its deadline is counted from now.
+-- Open a gate, once. Its deadline counts from now.
 INSERT INTO app.human_gates (run_id, gate_key, step_id, purpose, topic, plan_sha256, on_timeout, form, deadline_at)
 VALUES (%(run_id)s, %(gate_key)s, %(step_id)s, %(purpose)s, %(topic)s, %(plan_sha256)s, %(on_timeout)s, %(form)s,
     clock_timestamp() + make_interval(secs => %(ttl_s)s::float))
@@ -15,18 +15,18 @@ SELECT * FROM app.human_gates WHERE run_id = %(run_id)s ORDER BY created_at, gat
 SELECT * FROM app.human_gates WHERE run_id = %(run_id)s AND gate_key = %(gate_key)s
 
 -- decide --
--- Record a decision; the first one wins.
+-- Record a decision. The first one is final.
 INSERT INTO app.plan_approvals (run_id, decision, decided_by, notes, plan_sha256)
 VALUES (%(run_id)s, %(decision)s, %(decided_by)s, %(notes)s, %(plan_sha256)s)
 ON CONFLICT (run_id) DO NOTHING
 RETURNING *
 
 -- decision --
--- The decision on a run's plan, if there is one.
+-- The decision on a run's plan, if any.
 SELECT * FROM app.plan_approvals WHERE run_id = %(run_id)s
 
 -- rules --
--- Who must agree to a run's plan: its recipe's rules, and who submitted it.
+-- The approval rules of a run's recipe, and its submitters.
 SELECT recipe.approvals_required AS required, recipe.approvers, recipe.self_approval,
        array_remove(ARRAY[run.submitted_by, intent.submitted_by], NULL) AS submitters
 FROM app.runs run
@@ -35,7 +35,7 @@ JOIN app.intents intent ON intent.id = run.intent_id
 WHERE run.id = %(run_id)s
 
 -- situation --
--- Everything a decision about a plan depends on, at once. The caller holds the run's row: nothing of it changes meanwhile.
+-- Everything a decision on a plan depends on. The caller has locked the run's row, so it cannot change meanwhile.
 SELECT made.run_id IS NOT NULL AS is_decided, gate.plan_sha256 AS compiled_sha256, edited.plan_sha256 AS edited_sha256,
        coalesce(gate.deadline_at <= clock_timestamp(), false) AS is_over,
        said.payload_hash AS recorded_hash, said.kind AS recorded_kind,
@@ -54,11 +54,11 @@ LEFT JOIN LATERAL (
 WHERE run.id = %(run_id)s
 
 -- decide_batch --
--- Record decisions with what was said, in one statement, where nothing has to be weighed: one approval is enough and
--- anybody may give it, the gate is open, its deadline has not passed, its plan is as it was compiled and the one that
--- was read, and nobody decided yet. A decision made meanwhile is the conflict that keeps this one out. Where somebody
--- has decided, their decision, unless the word claims a dedupe key or another plan. No row for any other word, nor
--- for a run that somebody else holds now: it is weighed, and waits there, so that the others do not.
+-- Record simple decisions and their ledger entries in one statement. A decision is simple if one approval by any
+-- approver suffices, the gate is open, its deadline has not passed, its plan is the compiled one and the one that was
+-- read, and the run is undecided. A concurrent decision is a conflict that excludes this one. For a decided run, the
+-- recorded decision is returned, unless the request has a dedupe key of its own or names another plan. No row is
+-- returned for other requests, and for runs whose row is locked: these are decided one at a time.
 WITH word AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(%(words)s) AS word(
         run_id text, gate_key text, decision text, actor text, notes text, plan_sha256 text, dedupe_key text,
@@ -95,18 +95,18 @@ FROM word JOIN app.plan_approvals made ON made.run_id = word.run_id
 WHERE NOT word.has_own_key AND (word.plan_sha256 IS NULL OR word.plan_sha256 = made.plan_sha256)
 
 -- store_answer --
--- Record an ask gate's answer, or with null that none came; the first one wins.
+-- Record the answer at an ask gate; null if the deadline passed without one. The first one is final.
 INSERT INTO app.gate_answers (run_id, gate_key, answer, answered_by)
 VALUES (%(run_id)s, %(gate_key)s, %(answer)s, %(answered_by)s)
 ON CONFLICT (run_id, gate_key) DO NOTHING
 RETURNING *
 
 -- answer --
--- The answer at an ask gate, if there is one.
+-- The answer at an ask gate, if any.
 SELECT * FROM app.gate_answers WHERE run_id = %(run_id)s AND gate_key = %(gate_key)s
 
 -- waiting --
--- Gates that wait for a person, the most pressing first: of runs that have not ended, undecided.
+-- Undecided gates of runs that have not ended, the nearest deadline first.
 SELECT gate.run_id, gate.gate_key, gate.purpose, gate.created_at, gate.deadline_at, gate.on_timeout, gate.form,
        gate.plan_sha256, run.workflow_id, run.status, run.tenant_id, intent.goal, recipe.approvals_required,
        coalesce(votes.given, 0) AS approvals_given, coalesce(edited.plan_sha256, gate.plan_sha256) AS current_sha256

@@ -1,5 +1,5 @@
 -- append --
--- Keep what somebody said at a gate, once per dedupe key.
+-- Append an interaction to the ledger of a gate, once per dedupe key.
 INSERT INTO app.human_interactions (run_id, gate_key, dedupe_key, kind, actor, plan_sha256, payload, payload_hash)
 VALUES (%(run_id)s, %(gate_key)s, %(dedupe_key)s, %(kind)s, %(actor)s, %(plan_sha256)s, %(payload)s,
     %(payload_hash)s)
@@ -7,17 +7,17 @@ ON CONFLICT (run_id, gate_key, dedupe_key) DO NOTHING
 RETURNING *
 
 -- get --
--- What was said under a dedupe key.
+-- The interaction with a dedupe key.
 SELECT * FROM app.human_interactions
 WHERE run_id = %(run_id)s AND gate_key = %(gate_key)s AND dedupe_key = %(dedupe_key)s
 
 -- votes --
--- Who approved this plan at this gate, in the order they did; each person counts once.
+-- The people who approved this plan at this gate, in order, each once.
 SELECT actor, min(created_at) AS created_at FROM app.human_interactions
 WHERE run_id = %(run_id)s AND gate_key = %(gate_key)s AND kind = 'approve' AND plan_sha256 = %(plan_sha256)s
 GROUP BY actor ORDER BY min(created_at), actor
 
 -- of_run --
--- Everything said at a run's gates, in order.
+-- The interactions at a run's gates, in order.
 SELECT gate_key, dedupe_key, kind, actor, plan_sha256, payload, payload_hash, created_at
 FROM app.human_interactions WHERE run_id = %(run_id)s ORDER BY created_at, dedupe_key LIMIT %(limit)s

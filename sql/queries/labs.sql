@@ -1,10 +1,10 @@
 -- duplicate_tasks --
--- The seed's L08 in a number: task keys with more than one result.
+-- Lab L08: the number of task keys with more than one result.
 SELECT count(*) AS count FROM (
     SELECT task_key FROM app.sbx_runs GROUP BY task_key HAVING count(*) > 1) AS duplicates
 
 -- repeated_receipts --
--- The seed's L13 in a number: tasks that the provider executed more than once.
+-- Lab L13: the number of tasks that the provider executed more than once.
 SELECT count(*) AS count FROM app.mock_receipts WHERE seen_count > 1
 
 -- of_run --
@@ -20,7 +20,7 @@ SELECT r.id, r.status, r.error, r.segment,
 FROM app.runs r WHERE r.workflow_id = %(workflow_id)s
 
 -- executor --
--- Which worker executes an intent's segment now: the executor id holds its process id.
+-- The executor id of the worker that executes an intent's segment now; it contains the process id.
 SELECT executor_id FROM dbos.workflow_status
 WHERE status = 'PENDING' AND queue_name = 'intentQ' AND split_part(workflow_uuid, '/', 1) = %(workflow_id)s
 ORDER BY created_at DESC LIMIT 1
@@ -72,7 +72,7 @@ FROM dbos.workflow_status WHERE status IN ('ENQUEUED', 'DELAYED', 'PENDING')
 ORDER BY 1, 2
 
 -- every_run --
--- Each run as chaos judges it: how it ended, its steps, tasks, tries, executions and patches, and what Dagster says.
+-- Each run for the verdict of chaos: its end, steps, tasks, attempts, executions and patches, and its status in Dagster.
 SELECT r.workflow_id, r.id, r.status, r.error, r.closed_at IS NOT NULL AS is_closed,
        coalesce(s.steps, ARRAY[]::text[]) AS steps, coalesce(t.tasks, 0) AS tasks, coalesce(t.bad, 0) AS bad_tasks,
        coalesce(m.receipts, 0) AS receipts, coalesce(m.repeated, 0) AS repeated,

@@ -1,5 +1,5 @@
 -- snapshot --
--- Judge one moment of the database, and change nothing. First statement of its transaction.
+-- Read one snapshot of the database, read only. The first statement of its transaction.
 SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY
 
 -- plan_for_speed --
@@ -7,5 +7,5 @@ SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY
 SELECT set_config('jit', 'off', true), set_config('work_mem', '64MB', true)
 
 -- exists --
--- Whether a table is there: DBOS makes its own, and only where it is used.
+-- Whether a table exists. DBOS creates its tables only where it is used.
 SELECT to_regclass(%(table)s) IS NOT NULL AS present

@@ -1,6 +1,6 @@
 -- insert --
--- Remember a patch before it touches the file; the first memory wins. Applied again after a roll-back (a
--- retry), it is to be rolled back again.
+-- Record a patch before the file changes. The first record is kept; a patch that is applied again after a rollback (in
+-- a retry) has to be rolled back again.
 INSERT INTO app.patch_history (
     run_id, step_id, patch_index, target_path, preimage_hash, preimage_content, preimage_mode,
     postimage_hash, postimage_content, diff_hash)
@@ -10,22 +10,23 @@ VALUES (
 ON CONFLICT (run_id, step_id, patch_index) DO UPDATE SET rolled_back_at = NULL
 
 -- get --
--- One patch as it was remembered.
+-- One recorded patch.
 SELECT * FROM app.patch_history
 WHERE run_id = %(run_id)s AND step_id = %(step_id)s AND patch_index = %(patch_index)s
 
 -- mark_applied --
--- The file now holds the postimage; the first time counts.
+-- Record that the file has the new content. The first time is kept.
 UPDATE app.patch_history SET applied_at = clock_timestamp()
 WHERE run_id = %(run_id)s AND step_id = %(step_id)s AND patch_index = %(patch_index)s AND applied_at IS NULL
 
 -- to_roll_back --
--- Patches to take back, the last applied first (DecideST's, of a changed plan, before ApplyPatchST's). One remembered but not marked may have touched its file too.
+-- Patches to roll back, the last applied first: DecideST's, of an edited plan, before ApplyPatchST's. A recorded patch
+-- that is not marked as applied may have changed its file.
 SELECT * FROM app.patch_history
 WHERE run_id = %(run_id)s AND rolled_back_at IS NULL AND (%(step_id)s::text IS NULL OR step_id = %(step_id)s)
 ORDER BY step_id = 'ApplyPatchST', patch_index DESC
 
 -- mark_rolled_back --
--- The file holds the preimage again.
+-- Record that the file has its old content again.
 UPDATE app.patch_history SET rolled_back_at = clock_timestamp()
 WHERE run_id = %(run_id)s AND step_id = %(step_id)s AND patch_index = %(patch_index)s AND rolled_back_at IS NULL

@@ -1,5 +1,5 @@
 -- by_state --
--- What waits or runs on each queue. Times are DBOS's own: milliseconds since 1970.
+-- Queued and executing workflows by queue. Times are milliseconds since 1970, as DBOS stores them.
 SELECT queue_name, status, count(*) AS workflow_count,
        min(created_at) AS oldest_created_at, max(created_at) AS newest_created_at
 FROM dbos.workflow_status
@@ -7,7 +7,7 @@ WHERE queue_name IS NOT NULL AND status IN ('ENQUEUED', 'PENDING', 'DELAYED')
 GROUP BY queue_name, status ORDER BY queue_name, status
 
 -- by_version --
--- Which application versions that work is stamped with: a worker takes only its own version's.
+-- Queued and executing workflows by application version. A worker executes only its own version.
 SELECT coalesce(application_version, '') AS app_version, queue_name,
        count(*) FILTER (WHERE status <> 'PENDING') AS enqueued, count(*) FILTER (WHERE status = 'PENDING') AS pending
 FROM dbos.workflow_status

@@ -1,7 +1,7 @@
 -- start --
--- Count requests to the mock provider (arrays of one length, each key once) and say which of them execute:
--- a new task key, a request without idempotency key, and one with another key than the execution that is there.
--- Every other request adopts that execution: it is counted in request_count only.
+-- Count requests to the mock provider (arrays of equal length, each key once) and return which of them execute: a new
+-- task key, a request without idempotency key, and one with another key than the existing execution. Every other
+-- request adopts the existing execution and is counted in request_count only.
 INSERT INTO app.mock_receipts AS kept (
     receipt_key, run_id, step_id, payload_hash, idempotency_key, first_attempt, last_attempt, duration_ms)
 SELECT asked.receipt_key, asked.run_id, asked.step_id, asked.payload_hash, asked.idempotency_key,

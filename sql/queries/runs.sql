@@ -1,5 +1,5 @@
 -- insert --
--- Start a run of an intent; one intent has one run, so a repeat inserts nothing.
+-- Insert the run of an intent. An intent has one run, so a repetition inserts nothing.
 INSERT INTO app.runs (
     id, intent_id, workflow_id, recipe_id, recipe_version, recipe_hash, queue_partition_key,
     priority, lane, tenant_id, trace_id, budget, timeout_ms, app_version, submitted_by)
@@ -15,7 +15,7 @@ RETURNING id
 SELECT * FROM app.runs WHERE id = %(id)s OR workflow_id = %(id)s
 
 -- get_locked --
--- One run, its row locked until the transaction ends: a decision and a suspension see each other.
+-- One run, its row locked until the transaction ends, so that a decision and a suspension see each other.
 SELECT * FROM app.runs WHERE id = %(id)s OR workflow_id = %(id)s FOR UPDATE
 
 -- page --
@@ -34,27 +34,27 @@ SELECT * FROM app.move_run(
     %(id)s, %(current)s, %(status)s, %(error)s, %(next_action)s, %(segments)s, %(retries)s)
 
 -- count_segment --
--- Count on to a run's next segment: the one before was executed, and the run did not end.
+-- Advance a run to its next segment: the previous one was executed and the run did not end.
 UPDATE app.runs SET segment = segment + 1, requested_at = clock_timestamp() WHERE id = %(id)s RETURNING *
 
 -- set_last_step --
--- Remember the last step that was committed.
+-- Record the last committed step.
 UPDATE app.runs SET last_step = %(step_id)s WHERE id = %(id)s
 
 -- claim --
--- Make a Dagster run the owner of this intent; no row when another one already is.
+-- Make a Dagster run the owner of this intent; no row if another one is.
 UPDATE app.runs SET dagster_run_id = %(dagster_run_id)s
 WHERE workflow_id = %(workflow_id)s AND (dagster_run_id IS NULL OR dagster_run_id = %(dagster_run_id)s)
 RETURNING *
 
 -- hand_over --
--- Portable profile: the run that follows a decision takes the intent over from the run that planned it.
+-- Portable profile: transfer the intent from the Dagster run that planned it to the one after the decision.
 UPDATE app.runs SET dagster_run_id = %(dagster_run_id)s
 WHERE workflow_id = %(workflow_id)s AND status = 'waiting_input'
 RETURNING *
 
 -- unrequested --
--- Runs nobody has asked Dagster for yet (the outbox), the most urgent first.
+-- The outbox: runs that have not been requested from Dagster, the most urgent first.
 SELECT id, workflow_id, recipe_id, lane, retry_count
 FROM app.runs
 WHERE status IN ('queued', 'repairing') AND dagster_run_id IS NULL
@@ -63,8 +63,8 @@ ORDER BY priority, created_at, id
 LIMIT %(limit)s
 
 -- decided --
--- Runs about which people said what nobody acted on yet: the run waits at a gate that was passed and was not asked to go
--- on, or lineage was not told of the decision. Looks at every run that waits.
+-- Runs with a decision or answer that has not been acted on: the run waits at a passed gate and its next segment was not
+-- enqueued, or the decision was not reported to Dagster. Scans all waiting runs.
 SELECT id FROM app.runs r
 WHERE r.status = 'waiting_input'
   AND (r.requested_at IS NULL OR r.requested_at < clock_timestamp() - interval '60 seconds')
@@ -76,8 +76,8 @@ SELECT run_id FROM app.plan_approvals WHERE reported_at IS NULL
 LIMIT %(limit)s
 
 -- decided_on --
--- What people said about these runs and nobody acted on yet, oldest first: the run is to go on (`waits`), lineage is to
--- be told of the decision (`unreported`).
+-- Decisions and answers on these runs that have not been acted on, oldest first: the next segment has to be enqueued
+-- (`waits`), the decision has to be reported to Dagster (`unreported`).
 SELECT * FROM (
     SELECT r.workflow_id, r.id, r.segment, r.next_action, r.dagster_run_id, r.queue_partition_key, r.priority,
            r.app_version, made.decision, made.decided_by, made.decided_at, made.notes, made.plan_sha256,
@@ -94,40 +94,40 @@ WHERE waits OR unreported
 ORDER BY decided_at NULLS LAST, id
 
 -- mark_reported --
--- Lineage has been told of these decisions.
+-- Record that these decisions were reported to Dagster.
 UPDATE app.plan_approvals SET reported_at = clock_timestamp() WHERE run_id = ANY(%(run_ids)s)
 
 -- count_by_status --
--- How many runs are in each state; for people, beside the queues' own depth.
+-- The number of runs by status, shown with the depth of the queues.
 SELECT status, count(*) AS runs, min(created_at) AS oldest_created_at FROM app.runs GROUP BY status ORDER BY status
 
 -- mark_requested --
--- The next segment of these runs has been asked for; asked again only when nothing comes of it.
+-- Record that the next segment of these runs was enqueued. Recovery enqueues it again if it is lost.
 UPDATE app.runs SET requested_at = clock_timestamp() WHERE workflow_id = ANY(%(workflow_ids)s)
 
 -- to_clean_up --
--- Canceled runs whose ends are not tied up yet, the oldest first.
+-- Canceled runs that have not been cleaned up, the oldest first.
 SELECT id, workflow_id, dagster_run_id, error FROM app.runs
 WHERE status = 'canceled' AND closed_at IS NULL
 ORDER BY updated_at, id LIMIT %(limit)s
 
 -- mark_cleaned_up --
--- Nothing of this canceled run is left to tie up.
+-- Record that a canceled run has been cleaned up.
 UPDATE app.runs SET closed_at = clock_timestamp() WHERE id = %(id)s AND closed_at IS NULL
 
 -- canceled_lately --
--- Runs canceled in the last hour: what a worker that was away for a moment may have missed.
+-- Runs canceled in the last hour, for workers that missed the notification.
 SELECT id FROM app.runs WHERE status = 'canceled' AND updated_at > now() - interval '1 hour'
 
 -- active --
--- The newest runs that are worked on or about to be, with what they are for; those at a gate are in the inbox itself.
+-- The newest queued and running runs with their goal. Runs at a gate are listed by their gates.
 SELECT run.*, intent.goal FROM app.runs run JOIN app.intents intent ON intent.id = run.intent_id
 WHERE run.status IN ('running', 'repairing', 'queued')
 ORDER BY array_position(ARRAY['running', 'repairing', 'queued'], run.status), run.updated_at DESC, run.id
 LIMIT %(limit)s
 
 -- finished --
--- The runs that ended last, with what they were for.
+-- The runs that ended last, with their goal.
 SELECT run.*, intent.goal FROM app.runs run JOIN app.intents intent ON intent.id = run.intent_id
 WHERE run.status IN ('succeeded', 'failed', 'canceled', 'retries_exceeded')
 ORDER BY run.updated_at DESC, run.id

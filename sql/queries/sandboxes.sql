@@ -1,10 +1,9 @@
 -- deployment --
--- A name for this database that no other one has: sandboxes carry it, so that each deployment knows its own.
+-- A name unique to this database. Sandboxes carry it, so that each deployment recognizes its own.
 SELECT system_identifier::text || '-' || current_database() AS name FROM pg_control_system()
 
 -- wanted --
--- Which tasks (arrays of one length) still have a run that waits for their result. The sandboxes of all others
--- are orphans: nobody reads what they do.
+-- The tasks (arrays of equal length) whose run still waits for their result. The sandboxes of all others are orphans.
 SELECT asked.run_id, asked.task_key
 FROM unnest(%(run_id)s::text[], %(task_key)s::text[]) AS asked (run_id, task_key)
 JOIN app.runs AS run ON run.id = asked.run_id

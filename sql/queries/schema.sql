@@ -1,15 +1,15 @@
 -- lock --
--- One migration or reset at a time, on any machine; released at the end of the transaction.
+-- Serialize migrations and resets on all machines; released at the end of the transaction.
 SELECT pg_advisory_xact_lock(hashtextextended('sisu:migrate', 0))
 
 -- create_schemas --
--- The three schemas of design §1; Dagster and DBOS make their own tables in theirs.
+-- Create the three schemas. Dagster and DBOS create the tables of theirs.
 CREATE SCHEMA IF NOT EXISTS app;
 CREATE SCHEMA IF NOT EXISTS dagster;
 CREATE SCHEMA IF NOT EXISTS dbos;
 
 -- create_ledger --
--- Which migrations have been applied, and their text's hash.
+-- The table of applied migrations with the hash of their text.
 CREATE TABLE IF NOT EXISTS app.schema_migrations (
     name text PRIMARY KEY,
     sha256 text NOT NULL,
@@ -17,11 +17,11 @@ CREATE TABLE IF NOT EXISTS app.schema_migrations (
 )
 
 -- applied --
--- The migrations this database has.
+-- The applied migrations.
 SELECT name, sha256 FROM app.schema_migrations
 
 -- record --
--- Remember a migration that was just applied.
+-- Record an applied migration.
 INSERT INTO app.schema_migrations (name, sha256) VALUES (%(name)s, %(sha256)s)
 
 -- tables --

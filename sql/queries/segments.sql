@@ -1,16 +1,16 @@
 -- lock --
--- One segment of an intent at a time, on any machine. Session-level: freed when its process dies.
+-- Lock an intent for one segment, on all machines. The lock is released when its session ends.
 SELECT pg_advisory_lock(hashtextextended('sisu:segment:' || %(workflow_id)s, 0))
 
 -- holder --
--- Which backend holds an intent's lock, if any.
+-- The backend that holds an intent's lock, if any.
 SELECT pid FROM pg_locks
 WHERE locktype = 'advisory' AND granted
   AND ((classid::bigint << 32) | objid::bigint) = hashtextextended('sisu:segment:' || %(workflow_id)s, 0)
 
 -- lost --
--- Runs that a Dagster run owns and that should be at work, whose segment no queue holds: nobody was asked for it,
--- or it was executed (`is_executed`) and the run did not end.
+-- Active runs with an owner whose segment is on no queue: it was never enqueued, or it was executed (`is_executed`) and
+-- the run did not end.
 SELECT r.workflow_id, r.segment, w.workflow_uuid IS NOT NULL AS is_executed
 FROM app.runs r
 LEFT JOIN dbos.workflow_status w
@@ -22,7 +22,7 @@ WHERE r.status IN ('queued', 'running', 'repairing') AND r.updated_at < clock_ti
 ORDER BY r.updated_at LIMIT 100
 
 -- unclaimed --
--- Runs that were asked for and that no Dagster run owns, though one was launched for them: its launcher died.
+-- Requested runs without an owner for which a Dagster run exists: its launcher died.
 SELECT r.workflow_id, r.segment, d.run_id AS dagster_run_id
 FROM app.runs r
 JOIN dagster.run_tags t ON t.key = 'dagster/partition' AND t.value = r.workflow_id
@@ -33,9 +33,9 @@ WHERE r.status IN ('queued', 'repairing') AND r.dagster_run_id IS NULL
 ORDER BY r.created_at LIMIT 100
 
 -- open_dagster_runs --
--- Dagster runs of intents that have ended, canceled perhaps before Dagster was asked, that no queue holds: their launcher
--- died, or the segment that ended the intent broke off before it had told Dagster. A canceled run that has started is
--- `closing_sensor`'s to end. (`job/` and the run's id is the workflow of a run that works on no intent.)
+-- Dagster runs of ended intents that are on no queue: their launcher died, or the segment that ended the intent was
+-- interrupted before it reported the end to Dagster. `closing_sensor` ends canceled runs that have started. The
+-- workflow of a run without an intent is `job/` and the run's id.
 SELECT r.workflow_id, r.app_version, d.run_id AS dagster_run_id
 FROM dagster.runs d
 JOIN dagster.run_tags t ON t.run_id = d.run_id AND t.key = 'dagster/partition'
@@ -51,8 +51,8 @@ WHERE ((d.status = 'STARTING' AND r.status IN ('succeeded', 'failed', 'canceled'
 ORDER BY d.id LIMIT 100
 
 -- orphaned --
--- Runs at work whose Dagster run (their owner, or the one that was requested for them) has failed: nobody goes on with
--- them. A run's own failure is in its row before Dagster hears of it.
+-- Active runs whose Dagster run (their owner, or the one requested for them) has failed, so that no worker continues
+-- them. A run's own failure is in its row before it is reported to Dagster.
 SELECT r.id, r.workflow_id, d.run_id AS dagster_run_id
 FROM app.runs r
 JOIN dagster.run_tags t ON t.key = 'dagster/run_key' AND t.value = r.workflow_id || '#' || r.retry_count
@@ -63,16 +63,16 @@ WHERE r.status IN ('queued', 'running', 'waiting_input', 'repairing')
 ORDER BY r.created_at LIMIT 100
 
 -- try_lock --
--- The same lock, when nobody holds it; for what must not happen beside a segment.
+-- Take the same lock if it is free, for work that must not run concurrently with a segment.
 SELECT pg_try_advisory_lock(hashtextextended('sisu:segment:' || %(workflow_id)s, 0)) AS held
 
 -- executing --
--- The segments of an intent that a worker has taken and not finished.
+-- The segments of an intent that a worker is executing.
 SELECT workflow_uuid FROM dbos.workflow_status
 WHERE status = 'PENDING' AND (workflow_uuid = %(workflow_id)s OR workflow_uuid LIKE %(workflow_id)s || '/%%')
 
 -- waiting_work --
--- What waits on the queues for this intent: segments by their id, tasks by the deduplicating parent they name.
+-- The queued workflows of this intent: segments by their id, tasks by their parent workflow.
 SELECT workflow_uuid FROM dbos.workflow_status
 WHERE status IN ('ENQUEUED', 'DELAYED') AND (
     workflow_uuid = %(workflow_id)s OR workflow_uuid LIKE %(workflow_id)s || '/%%'

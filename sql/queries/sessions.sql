@@ -6,7 +6,7 @@ FROM access.api_tokens WHERE sha256 = %(token_sha256)s AND revoked_at IS NULL
 RETURNING token_id
 
 -- lookup --
--- The owner and roles of open sessions under a host name; `required` says whether a caller has to be known at all.
+-- The owner and roles of open sessions under a host name; `required` is true once a token exists.
 SELECT asked.sha256, asked.host, EXISTS (SELECT FROM access.api_tokens) AS required, token.owner, token.roles
 FROM unnest(%(sha256s)s::text[], %(hosts)s::text[]) AS asked (sha256, host)
 LEFT JOIN access.sessions session ON session.sha256 = asked.sha256 AND session.host = asked.host

@@ -1,19 +1,19 @@
 -- insert --
--- Keep a new token's hash.
+-- Insert a token's hash.
 INSERT INTO access.api_tokens (id, owner, roles, sha256) VALUES (%(id)s, %(owner)s, %(roles)s, %(sha256)s)
 RETURNING *
 
 -- list --
--- Every token, without its hash, the newest first.
+-- All tokens without their hashes, the newest first.
 SELECT id, owner, roles, created_at, revoked_at FROM access.api_tokens ORDER BY created_at DESC, id
 
 -- revoke --
--- End a token; the first time counts.
+-- Revoke a token. The first time is kept.
 UPDATE access.api_tokens SET revoked_at = coalesce(revoked_at, clock_timestamp()) WHERE id = %(id)s
 RETURNING id, owner, roles, created_at, revoked_at
 
 -- lookup --
--- Whose tokens these hashes are, if anybody's; and whether tokens are needed at all. One row for each.
+-- The owners and roles of these token hashes, one row each. `required` is true once a token exists.
 SELECT asked.sha256, EXISTS (SELECT FROM access.api_tokens) AS required, token.owner, token.roles
 FROM unnest(%(sha256s)s::text[]) AS asked (sha256)
 LEFT JOIN access.api_tokens token ON token.sha256 = asked.sha256 AND token.revoked_at IS NULL

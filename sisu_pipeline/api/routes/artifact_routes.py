@@ -72,7 +72,7 @@ class BlobLost(Exception):
         },
         206: {"description": "The part that `Range` names, to resume a download."},
         304: {"description": "It is what `If-None-Match` names."},
-        416: {"description": "Nothing of what `Range` names is there; `Content-Range` says how much there is."},
+        416: {"description": "The artifact has none of the bytes of `Range`; `Content-Range` has its size."},
         **documented(400, 404),
     },
 )

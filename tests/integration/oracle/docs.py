@@ -7,15 +7,17 @@ PAGE = PROJECT_ROOT / "docs" / "oracle.md"
 
 _INTRODUCTION = """# The SQL oracle
 
-What is true is what Postgres says. Each file of `sql/oracle/` is one law: a query that returns no row while the
-law holds, and rows a person can read (`detail` says what is wrong) when it is broken. `sisu oracle` runs them all
-on one snapshot of the database, read only; the labs, the tests and Dagster's asset checks run the same files.
+The rows in Postgres are the source of truth. Each file of `sql/oracle/` is one law: a query that returns no rows
+while the law holds, and one row per violation otherwise, with a description in the column `detail`. `sisu oracle`
+evaluates all laws on one read-only snapshot of the database; the labs, the tests and Dagster's asset checks use
+the same files.
 
-Laws about DBOS' own table judge the rows that are there: without the table they are *not applicable*, and in the
-stock profile, whose runs never pass a queue, there is nothing to judge. A law that must give two commits time to
-meet waits half a minute before it speaks.
+Laws about DBOS's table are *not applicable* while the table does not exist, and hold trivially in the portable
+profile, whose runs use no queues. A law about two commits that may be half a minute apart ignores violations
+younger than that.
 
-Every law has a test that breaks it and sees exactly that law say so (`tests/integration/oracle/faults/`).
+Every law has a test that violates it and expects exactly that law to report it
+(`tests/integration/oracle/faults/`).
 
 """
 
