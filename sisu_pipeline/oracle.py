@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from psycopg.rows import scalar_row
+
 import sql
 from resources.database import Connection
 
@@ -87,5 +89,5 @@ def _verdict(connection: Connection, law: Law, limit: int) -> Verdict:
 
 
 def _exists(connection: Connection, table: str) -> bool:
-    row = connection.execute(sql.query("oracle.exists"), {"table": table}).fetchone()
-    return row is not None and bool(row["present"])
+    cursor = connection.cursor(row_factory=scalar_row)
+    return bool(cursor.execute(sql.query("oracle.exists"), {"table": table}).fetchone())

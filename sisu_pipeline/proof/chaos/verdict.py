@@ -11,6 +11,7 @@ from pathlib import Path
 
 from resources.database import Connection
 from sisu_pipeline import oracle
+from sisu_pipeline.contracts.step_outputs import StepId
 from sisu_pipeline.domain.status import TERMINAL
 from sisu_pipeline.proof.chaos.scenarios import Operation, Scenario, ScenarioKind
 from sisu_pipeline.proof.chaos.workload import ScenarioOutcome
@@ -18,7 +19,7 @@ from sisu_pipeline.proof.harness.running_stack import Json
 from sisu_pipeline.workflow import patching
 from sql import query
 
-STEPS = ["CompileST", "ApplyPatchST", "DecideST", "ExecuteST"]
+STEPS = [*StepId]
 _DAGSTER_STATUSES = {"succeeded": "SUCCESS", "retries_exceeded": "FAILURE", "canceled": "CANCELED"}
 
 

@@ -2,6 +2,7 @@
 
 import time
 
+from sisu_pipeline.contracts.step_outputs import StepId
 from sisu_pipeline.proof.harness import stack_processes
 from sisu_pipeline.proof.harness.lab_rounds import Json, Lab, Round, expect
 from sisu_pipeline.proof.harness.running_stack import RunningStack
@@ -9,7 +10,7 @@ from sisu_pipeline.proof.harness.running_stack import RunningStack
 TASKS = 5
 DELAY_MS = 5000
 _TIMEOUT_S = 60.0
-_FIRST_STEPS = ("CompileST", "ApplyPatchST", "DecideST")
+_FIRST_STEPS = (StepId.COMPILE, StepId.APPLY_PATCH, StepId.DECIDE)
 
 
 def _repetition(lab_round: Round) -> Json:
@@ -19,7 +20,7 @@ def _repetition(lab_round: Round) -> Json:
     workflow_id = stack.submit(f"intent chaos {lab_round.number}", inputs, "chaos-partition")
     stack.approve(workflow_id)
     stack.wait_until(
-        lambda: "DecideST" in stack.row("labs.of_run", workflow_id=workflow_id)["steps"],
+        lambda: StepId.DECIDE in stack.row("labs.of_run", workflow_id=workflow_id)["steps"],
         30,
         lambda: "DecideST to be committed",
     )
@@ -29,7 +30,9 @@ def _repetition(lab_round: Round) -> Json:
     pid = process_of(executor)
     alive = [process.pid for process in stack_processes.workers(stack.process, "intent_worker")]
     expect(pid in alive, f"{executor} is not a worker of this stack; its workers: {alive}")
-    expect("ExecuteST" not in before["steps"], "ExecuteST was committed before the kill; the round proves nothing")
+    expect(
+        StepId.EXECUTE not in before["steps"], "ExecuteST was committed before the kill; the round proves nothing"
+    )
     stack_processes.kill(pid)
     began = time.monotonic()
     lab_round.record_fault("SIGKILL", "intent_worker", pid=pid, executor=executor, tasks_before=before["tasks"])
@@ -42,7 +45,7 @@ def _repetition(lab_round: Round) -> Json:
     run = stack.row("labs.of_run", workflow_id=workflow_id)
     for step in _FIRST_STEPS:
         expect(run["steps"].get(step) == 1, f"{step} has attempt {run['steps'].get(step)}, expected 1")
-    expect("ExecuteST" in run["steps"] and run["step_rows"] == 4, f"expected all four steps, got {run['steps']}")
+    expect(StepId.EXECUTE in run["steps"] and run["step_rows"] == 4, f"expected all four steps, got {run['steps']}")
     expect(run["tasks"] == TASKS, f"expected {TASKS} rows in sbx_runs, got {run['tasks']}")
     expect(run["receipts"] == TASKS and run["repeated"] == 0, f"{run['repeated']} tasks were executed twice")
     return {
