@@ -75,14 +75,14 @@ def _at_once(script: str, argument: str, processes: int) -> list[str]:
     return outputs
 
 
-def test_a_database_is_made_with_three_schemas_and_every_migration(unmade: Database) -> None:
+def test_a_database_is_created_with_three_schemas_and_every_migration(unmade: Database) -> None:
     migrations.create_database(unmade)
     assert migrations.migrate(unmade) == [script.name for script in statements.migrations()]
     assert _schemas(unmade) == {"app", "dagster", "dbos"}
     assert {"intents", "runs", "run_steps", "sbx_runs", "artifacts", "plan_approvals"} <= _tables(unmade, "app")
 
 
-def test_making_and_migrating_again_changes_nothing(unmade: Database) -> None:
+def test_creating_and_migrating_again_changes_nothing(unmade: Database) -> None:
     migrations.create_database(unmade)
     migrations.migrate(unmade)
     before = _tables(unmade, "app")
@@ -91,7 +91,7 @@ def test_making_and_migrating_again_changes_nothing(unmade: Database) -> None:
     assert _tables(unmade, "app") == before
 
 
-def test_four_processes_that_make_and_migrate_at_once_apply_each_migration_once(unmade: Database) -> None:
+def test_four_processes_that_create_and_migrate_at_once_apply_each_migration_once(unmade: Database) -> None:
     script = """
 target = server.Database(sys.argv[1])
 migrations.create_database(target)
@@ -199,13 +199,13 @@ print(server.up(load_settings({"SISU_HOME": sys.argv[1]})).url)
     assert server.down(own_settings) is True  # a server that other processes started
 
 
-def test_a_server_of_yours_is_left_alone() -> None:
+def test_an_external_server_is_never_stopped() -> None:
     with pytest.raises(DatabaseError, match="external server"):
         server.down(load_settings({"DATABASE_URL": "postgresql://h/db"}))
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql"])
-def test_both_spellings_of_the_scheme_are_one_url(scheme: str) -> None:
+def test_both_spellings_of_the_scheme_are_accepted(scheme: str) -> None:
     located = server.locate(load_settings({"DATABASE_URL": f"{scheme}://u@h/db?x=1"}))
     assert located.url == "postgresql://u@h/db?x=1"
     assert located.sqlalchemy_url("psycopg") == "postgresql+psycopg://u@h/db?x=1"
@@ -236,7 +236,7 @@ def test_psql_is_the_bundled_one_on_this_database(
     assert server.psql(own_settings, ["-c", "SELECT nothing"]) == 1
 
 
-def test_a_server_that_is_just_starting_is_not_running_yet(own_settings: Settings) -> None:
+def test_a_server_that_is_starting_is_not_running_yet(own_settings: Settings) -> None:
     folder = server.embedded(own_settings).folder
     folder.mkdir()
     (folder / "postmaster.pid").write_text("1\n/half/of/it\n")

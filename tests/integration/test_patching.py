@@ -90,7 +90,7 @@ def test_rolling_back_restores_every_byte_and_mode_and_removes_what_was_new(run:
     assert not (run.workspace.root / "new").exists()
 
 
-def test_patches_of_one_file_build_on_each_other_and_come_off_in_reverse(run: Patching) -> None:
+def test_patches_of_one_file_build_on_each_other_and_are_rolled_back_in_reverse(run: Patching) -> None:
     run.workspace.write("a.txt", b"0")
     first, second, third = run.apply(a_patch("a.txt", "1"), a_patch("a.txt", "2"), a_patch("a.txt", "0"))
     assert second.preimage_hash == first.postimage_hash
@@ -104,7 +104,7 @@ def test_a_patch_is_described_by_hashes_of_raw_text(run: Patching) -> None:
     assert applied == AppliedPatch(0, "a.txt", None, sha256_hex("né"), sha256_hex("none"))
 
 
-def test_applying_again_changes_nothing_and_says_the_same(run: Patching) -> None:
+def test_applying_again_changes_nothing_and_returns_the_same(run: Patching) -> None:
     patches = a_patch("a.txt", "1"), a_patch("b.txt", "2")
     first = run.apply(*patches)
     before = run.files(), run.history()
@@ -124,7 +124,7 @@ class Crash(BaseException):
 
 
 @pytest.mark.parametrize("moment", ["before the write", "after the write"])
-def test_a_crash_between_remembering_and_marking_is_rolled_back(
+def test_a_crash_between_recording_and_marking_is_rolled_back(
     run: Patching, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     run.workspace.write("a.txt", BINARY)
@@ -135,7 +135,7 @@ def test_a_crash_between_remembering_and_marking_is_rolled_back(
 
 
 @pytest.mark.parametrize("moment", ["before the write", "after the write"])
-def test_a_crash_between_remembering_and_marking_is_made_good_by_applying_again(
+def test_a_crash_between_recording_and_marking_is_repaired_by_applying_again(
     run: Patching, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     run.workspace.write("a.txt", BINARY)
@@ -161,7 +161,7 @@ def _crash_while_writing(path: str, moment: str, run: Patching, monkeypatch: pyt
             run.apply(a_patch(path, "1"))
 
 
-def test_a_crash_in_the_middle_of_rolling_back_is_made_good_by_rolling_back_again(
+def test_a_crash_during_a_rollback_is_repaired_by_rolling_back_again(
     run: Patching, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run.workspace.write("a.txt", b"0")
@@ -185,7 +185,7 @@ def test_a_crash_in_the_middle_of_rolling_back_is_made_good_by_rolling_back_agai
     assert all(row["rolled_back"] for row in run.history())
 
 
-def test_patches_applied_again_after_a_roll_back_are_rolled_back_again(run: Patching) -> None:
+def test_patches_applied_again_after_a_rollback_are_rolled_back_again(run: Patching) -> None:
     run.workspace.write("a.txt", b"0")
     for _ in range(3):
         run.apply(a_patch("a.txt", "1"))
@@ -194,7 +194,7 @@ def test_patches_applied_again_after_a_roll_back_are_rolled_back_again(run: Patc
         assert run.files() == {"a.txt": (b"0", 0o644)}
 
 
-def test_a_file_someone_changed_before_its_patch_is_written_stops_the_patch(
+def test_a_file_that_was_changed_before_its_patch_is_written_stops_the_patch(
     run: Patching, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run.workspace.write("a.txt", b"0")
@@ -205,7 +205,7 @@ def test_a_file_someone_changed_before_its_patch_is_written_stops_the_patch(
     assert run.files() == {"a.txt": (b"someone else's", 0o644)}
 
 
-def test_a_file_someone_changed_after_its_patch_is_not_rolled_back_over(run: Patching) -> None:
+def test_a_file_that_was_changed_after_its_patch_is_not_overwritten_by_a_rollback(run: Patching) -> None:
     run.workspace.write("a.txt", b"0")
     run.apply(a_patch("a.txt", "1"))
     run.workspace.write("a.txt", b"someone else's")
@@ -215,9 +215,7 @@ def test_a_file_someone_changed_after_its_patch_is_not_rolled_back_over(run: Pat
     assert not run.history()[0]["rolled_back"]
 
 
-def test_a_workspace_that_is_gone_is_rebuilt_to_how_it_was_before_the_patches(
-    run: Patching, tmp_path: Path
-) -> None:
+def test_a_missing_workspace_is_restored_to_its_state_before_the_patches(run: Patching, tmp_path: Path) -> None:
     run.workspace.write("a.txt", BINARY, 0o755)
     run.apply(a_patch("a.txt", "1"), a_patch("new.txt", "1"))
     run.workspace.root.rename(tmp_path / "elsewhere")
@@ -231,7 +229,7 @@ def test_a_run_without_patches_gets_no_folder_by_rolling_back(clean_database: Da
 
 
 @pytest.mark.parametrize("path", ["../out.txt", "/tmp/out.txt", "a/../../out.txt", "a\0b", "./a.txt"])
-def test_a_patch_outside_the_workspace_is_refused_and_not_even_remembered(run: Patching, path: str) -> None:
+def test_a_patch_outside_the_workspace_is_refused_and_not_recorded(run: Patching, path: str) -> None:
     with pytest.raises(PathNotAllowed, match="PATCH_PATH_NOT_ALLOWED"):
         run.apply(a_patch("a.txt", "1"), a_patch(path, "planted"))
     assert [row["target_path"] for row in run.history()] == ["a.txt"]
@@ -273,12 +271,12 @@ def test_the_workspace_is_seeded_with_the_intents_files_once(run: Patching) -> N
 
 
 @pytest.mark.parametrize("files", [["a"], "a", 1, {"a": 1}, {"a": None}, {"a": {"text": ""}}])
-def test_files_that_are_not_path_to_text_are_refused(files: Any) -> None:
+def test_files_that_do_not_map_paths_to_text_are_refused(files: Any) -> None:
     with pytest.raises(WorkspaceFilesInvalid):
         patching.intent_files(an_intent(inputs={"files": files}))
 
 
-def test_what_the_workspace_holds_is_known_from_the_rows_alone() -> None:
+def test_the_files_of_the_workspace_follow_from_the_rows_alone() -> None:
     intent = an_intent(inputs={"files": {"a.txt": "a", "b.txt": "b"}})
     patches = [a_patch("b.txt", "patched"), a_patch("c.txt", "1"), a_patch("c.txt", "2")]
     plan = Plan(goal="g", design=[], files=[], risks=[], tests=[], patch_plan=patches)

@@ -48,7 +48,7 @@ def test_content_over_64_kib_goes_to_the_blob_store(
     assert (stored.inline == content) == (card.inline == content) == (blobs == 0)
 
 
-def test_a_blob_that_is_gone_is_not_found(dependencies: Dependencies) -> None:
+def test_a_missing_blob_is_not_found(dependencies: Dependencies) -> None:
     with pytest.raises(NotFound):
         dependencies.blobs.get("0" * 64)
 
@@ -78,7 +78,7 @@ def test_two_writers_of_one_content_do_not_disturb_each_other(
     assert [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()] == [content]
 
 
-def test_keeping_artifacts_again_changes_nothing(dependencies: Dependencies) -> None:
+def test_storing_artifacts_again_changes_nothing(dependencies: Dependencies) -> None:
     with dependencies.database.connect() as connection:
         run = a_run(connection)
         both = [an_artifact(run.id, {"n": idx}, idx) for idx in range(2)]

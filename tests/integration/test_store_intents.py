@@ -38,7 +38,7 @@ def test_the_same_intent_again_is_a_replay_and_one_row(clean_database: Database)
         assert intents.verified(connection, first.id) == intent
 
 
-def test_the_hash_is_a_column_too(clean_database: Database) -> None:
+def test_the_intents_hash_is_a_column(clean_database: Database) -> None:
     with clean_database.connect() as connection:
         kept = intents.store(connection, an_intent())
         rows = connection.execute("SELECT id, intent_hash FROM app.intents").fetchall()
@@ -61,7 +61,7 @@ def test_a_row_written_by_hand_with_a_wrong_id_is_refused(clean_database: Databa
             intents.verified(connection, wrong)
 
 
-def test_a_row_written_by_hand_with_its_right_id_is_as_good_as_any(clean_database: Database) -> None:
+def test_a_row_written_by_hand_with_its_right_id_is_accepted(clean_database: Database) -> None:
     intent = an_intent("by hand", inputs={"x": 1})
     with clean_database.connect() as connection:
         _insert(connection, intent_id(intent), "by hand", {"inputs": {"x": 1.0}, "constraints": {}})
@@ -74,7 +74,7 @@ def test_an_unknown_intent_is_not_found(clean_database: Database) -> None:
         intents.get(connection, "ih_" + "0" * 64)
 
 
-def test_a_deep_intent_is_kept_and_read_back(clean_database: Database) -> None:
+def test_a_deep_intent_is_stored_and_read_back(clean_database: Database) -> None:
     value: Any = 1
     for _ in range(120):  # 180 levels; the contract takes 200
         value = {"a": [value]} if _ % 2 else {"b": value}
@@ -83,7 +83,7 @@ def test_a_deep_intent_is_kept_and_read_back(clean_database: Database) -> None:
         assert intents.verified(connection, kept.id).inputs == {"deep": value}
 
 
-def test_the_seeded_recipes_are_the_three_of_the_seed(clean_database: Database) -> None:
+def test_three_recipes_are_seeded(clean_database: Database) -> None:
     with clean_database.connect() as connection:
         recipes = intents.recipes(connection)
     assert [(r.name, r.queue_name, r.max_concurrency, r.max_steps, r.max_sandbox_minutes) for r in recipes] == [

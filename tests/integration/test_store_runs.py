@@ -16,7 +16,7 @@ from tests.builders import a_request, a_run, an_intent
 BUDGET = {"maxFanout": 9, "maxSBXMinutes": 9, "maxArtifactsMB": 9, "maxRetriesPerStep": 9, "maxWallClockMS": 9}
 
 
-def test_a_run_is_queued_and_says_what_was_admitted(clean_database: Database) -> None:
+def test_a_run_is_queued_as_it_was_admitted(clean_database: Database) -> None:
     with clean_database.connect() as connection:
         run = a_run(connection, lane="batch", tenantId="t", traceId="x", timeoutMS=5, budget=BUDGET)
     assert run.workflow_id == run.intent_id
@@ -88,7 +88,7 @@ def test_a_run_is_found_by_its_run_id_and_by_its_workflow_id(clean_database: Dat
             runs.get(connection, "run_nowhere")
 
 
-def test_a_move_says_what_happened_and_what_to_do_next(clean_database: Database) -> None:
+def test_a_move_records_the_error_and_the_next_action(clean_database: Database) -> None:
     with clean_database.connect() as connection:
         run = runs.move(connection, a_run(connection), RunStatus.RUNNING)
         run = runs.move(connection, run, RunStatus.WAITING_INPUT, next_action="APPROVE_PLAN", next_segment=True)
@@ -139,7 +139,7 @@ def test_pages_go_back_in_time_without_gaps(clean_database: Database) -> None:
         assert [run.id for run in runs.page(connection, limit=9, status="canceled")] == [ids[3]]
 
 
-def test_whoever_waits_is_told_of_a_new_run_when_it_is_committed(clean_database: Database) -> None:
+def test_the_commit_of_a_new_run_notifies_the_listeners(clean_database: Database) -> None:
     with clean_database.connect(autocommit=True) as listener:
         listener.execute("LISTEN sisu_queued")
         with clean_database.connect() as connection:

@@ -30,7 +30,7 @@ def test_a_task_is_wanted_until_it_has_its_result_or_its_run_has_ended(dependenc
     assert wanted(dependencies, life, first.key, second.key) == set()
 
 
-def test_a_run_nobody_knows_wants_nothing(dependencies: Dependencies) -> None:
+def test_no_task_of_an_unknown_run_is_wanted(dependencies: Dependencies) -> None:
     with dependencies.database.connect() as connection:
         assert sandbox_instances.wanted(connection, [("run_of_another_database", "k" * 64), ("", "")]) == set()
 

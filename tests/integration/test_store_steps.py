@@ -27,7 +27,7 @@ def _rows(connection: Connection) -> dict[str, int]:
     return row
 
 
-def test_output_artifacts_and_gate_are_there_together(dependencies: Dependencies) -> None:
+def test_output_artifacts_and_gate_are_committed_together(dependencies: Dependencies) -> None:
     with dependencies.database.connect() as connection:
         run = a_run(connection)
         assert steps.stored(connection, run.id, StepId.APPLY_PATCH) is None
@@ -55,7 +55,7 @@ def test_the_same_result_again_is_a_replay_and_writes_nothing(dependencies: Depe
         assert _rows(connection) == {"steps": 1, "artifacts": 1, "gates": 1}
 
 
-def test_a_large_output_is_kept_and_compared_as_any_other(dependencies: Dependencies) -> None:
+def test_a_large_output_is_stored_and_compared_like_any_other(dependencies: Dependencies) -> None:
     lines = [{"task": number, "said": "tab\t back\\slash\nline \u20ac"} for number in range(10_000)]
     result = StepResult(StepId.EXECUTE, {"raw": {"tasks": lines}, "stdout": "x" * 1_000_000, "exit": 0})
     assert len("".join(canonical_pieces(result.output))) > 1_400_000
@@ -71,7 +71,7 @@ def test_a_large_output_is_kept_and_compared_as_any_other(dependencies: Dependen
         assert _rows(connection) == {"steps": 1, "artifacts": 0, "gates": 0}
 
 
-def test_another_output_is_a_breach_and_the_whole_transaction_is_taken_back(dependencies: Dependencies) -> None:
+def test_another_output_is_a_breach_and_the_whole_transaction_is_rolled_back(dependencies: Dependencies) -> None:
     with dependencies.database.connect() as connection:
         run = a_run(connection)
         steps.commit(connection, run, StepResult(StepId.COMPILE, {"goal": "g"}), dependencies.blobs)
@@ -109,7 +109,7 @@ def test_another_plan_at_an_open_gate_is_a_breach(dependencies: Dependencies) ->
             steps.commit(connection, run, other, dependencies.blobs)
 
 
-def test_a_step_that_is_not_one_of_the_four_has_no_place(dependencies: Dependencies) -> None:
+def test_a_step_that_is_not_one_of_the_four_is_refused(dependencies: Dependencies) -> None:
     with dependencies.database.connect() as connection:
         run = a_run(connection)
         with pytest.raises(psycopg.errors.CheckViolation):

@@ -45,7 +45,7 @@ def _everything(connection: Connection) -> list[object]:
     ]
 
 
-def test_results_come_back_in_fan_out_order(dependencies: Dependencies) -> None:
+def test_results_are_read_in_fan_out_order(dependencies: Dependencies) -> None:
     with dependencies.database.connect() as connection:
         run = a_run(connection)
     all_tasks = planned(dependencies, run, "c", "a", "b")
@@ -59,7 +59,7 @@ def test_results_come_back_in_fan_out_order(dependencies: Dependencies) -> None:
         assert tasks.finished_positions(connection, run.id) == [range(3)]
 
 
-def test_keeping_the_same_outcomes_twice_changes_nothing(dependencies: Dependencies) -> None:
+def test_storing_the_same_outcomes_twice_changes_nothing(dependencies: Dependencies) -> None:
     with dependencies.database.connect() as connection:
         run = a_run(connection)
     outcomes = [an_outcome(run, task) for task in planned(dependencies, run, "a", "b")]
@@ -71,7 +71,7 @@ def test_keeping_the_same_outcomes_twice_changes_nothing(dependencies: Dependenc
         assert _everything(connection) == before
 
 
-def test_a_second_answer_with_other_timings_leaves_the_first(dependencies: Dependencies) -> None:
+def test_a_second_result_with_other_timings_leaves_the_first(dependencies: Dependencies) -> None:
     with dependencies.database.connect() as connection:
         run = a_run(connection)
     first, second = planned(dependencies, run, "a", "b")
@@ -83,7 +83,7 @@ def test_a_second_answer_with_other_timings_leaves_the_first(dependencies: Depen
     assert [(result.attempt, result.metrics["wallMs"]) for result in results] == [(1, 1), (1, 1)]
 
 
-def test_one_task_twice_in_one_batch_is_kept_once(dependencies: Dependencies) -> None:
+def test_one_task_twice_in_one_batch_is_stored_once(dependencies: Dependencies) -> None:
     with dependencies.database.connect() as connection:
         run = a_run(connection)
     (task,) = planned(dependencies, run)
@@ -93,7 +93,7 @@ def test_one_task_twice_in_one_batch_is_kept_once(dependencies: Dependencies) ->
         assert [result.metrics["wallMs"] for result in tasks.results(connection, run.id)] == [1]
 
 
-def test_another_request_under_the_same_key_is_a_breach_and_nothing_of_the_batch_is_kept(
+def test_another_request_under_the_same_key_is_a_breach_and_nothing_of_the_batch_is_stored(
     dependencies: Dependencies,
 ) -> None:
     with dependencies.database.connect() as connection:
@@ -108,7 +108,7 @@ def test_another_request_under_the_same_key_is_a_breach_and_nothing_of_the_batch
         assert tasks.finished_positions(connection, run.id) == [range(1)]
 
 
-def test_every_try_is_on_record(dependencies: Dependencies) -> None:
+def test_every_try_is_stored(dependencies: Dependencies) -> None:
     with dependencies.database.connect() as connection:
         run = a_run(connection)
     first, second = planned(dependencies, run, "a", "b")

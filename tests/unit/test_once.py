@@ -10,7 +10,7 @@ from resources.process_cache import once
 THREADS = 8
 
 
-def test_threads_that_ask_at_once_get_the_one_that_was_made() -> None:
+def test_concurrent_threads_get_one_cached_value() -> None:
     made: list[object] = []
     together, slow = Barrier(THREADS), Event()
 
@@ -30,7 +30,7 @@ def test_threads_that_ask_at_once_get_the_one_that_was_made() -> None:
     assert all(one is made[0] for one in got)
 
 
-def test_each_argument_has_its_own_and_all_are_forgotten_when_asked_to() -> None:
+def test_each_argument_has_its_own_value_until_the_cache_is_cleared() -> None:
     made: list[str] = []
 
     @once
@@ -45,7 +45,7 @@ def test_each_argument_has_its_own_and_all_are_forgotten_when_asked_to() -> None
     assert thing.__doc__ == "A number."
 
 
-def test_what_could_not_be_made_is_tried_again() -> None:
+def test_an_exception_is_not_cached() -> None:
     tries: list[int] = []
 
     @once

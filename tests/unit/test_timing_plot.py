@@ -18,7 +18,7 @@ def test_every_task_is_in_exactly_one_of_at_most_ten_bins(durations: list[int]) 
     assert all(end == start for (_, end, _), (start, _, _) in itertools.pairwise(bins))
 
 
-def test_the_plot_says_median_p95_and_maximum() -> None:
+def test_the_plot_shows_median_p95_and_maximum() -> None:
     plot = timing_plot.markdown([*range(1, 100), 1000])
     assert plot.splitlines()[-1] == "median 51 ms, p95 96 ms, max 1000 ms"
     assert f"1 – 101      {'█' * 40} 99" in plot
