@@ -11,10 +11,10 @@ from dagster._serdes import ConfigurableClass, ConfigurableClassData
 from sisu_pipeline.contracts.operation import OperationRequest
 from sisu_pipeline.crash_points import crash_point
 from sisu_pipeline.defs.asset_keys import INTENT_JOB
+from sisu_pipeline.defs.run_tags import PARTITION_TAG
 from sisu_pipeline.domain.errors import NotFound
 from sisu_pipeline.domain.status import IllegalTransition, RunStatus
 from sisu_pipeline.engine.database_retry import retry_while_database_is_away
-from sisu_pipeline.engine.run_tags import PARTITION_TAG
 from sisu_pipeline.queueing import segment_queue
 from sisu_pipeline.store import runs
 from sisu_pipeline.store.runs import Run

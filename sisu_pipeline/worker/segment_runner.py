@@ -10,11 +10,11 @@ from resources.database import Connection, Database
 from resources.process_cache import once
 from sisu_pipeline.contracts.operation import OperationRequest
 from sisu_pipeline.crash_points import crash_point
+from sisu_pipeline.defs.run_tags import PARTITION_TAG
 from sisu_pipeline.domain.errors import NotFound
 from sisu_pipeline.domain.status import IllegalTransition, RunStatus
 from sisu_pipeline.engine import run_driver
 from sisu_pipeline.engine.event_batching import batched_events
-from sisu_pipeline.engine.run_tags import PARTITION_TAG
 from sisu_pipeline.engine.step_executor import Gatekeeper
 from sisu_pipeline.queueing.segment_queue import SegmentRequest
 from sisu_pipeline.store import gates, runs

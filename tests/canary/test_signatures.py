@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from dagster._core.storage.tags import PARTITION_NAME_TAG
 
-from sisu_pipeline.engine.run_tags import PARTITION_TAG
+from sisu_pipeline.defs.run_tags import PARTITION_TAG
 from tests.canary.private_api import class_names, python_uses
 from tests.canary.shapes import shape
 
