@@ -28,7 +28,7 @@ FULL_PARTS := e2e slow cuts fanout restart
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint quick check full unit integration golden golden-refresh crashdemo chaos e2e slow \
+.PHONY: help demo test coverage lint quick check full unit integration golden golden-refresh crashdemo chaos e2e slow \
 	cuts fanout restart intent-chaos intent-chaos-soak sandbox-soak ship start install install-dev canary lock
 
 help: ## list the targets
@@ -39,6 +39,15 @@ demo: $(INSTALLED) ## run two intents through the whole system and print the evi
 
 test: $(INSTALLED_DEV) ## run every test in JOBS processes (ARGS='-k name' selects some)
 	$(PYTEST_JOBS) $(ARGS)
+
+# The floor is the measured coverage, rounded down. Processes that a test kills report nothing.
+COVERAGE := $(BIN)/coverage
+COVERAGE_FLOOR ?= 90
+coverage: $(INSTALLED_DEV) ## run every test in JOBS processes and check the branch coverage of the product code
+	rm -rf .coverage && mkdir .coverage
+	$(COVERAGE) run -m pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder $(ARGS)
+	$(COVERAGE) combine --quiet
+	$(COVERAGE) report --fail-under=$(COVERAGE_FLOOR)
 
 lint: $(INSTALLED_DEV) ## check formatting, lint rules, types and import layers
 	$(BIN)/ruff format --check .
@@ -72,11 +81,12 @@ integration: $(INSTALLED_DEV) ## run the tests on a real Postgres, real Dagster 
 golden: $(INSTALLED_DEV) ## compare runs with tests/golden byte for byte, and docs/oracle.md with the laws
 	$(PYTEST) tests/golden tests/integration/oracle/test_oracle_docs.py
 
-golden-refresh: $(INSTALLED_DEV) ## write both again (requires REFRESH_GOLDEN=1; then review the diff)
+golden-refresh: $(INSTALLED_DEV) ## write both and the generated pages again (requires REFRESH_GOLDEN=1; then review the diff)
 	@[ "$(REFRESH_GOLDEN)" = 1 ] || { \
-		echo "golden-refresh overwrites tests/golden and docs/oracle.md; set REFRESH_GOLDEN=1 to confirm" >&2; \
+		echo "golden-refresh overwrites tests/golden and the generated pages of docs; set REFRESH_GOLDEN=1 to confirm" >&2; \
 		exit 1; }
 	$(BIN)/python -m tests.integration.oracle.docs
+	$(BIN)/python -m tests.docs_generators
 	REFRESH_GOLDEN=1 $(PYTEST) tests/golden
 
 e2e: $(INSTALLED_DEV) ## test whole stacks from outside, pages in a browser, the README's commands

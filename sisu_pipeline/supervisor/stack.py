@@ -12,6 +12,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
+from typing import BinaryIO
 
 import psycopg
 
@@ -129,10 +130,10 @@ class Stack:
         """The URL of the API."""
         return f"http://127.0.0.1:{self.settings.port}"
 
-    def environment(self) -> dict[str, str]:
-        """The environment of every program."""
+    def environment(self, program: str) -> dict[str, str]:
+        """The environment of a program, without the secrets that only other programs read."""
         assert self._database is not None
-        return stack_environment(self.settings, self._database)
+        return stack_environment(self.settings, self._database, program)
 
     def programs(self) -> list[Program]:
         """The programs of the stack, in the order they are started."""
@@ -173,11 +174,11 @@ class Stack:
             # A second server on a socket in use would silently share its traffic with the first one.
             self.settings.code_socket.unlink(missing_ok=True)
         self.settings.logs.mkdir(parents=True, exist_ok=True)
-        with (self.settings.logs / f"{program.name}.log").open("ab") as log:
+        with _open_log(self.settings.logs / f"{program.name}.log") as log:
             self.running[program.name] = subprocess.Popen(
                 program.command,
                 cwd=PROJECT_ROOT,
-                env=self.environment(),
+                env=self.environment(program.name),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -279,6 +280,13 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
     """Kill the processes of a program's session that are left, its children included."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
+
+
+def _open_log(path: Path) -> BinaryIO:
+    """Open for appending, for the owner only: a log of a failure may quote what the program read."""
+    log = os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab")
+    os.fchmod(log.fileno(), 0o600)
+    return log
 
 
 def _run_in_background() -> None:

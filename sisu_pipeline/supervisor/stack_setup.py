@@ -1,5 +1,9 @@
 """Setup before the processes of a stack start: the database, its schemas, the environment."""
 
+from typing import get_args
+
+from pydantic import SecretStr
+
 from resources.database import Database
 from sisu_pipeline import database_server
 from sisu_pipeline.settings import Settings, child_environment
@@ -21,9 +25,30 @@ def make_engine_schemas(found: Database) -> None:
     PooledPostgresStorage(found.dagster_url, should_autocreate_tables=True)
 
 
-def stack_environment(settings: Settings, found: Database) -> dict[str, str]:
-    """The environment of a process of this stack: that of this process, with the stack's variables."""
-    return child_environment(**stack_variables(settings, found), PYTHONUNBUFFERED="1")
+def stack_environment(settings: Settings, found: Database, program: str) -> dict[str, str]:
+    """The environment of a program of this stack: that of this process, with the stack's variables.
+
+    Secrets that only other programs read are left out.
+    """
+    environment = child_environment(**stack_variables(settings, found), PYTHONUNBUFFERED="1")
+    withheld = _secrets_of_others(settings, program)
+    return {name: value for name, value in environment.items() if name.lower() not in withheld}
+
+
+def _secrets_of_others(settings: Settings, program: str) -> set[str]:
+    """The secret settings that neither this program nor every process reads.
+
+    Stock Dagster executes tasks in processes that inherit from the code server.
+    """
+    executes_tasks = settings.sisu_profile != "warm" and program == "code-server"
+    others = set()
+    for name, field in Settings.model_fields.items():
+        read_by = field.json_schema_extra["read_by"] if isinstance(field.json_schema_extra, dict) else []
+        assert isinstance(read_by, list), "settings name their readers"
+        readers = {"every process", program, "sandbox-worker" if executes_tasks else program}
+        if SecretStr in (field.annotation, *get_args(field.annotation)) and not readers & {*read_by}:
+            others.add(name)
+    return others
 
 
 def stack_variables(settings: Settings, found: Database) -> dict[str, str]:

@@ -13,10 +13,11 @@ from tempfile import TemporaryDirectory
 import psutil
 import pytest
 
-from resources.database import DatabaseError
+from resources.database import Database, DatabaseError
 from resources.embedded_postgres import SYSTEM_USER, EmbeddedPostgres
 from sisu_pipeline import database_server as server
 from sisu_pipeline.settings import PROJECT_ROOT, child_environment, load_settings
+from sisu_pipeline.supervisor.stack_setup import stack_environment
 
 STRANGER = 12345
 
@@ -140,3 +141,29 @@ def _psql_of(parent: psutil.Process) -> list[str]:
             return found
         time.sleep(0.05)
     raise AssertionError("psql was not started")
+
+
+def test_a_program_gets_only_the_secrets_that_it_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    secrets = {
+        "E2B_API_KEY": "e2b-key",
+        "SISU_TOKEN": "a-token",
+        "SISU_ESCALATION_URL": "https://hooks.example/secret",
+        "SISU_ESCALATION_SECRET": "hook-key",
+    }
+    for name, value in secrets.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("sisu_token", "the-same-setting-in-lower-case")
+    found = Database("postgresql://localhost/sisu")
+    for profile, program, expected in (
+        ("warm", "sandbox-worker", {"E2B_API_KEY"}),
+        ("warm", "intent-worker", set()),
+        ("warm", "api", set()),
+        ("warm", "webserver", set()),
+        ("warm", "daemon", set()),
+        ("warm", "code-server", {"SISU_ESCALATION_URL", "SISU_ESCALATION_SECRET"}),
+        ("stock", "code-server", {"E2B_API_KEY", "SISU_ESCALATION_URL", "SISU_ESCALATION_SECRET"}),
+    ):
+        settings = load_settings({"SISU_PROFILE": profile, **secrets})
+        environment = stack_environment(settings, found, program)
+        assert {name for name in environment if name.upper() in secrets} == expected, (profile, program)
+        assert environment["DATABASE_URL"] == found.url

@@ -39,7 +39,8 @@ def worker(
         locate(configuration)
         if queue is Queue.SANDBOX:
             check_sandbox(configuration)
-        environment = stack_environment(configuration, prepare(configuration))
+        program = "sandbox-worker" if queue is Queue.SANDBOX else "intent-worker"
+        environment = stack_environment(configuration, prepare(configuration), program)
         command = [sys.executable, "-m", "sisu_pipeline.worker", "--queue", queue.value]
         command += ["--processes", str(processes)] if processes else []
         # Replace this process: the worker forks, and must not inherit what this one has imported.
