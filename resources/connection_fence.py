@@ -102,7 +102,7 @@ def guard(engine: Engine) -> None:
     def name(connection: Any, _record: object) -> None:
         if _fence is not None:
             with connection.cursor() as cursor:
-                cursor.execute("SELECT set_config('application_name', %s, false)", [_fence.application_name])
+                cursor.execute(query("workers.name_session"), {"name": _fence.application_name})
             connection.commit()
 
     @event.listens_for(engine, "checkout")
@@ -110,7 +110,7 @@ def guard(engine: Engine) -> None:
         try:
             with connection.cursor() as cursor:
                 if _fence is None:
-                    cursor.execute("SELECT 1")
+                    cursor.execute(query("workers.session_responds"))
                     lives = True
                 else:
                     cursor.execute(query("workers.session_lives"), _parameters(_fence))

@@ -27,8 +27,9 @@ RECYCLE_S = 3600
 def _cache_when_true(cls: type, name: str) -> None:
     """Replace a schema check by one that queries the catalog until it is true: migrations only add.
 
-    The cache is the process's and its key the text arguments, such as a table's name. Raises TypeError when the
-    class does not define the check as a method, because a replaced property would be true without a check.
+    The cache is the process's and its key the database and the text arguments, such as a table's name. Raises
+    TypeError when the class does not define the check as a method, because a replaced property would be true
+    without a check.
     """
     check = vars(cls).get(name)
     if not inspect.isfunction(check):
@@ -39,7 +40,10 @@ def _cache_when_true(cls: type, name: str) -> None:
 
     @functools.wraps(check)
     def cached(self: Any, *arguments: Any) -> bool:
-        key = tuple(argument for argument in arguments if isinstance(argument, str))
+        key = (
+            getattr(self, "postgres_url", str(id(self))),
+            *(argument for argument in arguments if isinstance(argument, str)),
+        )
         if key not in present and check(self, *arguments):
             present.add(key)
         return key in present

@@ -8,6 +8,14 @@ FROM pg_stat_get_activity(pg_backend_pid())
 -- A statement without effect: the session's last activity shows that its worker is not frozen.
 SELECT 1
 
+-- name_session --
+-- Name this session, so that recovery can terminate the sessions of a worker.
+SELECT set_config('application_name', %(name)s, false)
+
+-- session_responds --
+-- A statement without effect: fails when the connection is lost.
+SELECT 1
+
 -- session_lives --
 -- Whether a session still exists, by its process id and start: the fence of a worker.
 SELECT 1 FROM pg_stat_get_activity(%(pid)s) WHERE backend_start = %(started)s

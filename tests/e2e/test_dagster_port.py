@@ -39,11 +39,21 @@ def mutation(run: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def waiting(api: Api) -> str:
+def waiting(api: Api, stack_database: Database) -> str:
     """A run that waits for approval; no attack may approve it."""
     run = start(api, "Attacked at Dagster's port", {}, ["t1"])
     until(lambda: status(api, run) == ("waiting_input", "APPROVE_PLAN"), "it waits for approval")
+    until(lambda: _is_suspended(stack_database, run), "Dagster has recorded its events so far")
     return run
+
+
+def _is_suspended(database: Database, run: str) -> bool:
+    with database.connect() as connection:
+        found = connection.execute(
+            "SELECT d.status FROM dagster.runs d JOIN app.runs r ON r.dagster_run_id = d.run_id WHERE r.id = %s",
+            [run],
+        ).fetchone()
+    return found is not None and found["status"] == "SUSPENDED"
 
 
 @pytest.fixture(autouse=True)

@@ -81,6 +81,7 @@ def test_without_a_segment_the_first_step_enters(dependencies: Dependencies) -> 
 def test_a_step_that_fails_after_it_has_entered_leaves_the_run_to_its_owner(dependencies: Dependencies) -> None:
     run = queued(dependencies)
     with dependencies.database.connect() as connection:
+        connection.execute("SET LOCAL session_replication_role = replica")  # intents are append-only
         connection.execute("UPDATE app.intents SET goal = 'another goal'")
     with pytest.raises(Exception, match="does not hash to its id"):
         step_execution.compile_intent(dependencies, run.workflow_id, OWNER)

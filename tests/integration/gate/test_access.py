@@ -64,7 +64,7 @@ def test_with_any_token_a_request_without_a_known_one_is_a_401_and_writes_nothin
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"] == "Bearer"
     assert answer.json() == {
-        "error": "a token is needed: Authorization: Bearer …",
+        "error": "a token is required: send Authorization: Bearer …",
         "code": "unauthorized",
         "details": [],
     }
@@ -101,7 +101,7 @@ def test_every_role_may_read_and_change_only_what_it_is_meant_for(
             assert answer.is_success
         else:
             assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
-            assert answer.json()["error"] == f"this needs the role {needed}; your token has {role}"
+            assert answer.json()["error"] == f"this request needs the role {needed}; your token has {role}"
             assert contents() == before
 
 
@@ -194,7 +194,7 @@ def test_every_route_that_changes_something_names_a_role(database: Database, tmp
 
 def test_a_route_that_changes_something_for_everybody_cannot_be_made() -> None:
     router = APIRouter(route_class=GuardedRoute)
-    with pytest.raises(TypeError, match="say with `needs` who may"):
+    with pytest.raises(TypeError, match="name the required role with `needs`"):
 
         @router.post("/anything")
         def anything() -> dict[str, Any]:

@@ -121,7 +121,7 @@ def test_an_exchange_of_patches_interrupted_anywhere_is_completed_by_the_next_wo
         ({"tests": "all"}, 400, "invalid_contract", "tests"),
         ({"unknown": 1}, 400, "invalid_contract", "unknown"),
         ({"tests": ["t"] * 10_001}, 400, "invalid_contract", "tests"),
-        ({"goal": "another"}, 409, "edit_refused", "another goal"),
+        ({"goal": "another"}, 409, "edit_refused", "submit another intent"),
         ({"tests": ["a", "b", "c"]}, 409, "edit_refused", "budget:maxFanout: observed 3 > limit 2"),
         (
             {"patchPlan": [{"targetPath": "../x", "postimageContent": "", "diffText": ""}]},
