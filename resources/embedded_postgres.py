@@ -158,7 +158,8 @@ class EmbeddedPostgres:
         reachable = self._is_reachable
         programs = _programs() if reachable else self._mount / "packages" / _programs().relative_to(_packages())
         command = [str(programs / program), "-D", str(self._server_folder), *arguments]
-        environment = {"PATH": os.defpath, "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
+        # Ids are compared often, and text is never sorted for people: by bytes is fastest.
+        environment = {"PATH": os.defpath, "LANG": "C", "LC_ALL": "C"}
         # Files, not pipes: the server inherits them and would keep a pipe open.
         log = self.home / "postgres-start.log"
         with open(log, "wb", opener=_private) as output:
