@@ -13,7 +13,7 @@ from sisu_pipeline.queueing import fan_out
 from sisu_pipeline.recovery.run_recovery import WorkerMonitor
 from tests.integration.engine.conftest import Engine
 from tests.integration.engine.intents import Stage, until
-from tests.integration.engine.workers import Nursery, Worker, wait_for_workers
+from tests.integration.engine.workers import Nursery, Worker, has_ended, wait_for_workers
 
 TAKEN_OVER_WITHIN_S = 5.0
 # Beyond that, what this machine needs to notice it: the test looks now and then, and is not alone here.
@@ -72,7 +72,7 @@ def everything(engine: Engine) -> dict[str, str]:
 def wakes_and_commits_nothing(engine: Engine, process: psutil.Process) -> None:
     before = everything(engine)
     process.send_signal(signal.SIGCONT)
-    until(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE, "it goes on")
+    until(lambda: has_ended(process), "the process goes on")
     assert everything(engine) == before
 
 

@@ -21,6 +21,14 @@ from sisu_pipeline.store.queues import queue_depth
 _PATIENCE_S = 60.0
 
 
+def has_ended(process: psutil.Process) -> bool:
+    """Whether a process is gone or waits for its parent. It may vanish between any two looks at it."""
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 @dataclass(frozen=True)
 class Worker:
     """A worker group: its parent's pid; a process of it executes work."""
@@ -39,7 +47,7 @@ class Worker:
     def is_running(self) -> bool:
         """Whether the group is there; one that has ended and waits for its parent is not."""
         try:
-            return psutil.Process(self.pid).status() != psutil.STATUS_ZOMBIE
+            return not has_ended(psutil.Process(self.pid))
         except psutil.NoSuchProcess:
             return False
 
