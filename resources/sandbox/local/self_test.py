@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 from resources.sandbox.local.isolation.bwrap import BOX_PYTHON
-from resources.sandbox.local.isolation.seccomp import MACHINES
+from resources.sandbox.local.isolation.system_calls import MACHINES
 from resources.sandbox.local.local_provider import LocalSandbox
 from resources.sandbox.local.sandbox_host import Host, LocalSettings
 from resources.sandbox.sandbox_port import SandboxUnavailable, TaskContext, UriResolver
