@@ -23,7 +23,7 @@ set_json_loads(load_stored_json)
 
 
 class DatabaseError(OperatorError):
-    """The database cannot be used. The message tells the operator what to do."""
+    """The database cannot be used. The message contains what the operator can do."""
 
     code = "database"
 

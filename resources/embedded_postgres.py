@@ -1,7 +1,7 @@
 """PostgreSQL from a Python package: a server of this data folder, which only its owner can reach.
 
-The package brings the programs; everything else is decided here. The server listens on a Unix socket inside its own
-data folder (mode 0700), admits the user who runs us by `peer` authentication, and nobody else. Postgres refuses to
+The package provides the programs; this module configures them. The server listens on a Unix socket inside its own
+data folder (mode 0700) and admits only the user who runs Sisu, by `peer` authentication. Postgres refuses to
 run as root: root runs it as the system user `pgserver`. No folder outside the data folder changes its mode. Where
 `pgserver` may not pass through a parent folder, the server sees both folders through mounts of its own.
 """
@@ -25,7 +25,7 @@ from resources.private_mounts import bind_in_private_namespace
 from sisu_pipeline.domain.canonical import sha256_hex
 
 SYSTEM_USER = "pgserver"
-"""Who runs the server when root starts it."""
+"""The system user who runs the server when root starts it."""
 
 LONGEST_SOCKET_PATH = 107
 """Bytes of a Unix socket's path on Linux."""

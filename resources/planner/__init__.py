@@ -1,1 +1,1 @@
-"""Who plans: one port, and the planners behind it."""
+"""Planners: one port and its implementations."""

@@ -1,4 +1,4 @@
-"""The deterministic built-in planner: a plan made of the intent's own inputs."""
+"""The deterministic built-in planner, whose plan consists of the intent's own inputs."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Which planner a mode means. Never a silent fallback."""
+"""Choice of the planner. An unavailable planner is an error; no other one replaces it."""
 
 from pathlib import Path
 from typing import Literal

@@ -1,4 +1,4 @@
-"""The planner port: a prompt goes in, a structured answer comes out."""
+"""The planner port: a prompt and its structured answer."""
 
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -11,14 +11,14 @@ Agent = Literal["plan", "build"]
 
 
 class PlannerUnavailable(OperatorError):
-    """The planner cannot be used; the message tells the operator what to do."""
+    """The planner cannot be used. The message contains what the operator can do."""
 
     code = "planner_unavailable"
 
 
 @dataclass(frozen=True)
 class Question:
-    """What a step asks: the agent's role, the exact prompt, and the intent it is about."""
+    """A question of a step: the agent's role, the exact prompt, and the intent."""
 
     agent: Agent
     prompt: str
@@ -26,10 +26,10 @@ class Question:
 
 
 class Planner(Protocol):
-    """Answers questions. The same question gets the same answer: a step may ask again after a crash."""
+    """A planner. Equal questions must have equal answers: a step repeats its question after a crash."""
 
     name: str
 
     def answer(self, question: Question) -> PlannerOutput:
-        """The structured answer. Raises PlannerUnavailable when no answer can be had."""
+        """The structured answer. Raises PlannerUnavailable if there is no answer."""
         ...

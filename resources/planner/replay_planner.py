@@ -1,6 +1,6 @@
-"""`OC_MODE=replay` and `record`: recorded answers when there are any, the built-in planner otherwise.
+"""Planners of `OC_MODE=replay` and `record`: recorded answers if they exist, otherwise the built-in planner.
 
-A fixture's name is the sha256 of its question, so it cannot answer another one.
+The name of a fixture is the sha256 of its question, so that it cannot answer another one.
 """
 
 import json
@@ -20,12 +20,12 @@ def fixture_key(prompt: str, schema_version: int, seed: int | str) -> str:
 
 
 def fixture_path(folder: Path, question: Question) -> Path:
-    """Where the answer to a question is recorded; the agent's role is the seed."""
+    """The file that records the answer to a question; the agent's role is the seed of its hash."""
     return folder / f"{fixture_key(question.prompt, SCHEMA_VERSION, question.agent)}.json"
 
 
 class ReplayPlanner:
-    """Answers from `fixtures/oc/`, else deterministically from the intent's own inputs."""
+    """Answers from `fixtures/oc/`, otherwise deterministically from the intent's own inputs."""
 
     name = "replay"
 
@@ -44,7 +44,7 @@ class ReplayPlanner:
 
 
 class RecordingPlanner:
-    """`OC_MODE=record`: what the built-in planner answers is written down as a fixture."""
+    """`OC_MODE=record`: stores each answer of the built-in planner as a fixture."""
 
     name = "record"
 

@@ -1,1 +1,1 @@
-"""Where commands run: one port (`port.py`), and the providers behind it (mock, local, e2b)."""
+"""Execution of commands: one port (`sandbox_port.py`) and its providers (mock, local, e2b)."""

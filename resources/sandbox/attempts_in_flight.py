@@ -1,4 +1,4 @@
-"""The executions of this process, by task key: to wait for one again, or to kill it."""
+"""Executions of this process by task key, for callers that join or kill a running one."""
 
 import asyncio
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from sisu_pipeline.contracts.sandbox_request import SandboxResult
 
 
 class Running:
-    """One execution: `kill_asked` asks for its death, `outcome` is its result (None: it was cancelled)."""
+    """One execution: `kill_asked` requests its end, `outcome` is its result (None: canceled)."""
 
     def __init__(self, idempotency_key: str | None) -> None:
         self.idempotency_key = idempotency_key
@@ -17,7 +17,7 @@ class Running:
 
 
 class InFlight:
-    """What runs now. A task key has several executions only when requests come without idempotency key."""
+    """The running executions. A task key has several only when requests carry no idempotency key."""
 
     def __init__(self) -> None:
         self._running: dict[str, list[Running]] = {}
@@ -33,7 +33,7 @@ class InFlight:
             self._leave(task_key, running)
 
     async def adopt(self, task_key: str, idempotency_key: str | None = None) -> SandboxResult | None:
-        """Wait for an execution of `task_key` (and that idempotency key, when given); None: there is none."""
+        """The result of a running execution of `task_key` (and idempotency key, if given); None if none runs."""
         for running in self._running.get(task_key, []):
             if idempotency_key is None or running.idempotency_key == idempotency_key:
                 # The execution is not ours to cancel: only this wait is.
@@ -43,7 +43,7 @@ class InFlight:
     async def join(self, task_key: str, idempotency_key: str | None) -> SandboxResult | None:
         """The result of the execution with that idempotency key; None when the caller is to execute it."""
         while idempotency_key is not None and self.is_running(task_key, idempotency_key):
-            # None: that run was cancelled while we waited, and another waiter may already have replaced it.
+            # None: that execution was canceled meanwhile, and another waiter may already have replaced it.
             adopted = await self.adopt(task_key, idempotency_key)
             if adopted is not None:
                 return adopted
@@ -54,14 +54,14 @@ class InFlight:
         return any(one.idempotency_key == idempotency_key for one in self._running.get(task_key, []))
 
     def kill(self, task_key: str) -> bool:
-        """Ask every execution of `task_key` to be killed; False when there is none."""
+        """Request that every execution of `task_key` be killed; False if none runs."""
         running = self._running.get(task_key, [])
         for one in running:
             one.kill_asked.set()
         return bool(running)
 
     async def drain(self) -> None:
-        """Ask all executions to be killed and wait until each has ended."""
+        """Request that all executions be killed and wait until each has ended."""
         for task_key in list(self._running):
             self.kill(task_key)
         outcomes = [one.outcome for all_of_key in self._running.values() for one in all_of_key]

@@ -1,4 +1,4 @@
-"""What every provider says about a task in the same words: `raw`, refusals, kills."""
+"""The parts of a task result that all providers share: `raw`, refusals, kills."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ def base_raw(provider: str, request: SandboxRequest, context: TaskContext, boot_
 
 
 def template(request: SandboxRequest) -> dict[str, str]:
-    """Which environment was asked for: hot when a template id names it, else cold."""
+    """The requested environment: hot when a template id names it, otherwise cold."""
     cold = request.template_id is None
     named: dict[str, str] = {} if request.template_id is None else {"templateId": request.template_id}
     return {
@@ -68,10 +68,10 @@ def ended(
 
 
 def refused(provider: str, request: SandboxRequest, context: TaskContext, reason: RequestRefused) -> SandboxResult:
-    """The result of a request that was not run because it never could be.
+    """The result of a request that can never be run.
 
-    Its errCode is CMD_NONZERO because that code ends a task for good: to try again what fails for a fixed
-    reason only costs time. `raw.refused` `{code, message}` tells it from a command that exited with 126.
+    Its errCode is CMD_NONZERO, which is final: a retry of a permanent failure only costs time. `raw.refused`
+    `{code, message}` distinguishes it from a command that exited with 126.
     """
     raw = base_raw(provider, request, context, boot_ms=0)
     raw["refused"] = {"code": reason.code, "message": str(reason)}
@@ -86,7 +86,7 @@ def refused(provider: str, request: SandboxRequest, context: TaskContext, reason
 
 
 def replay_output(result: SandboxResult, on_chunk: ChunkSink) -> None:
-    """Tell the sink the whole output of a finished task, for providers that only have it at the end."""
+    """Pass the whole output of a finished task to the sink, for providers that receive it only at the end."""
     seq = 0
     if result.stdout:
         on_chunk(Chunk("stdout", result.stdout, seq))

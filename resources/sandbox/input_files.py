@@ -1,4 +1,4 @@
-"""The content of a request's input files, wherever it is said to lie; the same for every real provider."""
+"""Content of a request's input files, inline or fetched; the same for every real provider."""
 
 import base64
 import binascii
@@ -14,11 +14,11 @@ _MOST_VARIABLES = 2_000
 
 
 class UploadFailed(Exception):
-    """An input file could not be fetched or placed this time."""
+    """An input file could not be fetched or placed; a retry may succeed."""
 
 
 def check_sizes(request: SandboxRequest) -> None:
-    """Raise RequestRefused for a command or an environment no process can be given."""
+    """Raise RequestRefused for a command or an environment that exceeds the limits of the kernel."""
     if len(request.cmd.encode()) > LONGEST_TEXT:
         raise RequestRefused("COMMAND_TOO_LARGE", f"cmd has more than {LONGEST_TEXT} bytes")
     sizes = [len(name.encode()) + len(value.encode()) for name, value in request.env.items()]

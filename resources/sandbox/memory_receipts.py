@@ -1,4 +1,4 @@
-"""Receipts of one process, for tests and try-outs."""
+"""Receipts in the memory of one process, for tests."""
 
 import asyncio
 from dataclasses import replace

@@ -21,7 +21,7 @@ _LONGEST_MS = 2**31 - 1
 
 @dataclass(frozen=True)
 class _Behaviour:
-    """What a command does here. `injected` fails before anything executes, so it leaves no receipt."""
+    """The simulated behavior of a command. `injected` fails before the execution, so it leaves no receipt."""
 
     err_code: ErrorCode = ErrorCode.NONE
     stdout: str = ""
@@ -34,7 +34,7 @@ class _Behaviour:
 
 
 class MockSandbox:
-    """Pretends to run commands. Equal requests give equal results, byte for byte, however often sent."""
+    """Simulates commands. Equal requests have equal results, byte for byte."""
 
     name = "mock"
 
@@ -63,11 +63,11 @@ class MockSandbox:
         return self._in_flight.kill(task_key)
 
     async def health(self) -> SandboxHealth:
-        """Always well; a receipt that cannot be written is a BOOT_FAIL of that task."""
+        """Always healthy; a receipt that cannot be written is a BOOT_FAIL of that task."""
         return SandboxHealth(ok=True, detail={"provider": self.name})
 
     async def close(self) -> None:
-        """Kill the pretended executions."""
+        """Kill the simulated executions."""
         await self._in_flight.drain()
 
     async def _execute(self, request: SandboxRequest, context: TaskContext, running: Running) -> SandboxResult:
@@ -82,7 +82,7 @@ class MockSandbox:
         return _result(request, context, behaviour)
 
     async def _start(self, request: SandboxRequest, context: TaskContext, duration_ms: int) -> int:
-        """Register the execution and return the milliseconds it still takes."""
+        """Register the execution and return its remaining milliseconds."""
         payload_hash = sha256_json(request.to_json())
         state = await self._receipts.start(
             Receipt(
@@ -142,7 +142,7 @@ def _timeout(request: SandboxRequest, duration_ms: int) -> _Behaviour:
 
 
 def _sleep_ms(words: list[str]) -> int:
-    """`sleep SECONDS [anything]` in milliseconds; what sleep(1) would not take as a number does not wait."""
+    """`sleep SECONDS [anything]` in milliseconds; an argument that sleep(1) would not accept does not wait."""
     try:
         seconds = float(words[1])
     except (IndexError, ValueError):
@@ -153,7 +153,7 @@ def _sleep_ms(words: list[str]) -> int:
 
 
 async def _sleep(duration_ms: int, running: Running) -> bool:
-    """Wait that long; False when the execution was killed meanwhile."""
+    """Sleep; False if the execution was killed meanwhile."""
     if running.kill_asked.is_set():
         return False
     if duration_ms == 0:

@@ -1,4 +1,4 @@
-"""What a command writes: decoded as it comes, told to the sink, cut where it gets too much."""
+"""Capture of stdout and stderr: decoded, passed to the sink as it appears, truncated at a limit."""
 
 import codecs
 import logging
@@ -9,13 +9,13 @@ from resources.sandbox.sandbox_port import Chunk, ChunkSink
 Kind = Literal["stdout", "stderr"]
 
 MOST_BYTES = 1024 * 1024
-"""Of each stream; the rest is read and dropped, so that a flooding command is not blocked but stopped by time."""
+"""Limit per stream. The rest is read and dropped: a flooding command is not blocked, and ends by its timeout."""
 
 _log = logging.getLogger(__name__)
 
 
 class Output:
-    """Both streams of one command. The chunks told to the sink, joined, are what `text` returns."""
+    """Both streams of one command. The chunks passed to the sink, joined, equal `text`."""
 
     def __init__(self, on_chunk: ChunkSink) -> None:
         self._sink: ChunkSink | None = on_chunk
@@ -23,15 +23,15 @@ class Output:
         self._seq = 0
 
     def feed(self, kind: Kind, data: bytes) -> None:
-        """Take what was read."""
+        """Add bytes that were read."""
         self._tell(kind, self._streams[kind].feed(data))
 
     def finish(self, kind: Kind) -> None:
-        """The stream has ended."""
+        """Mark a stream as ended."""
         self._tell(kind, self._streams[kind].finish())
 
     def complete(self, kind: Kind, data: bytes) -> None:
-        """The stream's true content, after a part of it was missed: what the sink has not been told follows."""
+        """Replace a stream by its complete content after a part was missed, and pass the rest to the sink."""
         told = self.text(kind)
         whole = _Stream(kind)
         whole.feed(data)
@@ -63,7 +63,7 @@ class Output:
         try:
             self._sink(chunk)
         except Exception:
-            # Live output is a courtesy: a broken listener must not fail the task.
+            # Live output is best effort: a broken sink must not fail the task.
             _log.exception("the listener to a task's output failed and gets no more of it")
             self._sink = None
 
@@ -100,7 +100,7 @@ class _Stream:
 
 
 def _common(told: str, text: str) -> int:
-    """How many characters both begin with: a stream that broke inside a character told a wrong last one."""
+    """Length of the common prefix: a stream that broke inside a character passed on a wrong last one."""
     if text.startswith(told):
         return len(told)
     return next((at for at, (one, other) in enumerate(zip(told, text, strict=False)) if one != other), len(text))

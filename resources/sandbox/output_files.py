@@ -1,4 +1,4 @@
-"""What is kept of the files a command leaves behind: bounded, in order, and said when something is left out."""
+"""Selection of output files: bounded, ordered, with a note about each omitted file."""
 
 import base64
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ _MOST_SKIPPED_NAMED = 50
 
 @dataclass(frozen=True)
 class OutputLimits:
-    """How much of what a command leaves behind is returned."""
+    """Limits on the output files that are returned."""
 
     files: int = 256
     bytes_per_file: int = 4 * 1024 * 1024
@@ -21,7 +21,7 @@ class OutputLimits:
 
 @dataclass(frozen=True)
 class Collected:
-    """The files a command left, sorted by path, and `evidence` for raw: what was not returned, and why."""
+    """The output files, sorted by path, and `evidence` for raw: omitted files with the reason."""
 
     files: tuple[FileOut, ...]
     evidence: dict[str, Any]
@@ -30,8 +30,8 @@ class Collected:
 NO_FILES = Collected((), {})
 
 
-class Keeper:
-    """Takes files in path order and keeps what the limits allow."""
+class OutputSelection:
+    """Accepts files in path order within the limits."""
 
     def __init__(self, limits: OutputLimits) -> None:
         self._limits = limits
@@ -40,7 +40,7 @@ class Keeper:
         self._skipped: list[dict[str, str]] = []
 
     def reason_to_skip(self, path: str, *, is_regular: bool, size: int) -> str | None:
-        """Why a file of this kind and size (bytes) is not even read; None when it is."""
+        """The reason not to read a file of this kind and size (bytes); None if it is to be read."""
         if not is_regular:
             return "not a regular file"
         if not _is_unicode(path):
@@ -53,7 +53,7 @@ class Keeper:
         return f"larger than {self._limits.bytes_per_file} bytes"
 
     def keep(self, path: str, content: bytes) -> None:
-        """Keep the file, or note which limit it is beyond."""
+        """Add the file, or note the limit it exceeds."""
         if len(content) > self._limits.bytes_per_file:
             self.skip(path, self.too_large)
         elif len(self._files) >= self._limits.files:
@@ -70,7 +70,7 @@ class Keeper:
         self._skipped.append({"path": printable, "reason": reason})
 
     def collected(self) -> Collected:
-        """All of it."""
+        """The result."""
         evidence: dict[str, Any] = {"returned": len(self._files), "bytes": self._bytes}
         if self._skipped:
             evidence["skipped"] = len(self._skipped)

@@ -1,4 +1,4 @@
-"""Receipts: how the mock provider remembers what it executed, so that nothing runs twice unseen."""
+"""Receipts of the mock provider, by which repeated executions are detected."""
 
 import asyncio
 from collections.abc import Iterable
@@ -33,10 +33,10 @@ class Receipt:
 
 @dataclass(frozen=True)
 class ReceiptState:
-    """What is known about a task after `start`.
+    """The state of a task after `start`.
 
-    `executes` says whether this request is a new execution (else it adopts the one that is there);
-    `elapsed_ms` is how long that execution has been running by the clock that keeps the receipts.
+    `executes`: whether this request is a new execution or adopts an existing one. `elapsed_ms`: how long that
+    execution has been running, by the clock of the receipts.
     """
 
     executes: bool
@@ -52,12 +52,12 @@ class ReceiptState:
 
 
 class Receipts(Protocol):
-    """Keeps one receipt per task key."""
+    """Storage of one receipt per task key."""
 
     async def start(self, receipt: Receipt) -> ReceiptState:
-        """Count a request and, unless its idempotency key has an execution already, the execution.
+        """Count a request and, unless its idempotency key already has an execution, an execution.
 
-        Raises ReceiptsUnavailable when nothing could be written.
+        Raises ReceiptsUnavailable if the receipt could not be written.
         """
 
 
@@ -126,7 +126,7 @@ class _Waiting:
 
 
 def _next_batch(waiting: list[_Waiting]) -> tuple[list[_Waiting], list[_Waiting]]:
-    """What the next statement takes, in key order, and what stays.
+    """The requests for the next statement, in key order, and the remaining ones.
 
     A statement may touch a row once, so the second request for a key waits; the order keeps two processes
     that share keys from locking rows against each other.

@@ -1,4 +1,4 @@
-"""Checks of a request that are the same for every provider: relative paths, a sane environment."""
+"""Checks of a request that all providers share: relative paths, valid environment names."""
 
 from pathlib import PurePosixPath
 
@@ -10,7 +10,7 @@ _LONGEST_PATH = 4000
 
 
 def check_request(request: SandboxRequest) -> None:
-    """Raise RequestRefused for a request no provider may run: escaping paths, NUL bytes, bad names."""
+    """Raise RequestRefused for escaping paths, NUL bytes and invalid environment names."""
     _check_text("cmd", request.cmd)
     for key, value in request.env.items():
         _check_text("env", key)
@@ -21,10 +21,10 @@ def check_request(request: SandboxRequest) -> None:
 
 
 def safe_relative_path(path: str) -> PurePosixPath:
-    """`path` as a path that stays below where it is placed.
+    """`path` as a path that stays below its folder.
 
     Raises RequestRefused for an absolute path, an empty, `.` or `..` part, NUL, a lone surrogate and
-    names longer than a file system takes.
+    names longer than 255 bytes.
     """
     _check_text("path", path)
     parts = path.split("/")

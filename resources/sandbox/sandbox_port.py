@@ -1,4 +1,4 @@
-"""The sandbox port: what the engine asks of every provider, and nothing about how they do it."""
+"""The sandbox port: the interface of every provider."""
 
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
@@ -9,13 +9,13 @@ from sisu_pipeline.domain.operator_errors import OperatorError
 
 
 class SandboxUnavailable(OperatorError):
-    """The provider refuses to start. The message tells the operator what to do about it."""
+    """The provider cannot start. The message contains what the operator can do."""
 
     code = "sandbox_unavailable"
 
 
 class RequestRefused(Exception):
-    """The request cannot be run here and never will be: `code` is for programs, the text for people."""
+    """The request can never be run by this provider. `code` is for programs, the message for people."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -24,7 +24,7 @@ class RequestRefused(Exception):
 
 @dataclass(frozen=True)
 class TaskContext:
-    """Who asks. `attempt` counts from 1; a request with a key already running or done is never run twice."""
+    """The task of a request. `attempt` counts from 1. A request with an idempotency key is executed once."""
 
     run_id: str
     step_id: str
@@ -50,7 +50,7 @@ TaskRef = tuple[str, str]
 """A run id and a task key."""
 
 Wanted = Callable[[Collection[TaskRef]], Awaitable[Collection[TaskRef]]]
-"""Which of these tasks still have a run that waits for their result; the sandboxes of others are orphans."""
+"""Those of the given tasks whose run still waits for their result; the sandboxes of others are orphans."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,8 @@ class SandboxHealth:
 class Sandbox(Protocol):
     """A place that runs one command per request.
 
-    Failures of the task and of the infrastructure are results with an `errCode`, never exceptions. Cancelling
-    the awaiting task kills what it started and raises CancelledError again.
+    Failures of the task and of the infrastructure are results with an `errCode`, never exceptions. Canceling
+    the awaiting task kills the execution and raises CancelledError again.
     """
 
     @property
@@ -79,13 +79,13 @@ class Sandbox(Protocol):
         """
 
     async def adopt(self, task_key: str) -> SandboxResult | None:
-        """Wait for the execution of `task_key` that is already running; None when there is none to adopt."""
+        """The result of the running execution of `task_key`; None if there is none to adopt."""
 
     async def kill(self, task_key: str) -> bool:
-        """Kill what runs for `task_key`; its `run` then returns a result. False when nothing runs."""
+        """Kill the executions of `task_key`, whose `run` then returns a result. False if none runs."""
 
     async def health(self) -> SandboxHealth:
         """Whether tasks can run now."""
 
     async def close(self) -> None:
-        """Kill what still runs and give everything back. The provider cannot be used afterwards."""
+        """Kill all executions and release all resources. The provider cannot be used afterwards."""

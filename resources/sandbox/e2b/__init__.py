@@ -1,1 +1,1 @@
-"""The e2b provider: every command in a sandbox of its own at E2B (or whoever speaks its protocol)."""
+"""The e2b provider: one sandbox per command at E2B, or at another server of its protocol."""

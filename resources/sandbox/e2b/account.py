@@ -17,7 +17,7 @@ class Account:
 
     def __init__(self, settings: E2bSettings) -> None:
         self.deployment = settings.deployment
-        # The SDK's own retries are off: a 429 must slow down everybody here, not only the one it met.
+        # The SDK's own retries are off: a 429 must slow down all requests of this process, not only one.
         self._params: ApiParams = {
             "api_key": settings.api_key,
             "api_url": settings.api_url,
@@ -30,7 +30,7 @@ class Account:
     async def create(
         self, template: str, *, life_s: int, metadata: dict[str, str], net: bool, idempotency_key: str
     ) -> AsyncSandbox:
-        """A new sandbox, or the one this idempotency key has made before."""
+        """A new sandbox, or the one an earlier request with this idempotency key created."""
         return await AsyncSandbox.create(
             template,
             timeout=life_s,
@@ -41,11 +41,11 @@ class Account:
         )
 
     async def connect(self, sandbox_id: str, *, life_s: int) -> AsyncSandbox:
-        """A sandbox that is there."""
+        """An existing sandbox."""
         return await AsyncSandbox.connect(sandbox_id, timeout=life_s, **self._params)
 
     async def find(self, **metadata: str) -> list[SandboxInfo]:
-        """Every sandbox of this deployment that carries the metadata too."""
+        """Every sandbox of this deployment that also carries the metadata."""
         query = SandboxQuery(metadata={DEPLOYMENT: self.deployment, **metadata})
         pages = AsyncSandbox.list(query=query, limit=100, **self._params)
         found: list[SandboxInfo] = []
@@ -54,5 +54,5 @@ class Account:
         return found
 
     async def kill(self, sandbox_id: str) -> bool:
-        """End a sandbox and all that runs in it; False when it was gone already."""
+        """End a sandbox and everything in it; False if it no longer exists."""
         return await AsyncSandbox.kill(sandbox_id, **self._params)

@@ -1,4 +1,4 @@
-"""One request at E2B, from its files to the death of its sandbox."""
+"""One request at E2B, from its input files to the end of its sandbox."""
 
 import asyncio
 import logging
@@ -17,7 +17,7 @@ from resources.sandbox.e2b.provider_errors import Failed
 from resources.sandbox.e2b.provider_retry import uninterrupted
 from resources.sandbox.e2b.remote_command import Execution, OutOfTime
 from resources.sandbox.e2b.result_collection import collect
-from resources.sandbox.e2b.sandbox_start import Boot, Booting
+from resources.sandbox.e2b.sandbox_start import Boot, SandboxStart
 from resources.sandbox.input_files import UploadFailed, check_sizes, fetch_files
 from resources.sandbox.output_capture import Output
 from resources.sandbox.output_files import NO_FILES, Collected
@@ -32,8 +32,8 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Means:
-    """What every attempt of one provider shares."""
+class AttemptResources:
+    """Dependencies that all attempts of one provider share."""
 
     settings: E2bSettings
     account: Account
@@ -43,10 +43,12 @@ class Means:
 
 
 class Attempt:
-    """One request on its way through boot, run, collect, kill."""
+    """One request and its phases: boot, run, collect, kill."""
 
-    def __init__(self, means: Means, request: SandboxRequest, context: TaskContext, on_chunk: ChunkSink) -> None:
-        self._means = means
+    def __init__(
+        self, resources: AttemptResources, request: SandboxRequest, context: TaskContext, on_chunk: ChunkSink
+    ) -> None:
+        self._resources = resources
         self._request = request
         self._context = context
         self._on_chunk = on_chunk
@@ -56,7 +58,7 @@ class Attempt:
         self._streams = 0
 
     async def run_until_killed(self, running: Running) -> SandboxResult:
-        """The result; when a kill is asked for, that is the result. When cancelled, everything is killed first."""
+        """The result, also after a kill request. When canceled, first kills the sandbox."""
         work = asyncio.ensure_future(self._run())
         asked = asyncio.ensure_future(running.kill_asked.wait())
         try:
@@ -73,7 +75,7 @@ class Attempt:
         try:
             directory, files = await self._prepare()
             package = runner_script.package(self._request.cmd, self._request.env, directory, files)
-            async with self._means.quota.sandbox():
+            async with self._resources.quota.sandbox():
                 return await self._in_sandbox(package, directory, files)
         except RequestRefused as reason:
             result = evidence.refused("e2b", self._request, self._context, reason)
@@ -84,7 +86,7 @@ class Attempt:
         except Failed as failed:
             return self._failed(failed.err_code, str(failed), failed)
         except Exception as error:
-            # Whatever else went wrong is ours, not the task's: a typed failure that is tried again.
+            # Any other error is the provider's, not the task's: a typed failure that is retried.
             _log.exception("task %s could not be run", self._request.task_key)
             return self._failed(ErrorCode.BOOT_FAIL, f"{type(error).__name__}: {error}")
 
@@ -96,25 +98,27 @@ class Attempt:
         directory = PurePosixPath()
         if request.workdir not in (None, "."):
             directory = safe_relative_path(str(request.workdir))
-        return directory, await fetch_files(request, _MOST_INPUT_BYTES, self._means.resolve_uri)
+        return directory, await fetch_files(request, _MOST_INPUT_BYTES, self._resources.resolve_uri)
 
     async def _in_sandbox(self, package: bytes, directory: PurePosixPath, files: dict[str, bytes]) -> SandboxResult:
-        settings = self._means.settings
+        settings = self._resources.settings
         life_s = min(self._request.timeout_ms // 1000 + _BOOT_ALLOWANCE_S, settings.longest_life_s)
-        boot = self._boot = await Booting(
-            self._means.account, self._means.quota, self._request, self._context, life_s
+        boot = self._boot = await SandboxStart(
+            self._resources.account, self._resources.quota, self._request, self._context, life_s
         ).boot()
         sandbox_id = boot.sandbox.sandbox_id
         try:
-            with self._means.sweeper.keeps(sandbox_id):
+            with self._resources.sweeper.keeps(sandbox_id):
                 return await self._executed(boot, package, directory, files)
         finally:
-            await uninterrupted(self._give_back(sandbox_id, boot.has_ghosts))
+            await uninterrupted(self._clean_up(sandbox_id, boot.has_ghosts))
 
     async def _executed(
         self, boot: Boot, package: bytes, directory: PurePosixPath, files: dict[str, bytes]
     ) -> SandboxResult:
-        execution = Execution(boot.sandbox, self._output, self._request.timeout_ms, self._means.settings.check_s)
+        execution = Execution(
+            boot.sandbox, self._output, self._request.timeout_ms, self._resources.settings.check_s
+        )
         try:
             ending = await execution.run(package, is_new=boot.how == "created")
         except OutOfTime:
@@ -129,14 +133,14 @@ class Attempt:
         collected = await collect(boot.sandbox, ending.left, directory, files)
         return self._ended(err_code, ending.exit_code, collected=collected, metrics=metrics)
 
-    async def _give_back(self, sandbox_id: str, has_ghosts: bool) -> None:
-        """Kill the sandbox and whatever else an unclear creation may have left of this task."""
-        await self._means.sweeper.kill(sandbox_id)
+    async def _clean_up(self, sandbox_id: str, has_ghosts: bool) -> None:
+        """Kill the sandbox, and any other that a creation without reply may have left for this task."""
+        await self._resources.sweeper.kill(sandbox_id)
         if has_ghosts:
-            await self._means.sweeper.reap(self._request.task_key)
+            await self._resources.sweeper.reap(self._request.task_key)
 
     def _failed(self, err_code: ErrorCode, message: str, failed: Failed | None = None) -> SandboxResult:
-        """The result of an attempt whose command did not run, or not to its end, through no fault of its own."""
+        """The result of an attempt whose command did not finish because of the infrastructure."""
         self._output.feed("stderr", f"{message}\n".encode())
         lost = None if failed is None else {"phase": str(failed.phase), "cause": str(failed.cause)}
         return self._ended(err_code, 1, metrics=self._used(), lost=lost)
@@ -176,7 +180,7 @@ class Attempt:
 
 
 async def _stopped(work: asyncio.Future[SandboxResult]) -> None:
-    """Cancel until it is done: a call in it may take a cancellation for an error of its own."""
+    """Cancel until it is done: a call in it may mistake a cancellation for an error of its own."""
     while not work.done():
         work.cancel()
         await asyncio.wait({work}, timeout=_AGAIN_S)

@@ -1,4 +1,4 @@
-"""Staying inside a plan: so many sandboxes at once, so many new ones per second, and patience with a 429."""
+"""Rate limits of an E2B plan: concurrent sandboxes, creations per second, and backoff after a 429."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,14 +6,14 @@ from contextlib import asynccontextmanager
 
 _FIRST_PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 2.0
-# What a busy process could not use of its rate a moment ago, it may use now.
+# Burst: the part of its rate that a busy process could not use a moment ago.
 _CATCH_UP_S = 0.5
 
 
 class Quota:
-    """One account's limits as one process keeps them. Others may use the same account: then E2B says 429.
+    """The limits of one account within one process. If others use the same account, E2B answers 429.
 
-    A refusal is never a failure. It pauses everybody who wants to create, twice as long each time in a row.
+    A 429 is not a failure. It pauses all creations of this process, twice as long each time in a row.
     """
 
     def __init__(self, concurrency: int, creates_per_second: float) -> None:
@@ -26,12 +26,12 @@ class Quota:
 
     @asynccontextmanager
     async def sandbox(self) -> AsyncIterator[None]:
-        """The right to have one sandbox, while the block lasts."""
+        """Permission to hold one sandbox for the duration of the block."""
         async with self._alive:
             yield
 
     async def turn(self) -> None:
-        """Return when one may be created."""
+        """Wait until a sandbox may be created."""
         clock = asyncio.get_running_loop().time
         while True:
             at = max(self._next, clock() - _CATCH_UP_S, self._paused_until)
@@ -41,13 +41,13 @@ class Quota:
                 return
 
     def refused(self) -> None:
-        """E2B said 429: the next turns, ours too, are after a pause."""
+        """Record a 429: all following creations wait for a pause."""
         self.refusals += 1
         now = asyncio.get_running_loop().time()
-        if now >= self._paused_until:  # else another one has heard of it already
+        if now >= self._paused_until:  # otherwise another caller has recorded it already
             self._paused_until = now + self._pause_s
             self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
 
     def admitted(self) -> None:
-        """E2B created one: the account is not exhausted."""
+        """Record a successful creation: the account is not exhausted."""
         self._pause_s = _FIRST_PAUSE_S

@@ -1,14 +1,14 @@
-"""The knobs of the e2b provider, apart from the SDK: whoever only chooses a provider does not import it."""
+"""Settings of the e2b provider, in a module that does not import the SDK."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class E2bSettings:
-    """How to reach E2B and what the plan allows; times in seconds.
+    """Address and limits of the E2B account; times in seconds.
 
-    `deployment` tells our sandboxes from those of others that use the same key: only ours are ever killed.
-    `api_url` and `sandbox_url` are for other servers of the protocol (and go away with e2b 3).
+    `deployment` marks our sandboxes among all that use the same key: no others are ever killed.
+    `api_url` and `sandbox_url` name other servers of the protocol (not supported by e2b 3).
     """
 
     api_key: str

@@ -1,4 +1,4 @@
-"""No orphans: what nobody waits for any more is killed, by whoever notices first."""
+"""Cleanup of orphaned sandboxes: those whose task no process waits for."""
 
 import asyncio
 import logging
@@ -16,11 +16,11 @@ _log = logging.getLogger(__name__)
 
 
 class Sweeper:
-    """Kills sandboxes. One that could not be killed is remembered and tried again.
+    """Kills sandboxes, and retries those that could not be killed.
 
-    A sandbox is an orphan when its task has its result or its run has ended (`wanted` says so). A process that
-    died leaves none: its tasks are still wanted, and whoever gets them adopts their sandboxes. Beyond all that
-    every sandbox has an end of life at E2B.
+    A sandbox is an orphan when its task has a result or its run has ended, as `wanted` reports. Sandboxes of a dead
+    process are not orphans: the process that takes over its tasks adopts them. In addition, every sandbox has an
+    end of life at E2B.
     """
 
     def __init__(self, account: Account, wanted: Wanted | None, every_s: float) -> None:
@@ -33,7 +33,7 @@ class Sweeper:
 
     @contextmanager
     def keeps(self, sandbox_id: str) -> Iterator[None]:
-        """This process uses the sandbox while the block lasts."""
+        """Protect a sandbox that this process uses for the duration of the block."""
         self._ours.add(sandbox_id)
         try:
             yield
@@ -41,12 +41,12 @@ class Sweeper:
             self._ours.discard(sandbox_id)
 
     def start(self) -> None:
-        """Sweep now and then, on the running loop."""
+        """Sweep periodically on the running event loop."""
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._keep_sweeping())
 
     async def stop(self) -> None:
-        """Sweep no more; what could not be killed is tried one last time."""
+        """Stop sweeping, and retry once to kill what could not be killed."""
         task, self._task = self._task, None
         if task is not None and not task.get_loop().is_closed():
             task.cancel()
@@ -55,7 +55,7 @@ class Sweeper:
             await self.kill(sandbox_id)
 
     async def sweep(self) -> int:
-        """Kill every orphan of this deployment; returns how many there were. Raises Failed."""
+        """Kill every orphan of this deployment and return their number. Raises Failed."""
         for sandbox_id in list(self._left):
             await self.kill(sandbox_id)
         if self._wanted is None:
@@ -68,7 +68,7 @@ class Sweeper:
         return sum([await self.kill(sandbox_id) for sandbox_id in orphans])
 
     async def reap(self, task_key: str) -> None:
-        """Kill every sandbox of a task that is done here."""
+        """Kill every sandbox of a task that has finished in this process."""
         try:
             for info in await persist(lambda: self._account.find(**{TASK: task_key}), Phase.BOOT):
                 await self.kill(info.sandbox_id)
@@ -76,7 +76,7 @@ class Sweeper:
             _log.warning("sandboxes of task %s could not be listed: %s", task_key, failed)
 
     async def kill(self, sandbox_id: str) -> bool:
-        """Kill one; False when it was gone, or could not be killed and will be tried again."""
+        """Kill one sandbox. False if it no longer exists, or could not be killed and will be retried."""
         try:
             killed = await persist(lambda: self._account.kill(sandbox_id), Phase.BOOT)
         except Failed as failed:

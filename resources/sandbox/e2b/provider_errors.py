@@ -1,4 +1,4 @@
-"""What the SDK's errors mean: by type and status, in the order their classes overlap, never by their text."""
+"""Classification of the SDK's errors by type and status, never by their text."""
 
 from enum import StrEnum
 
@@ -10,30 +10,30 @@ from sisu_pipeline.contracts.sandbox_request import ErrorCode
 
 
 class Cause(StrEnum):
-    """Why a call failed, as far as it matters to what is done next."""
+    """Why a call failed, as far as it determines what is done next."""
 
     QUOTA = "quota"
-    """429: wait, it costs nothing."""
+    """429: wait and repeat."""
     GONE = "gone"
-    """The sandbox is no more."""
+    """The sandbox no longer exists."""
     OFFLINE = "offline"
-    """No connection: nothing can have happened."""
+    """No connection: the call had no effect."""
     UNKNOWN = "unknown"
-    """The reply is missing: it may have happened."""
+    """No reply: the call may have had its effect."""
     BUSY = "busy"
-    """5xx: E2B's own trouble; it may have happened."""
+    """5xx: an error of E2B; the call may have had its effect."""
     REFUSED = "refused"
-    """4xx: it will never work."""
+    """4xx: the call is permanently invalid."""
     DENIED = "denied"
-    """401: the key."""
+    """401: the API key is invalid."""
     FULL = "full"
     """The sandbox's disk is full."""
     BROKEN = "broken"
-    """Ours."""
+    """An error of this provider."""
 
 
 class Phase(StrEnum):
-    """What was being done."""
+    """The phase of an attempt in which an error occurred."""
 
     BOOT = "boot"
     UPLOAD = "upload"
@@ -42,7 +42,7 @@ class Phase(StrEnum):
 
 
 class Failed(Exception):
-    """The infrastructure could not do its part; the task is tried again."""
+    """The infrastructure failed; the task is retried."""
 
     def __init__(self, phase: Phase, cause: Cause, message: str) -> None:
         super().__init__(message)
@@ -51,7 +51,7 @@ class Failed(Exception):
 
     @property
     def err_code(self) -> ErrorCode:
-        """The one table from what happened to the contract's code (docs/sandboxes.md)."""
+        """The contract's error code for a cause and a phase (docs/sandboxes.md)."""
         if self.phase is Phase.DOWNLOAD:
             return ErrorCode.DOWNLOAD_FAIL
         if self.cause is Cause.GONE:
@@ -61,7 +61,7 @@ class Failed(Exception):
         return ErrorCode.NET_FAIL if self.cause in (Cause.OFFLINE, Cause.UNKNOWN) else ErrorCode.BOOT_FAIL
 
 
-# The order is the point: a class before those it derives from (e2b 2.63).
+# The order matters: a class comes before those it derives from (e2b 2.63).
 _BY_TYPE: tuple[tuple[type[Exception] | tuple[type[Exception], ...], Cause], ...] = (
     (e2b.RateLimitException, Cause.QUOTA),
     ((e2b.SandboxNotRunningException, e2b.SandboxNotFoundException), Cause.GONE),
@@ -76,7 +76,7 @@ _BY_TYPE: tuple[tuple[type[Exception] | tuple[type[Exception], ...], Cause], ...
 
 
 def cause_of(error: Exception) -> Cause:
-    """Why an SDK call failed. A command's own exit (`CommandExitException`) is no failure and not asked here."""
+    """The cause of an SDK error other than `CommandExitException`, which is a command's own exit."""
     for types, cause in _BY_TYPE:
         if isinstance(error, types):
             return cause

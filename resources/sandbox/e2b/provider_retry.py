@@ -1,4 +1,4 @@
-"""Calls that may be repeated: again after a pause, as long as that can help."""
+"""Retry of idempotent calls with a pause, as long as a retry can help."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -16,9 +16,9 @@ _HOPELESS = frozenset({Cause.GONE, Cause.REFUSED, Cause.DENIED, Cause.FULL, Caus
 
 
 async def persist(call: Callable[[], Awaitable[T]], phase: Phase) -> T:
-    """The call's answer. Raises Failed when it cannot be had, FileNotFoundException as it comes.
+    """The result of the call. Raises Failed when retries are exhausted, and FileNotFoundException unchanged.
 
-    A 429 is waited for without end; whoever waits can be cancelled.
+    A 429 is retried without a limit; the caller can be canceled.
     """
     pauses = iter(PAUSES_S)
     while True:
@@ -36,14 +36,14 @@ async def persist(call: Callable[[], Awaitable[T]], phase: Phase) -> T:
 
 
 def raise_if_cancelled(error: Exception) -> None:
-    """Raise the cancellation of the current task that an SDK call has turned into some other error."""
+    """Raise the cancellation of the current task if an SDK call has turned it into another error."""
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError from error
 
 
 async def uninterrupted(work: Awaitable[T]) -> T:
-    """Finish `work` even when cancelled meanwhile, however often; the cancellation follows then."""
+    """Finish `work` even if canceled meanwhile; the cancellation continues afterwards."""
     task = asyncio.ensure_future(work)
     cancelled: asyncio.CancelledError | None = None
     while not task.done():

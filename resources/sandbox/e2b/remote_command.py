@@ -1,4 +1,4 @@
-"""One command in one sandbox, from its start to its end, whatever happens to the connection meanwhile."""
+"""One command in one sandbox, from start to end, across lost connections."""
 
 import asyncio
 import time
@@ -9,20 +9,20 @@ from e2b import AsyncSandbox, CommandExitException, FileNotFoundException
 from resources.sandbox.e2b import runner_script
 from resources.sandbox.e2b.provider_errors import Cause, Failed, Phase, cause_of
 from resources.sandbox.e2b.provider_retry import PAUSES_S, persist, raise_if_cancelled
-from resources.sandbox.e2b.runner_script import Ending
+from resources.sandbox.e2b.runner_script import CommandEnd
 from resources.sandbox.output_capture import MOST_BYTES, Kind, Output
 
 _START_S = 30.0
-# envd's own deadline: ours comes first, and says whether the command or the connection took too long.
+# envd's own deadline. Ours is shorter, and tells a slow command from a slow connection.
 _GRACE_S = 60.0
 
 
 class OutOfTime(Exception):
-    """The command took longer than it may."""
+    """The command exceeded its time limit."""
 
 
 class Execution:
-    """Belongs to one sandbox; `streams` counts how often it was listened to anew."""
+    """The execution of a command in one sandbox; `streams` counts connections to its output."""
 
     def __init__(self, sandbox: AsyncSandbox, output: Output, timeout_ms: int, check_s: float) -> None:
         self._sandbox = sandbox
@@ -35,33 +35,33 @@ class Execution:
         self.began_at = time.monotonic()
         self.streams = 0
 
-    async def run(self, package: bytes, *, is_new: bool) -> Ending:
-        """Start the command where it does not run yet, else go on listening to it. Raises Failed and OutOfTime."""
+    async def run(self, package: bytes, *, is_new: bool) -> CommandEnd:
+        """Start the command, or connect to it if it runs already. Raises Failed and OutOfTime."""
         self._missed = not is_new
         seen = None if is_new else await self._look()
-        # Each round either sees the end or loses the stream; one that is lost again and again is no accident.
+        # Each round either reaches the end or loses the stream. Repeated losses are not accidental.
         for pause in (*PAUSES_S, None):
-            if isinstance(seen, Ending):
+            if isinstance(seen, CommandEnd):
                 return seen
             handle = await self._start(package) if seen is None else await self._rejoin(seen)
             if handle is not None:
                 await self._follow(handle)
             seen = await self._look()
-            if isinstance(seen, Ending):
+            if isinstance(seen, CommandEnd):
                 return seen
             if pause is not None:
                 await asyncio.sleep(pause)
         raise Failed(Phase.COMMAND, Cause.UNKNOWN, "the connection to the command was lost too often")
 
-    async def _look(self) -> Ending | int | None:
-        """How it ended; the script's process while it runs; None when it was never started."""
+    async def _look(self) -> CommandEnd | int | None:
+        """The end of the command, or the script's process while it runs, or None if it was never started."""
         ending = await self._ending()
         if ending is not None:
             return ending
         pid = await self._pid()
         if pid is None or await self._is_running(pid):
             return pid
-        ending = await self._ending()  # it may have ended between the two looks
+        ending = await self._ending()  # it may have ended between the two checks
         if ending is None:
             raise Failed(Phase.COMMAND, Cause.BROKEN, "what supervises the command was killed")
         return ending
@@ -84,14 +84,14 @@ class Execution:
                 retain_output=False,
             )
         except Exception as error:
-            # It may have been started: the next look tells.
+            # It may have been started: the next check finds out.
             self._lost(error)
             return None
         self.streams += 1
         return handle
 
     async def _rejoin(self, pid: int) -> Any:
-        """Its stream from now on; what was missed is read from the files in the end."""
+        """Its stream from now on; missed output is read from the files at the end."""
         self._missed = True
         if self._deadline is None:
             self._deadline = time.monotonic() + self._timeout_s - await self._elapsed_s()
@@ -100,14 +100,14 @@ class Execution:
                 pid, timeout=self._timeout_s + _GRACE_S, request_timeout=_START_S, retain_output=False
             )
         except Exception as error:
-            if cause_of(error) is not Cause.REFUSED:  # it has just ended: there is no such process
+            if cause_of(error) is not Cause.REFUSED:  # it has just ended: the process does not exist
                 self._lost(error)
             return None
         self.streams += 1
         return handle
 
     async def _follow(self, handle: Any) -> None:
-        """Until the command has ended, or its stream; raises OutOfTime, and Failed when the sandbox is gone."""
+        """Read until the command or its stream ends. Raises OutOfTime, and Failed if the sandbox is gone."""
         assert self._deadline is not None
         ended = asyncio.ensure_future(handle.wait())
         watched = asyncio.ensure_future(self._watch())
@@ -128,7 +128,7 @@ class Execution:
         try:
             (watched if watched in done else ended).result()
         except CommandExitException as ended_with:
-            # Another start was first: what is said there, this stream has not heard.
+            # Another start came first: this stream lacks the output of that one.
             self._missed |= ended_with.exit_code == runner_script.TAKEN_EXIT
         except Failed:
             raise
@@ -136,7 +136,7 @@ class Execution:
             self._lost(error)
 
     async def _watch(self) -> None:
-        """Return when the command has ended though its stream does not say so. Raises Failed: sandbox gone."""
+        """Return when the command has ended although its stream has not. Raises Failed if the sandbox is gone."""
         seen_ended = False
         unanswered = 0
         while not (seen_ended or unanswered > len(PAUSES_S)):
@@ -150,11 +150,11 @@ class Execution:
                 raise_if_cancelled(error)
                 unanswered += 1
                 self._raise_if_gone(error)
-        await asyncio.sleep(1)  # the stream may only be a little behind
+        await asyncio.sleep(1)  # the stream may only be delayed
         self._missed = True
 
-    async def _ending(self) -> Ending | None:
-        """The script's account; None while there is none."""
+    async def _ending(self) -> CommandEnd | None:
+        """The script's report; None until it is written."""
         try:
             content = await persist(
                 lambda: self._sandbox.files.read(runner_script.END, format="bytes"), Phase.COMMAND
@@ -188,7 +188,7 @@ class Execution:
         return await persist(read, Phase.COMMAND)
 
     async def _pid(self) -> int | None:
-        """The script's process; None when the command was never started."""
+        """The script's process; None if the command was never started."""
         try:
             content = await persist(lambda: self._sandbox.files.read(runner_script.PID), Phase.COMMAND)
         except FileNotFoundException:
@@ -207,7 +207,7 @@ class Execution:
         return int(elapsed.stdout) / 1000
 
     def _lost(self, error: Exception) -> None:
-        """The stream ended without the command's end: go on by looking, unless there is nothing to look at."""
+        """Handle a stream that ended before the command did: poll, unless the sandbox is gone."""
         raise_if_cancelled(error)
         self._missed = True
         self._raise_if_gone(error)

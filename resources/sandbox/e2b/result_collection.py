@@ -1,4 +1,4 @@
-"""The files a command left in its sandbox at E2B."""
+"""Collection of the output files of a command at E2B."""
 
 import asyncio
 from collections.abc import Mapping
@@ -8,38 +8,41 @@ from e2b import AsyncSandbox, FileNotFoundException
 
 from resources.sandbox.e2b.provider_errors import Phase
 from resources.sandbox.e2b.provider_retry import persist
-from resources.sandbox.e2b.runner_script import WORK, Left
-from resources.sandbox.output_files import Collected, Keeper, OutputLimits
+from resources.sandbox.e2b.runner_script import WORK, ChangedFile
+from resources.sandbox.output_files import Collected, OutputLimits, OutputSelection
 
 _AT_ONCE = 8
 
 
 async def collect(
-    sandbox: AsyncSandbox, left: tuple[Left, ...] | None, directory: PurePosixPath, placed: Mapping[str, bytes]
+    sandbox: AsyncSandbox,
+    left: tuple[ChangedFile, ...] | None,
+    directory: PurePosixPath,
+    placed: Mapping[str, bytes],
 ) -> Collected:
     """Every regular file below `directory` that the command created or changed. Raises Failed (DOWNLOAD)."""
     limits = OutputLimits()
-    keeper = Keeper(limits)
+    selection = OutputSelection(limits)
     if left is None:
-        keeper.skip("", "the working directory is gone")
-        return keeper.collected()
+        selection.skip("", "the working directory is gone")
+        return selection.collected()
     files = sorted(left, key=lambda file: file.path)
     reasons = {
-        file.path: keeper.reason_to_skip(file.path, is_regular=file.is_regular, size=file.size) for file in files
+        file.path: selection.reason_to_skip(file.path, is_regular=file.is_regular, size=file.size) for file in files
     }
-    # Unchanged inputs may be listed too (touched, say); beyond that nothing is fetched that is not kept.
+    # Inputs with a new time but equal content may be listed too; nothing else is fetched in vain.
     most = limits.files + len(placed)
     readable = [file.path for file in files if reasons[file.path] is None][:most]
     contents = await _read_all(sandbox, PurePosixPath(WORK) / directory, readable)
     for path, reason in reasons.items():
         content = contents.get(path)
         if reason is None and path not in contents:
-            keeper.skip(path, f"more than {limits.files} files")
+            selection.skip(path, f"more than {limits.files} files")
         elif reason is not None or content is None:
-            keeper.skip(path, reason or "not readable")
+            selection.skip(path, reason or "not readable")
         elif placed.get(path) != content:
-            keeper.keep(path, content)
-    return keeper.collected()
+            selection.keep(path, content)
+    return selection.collected()
 
 
 async def _read_all(sandbox: AsyncSandbox, place: PurePosixPath, paths: list[str]) -> dict[str, bytes | None]:

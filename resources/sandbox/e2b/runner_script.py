@@ -1,8 +1,8 @@
-"""What runs inside: a small shell script around the command, which keeps what it says and how it ends.
+"""The shell script that runs inside the sandbox. It stores the output and the end of the command.
 
-So the result does not depend on who listens. `.sisu/` in the user's home holds it all; making that folder is
-the claim, and a second start of the same task finds it taken. Needs bash, tar, tee, find: every image E2B
-builds from has them (they are Debian).
+The result therefore does not depend on a connection. Everything is in `.sisu/` in the user's home. Creating that
+folder claims the task, so a second start of the same task does nothing. Requires bash, tar, tee and find, which
+every Debian-based image of E2B has.
 """
 
 import io
@@ -24,13 +24,13 @@ START = (
     f"cd && mkdir .sisu 2>/dev/null || exit {TAKEN_EXIT}; "
     f"echo $$ > {PID}; tar -xf {PACKAGE} && rm {PACKAGE} && exec bash .sisu/run"
 )
-"""What the sandbox is told to do. It may be told twice and does it once."""
+"""The command that starts the script. Idempotent: a second start does nothing."""
 
 ELAPSED = "echo $(($(date +%s%3N) - $(cat .sisu/began 2>/dev/null || date +%s%3N)))"
 """How many milliseconds the command has been running, by the sandbox's own clock."""
 
-# `mark` is older than whatever the command changes: its start waits for the file system's next tick.
-# What the shell itself says goes to `log`, never among the command's output.
+# `mark` is older than any file the command changes: the start waits for the file system's next tick.
+# Messages of the shell itself go to `log`, never into the command's output.
 # Left-over processes of the command are killed, so that its output ends; a sandbox is killed anyway.
 _RUN = """\
 set -m
@@ -72,7 +72,7 @@ exit $code
 
 
 @dataclass(frozen=True)
-class Left:
+class ChangedFile:
     """A file the command created or changed, `path` below the working directory; size in bytes."""
 
     path: str
@@ -81,20 +81,20 @@ class Left:
 
 
 @dataclass(frozen=True)
-class Ending:
-    """How the command ended, by the script's own account. `left` None: its working directory is gone."""
+class CommandEnd:
+    """The end of the command as the script reports it. `left` is None if its working directory is gone."""
 
     exit_code: int
     wall_ms: int
     cpu_ms: int
     oom_kills: int
-    left: tuple[Left, ...] | None
+    left: tuple[ChangedFile, ...] | None
 
 
 def package(cmd: str, env: Mapping[str, str], directory: PurePosixPath, files: Mapping[str, bytes]) -> bytes:
-    """Everything the sandbox needs in one archive: script, command, environment, input files."""
+    """One archive with the script, the command, its environment and input files."""
     place = PurePosixPath(WORK) / directory
-    variables = {"PYTHONDONTWRITEBYTECODE": "1", **env}  # as in the local sandbox: caches are no outputs
+    variables = {"PYTHONDONTWRITEBYTECODE": "1", **env}  # as in the local sandbox: caches are not outputs
     inner = {
         ".sisu/run": f"work=~/{shlex.quote(str(place))}\n{_RUN}".encode(),
         ".sisu/cmd": cmd.encode(),
@@ -113,21 +113,21 @@ def package(cmd: str, env: Mapping[str, str], directory: PurePosixPath, files: M
     return archive.getvalue()
 
 
-def parse_end(content: bytes) -> Ending:
-    """The script's account. Raises ValueError when it is not one."""
+def parse_end(content: bytes) -> CommandEnd:
+    """Parse the script's report. Raises ValueError."""
     head, *listed = content.split(b"\0")
     numbers, _, children = head.decode().strip().split("\n")
     code, wall_ms, oom_kills = map(int, numbers.split())
     names = [entry.decode("utf-8", "surrogateescape") for entry in listed if entry]
     left = None if names == ["gone"] else tuple(entry for name in names if (entry := _left(name)) is not None)
-    return Ending(code, wall_ms, sum(map(_milliseconds, children.split())), oom_kills, left)
+    return CommandEnd(code, wall_ms, sum(map(_milliseconds, children.split())), oom_kills, left)
 
 
-def _left(entry: str) -> Left | None:
+def _left(entry: str) -> ChangedFile | None:
     """`f 12 path`; None for the last one when the listing was cut."""
     kind, _, rest = entry.partition(" ")
     size, _, path = rest.partition(" ")
-    return Left(path, kind == "f", int(size)) if path else None
+    return ChangedFile(path, kind == "f", int(size)) if path else None
 
 
 def _milliseconds(spent: str) -> int:

@@ -1,4 +1,4 @@
-"""Getting a sandbox for a task: the one that is there already, or a new one, and never two."""
+"""Adoption or creation of the sandbox of a task, never two at once."""
 
 import asyncio
 import re
@@ -17,7 +17,7 @@ from sisu_pipeline.contracts.sandbox_request import SandboxRequest
 from sisu_pipeline.domain.canonical import sha256_hex, sha256_json
 
 How = Literal["created", "adopted", "recovered"]
-"""New; left by an earlier execution of the same attempt; ours, though the reply to its creation was lost."""
+"""New; left by an earlier execution of the same attempt; created by a request whose reply was lost."""
 
 _AMBIGUOUS = frozenset({Cause.UNKNOWN, Cause.BUSY})
 
@@ -33,8 +33,8 @@ class Boot:
     has_ghosts: bool
 
 
-class Booting:
-    """Boots the sandbox of one attempt of one task."""
+class SandboxStart:
+    """Start of the sandbox of one attempt of one task."""
 
     def __init__(
         self, account: Account, quota: Quota, request: SandboxRequest, context: TaskContext, life_s: int
@@ -53,7 +53,7 @@ class Booting:
         }
 
     async def boot(self) -> Boot:
-        """Adopt or create. Raises Failed, and RequestRefused for a request that never works."""
+        """Adopt or create a sandbox. Raises Failed, and RequestRefused for an invalid request."""
         adopted = await self._existing("adopted") if self._may_exist else None
         return adopted or await self._create()
 
@@ -85,7 +85,7 @@ class Booting:
             return Boot(sandbox, "created", _since(began), creates, has_ghosts)
 
     async def _send(self) -> AsyncSandbox:
-        """Create; when cancelled meanwhile, the sandbox that still comes is killed first."""
+        """Create a sandbox. When canceled meanwhile, a sandbox that is still created is killed first."""
         creating = asyncio.ensure_future(
             self._account.create(
                 self._request.template_id or self._request.env_ref,
@@ -106,7 +106,7 @@ class Booting:
         found = await persist(lambda: self._account.find(**{TASK: self._request.task_key}), Phase.BOOT)
         usable = [info for info in found if info.metadata.get(ATTEMPT) == self._metadata[ATTEMPT]]
         for info in (info for info in found if info not in usable):
-            # An earlier attempt was given up; what is left of it must not go on.
+            # An earlier attempt was abandoned; its sandbox must not continue.
             await persist(lambda info=info: self._account.kill(info.sandbox_id), Phase.BOOT)  # type: ignore[misc]
         for info in sorted(usable, key=lambda info: info.started_at):
             self._check_same(info)
@@ -137,7 +137,7 @@ class Booting:
 
 
 def _idempotency_key(task_key: str, context: TaskContext) -> str:
-    """E2B takes 1–255 lowercase letters, digits and hyphens. A request without a key shares nothing."""
+    """E2B takes 1–255 lowercase letters, digits and hyphens. A request without a key gets a key of its own."""
     key = context.idempotency_key
     if key is None:
         key = f"{context.run_id}-{task_key}-{time.time_ns()}"

@@ -1,1 +1,1 @@
-"""The local provider: each command in its own bubblewrap sandbox on this machine (`provider.py`)."""
+"""The local provider: each command in its own bubblewrap sandbox on this machine."""

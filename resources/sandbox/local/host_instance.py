@@ -1,8 +1,8 @@
-"""The folder of one running provider, and what dead ones left: their folders go, which tasks they ran is kept.
+"""The data folder of one running provider, and cleanup after those that were killed.
 
-    <home>/boxes/<instance>/<number>-<name>   the working folder of one sandbox, gone when it ends
-    <home>/boxes/<instance>.lock              held while that instance lives; whoever can lock it removes the folder
-    <home>/interrupted/<name>                 a task whose worker died while it ran, until somebody runs it again
+    <home>/boxes/<instance>/<number>-<name>   the working folder of one sandbox, removed at its end
+    <home>/boxes/<instance>.lock              held while the instance lives; a worker that can lock it cleans up
+    <home>/interrupted/<name>                 a task whose worker died while it ran, until it runs again
 
 `name` is a hash of the task key.
 """
@@ -23,14 +23,14 @@ _REMEMBERED_S = 7 * 24 * 3600
 
 @dataclass(frozen=True)
 class Instance:
-    """The folder of one running provider, and the lock that says it lives."""
+    """The data folder of one running provider, and the lock that it holds while it lives."""
 
     boxes: Path
     lock: int
 
     @classmethod
     def create(cls, home: Path) -> "Instance":
-        """Remove what dead instances left, then make a folder of our own. Raises OSError."""
+        """Clean up after dead instances, then create a new folder. Raises OSError."""
         parent = home / "boxes"
         parent.mkdir(parents=True, exist_ok=True)
         parent.chmod(0o711)  # whatever the umask: a sandbox's uid passes through
@@ -50,7 +50,7 @@ class Instance:
         return cls(boxes, lock)
 
     def remove(self) -> None:
-        """Give the folder back."""
+        """Remove the folder and release its lock."""
         remove_tree(self.boxes)
         self.boxes.with_suffix(".lock").unlink()
         os.close(self.lock)
@@ -60,9 +60,9 @@ class Instance:
         return f"{number}-{_name(task_key)}"
 
     def was_interrupted(self, task_key: str) -> bool:
-        """Whether another worker was running this task when it died; told once.
+        """Whether another worker died while it ran this task. The first call consumes the information.
 
-        A task is one worker's at a time: who has a folder for it beside us is dead, swept already or not.
+        A task belongs to one worker at a time, so the owner of another folder for it is dead.
         """
         name = _name(task_key)
         try:
@@ -96,7 +96,7 @@ def _interrupted(boxes: Path) -> Path:
 
 
 def _forget_old(folder: Path) -> None:
-    """Of a run that was canceled nobody asks again."""
+    """Tasks of canceled runs never run again, so their entries expire."""
     for mark in folder.iterdir():
         with suppress(FileNotFoundError):
             if time.time() - mark.stat().st_mtime > _REMEMBERED_S:

@@ -1,4 +1,4 @@
-"""Runs inside a sandbox when the provider starts: prints a JSON list of what is not isolated as it must be."""
+"""Self-test that runs inside a sandbox when the provider starts; prints a JSON list of isolation failures."""
 
 import ctypes
 import errno
@@ -20,7 +20,7 @@ CLONE_NEWUSER = 0x10000000
 
 
 def problems() -> Iterator[str]:
-    """One sentence per hole; none when the isolation is whole."""
+    """One sentence per isolation failure."""
     yield from _identity()
     yield from _files()
     yield from _network()

@@ -1,4 +1,4 @@
-"""What a request means for the local provider, settled before anything is started."""
+"""Validation of a request for the local provider, before anything is started."""
 
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -12,7 +12,7 @@ from sisu_pipeline.contracts.sandbox_request import SandboxRequest
 
 @dataclass(frozen=True)
 class Plan:
-    """`directory` is the working directory below the writable folder; `files` are relative to it."""
+    """A validated request: `directory` is the working directory below the writable folder, the root of `files`."""
 
     directory: PurePosixPath
     files: dict[str, bytes]

@@ -1,4 +1,4 @@
-"""One started sandbox, from its pipes to the moment nothing of it is left."""
+"""Supervision of one started sandbox until all its processes have ended."""
 
 import asyncio
 import time
@@ -16,7 +16,7 @@ from resources.sandbox.local.spawn_client import Pipes, Spawner
 from resources.sandbox.output_capture import Kind, Output
 
 Reason = Literal["boot", "spawner", "timeout", "memory", "disk", "request"]
-"""Why a sandbox was killed: it did not start, lost its spawner, exceeded a bound, or somebody asked."""
+"""Why a sandbox was killed: it did not start, lost its spawner, exceeded a limit, or a kill was requested."""
 
 _BOOT_SECONDS = 30
 _ROUND_SECONDS = 0.05
@@ -32,7 +32,7 @@ _SPAWNER_SECONDS = 0.25
 
 @dataclass(frozen=True)
 class Bounds:
-    """What the command may use: wall time from its start, MiB of memory, bytes of disk in `work`."""
+    """Limits of the command: wall time from its start, MiB of memory, bytes of disk in `work`."""
 
     timeout_ms: int
     memory_mb: int
@@ -41,8 +41,8 @@ class Bounds:
 
 
 @dataclass(frozen=True)
-class Ending:
-    """How it ended. `exit_code` None: the command never ran, or was killed; `problem` is then the spawner's."""
+class CommandEnd:
+    """The end of a command. `exit_code` None: it never ran or was killed; `problem` is then the spawner's error."""
 
     exit_code: int | None
     reason: Reason | None
@@ -54,7 +54,7 @@ class Ending:
 
 
 class Execution:
-    """Reads the pipes of one sandbox and kills it when a bound is passed. Belongs to one event loop."""
+    """Reads the pipes of one sandbox and kills it when it exceeds a limit. Belongs to one event loop."""
 
     def __init__(self, pipes: Pipes, output: Output, spawner: Spawner, mark: str) -> None:
         self._pipes = pipes
@@ -69,8 +69,8 @@ class Execution:
         self._problem = ""
         self._peak_mb = 0
 
-    async def supervise(self, bounds: Bounds, kill_asked: asyncio.Event) -> Ending:
-        """Wait for its end, or bring it about. When cancelled, kills it first and waits until it is gone."""
+    async def supervise(self, bounds: Bounds, kill_asked: asyncio.Event) -> CommandEnd:
+        """Wait for the end of the sandbox, or kill it at a limit. When canceled, kills it and waits for its end."""
         began = time.monotonic()
         over = asyncio.create_task(self._over())
         try:
@@ -81,10 +81,10 @@ class Execution:
         finally:
             await _uninterrupted(self._end(over))
         ended = time.monotonic()
-        # It may have been quicker than the watch.
+        # It may have exceeded a limit between two checks.
         if reason is None and await _disk_used(bounds, init=None) > bounds.disk_bytes:
             reason = "disk"
-        return Ending(
+        return CommandEnd(
             exit_code=self._exit_code,
             reason=reason,
             boot_ms=round((started - began) * 1000),
@@ -135,7 +135,7 @@ class Execution:
             await asyncio.sleep(_MEMORY_SECONDS)
             if self._init is None:
                 continue
-            # What no process's size shows takes longer to count: every fifth time.
+            # Memory that no process's size shows takes longer to count: every fifth time.
             if rounds % _HIDDEN_ROUNDS == 0:
                 hidden = await asyncio.to_thread(hidden_mb, self._init.pid)
             rounds += 1
@@ -156,13 +156,13 @@ class Execution:
         return "disk"
 
     async def _watch_spawner(self) -> Reason:
-        """Without it nobody says when the sandbox is over, and the kernel may not have killed all of it."""
+        """Without the spawner no status arrives, and the kernel may not have killed all processes."""
         while self._spawner.is_running:
             await asyncio.sleep(_SPAWNER_SECONDS)
         return "spawner"
 
     async def _over(self) -> None:
-        """Until all pipes are closed; the status pipe is when no process of the sandbox is left."""
+        """Wait until all pipes are closed; the status pipe closes when no process of the sandbox is left."""
         await asyncio.gather(
             read_pipe(self._pipes.stdout, self._feeder("stdout")),
             read_pipe(self._pipes.stderr, self._feeder("stderr")),
@@ -172,7 +172,7 @@ class Execution:
         self._output.finish("stderr")
 
     async def _end(self, over: asyncio.Task[None]) -> None:
-        """Kill what is still there, wait until it is gone, close everything."""
+        """Kill remaining processes, wait for their end, and close all descriptors."""
         for round_number in range(_KILL_ROUNDS):
             if over.done():
                 break
@@ -193,7 +193,7 @@ class Execution:
         if self._init is not None:
             self._init.kill()
         if everything:
-            # By name: who lost its spawner while it started may be known to nobody.
+            # By name: no one may know the pid of a sandbox that lost its spawner during its start.
             kill_marked(self._mark)
 
     def _feeder(self, kind: Kind) -> Callable[[bytes], None]:
@@ -219,7 +219,7 @@ async def _after(event: Awaitable[Any], reason: Reason) -> Reason:
 
 
 async def _disk_used(bounds: Bounds, init: int | None) -> int:
-    """Bytes; more than is allowed when nobody could count them."""
+    """Bytes used; more than the limit if they could not be counted."""
     try:
         return await asyncio.to_thread(used_bytes, bounds.work, init)
     except (TreeTooLarge, OSError):
@@ -227,7 +227,7 @@ async def _disk_used(bounds: Bounds, init: int | None) -> int:
 
 
 async def _uninterrupted(work: Coroutine[Any, Any, None]) -> None:
-    """Finish `work` even when cancelled meanwhile; the cancellation follows then."""
+    """Finish `work` even if canceled meanwhile; the cancellation continues afterwards."""
     task = asyncio.ensure_future(work)
     try:
         await asyncio.shield(task)

@@ -1,6 +1,6 @@
-"""The local provider: every command in a bubblewrap sandbox of its own, on this machine and for free.
+"""The local provider: every command in a bubblewrap sandbox of its own on this machine.
 
-It refuses to start where a sandbox does not isolate (`selftest.py`) and never falls back to anything weaker.
+It refuses to start where a sandbox does not isolate (`self_test.py`) and never falls back to anything weaker.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from resources.sandbox.input_files import UploadFailed
 from resources.sandbox.local.isolation.cgroup import Cgroup
 from resources.sandbox.local.isolation.file_tree import remove_tree
 from resources.sandbox.local.launch_plan import Plan, plan_request
-from resources.sandbox.local.local_command import Bounds, Ending, Execution
+from resources.sandbox.local.local_command import Bounds, CommandEnd, Execution
 from resources.sandbox.local.sandbox_host import Host
 from resources.sandbox.local.task_folder import collect_files, place_files
 from resources.sandbox.local.user_slots import Slot
@@ -26,14 +26,14 @@ from sisu_pipeline.contracts.sandbox_request import ErrorCode, Metrics, SandboxR
 T = TypeVar("T")
 
 How = Literal["created", "restarted"]
-"""The first execution of the task; or a worker died during an earlier one, and its sandbox with it."""
+"""`created`: the first execution of the task. `restarted`: a worker and its sandbox died during an earlier one."""
 
 _MIB = 1024 * 1024
 _log = logging.getLogger(__name__)
 
 
 class LocalSandbox:
-    """Opened by `selftest.open_local`. Belongs to one event loop at a time; needs no call from its thread."""
+    """The local provider, opened by `self_test.open_local`. Belongs to one event loop at a time."""
 
     name = "local"
 
@@ -44,7 +44,7 @@ class LocalSandbox:
         self._output_limits = OutputLimits()
 
     async def run(self, request: SandboxRequest, context: TaskContext, on_chunk: ChunkSink) -> SandboxResult:
-        """See `Sandbox.run`. A request whose idempotency key runs in this process already waits for that run."""
+        """See `Sandbox.run`. A request whose idempotency key already runs in this process joins that execution."""
         adopted = await self._in_flight.join(request.task_key, context.idempotency_key)
         if adopted is not None:
             evidence.replay_output(adopted, on_chunk)
@@ -55,7 +55,7 @@ class LocalSandbox:
             return result
 
     async def adopt(self, task_key: str) -> SandboxResult | None:
-        """See `Sandbox.adopt`. Sandboxes die with their worker, so only this process has any to adopt."""
+        """See `Sandbox.adopt`. Sandboxes end with their worker, so only those of this process can be adopted."""
         return await self._in_flight.adopt(task_key)
 
     async def kill(self, task_key: str) -> bool:
@@ -63,7 +63,7 @@ class LocalSandbox:
         return self._in_flight.kill(task_key)
 
     async def health(self) -> SandboxHealth:
-        """Well while sandboxes can be started; `detail` says which limits are kept by what."""
+        """Healthy while sandboxes can be started; `detail` names the mechanism of each limit."""
         return SandboxHealth(
             ok=self._host.spawner.is_running, detail={"provider": self.name, **self._host.describe()}
         )
@@ -86,7 +86,7 @@ class LocalSandbox:
         except UploadFailed as error:
             result = attempt.failed(ErrorCode.UPLOAD_FAIL, str(error))
         except Exception as error:
-            # Whatever else went wrong is ours, not the task's: a typed failure that is tried again.
+            # Any other error is the provider's, not the task's: a typed failure that is retried.
             _log.exception("task %s could not be run", request.task_key)
             result = attempt.failed(ErrorCode.BOOT_FAIL, f"{type(error).__name__}: {error}")
         evidence.replay_output(result, on_chunk)
@@ -94,7 +94,7 @@ class LocalSandbox:
 
 
 class _Attempt:
-    """One request on its way through prepare, run, collect, clean up."""
+    """One request and its phases: prepare, run, collect, clean up."""
 
     def __init__(
         self,
@@ -126,7 +126,7 @@ class _Attempt:
             await _in_thread(self._clean_up)
 
     def failed(self, err_code: ErrorCode, stderr: str) -> SandboxResult:
-        """The result of an attempt whose command did not run, or not to its end, through no fault of its own."""
+        """The result of an attempt whose command did not finish because of the infrastructure."""
         return evidence.ended(
             self._request,
             err_code=err_code,
@@ -141,7 +141,7 @@ class _Attempt:
             self._how = "restarted"
         place_files(self._work, plan.directory, plan.files, slot)
 
-    async def _execute(self, plan: Plan, slot: Slot, running: Running) -> Ending:
+    async def _execute(self, plan: Plan, slot: Slot, running: Running) -> CommandEnd:
         limits = self._request.limits
         if self._host.cgroup_parent is not None:
             name = f"{self._host.instance.boxes.name}-{self._box}"
@@ -157,7 +157,7 @@ class _Attempt:
             bounds, running.kill_asked
         )
 
-    async def _result(self, plan: Plan, ending: Ending) -> SandboxResult:
+    async def _result(self, plan: Plan, ending: CommandEnd) -> SandboxResult:
         err_code, exit_code, killed_by = self._verdict(ending)
         if err_code is ErrorCode.BOOT_FAIL:
             problem = ending.problem or "the sandbox ended before its command"
@@ -182,8 +182,8 @@ class _Attempt:
             metrics=Metrics(wall_ms=ending.wall_ms, cpu_ms=ending.cpu_ms, mem_peak_mb=peak_mb),
         )
 
-    def _verdict(self, ending: Ending) -> tuple[ErrorCode, int, str | None]:
-        """errCode, exit, and what killed the command, if something did."""
+    def _verdict(self, ending: CommandEnd) -> tuple[ErrorCode, int, str | None]:
+        """The errCode, the exit code, and the cause of a kill, if any."""
         if ending.reason == "memory" or (self._cgroup is not None and self._cgroup.was_out_of_memory()):
             return ErrorCode.OOM, evidence.KILLED_EXIT, "memory"
         if ending.reason == "timeout":
@@ -221,7 +221,7 @@ class _Attempt:
 
 
 async def _in_thread(work: Callable[[], T]) -> T:
-    """Run blocking `work`; when cancelled, wait for it to end before the cancellation goes on."""
+    """Run blocking `work`; when canceled, wait for its end before the cancellation continues."""
     task = asyncio.ensure_future(asyncio.to_thread(work))
     try:
         return await asyncio.shield(task)

@@ -8,7 +8,7 @@ from typing import Any
 
 
 async def read_pipe(descriptor: int, feed: Callable[[bytes], None]) -> None:
-    """Pass everything from the pipe to `feed` until it ends; closes it, also when cancelled."""
+    """Pass everything from the pipe to `feed` until it ends; closes it, also when canceled."""
     loop = asyncio.get_running_loop()
     closed = loop.create_future()
     transport, _ = await loop.connect_read_pipe(
@@ -21,7 +21,7 @@ async def read_pipe(descriptor: int, feed: Callable[[bytes], None]) -> None:
 
 
 class Lines:
-    """JSON objects out of a stream of lines."""
+    """Parser for a stream of JSON objects, one per line."""
 
     def __init__(self, on_line: Callable[[dict[str, Any]], None]) -> None:
         self._on_line = on_line

@@ -1,10 +1,10 @@
-"""The folders of the local provider on the host, and where the starting uid finds them.
+"""The folders of the local provider, on the host and as the starting uid sees them.
 
-    <home>/boxes/                      working folders (`instance.py`)
-    <home>/etc                         what every sandbox sees as /etc
+    <home>/boxes/                      working folders (`host_instance.py`)
+    <home>/etc                         the /etc of every sandbox
 
-As root, everything a sandbox is made of is also mounted below one empty folder of `runtime` that only
-sandboxes see filled (`spawn_helper.py`), because the uid they start with may not pass through `home`.
+When root runs the worker, `spawn_helper.py` also mounts all of them below one folder of `runtime`, in a mount
+namespace of its own, because the starting uid may not pass through `home`.
 """
 
 import os
@@ -28,7 +28,9 @@ _ETC = {
 
 @dataclass(frozen=True)
 class Layout:
-    """`boxes` on the host; the rest as the starting uid sees it. `stage` None: it sees the host's paths."""
+    """The paths: `boxes` on the host, the others as the starting uid sees them. Without a `stage` those are the
+    paths of the host.
+    """
 
     boxes: Path
     boxes_seen: str
@@ -38,7 +40,7 @@ class Layout:
 
 
 def plain_layout(home: Path, boxes: Path, bwrap: Bwrap) -> Layout:
-    """For a starting uid that can reach every folder itself."""
+    """The layout for a starting uid that can reach every folder by its own path."""
     return Layout(
         boxes=boxes,
         boxes_seen=str(boxes),
@@ -49,7 +51,7 @@ def plain_layout(home: Path, boxes: Path, bwrap: Bwrap) -> Layout:
 
 
 def staged_layout(home: Path, boxes: Path, bwrap: Bwrap, directory: Path) -> Layout:
-    """For an unprivileged uid started by root: everything below `directory`, which must be empty."""
+    """The layout for an unprivileged uid started by root: everything below `directory`, which must be empty."""
     prefix = interpreter_prefix()
     binds = {"boxes": str(boxes), "etc": str(home / "etc")}
     if prefix is not None:
@@ -69,7 +71,7 @@ def staged_layout(home: Path, boxes: Path, bwrap: Bwrap, directory: Path) -> Lay
 
 
 def write_etc(home: Path) -> None:
-    """The /etc of every sandbox: enough for `localhost`, for user names and for the system's alternatives."""
+    """Write the /etc of every sandbox: `localhost`, user names and the system's alternatives."""
     etc = home / "etc"
     (etc / "alternatives").mkdir(parents=True, exist_ok=True)
     for name, content in _ETC.items():
@@ -84,9 +86,9 @@ def write_etc(home: Path) -> None:
 
 
 def interpreter_prefix() -> str | None:
-    """The installation of the Python that runs us, when a sandbox does not have it through /usr.
+    """The installation of the running Python, if a sandbox does not have it in /usr.
 
-    None too where it would mix with the system's Python: both linked to a shared library of one name.
+    Also None where it would conflict with the system's Python: both linked to a shared library of one name.
     """
     prefix = Path(sys.base_prefix).resolve()
     if prefix == Path("/") or prefix.is_relative_to("/usr"):
@@ -97,7 +99,7 @@ def interpreter_prefix() -> str | None:
 
 
 def _libraries() -> str | None:
-    """A Python built with a shared libpython finds it by a path that does not exist inside."""
+    """The library folder of a Python with a shared libpython, whose own path does not exist inside."""
     return f"{BOX_PYTHON}/lib" if _is_shared() and interpreter_prefix() is not None else None
 
 

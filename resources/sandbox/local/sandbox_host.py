@@ -1,4 +1,4 @@
-"""What the local provider opens once on this machine: bwrap, folders, uids, the process that starts sandboxes."""
+"""Resources that the local provider opens once: bwrap, folders, uids, the process that starts sandboxes."""
 
 import errno
 import itertools
@@ -21,7 +21,7 @@ from resources.sandbox.sandbox_port import SandboxUnavailable
 from sisu_pipeline.contracts.sandbox_request import SandboxRequest
 
 MARK = "sisu-sandbox-"
-"""Begins a word on the command line of every sandbox's processes that are ours: bwrap, and the shell it starts."""
+"""Prefix of a word on the command line of bwrap and its shell, by which a sandbox's processes can be found."""
 
 _MIB = 1024 * 1024
 
@@ -44,7 +44,7 @@ class LocalSettings:
 
 @dataclass
 class Host:
-    """The opened machine. `launch` is safe to call from several threads."""
+    """The opened resources. `launch` may be called from several threads."""
 
     settings: LocalSettings
     bwrap: Bwrap
@@ -59,7 +59,7 @@ class Host:
 
     @classmethod
     def open(cls, settings: LocalSettings) -> "Host":
-        """Raises SandboxUnavailable, with what is missing."""
+        """Open all resources. Raises SandboxUnavailable, which names the missing one."""
         try:
             return cls._open(settings)
         except (OSError, UnsupportedMachine) as error:
@@ -81,11 +81,11 @@ class Host:
         return cls(settings, found, instance, layout, slots, seccomp, delegated_cgroup(), spawner)
 
     def new_box(self, task_key: str) -> str:
-        """A name no other sandbox of this instance has."""
+        """A new name for a working folder, unique in this instance."""
         return self.instance.box(next(self._numbers), task_key)
 
     def mark(self, box: str) -> str:
-        """A word by which the processes of a sandbox can be found on this machine."""
+        """A word on their command line by which the processes of a sandbox can be found."""
         return f"{MARK}{self.instance.boxes.name}-{box}"
 
     def launch(
@@ -96,7 +96,7 @@ class Host:
         slot: Slot,
         cgroup: Cgroup | None,
     ) -> tuple[Pipes, Spawner]:
-        """Start the command of `request`; returns its pipes and what started it. Raises OSError."""
+        """Start the command of `request`; returns its pipes and its spawner. Raises OSError."""
         launch = Launch(
             bwrap=self.layout.bwrap,
             options=bwrap.options(
@@ -113,7 +113,7 @@ class Host:
         return spawner.launch(launch), spawner
 
     def enforcement(self, cgroup: Cgroup | None) -> dict[str, str]:
-        """Which mechanism keeps each limit, for raw and for `sisu doctor`."""
+        """The mechanism that enforces each limit, for raw and for `sisu doctor`."""
         return {
             "cpu": "cgroup" if cgroup is not None and cgroup.has_cpu_limit else "none",
             "disk": "watchdog",
@@ -133,7 +133,7 @@ class Host:
         }
 
     def close(self) -> None:
-        """Stop whatever runs and give the folders back."""
+        """Stop all sandboxes and remove the folders."""
         self.spawner.close()
         self.instance.remove()
 
@@ -145,7 +145,7 @@ class Host:
             return self.spawner
 
     def _limits(self, request: SandboxRequest) -> dict[str, int]:
-        """rlimits of every process of the sandbox: coarse bounds behind those that are watched.
+        """The rlimits of every process of the sandbox: coarse limits behind those of the watchdog.
 
         Memory is bound as RLIMIT_DATA: RLIMIT_AS would also count what a runtime only reserves, and
         Node reserves gigabytes. The wall clock ends a command long before its CPU limit does.
@@ -165,7 +165,7 @@ class Host:
 
 
 def _at_most_ours(name: str, limit: int) -> int:
-    """A limit can be lowered by anybody but raised only by the privileged."""
+    """The limit, or ours if that is lower: only privileged processes can raise one."""
     ours = resource.getrlimit(getattr(resource, name))[1]
     return limit if ours == resource.RLIM_INFINITY else min(limit, ours)
 

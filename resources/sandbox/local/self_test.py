@@ -1,4 +1,4 @@
-"""Opens the local provider: only after a real sandbox has shown that it isolates."""
+"""Self-test of the local provider, which opens only after a real sandbox has proved its isolation."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ _TRIED = ("ptrace", "mount", "keyctl", "add_key", "bpf", "io_uring_setup", "unsh
 
 
 def open_local(settings: LocalSettings, resolve_uri: UriResolver | None = None) -> LocalSandbox:
-    """The provider, ready. Raises SandboxUnavailable with every way in which a sandbox does not isolate here.
+    """The ready provider. Raises SandboxUnavailable, which lists every isolation failure of this machine.
 
     Blocks for about a tenth of a second; may be called with or without a running event loop.
     """
@@ -36,14 +36,14 @@ def open_local(settings: LocalSettings, resolve_uri: UriResolver | None = None) 
 
 
 def problems(result: SandboxResult) -> list[str]:
-    """What a run of `isolation_probe.py` found; a probe that did not run to its end is a problem itself."""
+    """The failures that `isolation_probe.py` found; a probe that did not finish is a failure too."""
     if result.err_code is not ErrorCode.NONE:
         return [_diagnosis(result)]
     try:
         said = json.loads(result.stdout)
     except ValueError:
         said = None
-    return said if isinstance(said, list) else [f"the self-test said {result.stdout!r}"]
+    return said if isinstance(said, list) else [f"the self-test printed {result.stdout!r} instead of a list"]
 
 
 def probe_request(host: Host) -> SandboxRequest:
@@ -63,7 +63,7 @@ def probe_request(host: Host) -> SandboxRequest:
 
 
 def _run_probe(host: Host, sandbox: LocalSandbox) -> SandboxResult:
-    """In a thread of its own: the caller's may have a running event loop."""
+    """Run the probe in a thread of its own: the caller's may have a running event loop."""
     results: list[SandboxResult] = []
     context = TaskContext(run_id="selftest", step_id="selftest", attempt=1, idempotency_key=None)
 

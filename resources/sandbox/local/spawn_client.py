@@ -1,4 +1,4 @@
-"""The worker's side of `spawn_helper.py`: start it, ask it for sandboxes, stop it."""
+"""Client of `spawn_helper.py` in the worker: start the helper, start sandboxes, stop it."""
 
 import errno
 import json
@@ -18,7 +18,7 @@ _STOP_SECONDS = 10
 
 @dataclass(frozen=True)
 class Stage:
-    """A folder only sandboxes see: `directory` (empty, on the host) filled with host sources by name."""
+    """A folder that only sandboxes see filled: `directory` (empty on the host) with host sources by name."""
 
     directory: str
     binds: dict[str, str]
@@ -50,7 +50,7 @@ class Pipes:
 
 @dataclass
 class Spawner:
-    """A running spawner. Safe to use from several threads."""
+    """A running spawn helper. May be used from several threads."""
 
     process: subprocess.Popen[bytes]
     control: socket.socket
@@ -58,7 +58,7 @@ class Spawner:
 
     @classmethod
     def start(cls, stage: Stage | None) -> "Spawner":
-        """Start one. Raises SandboxUnavailable, or PermissionError when only the stage is not permitted."""
+        """Start a helper. Raises SandboxUnavailable, or PermissionError if only the stage is not permitted."""
         control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         config = {
             "socket": theirs.fileno(),
@@ -69,7 +69,7 @@ class Spawner:
             [sys.executable, "-I", "-S", str(_SCRIPT), json.dumps(config)],
             stdin=subprocess.DEVNULL,
             pass_fds=[theirs.fileno()],
-            start_new_session=True,  # a Ctrl-C is for the worker, which then stops its sandboxes in order
+            start_new_session=True,  # Ctrl-C is handled by the worker, which stops its sandboxes in order
         )
         theirs.close()
         spawner = cls(process, control)
@@ -97,11 +97,11 @@ class Spawner:
 
     @property
     def is_running(self) -> bool:
-        """Whether it can take a launch; a forked child must not use its parent's."""
+        """Whether it can start sandboxes; a forked child must not use its parent's helper."""
         return self.owner == os.getpid() and self.process.poll() is None
 
     def close(self) -> None:
-        """Stop it and every sandbox it started; back when it is gone."""
+        """Stop the helper and every sandbox it started, and wait for its end."""
         self.control.close()
         if self.owner != os.getpid():
             return

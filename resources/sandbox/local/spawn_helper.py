@@ -1,12 +1,12 @@
 """A small process that starts sandboxes: `python -I -S spawn_helper.py CONFIG`, standard library only.
 
-Why not start them from the worker itself: bwrap must run under another real uid with its own limits, which
+The worker cannot start them itself: bwrap must run under another real uid with its own limits, which
 needs code between fork and exec, and that is only safe in a process with one thread; `--die-with-parent`
 follows the death of the starting *thread*; and a private mount namespace, made once here, lets an
 unprivileged uid reach folders below directories closed to it (a Python under /root, a data folder of 0700).
 
-Wire: a SOCK_SEQPACKET socket. One message per sandbox, with four descriptors: a JSON request, stdout, stderr,
-status. On the status pipe go, a JSON object per line, `{"outer-pid"}`, bwrap's own status lines, and, once
+Protocol: a SOCK_SEQPACKET socket. One message per sandbox, with four descriptors: a JSON request, stdout, stderr,
+status. The status pipe carries one JSON object per line: `{"outer-pid"}`, bwrap's own status lines, and, once
 every process of the sandbox is gone, `{"reaped": {"cpuMs", "peakKb"}}`; a failure before bwrap runs is a
 `{"spawn-error"}`. When the socket closes, or the parent is gone, this process exits and the kernel kills every
 sandbox it started.
@@ -38,10 +38,10 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def main() -> None:
-    """Stage what the sandboxes need, say so, serve until the parent is gone."""
+    """Mount the stage, report readiness, and serve until the parent is gone."""
     config = json.loads(sys.argv[1])
     control = socket.socket(fileno=config["socket"])
-    os.umask(0o022)  # ours may be a private 077: the sandboxes' uids must pass through what is staged
+    os.umask(0o022)  # ours may be 077, but the uids of the sandboxes must pass through the stage
     try:
         if config["stage"] is not None:
             stage(**config["stage"])
@@ -94,13 +94,13 @@ class Usage:  # of a process and those it waited for
 
 @dataclass(frozen=True)
 class Box:  # a running bwrap
-    status: int  # the pipe to report on
-    info: int  # the pipe on which bwrap says which process is first inside
+    status: int  # the status pipe
+    info: int  # the pipe on which bwrap reports the first process inside
 
 
 class Spawner:
-    """Forks on request, reaps, reports. bwrap often ends before the first process of its sandbox, which then
-    becomes ours; the sandbox is over, and its status pipe closed, when both are gone."""
+    """Forks, reaps and reports. bwrap often ends before the first process of its sandbox, which then becomes a
+    child of this process. The sandbox has ended, and its status pipe is closed, when both are gone."""
 
     def __init__(self, control: socket.socket, parent: int) -> None:
         self._control = control
@@ -110,7 +110,7 @@ class Spawner:
         self._orphans: dict[int, Usage] = {}
 
     def serve(self) -> None:
-        """Until the socket closes or the parent is another; then kill everything that was started."""
+        """Serve until the socket closes or the parent has died; then kill everything that was started."""
         for stop in (signal.SIGINT, signal.SIGTERM):
             signal.signal(stop, signal.SIG_IGN)  # sent to all of a service at once, but the worker decides
         try:
@@ -172,8 +172,11 @@ class Spawner:
                 self._ending.pop(pid, None)
 
     def _kill_orphans(self) -> None:
-        """What lost its bwrap must die. `--die-with-parent` alone has a gap: the first process inside is bound
-        to bwrap only a moment after its start, and left alone before that it waits for bwrap for ever."""
+        """Kill sandboxes that lost their bwrap.
+
+        `--die-with-parent` alone has a gap: the first process inside is bound to bwrap only a moment after its
+        start, and before that waits for it forever.
+        """
         for pid in (_children() | self._ending.keys()) - self._boxes.keys():
             _kill(pid)
 
@@ -222,14 +225,14 @@ def _finish(box: Box, usage: Usage) -> None:
 
 
 def _report(pipe: int, line: dict[str, Any]) -> None:
-    with contextlib.suppress(OSError):  # nobody reads any more: `serve` will notice that the parent is gone
+    with contextlib.suppress(OSError):  # the reader is gone: `serve` will notice that the parent has died
         os.write(pipe, json.dumps(line).encode() + b"\n")
 
 
 def _become_sandbox(request: int, stdout: int, stderr: int, status: int, info: int) -> NoReturn:
     pipe = status
     try:
-        # Said here, not by the spawner: no line of bwrap's may come before it.
+        # Written here, not by the spawner: it must precede every line of bwrap.
         _report(status, {"outer-pid": os.getpid()})
         spawner = os.getppid()
         wanted = json.loads(os.pread(request, os.fstat(request).st_size, 0))
@@ -271,7 +274,7 @@ def _memory_file(content: bytes) -> int:
 
 
 def _place(descriptors: tuple[int, ...]) -> None:
-    """Make `descriptors` 0, 1, 2, …, in that order, and close every other one."""
+    """Move `descriptors` to 0, 1, 2, … in that order, and close every other one."""
     high = [fcntl.fcntl(descriptor, fcntl.F_DUPFD, 64) for descriptor in descriptors]
     for target, descriptor in enumerate(high):
         os.dup2(descriptor, target)
@@ -279,7 +282,7 @@ def _place(descriptors: tuple[int, ...]) -> None:
 
 
 def _reset_signals() -> None:
-    """Python ignores SIGPIPE and SIGXFSZ; a command must not inherit that, nor our SIGCHLD handler."""
+    """Reset signal handlers: Python ignores SIGPIPE and SIGXFSZ, which a command must not inherit."""
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)

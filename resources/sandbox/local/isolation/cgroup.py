@@ -1,7 +1,7 @@
-"""A hard memory and CPU cap by cgroup v2, where this process was given a cgroup it may divide.
+"""Hard memory and CPU limits by cgroup v2, where this process has a delegated cgroup.
 
-That is the case when its own cgroup is writable and hands the memory controller down (systemd: `Delegate=yes`
-and the service in a sub-group, or a container with a writable cgroup). Elsewhere the watchdog has to do.
+That is the case when its own cgroup is writable and delegates the memory controller (systemd: `Delegate=yes`
+and the service in a sub-group, or a container with a writable cgroup). Elsewhere the watchdog limits memory.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ _PERIOD_US = 100_000
 
 
 def delegated_cgroup(proc: Path = Path("/proc/self")) -> Path | None:
-    """The cgroup v2 folder of this process when groups with a memory limit can be made in it, else None."""
+    """The cgroup v2 folder of this process if groups with a memory limit can be created in it, else None."""
     try:
         mount = _cgroup2_mount((proc / "mounts").read_text())
         own = _own_group((proc / "cgroup").read_text())
@@ -35,7 +35,7 @@ class Cgroup:
 
     @classmethod
     def create(cls, parent: Path, name: str, *, memory_mb: int, cpu: float) -> "Cgroup":
-        """Make the group with its limits. Raises OSError."""
+        """Create the group with its limits. Raises OSError."""
         path = parent / name
         path.mkdir()
         (path / "memory.max").write_text(str(memory_mb * 1024 * 1024))
@@ -48,14 +48,14 @@ class Cgroup:
         return cls(path, has_cpu_limit)
 
     def peak_mb(self) -> int:
-        """The most memory the group used, in MiB; 0 where the kernel does not keep it (before 5.19)."""
+        """The peak memory of the group in MiB; 0 on kernels before 5.19, which do not record it."""
         try:
             return -(-int((self.path / "memory.peak").read_text()) // (1024 * 1024))
         except OSError:
             return 0
 
     def was_out_of_memory(self) -> bool:
-        """Whether the kernel killed something in the group for its memory limit."""
+        """Whether the kernel killed a process of the group for its memory limit."""
         try:
             events = (self.path / "memory.events").read_text()
         except OSError:
@@ -64,7 +64,7 @@ class Cgroup:
         return int(counts.get("oom_kill", "0")) > 0
 
     def remove(self) -> None:
-        """Give the (empty) group back."""
+        """Remove the (empty) group."""
         with contextlib.suppress(FileNotFoundError):
             self.path.rmdir()
 

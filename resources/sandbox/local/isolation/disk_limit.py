@@ -1,6 +1,6 @@
-"""How much disk a sandbox uses, seen from outside: its files and folders, and files it unlinked and still holds.
+"""Disk usage of a sandbox: its files and folders, and unlinked files that it still holds open.
 
-Unseen is only what is in flight between two processes, in the queue of a socket and in no table.
+Not counted: descriptors in transit between two processes, in the queue of a socket.
 """
 
 import os
@@ -14,7 +14,7 @@ from resources.sandbox.local.isolation.file_tree import FolderSizes, TreeTooLarg
 from resources.sandbox.local.isolation.memory_limit import members
 
 MOST_DESCRIPTORS = 100_000
-"""How many open descriptors of one sandbox are looked through; a command that opens more is stopped."""
+"""The most open descriptors of one sandbox; a command that opens more is stopped."""
 
 _BLOCK = 512
 _DELETED = " (deleted)"
@@ -42,7 +42,7 @@ def used_bytes(work: Path, init: int | None = None) -> int:
 
 
 def _unlinked(pid: int, device: int, looked_at: Counter[str]) -> Iterator[tuple[int, int]]:
-    """Inode and bytes of files without a name that a process has open, or only mapped any more."""
+    """Inode and bytes of files without a name that a process has open or mapped."""
     yield from _among(f"/proc/{pid}/fd", device, looked_at)
     with suppress(OSError):
         if _DELETED in Path(f"/proc/{pid}/maps").read_text():

@@ -1,4 +1,4 @@
-"""Folders a command has filled: walked and removed without following a link, whatever it built there."""
+"""Walking and removal of folders with hostile content, without following links."""
 
 import errno
 import os
@@ -14,7 +14,7 @@ _OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class TreeTooLarge(Exception):
-    """More entries, or deeper folders, than anybody will look through."""
+    """The tree has more entries or deeper folders than the limits."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Entry:
 
 @dataclass
 class FolderSizes:
-    """Adds up what the folders of a tree take themselves, in bytes."""
+    """Sum of the sizes of the folders themselves, in bytes."""
 
     total: int = 0
 
@@ -51,9 +51,9 @@ def open_beneath(root: int, parts: tuple[str, ...], flags: int) -> int:
 
 
 def walk(root: int, sizes: FolderSizes | None = None) -> Iterator[Entry]:
-    """Every entry below the folder `root` that is not a folder; what vanishes meanwhile is left out.
+    """Every entry below the folder `root` that is not a folder; entries that vanish meanwhile are omitted.
 
-    `sizes` adds up the folders themselves.
+    `sizes` receives the sizes of the folders themselves.
 
     Raises TreeTooLarge beyond MOST_ENTRIES (folders count) or MOST_DEPTH.
     """
@@ -87,7 +87,7 @@ def walk(root: int, sizes: FolderSizes | None = None) -> Iterator[Entry]:
 
 
 def remove_tree(path: Path) -> None:
-    """Remove `path` and everything below, however deep or closed; nothing may run in it any more.
+    """Remove `path` and everything below, however deep or unreadable. No process may still run in it.
 
     Every folder is moved up to the root before it is emptied, so depth costs neither stack nor descriptors.
     """
@@ -107,7 +107,7 @@ def remove_tree(path: Path) -> None:
 
 
 def _describe(entry: "os.DirEntry[str]", folder: int) -> os.stat_result | int | None:
-    """The lstat of an entry, an open descriptor of a folder, None when it vanished or is closed to us."""
+    """The lstat of an entry, an open descriptor of a folder, or None if it vanished or is unreadable."""
     try:
         if entry.is_dir(follow_symlinks=False):
             return os.open(entry.name, _OPEN_FOLDER, dir_fd=folder)
@@ -122,7 +122,7 @@ def _empty_folder(root: int, name: str, serial: int) -> int:
     try:
         for inner in os.listdir(folder):  # noqa: PTH208 - of a descriptor
             if stat.S_ISDIR(os.lstat(inner, dir_fd=folder).st_mode):
-                os.chmod(inner, 0o700, dir_fd=folder)  # moving a folder takes the right to write to it
+                os.chmod(inner, 0o700, dir_fd=folder)  # moving a folder requires write permission on it
                 serial = _move_up(folder, inner, root, serial)
             else:
                 os.unlink(inner, dir_fd=folder)

@@ -1,4 +1,4 @@
-"""How much memory a sandbox uses, seen from outside."""
+"""Memory usage of a sandbox, measured from outside."""
 
 import contextlib
 import os
@@ -30,7 +30,7 @@ def used_mb(init: int, limit_mb: int) -> int:
 def hidden_mb(init: int) -> int:
     """Memory that no process's resident size shows, in MiB: page tables and shared anonymous mappings.
 
-    A shared mapping counts in full even when its pages are not mapped any more, once for all who share it.
+    A shared mapping counts in full even if its pages are unmapped, and once for all processes that share it.
     """
     mappings: dict[str, int] = {}
     tables = 0
@@ -49,7 +49,7 @@ def _page_tables(pid: int) -> int:
 
 
 def _shared_mappings(pid: int) -> Iterator[tuple[str, int]]:
-    """Inode and bytes of the shared anonymous memory a process maps: what its pages take, or could take."""
+    """Inode and bytes of the shared anonymous memory that a process maps, allocated or not."""
     for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
         if not line.endswith("/dev/zero (deleted)"):
             continue
@@ -57,12 +57,12 @@ def _shared_mappings(pid: int) -> Iterator[tuple[str, int]]:
         start, end = (int(each, 16) for each in span.split("-"))
         try:
             yield inode, os.stat(f"/proc/{pid}/map_files/{span}").st_blocks * _BLOCK  # noqa: PTH116
-        except OSError:  # it takes more than one's own uid to look
+        except OSError:  # reading it requires more than the same uid
             yield inode, end - start
 
 
 def members(init: int) -> list[int]:
-    """Every process of the namespace: whatever detaches itself becomes a child of its first process."""
+    """Every process of the namespace: detached processes become children of its first process."""
     found = [init]
     for pid in found:
         found.extend(_children(pid))

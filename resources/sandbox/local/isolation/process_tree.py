@@ -1,4 +1,4 @@
-"""Processes of others, held by descriptor: a pid can be reused, a pidfd cannot."""
+"""Processes held by descriptor: a pid can be reused, a pidfd cannot."""
 
 import contextlib
 import os
@@ -9,14 +9,14 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Process:
-    """A process by pid and, against reuse of the pid, by descriptor."""
+    """A process by its pid and a descriptor, which guards against reuse of the pid."""
 
     pid: int
     descriptor: int
 
     @classmethod
     def open(cls, pid: int, parent: int) -> "Process | None":
-        """None when it is gone already: a process of that pid with another parent is not the one meant."""
+        """The process; None if it has ended: a process of that pid with another parent is a different one."""
         try:
             descriptor = os.pidfd_open(pid)
         except ProcessLookupError:
@@ -27,17 +27,17 @@ class Process:
         return cls(pid, descriptor)
 
     def kill(self) -> None:
-        """SIGKILL, if it still is there."""
+        """Send SIGKILL if it still exists."""
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self.descriptor, signal.SIGKILL)
 
     def close(self) -> None:
-        """Give the descriptor back."""
+        """Close the descriptor."""
         os.close(self.descriptor)
 
 
 def kill_marked(mark: str) -> None:
-    """SIGKILL to every process with the word `mark` on its command line."""
+    """Send SIGKILL to every process with the word `mark` on its command line."""
     for folder in Path("/proc").iterdir():
         if not folder.name.isdigit():
             continue

@@ -33,7 +33,7 @@ _NEW_NAMESPACE_FLAGS = 0x7E020080
 """CLONE_NEW{TIME,NS,CGROUP,UTS,IPC,USER,PID,NET}. In clone(2) the low byte is the exit signal, which never
 has the bit of CLONE_NEWTIME (0x80)."""
 _TERMINAL_INJECTION = (0x5412, 0x541C)
-"""ioctl TIOCSTI and TIOCLINUX: typing into somebody else's terminal."""
+"""ioctl TIOCSTI and TIOCLINUX: input injection into another process's terminal."""
 _SOCKET_FAMILIES = (1, 2, 10, 16)
 """AF_UNIX, AF_INET, AF_INET6, AF_NETLINK: confined by the network namespace, unlike AF_VSOCK."""
 
