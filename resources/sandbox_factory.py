@@ -20,12 +20,14 @@ def open_sandbox(
     resolve_uri: UriResolver | None = None,
     wanted: Wanted | None = None,
     local: LocalSettings | None = None,
+    hard_limits: frozenset[str] = frozenset(),
 ) -> Sandbox:
     """The sandbox of `mode` (mock, live) and, when live, `provider` (local, e2b).
 
     `home` is the data folder; the local provider uses `<home>/sandbox` unless `local` names another folder, and
     runs its self-test here. `wanted` returns the tasks that are still needed, by which the e2b provider
-    recognizes orphaned sandboxes. Raises SandboxUnavailable.
+    recognizes orphaned sandboxes. `hard_limits` are those that the kernel must enforce in local sandboxes. Raises
+    SandboxUnavailable.
     """
     if mode not in ("mock", "live"):
         raise SandboxUnavailable(f"SBX_MODE must be mock or live (got {mode!r})")
@@ -34,7 +36,7 @@ def open_sandbox(
     if mode == "mock":
         return MockSandbox(receipts)
     if provider == "local":
-        return open_local(local or LocalSettings(home=home / "sandbox"), resolve_uri)
+        return open_local(local or LocalSettings(home=home / "sandbox", hard_limits=hard_limits), resolve_uri)
     if e2b is None or not e2b.api_key:
         raise SandboxUnavailable("SBX_PROVIDER=e2b requires E2B_API_KEY: set it, or use SBX_PROVIDER=local")
     # Imported only where it is used: the SDK takes a third of a second.

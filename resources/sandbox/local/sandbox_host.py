@@ -23,6 +23,12 @@ from sisu_pipeline.contracts.sandbox_request import SandboxRequest
 MARK = "sisu-sandbox-"
 """Prefix of a word on the command line of bwrap and its shell, by which a sandbox's processes can be found."""
 
+LIMITS = ("cpu", "disk", "memory", "processes", "uid")
+"""The limits of a sandbox. `uid` stands for a user of its own."""
+
+_HARD = frozenset({"cgroup", "rlimit", "own"})
+"""The mechanisms that a command cannot exceed; a watchdog is exceeded between two checks."""
+
 _MIB = 1024 * 1024
 
 
@@ -32,6 +38,7 @@ class LocalSettings:
 
     A command may have `most_processes` processes and threads and `disk_mb` MiB in its working folder; as root
     each sandbox runs as one of `uid_count` uids from `uid_first`, which is also how many run at once.
+    `hard_limits` are the limits that the kernel must enforce on this machine, out of LIMITS.
     """
 
     home: Path
@@ -40,6 +47,7 @@ class LocalSettings:
     disk_mb: int = 512
     uid_first: int = 58_000
     uid_count: int = 256
+    hard_limits: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -72,13 +80,15 @@ class Host:
         settings.home.mkdir(parents=True, exist_ok=True)
         write_etc(settings.home)
         slots = _slots(settings)
+        cgroup_parent = delegated_cgroup()
+        _require(settings.hard_limits, _mechanisms(slots, cgroup_parent is not None, cpu=True))
         instance = Instance.create(settings.home)
         try:
             layout, spawner = _start(settings, instance.boxes, found)
         except BaseException:
             instance.remove()
             raise
-        return cls(settings, found, instance, layout, slots, seccomp, delegated_cgroup(), spawner)
+        return cls(settings, found, instance, layout, slots, seccomp, cgroup_parent, spawner)
 
     def new_box(self, task_key: str) -> str:
         """A new name for a working folder, unique in this instance."""
@@ -114,19 +124,15 @@ class Host:
 
     def enforcement(self, cgroup: Cgroup | None) -> dict[str, str]:
         """The mechanism that enforces each limit, for raw and for `sisu doctor`."""
-        return {
-            "cpu": "cgroup" if cgroup is not None and cgroup.has_cpu_limit else "none",
-            "disk": "watchdog",
-            "memory": "watchdog" if cgroup is None else "cgroup",
-            "processes": "rlimit",
-            "uid": "own" if self.slots.is_own_uid else "shared",
-        }
+        return _mechanisms(self.slots, cgroup is not None, cpu=cgroup is not None and cgroup.has_cpu_limit)
 
     def describe(self) -> dict[str, Any]:
         """Plain JSON for `sisu doctor`."""
+        mechanisms = _mechanisms(self.slots, self.cgroup_parent is not None, cpu=True)
         return {
             "bwrap": self.bwrap.path,
             "bwrapVersion": self.bwrap.version,
+            "limitsNotEnforcedByKernel": ", ".join(_soft(mechanisms)) or "none",
             "memoryLimit": "watchdog" if self.cgroup_parent is None else "cgroup",
             "uids": "one per sandbox" if self.slots.is_own_uid else "shared",
             "staged": self.layout.stage is not None,
@@ -168,6 +174,31 @@ def _at_most_ours(name: str, limit: int) -> int:
     """The limit, or ours if that is lower: only privileged processes can raise one."""
     ours = resource.getrlimit(getattr(resource, name))[1]
     return limit if ours == resource.RLIM_INFINITY else min(limit, ours)
+
+
+def _mechanisms(slots: UidPool | SharedSlot, has_cgroup: bool, *, cpu: bool) -> dict[str, str]:
+    """The mechanism of each limit; `cpu`: whether the CPU limit of a cgroup is set."""
+    return {
+        "cpu": "cgroup" if has_cgroup and cpu else "none",
+        "disk": "watchdog",
+        "memory": "cgroup" if has_cgroup else "watchdog",
+        "processes": "rlimit",
+        "uid": "own" if slots.is_own_uid else "shared",
+    }
+
+
+def _soft(mechanisms: dict[str, str]) -> list[str]:
+    return [name for name, mechanism in mechanisms.items() if mechanism not in _HARD]
+
+
+def _require(hard_limits: frozenset[str], mechanisms: dict[str, str]) -> None:
+    """Raises SandboxUnavailable for a required limit that the kernel does not enforce here."""
+    missing = [f"{name} ({mechanisms[name]})" for name in _soft(mechanisms) if name in hard_limits]
+    if missing:
+        raise SandboxUnavailable(
+            f"the kernel does not enforce these limits of the local sandbox here: {', '.join(missing)}; run the "
+            "worker in a delegated cgroup (memory, cpu) or as root (uid), or remove them from SBX_HARD_LIMITS"
+        )
 
 
 def _slots(settings: LocalSettings) -> UidPool | SharedSlot:

@@ -1,14 +1,18 @@
 """Memory and disk limits hold against memory and files that no process's size shows."""
 
+import asyncio
 import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from resources.sandbox.local.local_provider import LocalSandbox
+from resources.sandbox.local.self_test import open_local
 from resources.sandbox.local.user_slots import UidPool
+from resources.sandbox.sandbox_port import SandboxUnavailable
 from sisu_pipeline.contracts.sandbox_request import ErrorCode, FileIn, Limits
-from tests.integration.sandbox.conftest import RunLocal, eventually
+from tests.integration.sandbox.conftest import RunLocal, eventually, local_settings
 
 _SHARED = """
 import mmap
@@ -103,3 +107,17 @@ def test_a_uid_is_never_leased_while_a_process_has_it(tmp_path: Path) -> None:
     finally:
         left.kill()
         left.wait()
+
+
+def test_a_limit_that_only_a_watchdog_enforces_can_be_refused(tmp_path: Path) -> None:
+    settings = local_settings(tmp_path / "sandbox", hard_limits=frozenset({"disk", "processes"}))
+    with pytest.raises(SandboxUnavailable, match=r"here: disk \(watchdog\); run the worker"):
+        open_local(settings)
+
+
+def test_the_provider_names_the_limits_that_the_kernel_does_not_enforce(local: LocalSandbox) -> None:
+    detail = asyncio.run(local.health()).detail
+    named = str(detail["limitsNotEnforcedByKernel"]).split(", ")
+    assert "disk" in named
+    assert "processes" not in named
+    assert ("memory" in named) == (detail["memoryLimit"] == "watchdog")
