@@ -2,6 +2,8 @@
 
 from enum import StrEnum
 
+from pydantic import Field
+
 from sisu_pipeline.contracts.base import Contract
 from sisu_pipeline.contracts.intent import Text
 
@@ -22,4 +24,4 @@ class Role(StrEnum):
 class SessionRequest(Contract):
     """Exchange a token for a session cookie."""
 
-    token: Text
+    token: Text = Field(repr=False)

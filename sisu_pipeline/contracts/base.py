@@ -3,8 +3,19 @@
 import json
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
+
+from sisu_pipeline.contracts.field_errors import Fault, faults
+
+
+class ContractInvalid(ValueError):
+    """A value breaks its contract. `faults` are sorted by pointer; the message names the first one."""
+
+    def __init__(self, contract: str, faults: list[Fault]) -> None:
+        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+        super().__init__(f"invalid {contract}: {faults[0].message}{more}")
+        self.faults = faults
 
 
 class Contract(BaseModel):
@@ -25,8 +36,11 @@ class Contract(BaseModel):
 
     @classmethod
     def from_json(cls, value: Any) -> Self:
-        """Validate a parsed JSON value by its JSON names only. Raises pydantic.ValidationError."""
-        return cls.model_validate_json(json.dumps(value), by_alias=True, by_name=False)
+        """Validate a parsed JSON value by its JSON names only. Raises ContractInvalid."""
+        try:
+            return cls.model_validate_json(json.dumps(value), by_alias=True, by_name=False)
+        except ValidationError as failure:
+            raise ContractInvalid(cls.__name__, faults(cls, failure)) from None
 
     def to_json(self) -> dict[str, Any]:
         """The JSON object of this contract, with JSON names and without absent optionals."""

@@ -71,7 +71,7 @@ class SandboxRequest(Contract):
     env_ref: str
     cmd: str
     files_in: tuple[FileIn, ...] = ()
-    env: dict[str, str] = Field(default_factory=dict)
+    env: dict[str, str] = Field(default_factory=dict, repr=False)
     timeout_ms: int = Field(gt=0)
     limits: Limits = Limits()
     net: bool = False

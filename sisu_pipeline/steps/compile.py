@@ -31,7 +31,7 @@ def plan_prompt(intent: Intent) -> str:
 def compile_intent(run_id: str, intent: Intent, answer: PlannerOutput) -> StepResult:
     """The validated plan, and the ask gate if the plan or the intent's constraints contain a question.
 
-    Raises PlannerAnswerInvalid, or pydantic.ValidationError for a plan out of contract.
+    Raises PlannerAnswerInvalid, or ContractInvalid for a plan that breaks its contract.
     """
     if answer.structured is None:
         raise PlannerAnswerInvalid("the planner's answer has no structured plan")

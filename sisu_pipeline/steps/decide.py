@@ -30,7 +30,7 @@ def following(answer: PlannerOutput, plan: PatchedPlan) -> PlannerOutput:
 
 
 def decide(run_id: str, answer: PlannerOutput) -> StepResult:
-    """The decision, validated. Raises PlannerAnswerInvalid or pydantic.ValidationError."""
+    """The decision, validated. Raises PlannerAnswerInvalid or ContractInvalid."""
     if answer.structured is None:
         raise PlannerAnswerInvalid("the planner's answer has no structured build")
     build = Build.from_json(answer.structured)

@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from pydantic import ValidationError
-
+from sisu_pipeline.contracts.base import ContractInvalid
 from sisu_pipeline.contracts.gate import TimeoutOutcome
 from sisu_pipeline.contracts.step_outputs import Ask
 from sisu_pipeline.steps.step_result import Gate
@@ -82,7 +81,7 @@ def ask(constraints: Mapping[str, Any]) -> Ask | None:
         return PLAIN_ASK
     try:
         return Ask.from_json(value)
-    except ValidationError:
+    except ContractInvalid:
         raise ConstraintInvalid(pointer, "it must be a boolean or {question, form}") from None
 
 

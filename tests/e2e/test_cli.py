@@ -60,7 +60,7 @@ def test_a_refusal_of_the_api_is_printed_with_code_pointer_and_message(sisu: Sis
     refused = sisu("intent", "submit", "-", stdin='{"goal": ""}')
     assert refused.status == 1
     assert "[invalid_contract]" in refused.stderr
-    assert "/constraints: Field required" in refused.stderr
+    assert "/constraints: constraints is required" in refused.stderr
     assert refused.stdout == ""
 
 

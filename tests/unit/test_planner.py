@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
 
 from resources.planner.planner_factory import open_planner
 from resources.planner.planner_port import Agent, PlannerUnavailable, Question
 from resources.planner.replay_planner import RecordingPlanner, ReplayPlanner, fixture_path
+from sisu_pipeline.contracts.base import ContractInvalid
 from sisu_pipeline.steps.compile import compile_intent, plan_prompt
 from sisu_pipeline.steps.decide import decide
 from tests.builders import an_intent
@@ -65,13 +65,13 @@ def test_the_built_in_build_runs_the_intents_command_else_pnpm_test(tmp_path: Pa
 )
 def test_hostile_inputs_make_a_plan_that_the_contract_refuses(tmp_path: Path, inputs: dict[str, Any]) -> None:
     question = a_question(**inputs)
-    with pytest.raises(ValidationError):
+    with pytest.raises(ContractInvalid):
         compile_intent("run_1", question.intent, ReplayPlanner(tmp_path).answer(question))
 
 
 @pytest.mark.parametrize("command", [None, 1, ["pytest"]])
 def test_a_test_command_that_is_no_text_is_refused(tmp_path: Path, command: Any) -> None:
-    with pytest.raises(ValidationError):
+    with pytest.raises(ContractInvalid):
         decide("run_1", ReplayPlanner(tmp_path).answer(a_question("build", testCommand=command)))
 
 

@@ -3,8 +3,8 @@
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
 
+from sisu_pipeline.contracts.base import ContractInvalid
 from sisu_pipeline.contracts.step_outputs import PlannerOutput, StepId
 from sisu_pipeline.domain.canonical import sha256_json
 from sisu_pipeline.steps.compile import PlannerAnswerInvalid, compile_intent, plan_prompt
@@ -40,7 +40,7 @@ def test_an_answer_without_a_plan_is_refused() -> None:
 
 @pytest.mark.parametrize("change", [{"tests": "all"}, {"tests": [1]}, {"surprise": 1}, {"patchPlan": [{}]}])
 def test_a_plan_out_of_contract_is_refused(change: dict[str, Any]) -> None:
-    with pytest.raises(ValidationError):
+    with pytest.raises(ContractInvalid):
         compile_intent("run_1", an_intent(), an_answer(PLAN | change))
 
 

@@ -3,8 +3,8 @@
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
 
+from sisu_pipeline.contracts.base import ContractInvalid
 from sisu_pipeline.contracts.step_outputs import PatchedPlan, PlannerOutput
 from sisu_pipeline.steps.compile import PlannerAnswerInvalid
 from sisu_pipeline.steps.decide import build_prompt, decide
@@ -36,7 +36,7 @@ def test_an_answer_without_a_build_is_refused() -> None:
 
 @pytest.mark.parametrize("change", [{"test_command": 1}, {"tests": None}, {"testCommand": "x"}, {"patch": {}}])
 def test_a_build_out_of_contract_is_refused(change: dict[str, Any]) -> None:
-    with pytest.raises(ValidationError):
+    with pytest.raises(ContractInvalid):
         decide("run_1", an_answer(BUILD | change))
 
 

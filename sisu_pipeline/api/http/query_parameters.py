@@ -4,10 +4,10 @@ import re
 from typing import Annotated, TypeVar
 
 from fastapi import Depends, Request
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from sisu_pipeline.api.http.request_body import contract_refusal
-from sisu_pipeline.contracts.base import Contract
+from sisu_pipeline.contracts.base import Contract, ContractInvalid
 from sisu_pipeline.domain.status import RunStatus
 
 Q = TypeVar("Q", bound=Contract)
@@ -35,8 +35,8 @@ def parse(request: Request, contract: type[Q]) -> Q:
         values[name] = [values[name], text] if name in values else _value(text)
     try:
         return contract.from_json(values)
-    except ValidationError as failure:
-        raise contract_refusal(contract, failure, "invalid_query") from None
+    except ContractInvalid as failure:
+        raise contract_refusal(failure, "invalid_query") from None
 
 
 # Dependencies are coroutines: FastAPI sends each plain function through a thread of its own.
