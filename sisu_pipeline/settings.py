@@ -1,219 +1,167 @@
 """The only reader of the environment. An unknown name or a malformed value stops the process."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import SecretStr, ValidationError, field_validator, model_validator
 
-from sisu_pipeline.domain.operator_errors import OperatorError
+from sisu_pipeline.contracts.queue_settings import QueueSettings, setting
+from sisu_pipeline.domain.setting_errors import malformed, unknown_names
 
 _OURS = ("SISU_", "SBX_", "OC_", "INTENT_QUEUE_", "HITL_", "CHAOS_", "DBOS__")
 _READ_BY_OTHERS = frozenset({"DBOS__VMID", "DBOS__APPID", "DBOS__CLOUD"})
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
 
-class SettingsError(OperatorError):
-    """The environment is not usable; the message names each variable and what it may be."""
-
-    code = "settings"
-
-
 _ALL = ("every process",)
 
 
-def _setting(meaning: str, *, read_by: Sequence[str], since: str = "0.1.0", **declared: Any) -> Any:
-    """A field of `Settings` with its entry in `docs/settings.md`; `read_by` names processes of the stack."""
-    return Field(description=meaning, json_schema_extra={"since": since, "read_by": [*read_by]}, **declared)
+class Settings(QueueSettings):
+    """Every setting, by its environment name in lower case."""
 
-
-class Settings(BaseModel):
-    """Every knob, by its environment name in lower case."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    port: int = _setting("Port of the API and the inbox.", read_by=_ALL, default=3001, ge=1, le=65535)
-    admin_port: int = _setting(
+    port: int = setting("Port of the API and the inbox.", read_by=_ALL, default=3001, ge=1, le=65535)
+    admin_port: int = setting(
         "Port of Dagster's web server.", read_by=["supervisor", "webserver", "api"], default=3002, ge=1, le=65535
     )
-    sisu_host: str = _setting(
+    sisu_host: str = setting(
         "Address that the API listens on. An address that other machines reach requires a token.",
         read_by=["api"],
         default="127.0.0.1",
     )
-    sisu_token: SecretStr | None = _setting(
+    sisu_token: SecretStr | None = setting(
         "Token that the `sisu` commands send to the API.", read_by=["cli"], default=None
     )
-    sisu_api_url: str | None = _setting(
+    sisu_api_url: str | None = setting(
         "Base URL of the API in the links of Dagster's metadata. Default: `http://127.0.0.1:PORT`.",
         read_by=["code-server", "intent-worker"],
         since="0.2.0",
         default=None,
         pattern=r"^https?://[^\s\"<>]+$",
     )
-    sisu_dagster_url: str | None = _setting(
+    sisu_dagster_url: str | None = setting(
         "Base URL of Dagster's UI: the inbox links to it, and its web server accepts requests under its host "
         "name. Default: `http://127.0.0.1:ADMIN_PORT`.",
         read_by=["api", "webserver"],
         default=None,
         pattern=r"^https?://[^\s\"<>]+$",
     )
-    sisu_home: Path = _setting(
+    sisu_home: Path = setting(
         "Data folder: embedded Postgres, workspaces, blobs, logs, sockets.", read_by=_ALL, default=Path(".sisu")
     )
-    database_url: SecretStr | None = _setting(
+    database_url: SecretStr | None = setting(
         "Postgres to use, as `postgresql://…`. Default: the embedded server in `SISU_HOME`.",
         read_by=_ALL,
         default=None,
     )
-    dbos__appversion: str = _setting(
+    dbos__appversion: str = setting(
         "Version of this deployment: new runs keep it, and only workers of the same version take their work.",
         read_by=_ALL,
         default="v1",
         min_length=1,
     )
 
-    sisu_profile: Literal["warm", "stock"] = _setting(
+    sisu_profile: Literal["warm", "stock"] = setting(
         "`warm`: queues and workers of this project. `stock`: Dagster's own launcher and executor.",
         read_by=_ALL,
         default="warm",
     )
-    sisu_step_threads: int = _setting(
+    sisu_step_threads: int = setting(
         "Threads that execute the steps of one Dagster run.", read_by=["intent-worker"], default=160, ge=1, le=1024
     )
-    sisu_run_recycle: int = _setting(
+    sisu_run_recycle: int = setting(
         "Dagster runs after which a new process replaces an intent worker process.",
         read_by=["intent-worker"],
         default=1000,
         ge=1,
     )
-    sisu_blob_store: str | None = _setting(
+    sisu_blob_store: str | None = setting(
         "Folder or URL for artifact content above 64 KiB. Default: `SISU_HOME/blobs`.",
         read_by=["api", "intent-worker", "sandbox-worker"],
         default=None,
     )
 
-    oc_mode: Literal["replay", "record", "live"] = _setting(
+    oc_mode: Literal["replay", "record", "live"] = setting(
         "Planner. `replay`: recorded answers, otherwise the built-in planner. `record`: the built-in planner, "
         "and its answers are recorded. `live`: refused by this version.",
         read_by=_ALL,
         default="replay",
     )
-    sbx_mode: Literal["mock", "live"] = _setting(
+    sbx_mode: Literal["mock", "live"] = setting(
         "`mock` simulates commands; `live` executes them with `SBX_PROVIDER`.",
         read_by=["sandbox-worker", "cli"],
         default="mock",
     )
-    sbx_provider: Literal["local", "e2b"] = _setting(
+    sbx_provider: Literal["local", "e2b"] = setting(
         "Provider of `SBX_MODE=live`.", read_by=["sandbox-worker", "cli"], default="local"
     )
-    sbx_default_timeout_ms: int = _setting(
+    sbx_default_timeout_ms: int = setting(
         "Time limit of a task's command in milliseconds.",
         read_by=["intent-worker", "sandbox-worker"],
         default=300_000,
         ge=1,
     )
-    sbx_default_net: bool = _setting(
+    sbx_default_net: bool = setting(
         "Network access of tasks, unless the recipe decides it.",
         read_by=["intent-worker", "sandbox-worker"],
         default=False,
     )
-    e2b_api_key: SecretStr | None = _setting(
+    e2b_api_key: SecretStr | None = setting(
         "API key of E2B; required by `SBX_PROVIDER=e2b`.", read_by=["sandbox-worker", "cli"], default=None
     )
-    e2b_api_url: str | None = _setting(
+    e2b_api_url: str | None = setting(
         "Another server of E2B's API.", read_by=["sandbox-worker"], default=None, pattern=r"^https?://\S+$"
     )
-    e2b_sandbox_url: str | None = _setting(
+    e2b_sandbox_url: str | None = setting(
         "Another server of E2B's sandboxes.", read_by=["sandbox-worker"], default=None, pattern=r"^https?://\S+$"
     )
-    e2b_deployment: str | None = _setting(
+    e2b_deployment: str | None = setting(
         "Label of this deployment's sandboxes; it adopts and kills no others. Default: the name of its database.",
         read_by=["sandbox-worker"],
         default=None,
         min_length=1,
         max_length=100,
     )
-    e2b_concurrency: int = _setting(
+    e2b_concurrency: int = setting(
         "Most sandboxes of one worker process at once.", read_by=["sandbox-worker"], default=20, ge=1
     )
-    e2b_creates_per_second: float = _setting(
+    e2b_creates_per_second: float = setting(
         "Most sandboxes that one worker process creates per second.",
         read_by=["sandbox-worker"],
         default=1.0,
         gt=0,
         le=1000,
     )
-    e2b_longest_life_s: int = _setting(
+    e2b_longest_life_s: int = setting(
         "Longest life of a sandbox in seconds.", read_by=["sandbox-worker"], default=3600, ge=60, le=86_400
     )
-    hitl_plan_approval_timeout_s: int = _setting(
+    hitl_plan_approval_timeout_s: int = setting(
         "Seconds that a gate waits, unless the intent sets its deadline.",
         read_by=["intent-worker"],
         default=3600,
         ge=1,
         le=86_400,
     )
-    sisu_escalation_url: SecretStr | None = _setting(
+    sisu_escalation_url: SecretStr | None = setting(
         "Webhook that receives a message about each passed deadline; requires `SISU_ESCALATION_SECRET`.",
         read_by=["code-server"],
         default=None,
     )
-    sisu_escalation_secret: SecretStr | None = _setting(
+    sisu_escalation_secret: SecretStr | None = setting(
         "Key of the signature of the webhook's messages.", read_by=["code-server"], default=None
     )
-    chaos_sleep_execute: int = _setting(
+    chaos_sleep_execute: int = setting(
         "Milliseconds that each task waits before its command. For labs.",
         read_by=["sandbox-worker"],
         default=0,
         ge=0,
     )
-    sisu_crash_at: str | None = _setting(
+    sisu_crash_at: str | None = setting(
         "Crash points where a process kills itself: names separated by commas, or a folder of files. For tests.",
         read_by=_ALL,
         default=None,
-    )
-
-    intent_queue_concurrency: int = _setting(
-        "Segments of one partition that run at once, over all machines; 0: no limit.",
-        read_by=["intent-worker"],
-        default=50,
-        ge=0,
-    )
-    intent_queue_worker_concurrency: int = _setting(
-        "Intent worker processes that `sisu start` and `sisu worker` start by default.",
-        read_by=["supervisor", "intent-worker"],
-        default=5,
-        ge=1,
-    )
-    intent_queue_rate_limit_per_period: int = _setting(
-        "Segments of one partition that start per period, over all machines; 0: no limit.",
-        read_by=["intent-worker"],
-        default=100,
-        ge=0,
-    )
-    intent_queue_rate_limit_period_sec: float = _setting(
-        "Length of that period in seconds.", read_by=["intent-worker"], default=60, gt=0
-    )
-    sbx_queue_concurrency: int = _setting(
-        "Tasks of one partition that run at once, over all machines; 0: no limit.",
-        read_by=["sandbox-worker"],
-        default=50,
-        ge=0,
-    )
-    sbx_queue_worker_concurrency: int = _setting(
-        "Tasks of one sandbox worker process that run at once.", read_by=["sandbox-worker"], default=10, ge=1
-    )
-    sbx_queue_rate_limit_per_period: int = _setting(
-        "Tasks of one partition that start per period, over all machines; 0: no limit.",
-        read_by=["sandbox-worker"],
-        default=10_000,
-        ge=0,
-    )
-    sbx_queue_rate_limit_period_sec: float = _setting(
-        "Length of that period in seconds.", read_by=["sandbox-worker"], default=60, gt=0
     )
 
     @field_validator(
@@ -227,23 +175,23 @@ class Settings(BaseModel):
     )
     @classmethod
     def _is_given(cls, value: object) -> object:
-        """An empty place would mean the working directory, or libpq's own default server."""
+        """Reject an empty value, which would mean the working directory or libpq's default server."""
         if value == "":
-            raise ValueError("it is empty: give a value or unset it")
+            raise ValueError("must not be empty; set a value or unset the variable")
         return value
 
     @field_validator("database_url")
     @classmethod
     def _is_a_url(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and not value.get_secret_value().startswith(("postgresql://", "postgres://")):
-            raise ValueError("it must begin with postgresql://")
+            raise ValueError("must begin with postgresql://")
         return value
 
     @model_validator(mode="after")
     def _escalation_is_signed(self) -> Self:
-        """A webhook that cannot tell our messages from anybody's is worth nothing."""
+        """Require a key with the webhook: without a signature, its receiver cannot verify a message."""
         if (self.sisu_escalation_url is None) != (self.sisu_escalation_secret is None):
-            raise ValueError("SISU_ESCALATION_URL and SISU_ESCALATION_SECRET go together")
+            raise ValueError("SISU_ESCALATION_URL and SISU_ESCALATION_SECRET must be set together")
         url = self.sisu_escalation_url
         if url is not None and not url.get_secret_value().startswith(("https://", "http://")):
             raise ValueError("SISU_ESCALATION_URL must begin with https:// or http://")
@@ -291,13 +239,12 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     values = dict(os.environ if environment is None else environment)
     unknown = sorted(name for name in values if name.upper().startswith(_OURS) and not _is_known(name))
     if unknown:
-        raise SettingsError(f"unknown settings: {', '.join(unknown)}. See `sisu doctor --settings` for the names.")
+        raise unknown_names(unknown, Settings)
     known = {name.lower(): value for name, value in values.items() if name.lower() in Settings.model_fields}
     try:
         return Settings.model_validate(known)
-    except ValidationError as error:
-        lines = [": ".join([*(str(part).upper() for part in e["loc"]), e["msg"]]) for e in error.errors()]
-        raise SettingsError("malformed settings: " + "; ".join(sorted(lines))) from None
+    except ValidationError as failure:
+        raise malformed(Settings, failure) from None
 
 
 @cache

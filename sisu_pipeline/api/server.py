@@ -14,7 +14,8 @@ from sisu_pipeline.api.app import create_app
 from sisu_pipeline.api.auth.host_guard import is_loopback
 from sisu_pipeline.api.http.connection_limits import BoundedHttpProtocol
 from sisu_pipeline.api.state.app_state import AppState
-from sisu_pipeline.settings import Settings, SettingsError, settings
+from sisu_pipeline.domain.setting_errors import SettingsError
+from sisu_pipeline.settings import Settings, settings
 from sisu_pipeline.store import tokens
 from sisu_pipeline.workflow.dependencies import dependencies
 

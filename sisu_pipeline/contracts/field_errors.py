@@ -11,7 +11,6 @@ from typing import Any, NamedTuple, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails
 
 _LONGEST_POINTER = 200
 _LONGEST_MESSAGE = 300
@@ -77,7 +76,7 @@ def faults(contract: type[BaseModel], failure: ValidationError) -> list[Fault]:
     return sorted(
         Fault(
             pointer(error["loc"]),
-            _shortened(_sentence(contract, error, error["loc"] in suggested), _LONGEST_MESSAGE),
+            _shortened(_sentence(contract, dict(error), error["loc"] in suggested), _LONGEST_MESSAGE),
         )
         for error in errors
     )
@@ -89,11 +88,11 @@ def pointer(location: Sequence[int | str]) -> str:
     return _shortened("".join(f"/{part}" for part in parts), _LONGEST_POINTER)
 
 
-def did_you_mean(name: str, known: Sequence[str]) -> str:
-    """The end of a sentence about an unknown name: the most similar known one, if any."""
+def closest(name: str, known: Sequence[str]) -> str | None:
+    """The known name that is most similar to an unknown one, if any is."""
     by_lower_case = {each.lower(): each for each in known}
     close = get_close_matches(name[:_LONGEST_VALUE].lower(), by_lower_case, n=1)
-    return f"; did you mean {by_lower_case[close[0]]!r}?" if close else ""
+    return by_lower_case[close[0]] if close else None
 
 
 def shown(value: object) -> str:
@@ -113,7 +112,7 @@ def shown(value: object) -> str:
             return _shortened(ascii(value), _LONGEST_VALUE)
 
 
-def _sentence(contract: type[BaseModel], error: ErrorDetails, suggest: bool) -> str:
+def _sentence(contract: type[BaseModel], error: Mapping[str, Any], suggest: bool) -> str:
     location, kind, bounds = error["loc"], error["type"], error.get("ctx", {})
     if kind == "extra_forbidden":
         return _unknown_field(contract, location, suggest)
@@ -129,8 +128,8 @@ def _sentence(contract: type[BaseModel], error: ErrorDetails, suggest: bool) -> 
 def _unknown_field(contract: type[BaseModel], location: Sequence[int | str], suggest: bool) -> str:
     *parents, name = location
     within = f" in {_path(parents)}" if parents else ""
-    suggestion = did_you_mean(str(name), _names(contract, parents)) if suggest else ""
-    return f"unknown field {shown(name)}{within}{suggestion}"
+    close = closest(str(name), _names(contract, parents)) if suggest else None
+    return f"unknown field {shown(name)}{within}" + (f"; did you mean {close!r}?" if close else "")
 
 
 def _at_least(length: int, unit: str) -> str:

@@ -9,8 +9,9 @@ from resources.database import DatabaseError
 from sisu_pipeline.dagster_web.guard import Guard, authorize, subscription_refusal
 from sisu_pipeline.dagster_web.request_rules import host_name
 from sisu_pipeline.dagster_web.sign_in import Authenticator
+from sisu_pipeline.domain.setting_errors import SettingsError
 from sisu_pipeline.engine.webserver import GuardedWebserver, workspace_context
-from sisu_pipeline.settings import PROJECT_ROOT, Settings, SettingsError, settings
+from sisu_pipeline.settings import PROJECT_ROOT, Settings, settings
 from sisu_pipeline.store.sessions import cookie_name
 from sisu_pipeline.workflow.dependencies import dependencies
 

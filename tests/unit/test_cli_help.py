@@ -11,9 +11,10 @@ from typer.testing import CliRunner
 
 from sisu_pipeline import settings as settings_module
 from sisu_pipeline.cli.command_tree import app
+from sisu_pipeline.domain.setting_errors import SettingsError
 from sisu_pipeline.proof.bench import engine_bench
 from sisu_pipeline.proof.harness.lab_stack import LabFailed
-from sisu_pipeline.settings import PROJECT_ROOT, SettingsError
+from sisu_pipeline.settings import PROJECT_ROOT
 
 
 def commands(command: Any, path: tuple[str, ...] = ("sisu",)) -> Iterator[tuple[str, Any]]:

@@ -32,6 +32,7 @@ PURE_IMPORTS = (
     "dataclasses",
     "datetime.datetime",
     "decimal",
+    "difflib",
     "enum",
     "functools",
     "itertools",

@@ -61,7 +61,8 @@ def _explain_run(out: CommandOutput, run_reference: str) -> None:
 
 def _print_settings(out: CommandOutput) -> None:
     """Print the settings; when the environment is invalid, fail with the names of all settings."""
-    from sisu_pipeline.settings import SettingsError, load_settings
+    from sisu_pipeline.domain.setting_errors import SettingsError
+    from sisu_pipeline.settings import load_settings
 
     try:
         values = _settings_by_variable()

@@ -14,7 +14,7 @@ import pytest
 
 from resources.database import Database
 from sisu_pipeline.api.server import check_host
-from sisu_pipeline.settings import SettingsError
+from sisu_pipeline.domain.setting_errors import SettingsError
 from tests.builders import a_run
 
 Until = Callable[[Callable[[], bool]], None]

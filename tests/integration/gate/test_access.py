@@ -16,7 +16,8 @@ from sisu_pipeline.api.auth.guarded_route import GuardedRoute
 from sisu_pipeline.api.server import check_host
 from sisu_pipeline.contracts.access import Role
 from sisu_pipeline.domain.canonical import sha256_hex
-from sisu_pipeline.settings import SettingsError, load_settings
+from sisu_pipeline.domain.setting_errors import SettingsError
+from sisu_pipeline.settings import load_settings
 from sisu_pipeline.store import tokens
 from tests.builders import a_run
 from tests.integration.api.conftest import Api, dependencies_over

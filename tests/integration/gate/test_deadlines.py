@@ -11,8 +11,9 @@ from typing import Any
 import httpx
 import pytest
 
+from sisu_pipeline.domain.setting_errors import SettingsError
 from sisu_pipeline.domain.status import RunStatus
-from sisu_pipeline.settings import SettingsError, load_settings
+from sisu_pipeline.settings import load_settings
 from sisu_pipeline.store import deadlines
 from sisu_pipeline.workflow import escalation
 from sisu_pipeline.workflow.escalation import Webhook
