@@ -97,6 +97,13 @@ class Settings(QueueSettings):
     sbx_provider: Literal["local", "e2b"] = setting(
         "Provider of `SBX_MODE=live`.", read_by=["sandbox-worker", "cli"], default="local"
     )
+    sbx_hard_limits: str | None = setting(
+        "Limits that the kernel must enforce in local sandboxes, separated by commas: `cpu`, `disk`, `memory`, "
+        "`processes`, `uid`. A worker that cannot does not start.",
+        read_by=["sandbox-worker", "cli"],
+        since="0.2.0",
+        default=None,
+    )
     sbx_default_timeout_ms: int = setting(
         "Time limit of a task's command in milliseconds.",
         read_by=["intent-worker", "sandbox-worker"],
@@ -180,6 +187,14 @@ class Settings(QueueSettings):
             raise ValueError("must not be empty; set a value or unset the variable")
         return value
 
+    @field_validator("sbx_hard_limits")
+    @classmethod
+    def _are_limits(cls, value: str | None) -> str | None:
+        unknown = set((value or "cpu").split(",")) - {"cpu", "disk", "memory", "processes", "uid"}
+        if unknown:
+            raise ValueError(f"must be names out of cpu, disk, memory, processes, uid (got {value!r})")
+        return value
+
     @field_validator("database_url")
     @classmethod
     def _is_a_url(cls, value: SecretStr | None) -> SecretStr | None:
@@ -196,6 +211,11 @@ class Settings(QueueSettings):
         if url is not None and not url.get_secret_value().startswith(("https://", "http://")):
             raise ValueError("SISU_ESCALATION_URL must begin with https:// or http://")
         return self
+
+    @property
+    def hard_limits(self) -> frozenset[str]:
+        """`SBX_HARD_LIMITS` as names."""
+        return frozenset(self.sbx_hard_limits.split(",")) if self.sbx_hard_limits else frozenset()
 
     @property
     def home(self) -> Path:

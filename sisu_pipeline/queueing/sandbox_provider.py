@@ -30,6 +30,7 @@ def open_configured(configuration: Settings, database: Database, receipts: Recei
         receipts=receipts,
         e2b=e2b_settings(configuration, database),
         wanted=wanted,
+        hard_limits=configuration.hard_limits,
     )
 
 
@@ -67,6 +68,7 @@ def check_sandbox(settings: Settings) -> SandboxHealth:
         home=settings.home,
         receipts=MemoryReceipts(),
         e2b=e2b_settings(settings, None),
+        hard_limits=settings.hard_limits,
     )
 
     async def check() -> SandboxHealth:

@@ -160,3 +160,12 @@ def test_a_child_gets_this_environment_and_the_changes(monkeypatch: pytest.Monke
 
 def test_every_knob_has_a_default_so_nothing_must_be_set() -> None:
     assert all(not field.is_required() for field in Settings.model_fields.values())
+
+
+def test_hard_limits_are_names_of_limits() -> None:
+    assert load_settings({"SBX_HARD_LIMITS": "memory,uid"}).hard_limits == {"memory", "uid"}
+    assert load_settings({}).hard_limits == frozenset()
+    with pytest.raises(
+        SettingsError, match=r"SBX_HARD_LIMITS must be names out of cpu, disk.* \(got 'memory,ram'\)"
+    ):
+        load_settings({"SBX_HARD_LIMITS": "memory,ram"})
