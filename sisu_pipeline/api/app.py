@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 
 from resources.write_batcher import Batcher
 from sisu_pipeline.api.auth.authentication import Authentication
+from sisu_pipeline.api.auth.guarded_route import open_paths
 from sisu_pipeline.api.http import error_responses
 from sisu_pipeline.api.http.openapi import DocumentedApp
 from sisu_pipeline.api.routes import (
@@ -35,8 +36,6 @@ from sisu_pipeline.workflow.dependencies import Dependencies
 
 HEARTBEAT_S = 15.0
 _ASSETS = "/docs/assets"
-# Pages and files that say nothing about any run, and the way in.
-_OPEN = ("/", "/assets/*", "/healthz", "/session/cookie", "/session/close")
 
 
 def create_app(dependencies: Dependencies, *, settings: Settings, heartbeat_s: float = HEARTBEAT_S) -> FastAPI:
@@ -62,7 +61,6 @@ def create_app(dependencies: Dependencies, *, settings: Settings, heartbeat_s: f
         lifespan=_lifespan,
     )
     app.state.shared = state
-    app.add_middleware(Authentication, state=state, open_paths=_OPEN)
     # Only what no route raises reaches these: no route, no method, a failure of the framework itself.
     app.add_exception_handler(HTTPException, _answer)
     app.add_exception_handler(Exception, _answer)
@@ -81,6 +79,7 @@ def create_app(dependencies: Dependencies, *, settings: Settings, heartbeat_s: f
         operator_routes,
     ):
         app.router.routes.extend(module.router.routes)
+    app.add_middleware(Authentication, state=state, open_paths=open_paths(app.router.routes))
     _serve_docs(app)
     return app
 

@@ -76,13 +76,17 @@ class Guard:
 async def authorize(
     request: Request, query: str, operation_name: str | None, variables: dict[str, object] | None
 ) -> tuple[str | None, JSONResponse | None]:
-    """The caller's name, and 403 when the operation needs a role that the caller lacks."""
+    """The caller's name, and 403 when the operation is refused or needs a role that the caller lacks."""
     caller: Caller = request.state.caller
-    lacking = required_roles(query, operation_name, variables) - caller.roles
+    try:
+        lacking = required_roles(query, operation_name, variables) - caller.roles
+    except OperationRefused as failure:
+        return caller.name, _forbidden(str(failure))
     if not lacking:
         return caller.name, None
-    message = f"this operation needs the role {', '.join(sorted(lacking))}; you have {_listed(caller.roles)}"
-    return caller.name, JSONResponse({"data": None, "errors": [{"message": message}], "error": message}, 403)
+    return caller.name, _forbidden(
+        f"this operation needs the role {', '.join(sorted(lacking))}; you have {_listed(caller.roles)}"
+    )
 
 
 def subscription_refusal(query: str, operation_name: str | None) -> str | None:
@@ -92,6 +96,10 @@ def subscription_refusal(query: str, operation_name: str | None) -> str | None:
     except OperationRefused as failure:
         return str(failure)
     return None
+
+
+def _forbidden(message: str) -> JSONResponse:
+    return JSONResponse({"data": None, "errors": [{"message": message}], "error": message}, 403)
 
 
 def _web_request(scope: Scope) -> WebRequest:

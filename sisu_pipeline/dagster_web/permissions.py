@@ -1,6 +1,6 @@
-"""Which roles a GraphQL operation needs: every caller may read, an operator may change.
+"""Which roles a GraphQL operation needs, by the rules of `contracts/access_rules.py`; every caller may read.
 
-The jobs that submit and decide need the role of the same verb in the API; the job checks it again when it runs.
+The jobs that submit and decide check the role again when they run.
 """
 
 from collections.abc import Iterator, Mapping
@@ -22,17 +22,8 @@ from graphql import (
 )
 
 from sisu_pipeline.contracts.access import Role
+from sisu_pipeline.contracts.access_rules import JOB_RULES, LAUNCHES, MUTATION_RULES, OTHER_JOBS, Audience
 
-JOB_ROLES = {
-    "submit_intent": Role.SUBMITTER,
-    "approve_plan": Role.APPROVER,
-    "reject_plan": Role.APPROVER,
-    "answer_gate": Role.APPROVER,
-}
-"""The role that each job of the API's verbs needs."""
-
-_HARMLESS = frozenset({"logTelemetry", "setNuxSeen"})
-_LAUNCHES = frozenset({"launchRun", "launchPipelineExecution", "launchMultipleRuns"})
 _SELECTORS = ("jobName", "pipelineName")
 
 
@@ -43,7 +34,8 @@ class OperationRefused(Exception):
 def required_roles(query: str, operation_name: str | None, variables: Mapping[str, Any] | None) -> frozenset[Role]:
     """The roles a query, mutation or subscription needs, all of them; none for reading.
 
-    A document that cannot be parsed needs none: Dagster answers it with the parse error and executes nothing.
+    Raises OperationRefused for a mutation that has no rule or is refused to everybody. A document that cannot be
+    parsed needs none: Dagster answers it with the parse error and executes nothing.
     """
     try:
         document = parse(query)
@@ -84,12 +76,13 @@ def _fields(document: DocumentNode, operation: OperationDefinitionNode) -> Itera
 
 def _roles(field: FieldNode, variables: dict[str, Any]) -> set[Role]:
     name = field.name.value
-    if name in _HARMLESS or name.startswith("__"):
-        return set()
-    if name not in _LAUNCHES:
-        return {Role.OPERATOR}
-    arguments = {each.name.value: value_from_ast_untyped(each.value, variables) for each in field.arguments}
-    return {JOB_ROLES.get(job, Role.OPERATOR) for job in _jobs(arguments)} or {Role.OPERATOR}
+    if name in LAUNCHES:
+        arguments = {each.name.value: value_from_ast_untyped(each.value, variables) for each in field.arguments}
+        return {JOB_RULES.get(job, OTHER_JOBS) for job in _jobs(arguments)} or {OTHER_JOBS}
+    rule = Audience.SIGNED_IN if name.startswith("__") else MUTATION_RULES.get(name, Audience.NOBODY)
+    if rule is Audience.NOBODY:
+        raise OperationRefused(f"the mutation {name[:100]} is not permitted at this port")
+    return {rule} if isinstance(rule, Role) else set()
 
 
 def _jobs(arguments: Mapping[str, Any]) -> Iterator[str]:

@@ -9,6 +9,8 @@ from fastapi import FastAPI
 
 from sisu_pipeline.api.app import create_app
 from sisu_pipeline.api.auth.guarded_route import GuardedRoute
+from sisu_pipeline.contracts.access import Role
+from sisu_pipeline.contracts.access_rules import Audience, Rule
 from sisu_pipeline.settings import load_settings
 from sisu_pipeline.workflow.dependencies import open_dependencies
 from tests.docs_generators.json_schema import Schema, default, phrase
@@ -23,8 +25,8 @@ console at `/docs`. This page is generated from it: `python -m tests.docs_genera
 Request bodies are JSON of at most 8 MiB; 128 KiB for an answer, a rejection and an operation, 4 KiB for a token. A
 body that breaks its contract is refused with 400 before anything is written; unknown members break it. Without
 tokens the API serves this machine only; with tokens every request carries `Authorization: Bearer TOKEN`, and *role*
-is what the token needs ([human-gate.md](human-gate.md#tokens)). A route without a role accepts every token. Where a
-path takes `{run_id}`, a run id or an intent id fits.
+is what the token needs ([human-gate.md](human-gate.md#tokens)). A route without a role accepts every token;
+`no token` marks those that require none. Where a path takes `{run_id}`, a run id or an intent id fits.
 """
 
 _ERRORS = """\
@@ -102,10 +104,16 @@ def api() -> FastAPI:
 
 
 def _operations(document: dict[str, Any]) -> Iterator[Operation]:
-    roles = {route.operation_id: route.role for route in api().routes if isinstance(route, GuardedRoute)}
+    rules = {route.operation_id: route.rule for route in api().routes if isinstance(route, GuardedRoute)}
     for path, methods in document["paths"].items():
         for method, described in methods.items():
-            yield Operation(method, path, described, str(roles[described["operationId"]] or ""))
+            yield Operation(method, path, described, _role(rules[described["operationId"]]))
+
+
+def _role(rule: Rule) -> str:
+    if isinstance(rule, Role):
+        return str(rule)
+    return "no token" if rule is Audience.ANYONE else ""
 
 
 def _overview(operations: Iterable[Operation]) -> str:

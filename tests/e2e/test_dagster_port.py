@@ -1,6 +1,5 @@
 """Dagster's port gives no more rights than the API: other origins and callers without a role change nothing."""
 
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,12 +15,10 @@ from websockets.typing import Origin, Subprotocol
 
 from resources.database import Database
 from sisu_pipeline.console.api_client import Api
-from sisu_pipeline.database_server import locate
-from sisu_pipeline.proof.harness.lab_stack import LabStack, lab_stack
-from tests.e2e.browser import CHROMIUM, Browser, browser
-from tests.e2e.conftest import run_sisu, until
+from sisu_pipeline.proof.harness.lab_stack import LabStack
+from tests.e2e.browser import CHROMIUM, browser
+from tests.e2e.conftest import until
 from tests.e2e.test_gate import start, status
-from tests.e2e.test_gate_graphql import Dagster
 
 GRAPHQL_WS = Subprotocol("graphql-ws")
 _EVIL = "evil.example"
@@ -216,93 +213,3 @@ def test_dagsters_own_pages_still_work_in_a_real_browser(stack: LabStack, tmp_pa
         chromium.open(f"{stack.admin_url}/runs")
         chromium.one("body", "Runs")
         assert not [line for line in chromium.complaints() if "Refused" in line or "403" in line]
-
-
-@pytest.fixture(scope="module")
-def guarded() -> Iterator[tuple[LabStack, dict[str, str]]]:
-    """A stack with tokens: ann may approve, olga operates, vera reads, sam submits."""
-    people = {"ann": "approver", "olga": "operator", "vera": "viewer", "sam": "submitter"}
-    with (
-        tempfile.TemporaryDirectory(prefix="sisu-e2e-", ignore_cleanup_errors=True) as folder,
-        lab_stack(Path(folder), {"OC_MODE": "replay", "SBX_MODE": "mock"}, workers=1) as running,
-    ):
-        made = {
-            person: run_sisu(running.environment, "token", "create", person, "--role", role, "--json")
-            for person, role in people.items()
-        }
-        yield running, {person: each.document["token"] for person, each in made.items()}
-
-
-def _client(stack: LabStack, token: str | None) -> httpx.Client:
-    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-    return httpx.Client(base_url=stack.admin_url, headers=headers, trust_env=False, timeout=30)
-
-
-@pytest.mark.parametrize(("person", "status"), [(None, 401), ("unknown", 401), ("vera", 200), ("ann", 200)])
-def test_with_tokens_everyone_signs_in_to_read(
-    guarded: tuple[LabStack, dict[str, str]], person: str | None, status: int
-) -> None:
-    stack, tokens = guarded
-    with _client(stack, None if person is None else tokens.get(person, person)) as client:
-        assert client.post("/graphql", json={"query": "{ version }"}).status_code == status
-        assert client.get("/server_info").status_code == status
-
-
-def test_a_session_signs_a_browser_in_and_ends_with_its_token(guarded: tuple[LabStack, dict[str, str]]) -> None:
-    stack, _ = guarded
-    made = run_sisu(stack.environment, "token", "create", "eva", "--role", "viewer", "--json").document
-    with _client(stack, None) as client:
-        page = client.get("/runs", headers={"Accept": "text/html"})
-        assert (page.status_code, page.headers["location"]) == (303, "/sign-in")
-        assert client.get("/sign-in").status_code == 200
-        assert client.post("/sign-in/session", json={"token": "wrong"}).status_code == 401
-        signed = client.post("/sign-in/session", json={"token": made["token"]})
-        assert signed.status_code == 204
-        assert made["token"] not in signed.headers["set-cookie"]
-        assert client.get("/runs", headers={"Accept": "text/html"}).status_code == 200
-        stolen = client.cookies[f"sisu_session_{stack.settings.port}"]
-        assert (
-            httpx.get(f"{stack.admin_url}/server_info", headers={"Authorization": f"Bearer {stolen}"}).status_code
-            == 401
-        )
-        assert run_sisu(stack.environment, "token", "revoke", made["id"]).status == 0
-        assert client.get("/server_info").status_code == 401
-
-
-def test_a_decision_in_dagster_needs_the_role_and_carries_the_signed_in_person(
-    guarded: tuple[LabStack, dict[str, str]],
-) -> None:
-    stack, tokens = guarded
-    api = Api(stack.url, tokens["sam"])
-    run = start(api, "Approved in Dagster by the person who signed in", {}, ["t1"])
-    until(lambda: status(api, run) == ("waiting_input", "APPROVE_PLAN"), "it waits for approval")
-    for person in ("vera", "sam", "olga"):
-        with _client(stack, tokens[person]) as client:
-            assert client.post("/graphql", json={"query": mutation(run)}).status_code == 403
-    forged = {"key": "sisu/person", "value": "ceo"}
-    dagster = Dagster(stack.admin_url, tokens["ann"])
-    assert dagster.job("approve_plan", {"run_id": run, "decided_by": "ceo"}, tags=[forged]) == "SUCCESS"
-    until(lambda: status(api, run)[0] == "succeeded", "it succeeds")
-    assert api.get("runs", run)["decision"]["decidedBy"] == "ann"
-    api.close()
-    with locate(stack.settings).connect() as connection:
-        tags = connection.execute(
-            "SELECT DISTINCT value FROM dagster.run_tags WHERE key = 'sisu/person'"
-        ).fetchall()
-    assert [row["value"] for row in tags] == ["ann"]
-
-
-@pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium")
-def test_a_person_signs_in_on_the_page(guarded: tuple[LabStack, dict[str, str]], tmp_path: Path) -> None:
-    stack, tokens = guarded
-    with browser(tmp_path) as chromium:
-        chromium.open(f"{stack.admin_url}/runs")
-        _sign_in(chromium, "wrong")
-        chromium.one("#problem", "unknown or revoked")
-        _sign_in(chromium, tokens["vera"])
-        chromium.one("body", "Runs")
-
-
-def _sign_in(chromium: Browser, token: str) -> None:
-    chromium.type("#token", token)
-    chromium.one("button", "Sign in").click()

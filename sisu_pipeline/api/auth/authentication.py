@@ -7,10 +7,10 @@ browser sends a cookie with requests of any page, so a request that changes some
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar
+from typing import Annotated
 
 from fastapi import Depends, Request
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -21,6 +21,7 @@ from sisu_pipeline.api.http.error_responses import Refusal, answer, is_unreachab
 from sisu_pipeline.api.state.app_state import AppState
 from sisu_pipeline.api.state.connection_pool import Pool
 from sisu_pipeline.contracts.access import Role
+from sisu_pipeline.contracts.access_rules import Audience, Rule
 from sisu_pipeline.store import sessions, tokens
 from sisu_pipeline.store.tokens import Lookup
 
@@ -31,8 +32,6 @@ MOST_STREAMS = 64
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _SCHEME = "bearer "
 _STREAMS = ("/events", "/output")
-
-Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
@@ -155,29 +154,17 @@ def session_lookups(pool: Pool) -> Batcher[tuple[str, str], Lookup]:
     return Batcher(look_up)
 
 
-def needs(role: Role) -> Callable[[Endpoint], Endpoint]:
-    """Mark a route's handler: its caller must have this role (see `GuardedRoute`)."""
-
-    def mark(endpoint: Endpoint) -> Endpoint:
-        endpoint.role = role  # type: ignore[attr-defined]
-        return endpoint
-
-    return mark
-
-
-def is_open(endpoint: Endpoint) -> Endpoint:
-    """Mark the handler of a route that changes something without a token: sign-in and sign-out."""
-    endpoint.is_open = True  # type: ignore[attr-defined]
-    return endpoint
-
-
-def check_role(request: Request, role: Role | None) -> None:
-    """Raises Refusal 403 unless the caller has the role; None is what every caller may."""
+def check_rule(request: Request, rule: Rule) -> None:
+    """Raises Refusal 403 unless the caller may do what the rule allows, 401 when nobody is signed in."""
+    if rule is Audience.ANYONE:
+        return
     caller: Caller | None = request.state.caller
-    if role is None or caller is None or role in caller.roles:
+    if caller is None:
+        raise unauthorized()
+    if rule is Audience.SIGNED_IN or rule in caller.roles:
         return
     has = ", ".join(sorted(caller.roles))
-    raise Refusal(403, "forbidden", f"this request needs the role {role}; your token has {has}")
+    raise Refusal(403, "forbidden", f"this request needs the role {rule}; your token has {has}")
 
 
 def unauthorized() -> Refusal:

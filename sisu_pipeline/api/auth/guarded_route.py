@@ -1,38 +1,52 @@
 """A route of the API that checks the caller's role and turns every exception of its handler into a response."""
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
+from starlette.routing import BaseRoute
 
-from sisu_pipeline.api.auth.authentication import check_role
+from sisu_pipeline.api.auth.authentication import check_rule
 from sisu_pipeline.api.http.error_responses import answer
+from sisu_pipeline.contracts.access_rules import API_RULES, Audience
 
-_SAFE = frozenset({"GET", "HEAD"})
+_PARAMETER = "{"
 
 
 class GuardedRoute(APIRoute):
-    """One route. A handler that changes something names the required role with `needs`; every caller may read."""
+    """One route. The rule of its operation in `contracts/access_rules.py` states who may call it."""
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         super().__init__(path, endpoint, **{**options, "operation_id": endpoint.__name__})
         # Starlette ends its patterns with `$`, which also matches before a line break: `/healthz%0A`.
         self.path_regex = re.compile(self.path_regex.pattern.removesuffix("$") + r"\Z")
-        self.role = getattr(endpoint, "role", None)
-        if self.role is None and not ((self.methods or set()) <= _SAFE or getattr(endpoint, "is_open", False)):
-            raise TypeError(f"{path} changes something: name the required role with `needs`")
+        rule = API_RULES.get(endpoint.__name__)
+        if rule is None:
+            raise TypeError(f"{path} has no access rule: add {endpoint.__name__} to contracts/access_rules.py")
+        self.rule = rule
 
     def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]
-        """FastAPI's handler, after the check of the caller's role."""
+        """FastAPI's handler, after the check of the route's rule."""
         handler = super().get_route_handler()
 
         async def guarded(request: Request) -> Response:
             try:
-                check_role(request, self.role)
+                check_rule(request, self.rule)
                 return await handler(request)
             except Exception as failure:
                 return answer(request, failure)
 
         return guarded
+
+
+def open_paths(routes: Iterable[BaseRoute]) -> tuple[str, ...]:
+    """The paths that anyone may call; one that ends with `*` stands for all paths with this beginning."""
+    rules = {route.path: route.rule for route in routes if isinstance(route, GuardedRoute)}
+    return tuple(_pattern(path) for path, rule in rules.items() if rule is Audience.ANYONE)
+
+
+def _pattern(path: str) -> str:
+    before, parameter, _ = path.partition(_PARAMETER)
+    return f"{before}*" if parameter else path

@@ -4,7 +4,7 @@ import secrets
 
 from fastapi import APIRouter, Request, Response
 
-from sisu_pipeline.api.auth.authentication import CallerOf, is_open, session_of, unauthorized
+from sisu_pipeline.api.auth.authentication import CallerOf, session_of, unauthorized
 from sisu_pipeline.api.auth.guarded_route import GuardedRoute
 from sisu_pipeline.api.auth.host_guard import host_name
 from sisu_pipeline.api.http.error_responses import documented
@@ -36,7 +36,6 @@ def show_session(caller: CallerOf, state: AppStateOf) -> Response:
     responses=documented(400, 413),
     openapi_extra=request_body(SessionRequest, required=True),
 )
-@is_open
 def open_session(raw: SmallBody, request: Request, state: AppStateOf) -> Response:
     """Open a session of this browser for the owner of a token; where no token is required, none is opened."""
     token = parse(raw, SessionRequest).token
@@ -54,7 +53,6 @@ def open_session(raw: SmallBody, request: Request, state: AppStateOf) -> Respons
 
 
 @router.post("/session/close", status_code=204, response_class=Response, responses=documented(400))
-@is_open
 def close_session(request: Request, state: AppStateOf) -> Response:
     """End this browser's session. The token itself stays valid until `sisu token revoke`."""
     session_id = session_of(request, state.session_cookie)

@@ -4,10 +4,16 @@ import pytest
 from dagster_graphql.schema import create_schema
 
 from sisu_pipeline.contracts.access import Role
+from sisu_pipeline.contracts.access_rules import LAUNCHES, MUTATION_RULES
 from sisu_pipeline.dagster_web.permissions import OperationRefused, check_subscription, required_roles
 
 LAUNCH = "mutation L($p: ExecutionParams!) { launchRun(executionParams: $p) { __typename } }"
 HARMLESS = {"logTelemetry", "setNuxSeen"}
+REFUSED = {"reportRunlessAssetEvents", "reportAssetCheckEvaluations"}
+
+
+def called(mutation: str) -> str:
+    return f"mutation {{ {mutation} }}"
 
 
 def launching(job: str, key: str = "jobName") -> dict[str, object]:
@@ -62,11 +68,21 @@ def test_the_named_operation_decides() -> None:
     assert required_roles(query, "M", None) == {Role.OPERATOR}
 
 
-def test_every_mutation_of_dagster_needs_a_role_unless_it_is_listed_as_harmless() -> None:
+def test_every_mutation_of_dagster_has_a_rule_and_every_rule_a_mutation() -> None:
     mutations = create_schema().graphql_schema.mutation_type
     assert mutations is not None
-    open_to_all = {name for name in mutations.fields if not required_roles(f"mutation {{ {name} }}", None, None)}
+    assert set(mutations.fields) == set(MUTATION_RULES) | LAUNCHES
+
+
+def test_a_mutation_needs_a_role_unless_it_is_harmless_or_refused_to_everybody() -> None:
+    open_to_all = {name for name in set(MUTATION_RULES) - REFUSED if not required_roles(called(name), None, None)}
     assert open_to_all == HARMLESS
+
+
+@pytest.mark.parametrize("name", [*sorted(REFUSED), "aMutationOfALaterRelease", "launchrun"])
+def test_events_of_the_lineage_and_mutations_without_a_rule_are_refused_to_everybody(name: str) -> None:
+    with pytest.raises(OperationRefused, match="not permitted"):
+        required_roles(called(name), None, None)
 
 
 @pytest.mark.parametrize("query", ["mutation { terminateRun }", "query { version }", "{ version }", "{"])
