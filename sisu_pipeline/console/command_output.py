@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from sisu_pipeline.console.exit_codes import FAILED, Failure, failure_of
+from sisu_pipeline.domain.untrusted_text import for_cell, for_json, for_terminal
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print exactly one JSON document.")]
 Url = Annotated[
@@ -32,9 +33,9 @@ class CommandOutput:
             print_line(to_json_text(failure.document()))
             return
         code = f" [{failure.code}]" if failure.exit_status == FAILED else ""
-        sys.stderr.write(f"sisu: {failure.message}{code}\n")
+        sys.stderr.write(for_terminal(f"sisu: {failure.message}{code}\n"))
         for detail in failure.details:
-            sys.stderr.write(f"  {detail['pointer'] or '/'}: {detail['message']}\n")
+            sys.stderr.write(f"  {for_cell(detail['pointer'] or '/')}: {for_cell(detail['message'])}\n")
 
 
 @contextmanager
@@ -54,11 +55,11 @@ def report_failures(as_json: bool = False) -> Iterator[CommandOutput]:
 
 
 def print_line(text: str) -> None:
-    """Write a line to stdout and flush."""
-    sys.stdout.write(f"{text}\n")
+    """Write a line to stdout and flush; characters that would control a terminal are written as escapes."""
+    sys.stdout.write(f"{for_terminal(text)}\n")
     sys.stdout.flush()
 
 
 def to_json_text(value: Any) -> str:
     """Format a value as indented JSON; times, paths and other objects as strings."""
-    return json.dumps(value, indent=2, ensure_ascii=False, default=str)
+    return for_json(json.dumps(value, indent=2, ensure_ascii=False, default=str))

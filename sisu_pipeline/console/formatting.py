@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from sisu_pipeline.domain.untrusted_text import for_cell
+
 Json = Mapping[str, Any]
 
 _MAX_ARTIFACTS = 12
@@ -11,7 +13,7 @@ STEPS = ("CompileST", "ApplyPatchST", "DecideST", "ExecuteST")
 
 def table(rows: Iterable[Sequence[object]]) -> str:
     """Format rows as aligned columns, separated by two spaces."""
-    cells = [[str(cell) for cell in row] for row in rows]
+    cells = [[for_cell(str(cell)) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in cells)
     return "\n".join(line.rstrip() for line in lines)
@@ -65,13 +67,16 @@ def gates(view: Json) -> str:
     plan = view["plan"]
     parts = [table(rows), "", f"Plan, version {plan['version']}, sha256 {plan['planSha256']}"]
     for name in ("design", "files", "risks", "tests"):
-        parts += [f"{name}:", *(f"  {item}" for item in plan["plan"][name])]
+        parts += [f"{name}:", *(f"  {for_cell(item)}" for item in plan["plan"][name])]
     for patch in plan["patches"]:
-        parts += [f"patch {patch['targetPath']}:", *(f"  {line}" for line in patch["diffText"].splitlines())]
+        parts += [
+            f"patch {for_cell(patch['targetPath'])}:",
+            *(f"  {line}" for line in patch["diffText"].splitlines()),
+        ]
     for gate in view["gates"]:
         if "form" in gate:
-            parts += ["", f"question: {gate['form']['question']}"]
-    recorded = [f"{each['createdAt']} {each['actor']}: {each['kind']}" for each in view["interactions"]]
+            parts += ["", f"question: {for_cell(gate['form']['question'])}"]
+    recorded = [for_cell(f"{each['createdAt']} {each['actor']}: {each['kind']}") for each in view["interactions"]]
     return "\n".join([*parts, *(["", *recorded] if recorded else [])])
 
 
@@ -93,7 +98,7 @@ def progress(state: Json) -> str:
     ]
     if state.get("error"):
         parts.append(state["error"])
-    return " · ".join(parts)
+    return for_cell(" · ".join(parts))
 
 
 def gate(state: Json) -> str:

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sisu_pipeline.console import formatting
+from sisu_pipeline.domain.untrusted_text import for_cell
 
 _COLORS = {"succeeded": "green", "waiting_input": "yellow", "failed": "red", "retries_exceeded": "red"}
 
@@ -23,12 +24,12 @@ def render_progress(state: Mapping[str, Any]) -> RenderableType:
             rows.add_row(
                 _mark(state["decision"] is not None, state["status"] == "waiting_input"),
                 "gate",
-                formatting.gate(state),
+                for_cell(formatting.gate(state)),
             )
         is_active = position == done and state["status"] == "running"
         rows.add_row(_mark(position < done, is_active), name, _tasks(state) if name == "ExecuteST" else "")
     status = Text(state["status"], style=_COLORS.get(state["status"], "cyan"))
-    error = Text(state["error"], style="red") if state.get("error") else Text("")
+    error = Text(for_cell(state["error"]), style="red") if state.get("error") else Text("")
     return Group(Text(state["runId"], style="bold"), rows, status, error)
 
 

@@ -13,6 +13,7 @@ from sisu_pipeline.console.api_client import Api
 from sisu_pipeline.console.command_output import print_line
 from sisu_pipeline.console.exit_codes import ENVIRONMENT_ERROR, FAILED, WAITING, Failure
 from sisu_pipeline.domain.status import TERMINAL, RunStatus
+from sisu_pipeline.domain.untrusted_text import for_terminal
 
 # An API that restarts is back within seconds. A first connection that fails is not retried.
 _RECONNECT_TIMEOUT_S = 30.0
@@ -56,7 +57,7 @@ def _output_lines(pieces: Iterable[dict[str, Any]]) -> Iterator[str]:
 
 def _prefixed(stream: tuple[int, str], line: str) -> str:
     position, kind = stream
-    return f"{position}{'!' if kind == 'stderr' else ' '} {line}"
+    return f"{position}{'!' if kind == 'stderr' else ' '} {for_terminal(line)}"
 
 
 @contextmanager

@@ -50,9 +50,19 @@ def for_cell(text: str) -> str:
     return for_terminal(text).replace(TAB, "\\t").replace(NEWLINE, "\\n")
 
 
+def for_json(text: str) -> str:
+    """A JSON document for a terminal: hidden characters as JSON escapes, which keep its value."""
+    return "".join(_json_escape(each) if is_hidden(each) else each for each in text)
+
+
 def for_markdown(text: str) -> str:
     """One line inside Markdown: nothing in it is markup, a link, an image or HTML."""
     return _MARKDOWN.sub(r"\\\1", for_cell(text)[:_LONGEST_LINE])
+
+
+def _json_escape(character: str) -> str:
+    units = character.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[i]:02x}{units[i + 1]:02x}" for i in range(0, len(units), 2))
 
 
 def code_block(text: str) -> str:
