@@ -25,3 +25,4 @@ class SessionRequest(Contract):
     """Exchange a token for a session cookie."""
 
     token: Text = Field(repr=False)
+    """API token."""

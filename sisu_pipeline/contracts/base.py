@@ -29,6 +29,7 @@ class Contract(BaseModel):
         extra="forbid",
         frozen=True,
         strict=True,
+        use_attribute_docstrings=True,
         validate_by_alias=True,
         validate_by_name=True,
         serialize_by_alias=True,

@@ -33,10 +33,15 @@ class PlanApprovalRequest(Contract):
     model_config = ConfigDict(json_schema_extra={"dependentRequired": {"plan": ["planSha256"]}})
 
     approved_by: Text
+    """Name of the approver; with tokens, the owner of the token replaces it."""
     notes: str | None = None
+    """Notes on the approval."""
     plan_sha256: Sha256 | None = Field(default=None, alias="planSha256")
+    """Hash of the plan to approve; another plan is a 409."""
     plan: Plan | None = None
+    """Edited version of that plan; requires `planSha256`."""
     dedupe_key: DedupeKey | None = None
+    """Key of the request; a repeated key returns the recorded result."""
 
     @model_validator(mode="after")
     def _names_what_it_changes(self) -> "PlanApprovalRequest":
@@ -49,14 +54,21 @@ class PlanRejectionRequest(Contract):
     """Reject the plan, with a reason for the submitter."""
 
     rejected_by: Text
+    """Name of the person who rejects; with tokens, the owner of the token replaces it."""
     reason: Text
+    """Reason for the submitter."""
     plan_sha256: Sha256 | None = Field(default=None, alias="planSha256")
+    """Hash of the plan to reject; another plan is a 409."""
     dedupe_key: DedupeKey | None = None
+    """Key of the request; a repeated key returns the recorded result."""
 
 
 class AnswerRequest(Contract):
     """Answer the question of an ask gate; `answer` must fit the gate's form."""
 
     answered_by: Text
+    """Name of the person who answers; with tokens, the owner of the token replaces it."""
     answer: dict[str, Any]
+    """Answer that fits the gate's form."""
     dedupe_key: DedupeKey | None = None
+    """Key of the request; a repeated key returns the recorded result."""

@@ -14,9 +14,13 @@ class Intent(Contract):
     """Goal, inputs and constraints. The content determines the id (`domain.identity.intent_id`)."""
 
     goal: Text
+    """The goal in words."""
     inputs: dict[str, Any]
+    """Inputs of the planner and the tasks."""
     constraints: dict[str, Any]
+    """Constraints of the plan and settings of its gates."""
     connectors: list[str] | None = None
+    """Names of external systems; part of the id, read by no planner yet."""
 
 
 class QueueName(StrEnum):
@@ -39,33 +43,54 @@ class Workload(Contract):
     """Resources the caller expects to use, checked against the caps of the recipe."""
 
     concurrency: int = Field(ge=0)
+    """Tasks at once."""
     steps: int = Field(ge=0)
+    """Steps of the plan."""
     sandbox_minutes: int = Field(ge=0)
+    """Minutes of sandbox time."""
 
 
 class Budget(Contract):
     """Hard limits of one run."""
 
     max_fanout: int = Field(ge=1)
+    """Most tasks of the run."""
     max_sbx_minutes: int = Field(ge=1, alias="maxSBXMinutes")
+    """Longest time of one task in minutes, rounded up."""
     max_artifacts_mb: int = Field(ge=1, alias="maxArtifactsMB")
+    """Largest size of all artifacts in MiB, rounded up."""
     max_retries_per_step: int = Field(ge=0)
+    """Most retries of one task."""
     max_wall_clock_ms: int = Field(ge=1, alias="maxWallClockMS")
+    """Longest time of the run in milliseconds, waiting for approval included."""
 
 
 class RunRequest(Contract):
     """How to run an intent. Every field is optional; null means absent."""
 
     trace_id: str | None = None
+    """Trace id that the run records; part of its identity."""
     queue_name: QueueName | None = None
+    """Queue of the run; default: the queue of its recipe."""
     lane: Lane | None = None
+    """Priority class; default: `interactive`."""
     priority: int | None = Field(default=None, ge=0, le=2**31 - 1)
+    """Priority on the queue; a lower number runs earlier. Default: 1 for `interactive`, 1000 for `batch`."""
     deduplication_id: str | None = Field(default=None, alias="deduplicationID")
+    """Accepted for compatibility, without effect."""
     timeout_ms: int | None = Field(default=None, ge=1, le=2**53 - 1, alias="timeoutMS")
+    """Expected duration in milliseconds, checked against `maxWallClockMS` of the budget."""
     recipe_name: str | None = None
+    """Name of the recipe; default: `compile-default`."""
     recipe_version: int | None = None
+    """Version of the recipe; default: the newest."""
     workload: Workload | None = None
+    """Expected resources, checked against the limits of the recipe."""
     tenant_id: Text | None = None
+    """Tenant of the run."""
     task_key: Text | None = None
+    """Accepted for compatibility, without effect; must not be blank."""
     queue_partition_key: Text | None = None
+    """Partition of the queue; required, because the queue is partitioned."""
     budget: Budget | None = None
+    """Hard limits of the run."""

@@ -10,4 +10,6 @@ class OperationRequest(Contract):
     """The operator and the reason. Both are recorded with the run."""
 
     actor: Text = "operator"
+    """Name of the operator; with tokens, the owner of the token replaces it."""
     reason: str = Field(default="", max_length=2000)
+    """Reason for the operation."""

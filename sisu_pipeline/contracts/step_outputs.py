@@ -38,27 +38,39 @@ class PlanPatch(Contract):
     """A file that the plan changes: its path and new content."""
 
     target_path: str = Field(min_length=1, max_length=1024)
+    """Path of the file in the workspace."""
     postimage_content: str = Field(max_length=200_000)
+    """Content of the file after the patch."""
     diff_text: str = Field(max_length=200_000)
+    """The change as a unified diff."""
 
 
 class Ask(Contract):
     """A question to a person before the patches are applied. `form` is the JSON Schema of the answer."""
 
     question: str = Field(min_length=1, max_length=2000)
+    """The question to a person."""
     form: dict[str, Any]
+    """JSON Schema of the answer."""
 
 
 class Plan(Contract):
     """Output of CompileST: the proposed plan, and optionally a question to a person."""
 
     goal: str
+    """Goal of the plan."""
     design: list[str] = Field(max_length=25)
+    """Decisions of the design."""
     files: list[str] = Field(max_length=30)
+    """Paths of the affected files."""
     risks: list[str] = Field(max_length=15)
+    """Known risks."""
     tests: TestNames
+    """Names of the tests; each is one task."""
     patch_plan: list[PlanPatch] | None = Field(default=None, max_length=20)
+    """Files that the plan changes."""
     ask: Ask | None = None
+    """Question to a person before the patches are applied."""
 
 
 class PatchedPlan(Contract):

@@ -12,7 +12,7 @@ from pydantic.alias_generators import to_camel
 from starlette.exceptions import HTTPException
 
 from sisu_pipeline.api.http.json_response import reply
-from sisu_pipeline.api.schemas.run_schemas import Detail, InternalError, Problem
+from sisu_pipeline.api.schemas.problem_schemas import Detail, InternalError, Problem
 from sisu_pipeline.domain.canonical import canonical_json
 from sisu_pipeline.domain.errors import (
     AnswerInvalid,

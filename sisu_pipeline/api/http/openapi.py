@@ -1,4 +1,4 @@
-"""The published OpenAPI: what FastAPI finds in the routes, and what our readers of bodies and queries add."""
+"""The published OpenAPI document: FastAPI's description of the routes, with the contracts of bodies and queries."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -10,7 +10,7 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 from sisu_pipeline.contracts.base import Contract
 from sisu_pipeline.domain.canonical import MAX_SAFE_INTEGER
 
-# What `request_body` and `event_schema` were asked for, by the routes as they are made.
+# The contracts that the routes pass to `request_body` and `event_schema` when they are created.
 _requests: set[type[Contract]] = set()
 _events: set[type[Contract]] = set()
 _REFERENCE = "#/components/schemas/{model}"
@@ -41,10 +41,11 @@ class DocumentedApp(FastAPI):
 def document(app: FastAPI) -> dict[str, Any]:
     """The OpenAPI document of an app's routes."""
     published = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+    schemas = published["components"]["schemas"]
     for operations in published["paths"].values():
         for operation in operations.values():
             operation["responses"].pop("422", None)
-    schemas = published["components"]["schemas"]
+            _describe_responses(operation["responses"], schemas)
     for name in _NOT_OURS:
         schemas.pop(name, None)
     schemas.update(_definitions(_events, "serialization"))
@@ -76,21 +77,36 @@ def event_schema(contract: type[Contract], name: str) -> dict[str, Any]:
 
 
 def request_body(contract: type[Contract], *, required: bool = False) -> dict[str, Any]:
-    """A route's `openapi_extra` for a body that `body.parse` reads."""
+    """A route's `openapi_extra` for a body that `request_body.parse` reads."""
     _requests.add(contract)
     schema = {"$ref": _REFERENCE.format(model=contract.__name__)}
-    return {"requestBody": {"required": required, "content": {"application/json": {"schema": schema}}}}
+    content = {"application/json": {"schema": schema}}
+    return {"requestBody": {"description": contract.__doc__, "required": required, "content": content}}
 
 
 def query_parameters(contract: type[Contract]) -> dict[str, Any]:
-    """A route's `openapi_extra` for a query that `query.parse` reads."""
+    """A route's `openapi_extra` for a query that `query_parameters.parse` reads."""
     schema = contract.model_json_schema(by_alias=True)
     definitions = schema.get("$defs", {})
     parameters = [
-        {"name": name, "in": "query", "required": False, "schema": _plain(member, definitions)}
+        {
+            "name": name,
+            "in": "query",
+            "required": False,
+            "description": member["description"],
+            "schema": _plain(member, definitions),
+        }
         for name, member in schema["properties"].items()
     ]
     return {"parameters": parameters}
+
+
+def _describe_responses(responses: dict[str, Any], schemas: dict[str, Any]) -> None:
+    """Replace FastAPI's description of a success by that of the schema of its body."""
+    for response in responses.values():
+        if response["description"] == "Successful Response":
+            schema = response["content"]["application/json"]["schema"]
+            response["description"] = schemas[schema["$ref"].rpartition("/")[2]]["description"]
 
 
 def _definitions(contracts: set[type[Contract]], mode: JsonSchemaMode) -> dict[str, Any]:

@@ -23,8 +23,11 @@ class RunsQuery(Contract):
     """Which page of the runs."""
 
     status: RunStatus | None = None
+    """Only runs with this status."""
     limit: Annotated[int, Field(ge=1, le=200)] = 50
+    """Number of runs on a page."""
     before: Annotated[str, Field(pattern=r"^run_[0-9a-f]{32}$")] | None = None
+    """Only runs older than the run with this id."""
 
 
 def parse(request: Request, contract: type[Q]) -> Q:

@@ -13,7 +13,7 @@ from fastapi.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
 from sisu_pipeline.api.http.error_responses import Refusal, bounded, quoted
-from sisu_pipeline.api.schemas.run_schemas import Detail
+from sisu_pipeline.api.schemas.problem_schemas import Detail
 from sisu_pipeline.contracts.base import Contract, ContractInvalid
 from sisu_pipeline.domain.canonical import MAX_SAFE_INTEGER
 

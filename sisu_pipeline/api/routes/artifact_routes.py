@@ -10,6 +10,7 @@ from starlette.convertors import Convertor, register_url_convertor
 from sisu_pipeline.api.auth.guarded_route import GuardedRoute
 from sisu_pipeline.api.http.byte_ranges import NotSatisfiable, requested
 from sisu_pipeline.api.http.error_responses import documented
+from sisu_pipeline.api.http.path_parameters import ArtifactAddress
 from sisu_pipeline.api.http.query_parameters import PlainRequest
 from sisu_pipeline.api.state.app_state import AppStateOf
 from sisu_pipeline.domain.errors import NotFound
@@ -76,7 +77,7 @@ class BlobLost(Exception):
         **documented(400, 404),
     },
 )
-def show_artifact(uri: str, request: Request, state: AppStateOf) -> Response:
+def show_artifact(uri: ArtifactAddress, request: Request, state: AppStateOf) -> Response:
     """An artifact's content by its percent-encoded `artifact://run/…` address."""
     if not uri.startswith(_URI) or "\0" in uri:
         raise NotFound("artifact not found")

@@ -11,6 +11,7 @@ from fastapi.responses import StreamingResponse
 from sisu_pipeline.api.auth.guarded_route import GuardedRoute
 from sisu_pipeline.api.http.error_responses import documented, is_unreachable
 from sisu_pipeline.api.http.openapi import event_schema
+from sisu_pipeline.api.http.path_parameters import RunReference
 from sisu_pipeline.api.http.query_parameters import PlainRequest
 from sisu_pipeline.api.schemas.gate_schemas import Inbox
 from sisu_pipeline.api.schemas.run_schemas import RunProgress
@@ -42,7 +43,7 @@ router = APIRouter(route_class=GuardedRoute, dependencies=[PlainRequest], tags=[
         **documented(400, 404),
     },
 )
-def watch_run(run_id: str, state: AppStateOf) -> Response:
+def watch_run(run_id: RunReference, state: AppStateOf) -> Response:
     """Send the run's state at once, then an event per change and a comment every 15 s; ends with the run."""
     first = _read(state, run_id)
     return StreamingResponse(changes(state, first), headers=_HEADERS, media_type=EVENT_STREAM)

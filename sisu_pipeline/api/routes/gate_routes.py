@@ -7,6 +7,7 @@ from sisu_pipeline.api.auth.guarded_route import GuardedRoute
 from sisu_pipeline.api.http.error_responses import documented
 from sisu_pipeline.api.http.json_response import reply
 from sisu_pipeline.api.http.openapi import request_body
+from sisu_pipeline.api.http.path_parameters import GateKey, RunReference
 from sisu_pipeline.api.http.query_parameters import PlainRequest
 from sisu_pipeline.api.http.request_body import FormBody, RawBody, parse, parse_aside
 from sisu_pipeline.api.routes.decision_batches import decide
@@ -27,7 +28,7 @@ router = APIRouter(route_class=GuardedRoute, dependencies=[PlainRequest], tags=[
     responses=documented(400, 404, 409, 413),
     openapi_extra=request_body(PlanApprovalRequest, required=True),
 )
-async def approve_plan(run_id: str, raw: RawBody, caller: CallerOf, state: AppStateOf) -> Response:
+async def approve_plan(run_id: RunReference, raw: RawBody, caller: CallerOf, state: AppStateOf) -> Response:
     """Approve the plan, before or after its gate opens. The first decision is final.
 
     With `plan`, the edited plan is approved: it is validated against the contract and the run's budget, stored as
@@ -46,7 +47,7 @@ async def approve_plan(run_id: str, raw: RawBody, caller: CallerOf, state: AppSt
     responses=documented(400, 404, 409, 413),
     openapi_extra=request_body(PlanRejectionRequest, required=True),
 )
-async def reject_plan(run_id: str, raw: FormBody, caller: CallerOf, state: AppStateOf) -> Response:
+async def reject_plan(run_id: RunReference, raw: FormBody, caller: CallerOf, state: AppStateOf) -> Response:
     """Reject the plan with a reason: its patches are rolled back and the run ends."""
     request = await parse_aside(raw, PlanRejectionRequest)
     decided = await decide(state, run_id, request, caller)
@@ -60,7 +61,9 @@ async def reject_plan(run_id: str, raw: FormBody, caller: CallerOf, state: AppSt
     responses=documented(400, 404, 409, 413),
     openapi_extra=request_body(AnswerRequest, required=True),
 )
-def answer_gate(run_id: str, gate_key: str, raw: FormBody, caller: CallerOf, state: AppStateOf) -> Response:
+def answer_gate(
+    run_id: RunReference, gate_key: GateKey, raw: FormBody, caller: CallerOf, state: AppStateOf
+) -> Response:
     """Answer a run's question. The first answer that fits its form is final."""
     request = parse(raw, AnswerRequest)
     with state.pool.connect() as connection:
@@ -77,28 +80,28 @@ def show_inbox(state: AppStateOf) -> Response:
 
 
 @router.get("/runs/{run_id}/gates", response_model=Gates, responses=documented(400, 404))
-def list_gates(run_id: str, state: AppStateOf) -> Response:
+def list_gates(run_id: RunReference, state: AppStateOf) -> Response:
     """A run's gates, in the order they opened."""
     with state.pool.snapshot() as connection:
         return reply(Gates(gates=gate_views.of_run(connection, run_id)))
 
 
 @router.get("/runs/{run_id}/gates/{gate_key}", response_model=GateEntry, responses=documented(400, 404))
-def show_gate(run_id: str, gate_key: str, state: AppStateOf) -> Response:
+def show_gate(run_id: RunReference, gate_key: GateKey, state: AppStateOf) -> Response:
     """One gate of a run."""
     with state.pool.snapshot() as connection:
         return reply(gate_views.of_key(connection, run_id, gate_key))
 
 
 @router.get("/runs/{run_id}/plan", response_model=PlanView, responses=documented(400, 404))
-def show_plan(run_id: str, state: AppStateOf) -> Response:
+def show_plan(run_id: RunReference, state: AppStateOf) -> Response:
     """The current plan of a run, its patches with the files they change, and its earlier versions."""
     with state.pool.snapshot() as connection:
         return reply(gate_views.plan(connection, run_id))
 
 
 @router.get("/runs/{run_id}/interactions", response_model=Interactions, responses=documented(400, 404))
-def list_interactions(run_id: str, state: AppStateOf) -> Response:
+def list_interactions(run_id: RunReference, state: AppStateOf) -> Response:
     """Decisions, votes and answers at a run's gates, in order."""
     with state.pool.snapshot() as connection:
         return reply(gate_views.interactions(connection, run_id))

@@ -7,9 +7,10 @@ from sisu_pipeline.api.auth.guarded_route import GuardedRoute
 from sisu_pipeline.api.http.error_responses import documented
 from sisu_pipeline.api.http.json_response import reply
 from sisu_pipeline.api.http.openapi import request_body
+from sisu_pipeline.api.http.path_parameters import IntentId
 from sisu_pipeline.api.http.query_parameters import PlainRequest
 from sisu_pipeline.api.http.request_body import RawBody, parse
-from sisu_pipeline.api.schemas.run_schemas import IntentKept, RunStarted
+from sisu_pipeline.api.schemas.run_schemas import IntentSubmitted, RunStarted
 from sisu_pipeline.api.state.app_state import AppStateOf
 from sisu_pipeline.contracts.intent import Intent, RunRequest
 from sisu_pipeline.workflow import commands
@@ -20,9 +21,9 @@ router = APIRouter(route_class=GuardedRoute, dependencies=[PlainRequest], tags=[
 @router.post(
     "/intents",
     status_code=201,
-    response_model=IntentKept,
+    response_model=IntentSubmitted,
     responses={
-        200: {"model": IntentKept, "description": "The same intent is already stored."},
+        200: {"model": IntentSubmitted, "description": "The same intent is already stored."},
         **documented(400, 413),
     },
     openapi_extra=request_body(Intent, required=True),
@@ -32,7 +33,7 @@ def submit_intent(raw: RawBody, caller: CallerOf, state: AppStateOf) -> Response
     intent = parse(raw, Intent)
     with state.pool.connect() as connection:
         kept = commands.submit_intent(connection, intent, caller.name)
-    body = IntentKept(intent_id=kept.id, is_replay=kept.is_replay)
+    body = IntentSubmitted(intent_id=kept.id, is_replay=kept.is_replay)
     return reply(body, 200 if kept.is_replay else 201)
 
 
@@ -43,7 +44,7 @@ def submit_intent(raw: RawBody, caller: CallerOf, state: AppStateOf) -> Response
     responses=documented(400, 404, 409, 413),
     openapi_extra=request_body(RunRequest),
 )
-def start_run(intent_id: str, raw: RawBody, caller: CallerOf, state: AppStateOf) -> Response:
+def start_run(intent_id: IntentId, raw: RawBody, caller: CallerOf, state: AppStateOf) -> Response:
     """Start the run of an intent. Repeating the request is a replay; another identity is a 409."""
     request = parse(raw, RunRequest)
     with state.pool.connect() as connection:

@@ -7,6 +7,7 @@ from sisu_pipeline.api.auth.guarded_route import GuardedRoute
 from sisu_pipeline.api.http.error_responses import documented
 from sisu_pipeline.api.http.json_response import reply
 from sisu_pipeline.api.http.openapi import request_body
+from sisu_pipeline.api.http.path_parameters import RunReference
 from sisu_pipeline.api.http.query_parameters import PlainRequest
 from sisu_pipeline.api.http.request_body import FormBody, parse
 from sisu_pipeline.api.schemas.run_schemas import Operated
@@ -24,7 +25,7 @@ router = APIRouter(route_class=GuardedRoute, dependencies=[PlainRequest], tags=[
     responses=documented(400, 404, 409, 413),
     openapi_extra=request_body(OperationRequest, required=False),
 )
-def cancel(run_id: str, raw: FormBody, caller: CallerOf, state: AppStateOf) -> Response:
+def cancel(run_id: RunReference, raw: FormBody, caller: CallerOf, state: AppStateOf) -> Response:
     """Cancel the run: running tasks are stopped and patches rolled back. Idempotent."""
     request = parse(raw, OperationRequest)
     with state.pool.connect() as connection:
@@ -39,7 +40,7 @@ def cancel(run_id: str, raw: FormBody, caller: CallerOf, state: AppStateOf) -> R
     responses=documented(400, 404, 409, 413),
     openapi_extra=request_body(OperationRequest, required=False),
 )
-def retry(run_id: str, raw: FormBody, caller: CallerOf, state: AppStateOf) -> Response:
+def retry(run_id: RunReference, raw: FormBody, caller: CallerOf, state: AppStateOf) -> Response:
     """Retry a failed run from its first step without a successful result; completed work is not repeated."""
     request = parse(raw, OperationRequest)
     with state.pool.connect() as connection:

@@ -6,7 +6,7 @@ from sisu_pipeline.api.auth.guarded_route import GuardedRoute
 from sisu_pipeline.api.http.error_responses import documented
 from sisu_pipeline.api.http.json_response import reply
 from sisu_pipeline.api.http.query_parameters import PlainRequest
-from sisu_pipeline.api.schemas.run_schemas import Health, QueueDepth
+from sisu_pipeline.api.schemas.deployment_schemas import Health, QueueDepth
 from sisu_pipeline.api.state.app_state import AppStateOf
 from sisu_pipeline.api.views import run_views
 

@@ -11,6 +11,7 @@ from fastapi.responses import StreamingResponse
 from sisu_pipeline.api.auth.guarded_route import GuardedRoute
 from sisu_pipeline.api.http.error_responses import documented, is_unreachable
 from sisu_pipeline.api.http.openapi import event_schema
+from sisu_pipeline.api.http.path_parameters import RunReference
 from sisu_pipeline.api.http.query_parameters import PlainRequest
 from sisu_pipeline.api.routes.event_routes import EVENT_STREAM, HEARTBEAT
 from sisu_pipeline.api.state.app_state import AppState, AppStateOf
@@ -30,9 +31,13 @@ class TaskOutput(Contract):
     """A piece of the output of a running task. The complete output is in the task's artifacts."""
 
     task_key: str
+    """Key of the task."""
     position: int
+    """Position of the task among the tasks of the run."""
     kind: str
+    """Stream of the piece: `stdout` or `stderr`."""
     chunk: str
+    """Text of the piece."""
 
 
 @router.get(
@@ -46,7 +51,7 @@ class TaskOutput(Contract):
         **documented(400, 404),
     },
 )
-def watch_output(run_id: str, request: Request, state: AppStateOf) -> Response:
+def watch_output(run_id: RunReference, request: Request, state: AppStateOf) -> Response:
     """Stream the live output of the run's tasks, from the last minute on; ends with the run."""
     with state.pool.snapshot() as connection:
         progress = run_views.run_progress(connection, run_id)

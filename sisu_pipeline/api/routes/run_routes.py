@@ -6,6 +6,7 @@ from sisu_pipeline.api.auth.guarded_route import GuardedRoute
 from sisu_pipeline.api.http.error_responses import documented
 from sisu_pipeline.api.http.json_response import reply
 from sisu_pipeline.api.http.openapi import query_parameters
+from sisu_pipeline.api.http.path_parameters import RunReference
 from sisu_pipeline.api.http.query_parameters import PlainRequest, RunsQuery, RunsQueryParameters
 from sisu_pipeline.api.schemas.run_schemas import RunPage, RunView
 from sisu_pipeline.api.state.app_state import AppStateOf
@@ -27,7 +28,7 @@ def list_runs(wanted: RunsQueryParameters, state: AppStateOf) -> Response:
 
 
 @router.get("/runs/{run_id}", response_model=RunView, responses=documented(400, 404), dependencies=[PlainRequest])
-def show_run(run_id: str, state: AppStateOf) -> Response:
+def show_run(run_id: RunReference, state: AppStateOf) -> Response:
     """A run with its steps, artifacts, gate, decision and tasks; `run_id` is a run id or a workflow id."""
     with state.pool.snapshot() as connection:
         return reply(run_views.run_view(connection, run_id))

@@ -12,7 +12,7 @@ from sisu_pipeline.api.http.json_response import reply
 from sisu_pipeline.api.http.openapi import request_body
 from sisu_pipeline.api.http.query_parameters import PlainRequest
 from sisu_pipeline.api.http.request_body import SmallBody, parse
-from sisu_pipeline.api.schemas.run_schemas import Session
+from sisu_pipeline.api.schemas.deployment_schemas import Session
 from sisu_pipeline.api.state.app_state import AppStateOf
 from sisu_pipeline.contracts.access import SessionRequest
 from sisu_pipeline.store import sessions, tokens
@@ -33,6 +33,7 @@ def show_session(caller: CallerOf, state: AppStateOf) -> Response:
     "/session/cookie",
     status_code=204,
     response_class=Response,
+    response_description="A session is open, or no token is required.",
     responses=documented(400, 413),
     openapi_extra=request_body(SessionRequest, required=True),
 )
@@ -52,7 +53,13 @@ def open_session(raw: SmallBody, request: Request, state: AppStateOf) -> Respons
     return answer
 
 
-@router.post("/session/close", status_code=204, response_class=Response, responses=documented(400))
+@router.post(
+    "/session/close",
+    status_code=204,
+    response_class=Response,
+    response_description="The session has ended.",
+    responses=documented(400),
+)
 def close_session(request: Request, state: AppStateOf) -> Response:
     """End this browser's session. The token itself stays valid until `sisu token revoke`."""
     session_id = session_of(request, state.session_cookie)

@@ -16,8 +16,10 @@ class Form(Contract):
     """A question and the JSON Schema of its answer."""
 
     question: str
+    """The question to a person."""
     # `schema` would hide a method of pydantic's.
     answer_schema: dict[str, Any] = Field(alias="schema")
+    """JSON Schema of the answer."""
 
 
 class GateState(StrEnum):
@@ -35,103 +37,154 @@ class GateEntry(Contract):
     """A gate of one run, or in the inbox."""
 
     run_id: str
+    """Id of the run."""
     workflow_id: str
+    """Id of the workflow, equal to the id of the intent."""
     gate_key: str
+    """Key of the gate, unique in its run."""
     purpose: str
+    """Purpose of the gate: the approval of a plan or a question."""
     goal: str
+    """Goal of the run's intent."""
     run_status: RunStatus
+    """Status of the run."""
     tenant_id: str | None
+    """Tenant of the run; null without one."""
     state: GateState
+    """State of the gate."""
     plan_sha256: str = Field(alias="planSha256")
+    """Hash of the plan at the gate."""
     opened_at: Time
+    """Time at which the gate opened."""
     deadline_at: Time | None
+    """Time at which the outcome `onTimeout` is recorded without a decision; null without a deadline."""
     on_timeout: TimeoutOutcome
+    """Outcome of the gate when its deadline passes."""
     form: Form | None = Field(default=None, exclude_if=absent)
+    """Question of an ask gate; absent at other gates."""
     approvals: Approvals | None = Field(default=None, exclude_if=absent)
+    """Approvals so far; absent unless more are required."""
     decided_by: str | None = Field(default=None, exclude_if=absent)
+    """Name of the person who decided; absent before a decision."""
     answer: dict[str, Any] | None = Field(default=None, exclude_if=absent)
+    """Recorded answer; absent without one."""
 
 
 class Stranded(Contract):
     """Work that waits for an application version that no worker runs."""
 
     app_version: str
+    """Version that the work requires."""
     queue_name: str
+    """Name of the queue."""
     enqueued: Count
+    """Workflows that wait for a worker."""
 
 
 class PatchView(Contract):
     """One patch of a plan: the file before (null if it is new or binary) and after."""
 
     target_path: str
+    """Path of the file in the workspace."""
     before: str | None
+    """Content of the file before the patch; null for a new or binary file."""
     after: str
+    """Content of the file after the patch."""
     diff_text: str
+    """The change as a unified diff."""
 
 
 class PlanVersionView(Contract):
     """An edited version of a plan, with the version it is based on."""
 
     version: Count
+    """Number of the version."""
     plan_sha256: str = Field(alias="planSha256")
+    """Hash of this version."""
     based_on_sha256: str = Field(alias="basedOnSha256")
+    """Hash of the version that was edited."""
     edited_by: str
+    """Name of the editor."""
     created_at: Time
+    """Time of the edit."""
 
 
 class PlanView(Contract):
     """The plan that waits for approval. Version 1 is the planner's; `versions` lists the edited ones."""
 
     run_id: str
+    """Id of the run."""
     version: Count
+    """Number of the current version."""
     plan_sha256: str = Field(alias="planSha256")
+    """Hash of the current version."""
     plan: Plan
+    """Content of the current version."""
     patches: list[PatchView]
+    """Patches of the plan with the files they change."""
     versions: list[PlanVersionView]
+    """Edited versions, in order."""
 
 
 class InteractionView(Contract):
     """A decision, vote or answer at a gate."""
 
     gate_key: str
+    """Key of the gate, unique in its run."""
     dedupe_key: str
+    """Key that identifies a repeated request."""
     kind: str
+    """Kind of the interaction, for example a decision or an answer."""
     actor: str
+    """Name of the person."""
     plan_sha256: str | None = Field(alias="planSha256")
+    """Hash of the plan that the interaction names; null if it names none."""
     payload: dict[str, Any]
+    """Content of the request."""
     payload_hash: str
+    """Hash of the content."""
     created_at: Time
+    """Time of the interaction."""
 
 
 class Interactions(Contract):
     """The interactions at a run's gates, in order; at most the first 500."""
 
     interactions: list[InteractionView]
+    """Interactions, in order."""
 
 
 class Gates(Contract):
     """A run's gates, in the order they opened."""
 
     gates: list[GateEntry]
+    """Gates, in the order they opened."""
 
 
 class FinishedRun(RunHead):
     """A run that has ended, and what it was for."""
 
     goal: str
+    """Goal of the run's intent."""
 
 
 class ActiveRun(RunProgress):
     """A run in progress, with its goal."""
 
     goal: str
+    """Goal of the run's intent."""
 
 
 class Inbox(Contract):
     """What waits for people, the most pressing first; what runs, what has ended, what waits for no worker."""
 
     gates: list[GateEntry]
+    """Open gates, the nearest deadline first; at most 200."""
     active: list[ActiveRun]
+    """Runs in progress."""
     finished: list[FinishedRun]
+    """Newest runs that have ended."""
     stranded: list[Stranded]
+    """Work whose application version has no worker."""
     now: Time
+    """Server's time, for countdowns."""

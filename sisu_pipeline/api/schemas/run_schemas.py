@@ -5,7 +5,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PlainSerializer, WithJsonSchema
 
-from sisu_pipeline.contracts.access import Role
 from sisu_pipeline.contracts.base import Contract
 from sisu_pipeline.contracts.gate import Decision, TimeoutOutcome
 from sisu_pipeline.contracts.step_outputs import StepId
@@ -27,236 +26,244 @@ Time = Annotated[
 Count = Annotated[int, Field(ge=0)]
 
 
-class Health(Contract):
-    """The process is alive. The state of the database is not included."""
-
-    ok: Literal[True] = True
-
-
-class Session(Contract):
-    """The caller: owner and roles of the token; null and every role while no token is required."""
-
-    owner: str | None
-    roles: list[Role]
-    dagster_url: str
-    app_version: str
-
-
-class IntentKept(Contract):
-    """An intent's id; `isReplay` when the same content was there before."""
+class IntentSubmitted(Contract):
+    """The stored intent."""
 
     intent_id: str
+    """Id of the intent, the hash of its content."""
     is_replay: bool
+    """Whether the same content was stored before."""
 
 
 class RunStarted(Contract):
     """The run of an intent. `isReplay` is true if it was started before with the same identity."""
 
     run_id: str
+    """Id of the run."""
     workflow_id: str
+    """Id of the workflow, equal to the id of the intent."""
     is_replay: bool
+    """Whether the run was started before with the same identity."""
 
 
 class Approvals(Contract):
     """How many people have approved, of how many that must."""
 
     given: Count
+    """People who have approved."""
     required: Count
+    """Approvals that the plan requires."""
 
 
 class Approved(Contract):
     """The recorded approval. A repetition returns the time of the first. With `approvals`, more are required."""
 
     accepted: Literal[True] = True
+    """Always true."""
     run_id: str
+    """Id of the run."""
     approved_at: Time
+    """Time of the recorded approval."""
     approvals: Approvals | None = Field(default=None, exclude_if=absent)
+    """Approvals so far; absent unless more are required."""
 
 
 class Operated(Contract):
     """A run after an operation on it."""
 
     accepted: Literal[True] = True
+    """Always true."""
     run_id: str
+    """Id of the run."""
     status: RunStatus
+    """Status of the run after the operation."""
     retry_count: int
+    """Retries of the run so far."""
 
 
 class Rejected(Contract):
     """The recorded rejection. A repetition returns the time of the first."""
 
     accepted: Literal[True] = True
+    """Always true."""
     run_id: str
+    """Id of the run."""
     rejected_at: Time
+    """Time of the recorded rejection."""
 
 
 class Answered(Contract):
     """The recorded answer. A repetition returns the time of the first."""
 
     accepted: Literal[True] = True
+    """Always true."""
     run_id: str
+    """Id of the run."""
     gate_key: str
+    """Key of the gate, unique in its run."""
     answered_at: Time
+    """Time of the recorded answer."""
 
 
 class RecipeRef(Contract):
     """A recipe's id and version."""
 
     id: str
+    """Id of the recipe."""
     v: str
+    """Version of the recipe."""
 
 
 class StepView(Contract):
     """A step's newest committed attempt."""
 
     step_id: StepId
+    """Id of the step."""
     phase: str
+    """Phase of the run that the step performs."""
     output: dict[str, Any]
+    """Output of the step."""
     attempt: int
+    """Number of the attempt."""
     started_at: Time
+    """Start of the attempt."""
     finished_at: Time
+    """End of the attempt."""
     trace_id: str | None
+    """Trace id of the attempt; null without one."""
     span_id: str | None
+    """Span id of the attempt; null without one."""
 
 
 class ArtifactView(Contract):
     """An artifact's card; `inline` only for a step's own small ones, the rest is at `GET /artifacts/{uri}`."""
 
     kind: str
+    """Kind of the content, for example `plan_card` or `stdout`."""
     sha256: str = Field(alias="sha256")
+    """Hash of the content."""
     uri: str
+    """Address of the content: `artifact://run/…`."""
     step_id: str
+    """Id of the step that recorded it."""
     task_key: str
+    """Key of the task that produced it; empty for an artifact of the step itself."""
     size_bytes: Count
+    """Size of the content in bytes."""
     inline: Any = Field(default=None, exclude_if=absent)
+    """Content of a small artifact of a step; absent otherwise."""
 
 
 class GateView(Contract):
     """The plan gate. `planSha256` is the hash of the plan that waits for approval now."""
 
     gate_key: str
+    """Key of the gate, unique in its run."""
     plan_sha256: str = Field(alias="planSha256")
+    """Hash of the plan that waits for approval."""
     opened_at: Time
+    """Time at which the gate opened."""
     deadline_at: Time | None = Field(default=None, exclude_if=absent)
+    """Time at which the outcome `onTimeout` is recorded without a decision."""
     on_timeout: TimeoutOutcome | None = Field(default=None, exclude_if=absent)
+    """Outcome of the gate when its deadline passes."""
 
 
 class DecisionView(Contract):
     """The decision on the plan."""
 
     decision: Decision
+    """Approved or rejected."""
     decided_by: str
+    """Name of the person who decided."""
     decided_at: Time
+    """Time of the decision."""
     notes: str | None
+    """Notes of the approval or reason of the rejection; null without any."""
     plan_sha256: str | None = Field(alias="planSha256")
+    """Hash of the plan that the decision names; null if it names none."""
 
 
 class TaskCounts(Contract):
     """Progress of the fan-out. `total` is absent before the tasks are known."""
 
     total: int | None = Field(default=None, exclude_if=absent)
+    """Tasks of the run; absent before they are known."""
     finished: Count
+    """Tasks that have ended, including failed ones."""
     failed: Count
+    """Tasks that have failed."""
 
 
 class RunHead(Contract):
     """A run in a list."""
 
     run_id: str
+    """Id of the run."""
     workflow_id: str
+    """Id of the workflow, equal to the id of the intent."""
     intent_id: str
+    """Id of the intent, the hash of its content."""
     status: RunStatus
+    """Status of the run."""
     last_step: StepId | None
+    """Newest step with a committed result; null before the first."""
     error: str | None = Field(default=None, exclude_if=absent)
+    """Cause of a failure; absent without one."""
     next_action: str | None = Field(default=None, exclude_if=absent)
+    """Action that the run waits for or that its end suggests, for example `APPROVE_PLAN`; absent without one."""
     retry_count: Count
+    """Retries of the run so far."""
     recipe_ref: RecipeRef
+    """Recipe of the run."""
     recipe_hash: str
+    """Hash of the recipe."""
     intent_hash: str
+    """Hash of the intent: its id without the prefix."""
     trace_id: str | None
+    """Trace id of the run request; null without one."""
     tenant_id: str | None
+    """Tenant of the run; null without one."""
     queue_partition_key: str
+    """Partition of the queue that executes the run."""
     lane: str
+    """Priority class: `interactive` or `batch`."""
     priority: Count
+    """Priority on the queue; a lower number runs earlier."""
     dagster_run_id: str | None
+    """Id of the Dagster run that executes it; null before the first."""
     created_at: Time
+    """Time of the run request."""
     updated_at: Time
+    """Time of the last change."""
 
 
 class RunProgress(RunHead):
     """The progress of a run: its status, last step, gate and task counts."""
 
     gate: GateView | None
+    """Approval gate of the plan; null before it opens."""
     decision: DecisionView | None
+    """Decision on the plan; null before it is recorded."""
     tasks: TaskCounts
+    """Progress of the tasks."""
 
 
 class RunView(RunProgress):
     """All details of a run, with at most its first 1,000 artifacts."""
 
     steps: list[StepView]
+    """Committed results of the steps, in order."""
     artifacts: list[ArtifactView]
+    """First 1,000 artifacts."""
     artifact_count: Count
+    """Number of all artifacts."""
 
 
 class RunPage(Contract):
     """Runs, the newest first. `nextBefore` is the next page's `before`; null on the last page."""
 
     runs: list[RunHead]
+    """Runs of this page."""
     next_before: str | None
-
-
-class QueueDepthRow(Contract):
-    """Work of one status on one queue. Times are milliseconds since 1970."""
-
-    queue_name: str
-    status: str
-    workflow_count: Count
-    oldest_created_at: int | None
-    newest_created_at: int | None
-
-
-class RunCount(Contract):
-    """The number of runs of a status, with the creation of the oldest in milliseconds since 1970."""
-
-    status: RunStatus
-    count: Count
-    oldest_created_at: int | None
-
-
-class VersionDepth(Contract):
-    """Work of one application version. Only workers of that version execute it."""
-
-    app_version: str
-    queue_name: str
-    enqueued: Count
-    pending: Count
-
-
-class QueueDepth(Contract):
-    """Queued work: by queue, by status of the run, by application version."""
-
-    queues: list[QueueDepthRow]
-    runs: list[RunCount]
-    versions: list[VersionDepth]
-
-
-class Detail(Contract):
-    """One reason; `pointer` is a JSON pointer into the request (RFC 6901)."""
-
-    pointer: str
-    message: str
-
-
-class Problem(Contract):
-    """The body of every error response."""
-
-    error: str
-    code: str
-    details: list[Detail]
-
-
-class InternalError(Contract):
-    """The body of every 500; the cause is in the server's log."""
-
-    error: Literal["internal error"] = "internal error"
+    """Value of `before` for the next page; null on the last one."""

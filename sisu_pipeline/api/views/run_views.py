@@ -5,21 +5,18 @@ from typing import Any
 
 from resources.database import Connection
 from sisu_pipeline.api.http.query_parameters import RunsQuery
+from sisu_pipeline.api.schemas.deployment_schemas import QueueDepth, QueueDepthRow, RunCount, VersionDepth
 from sisu_pipeline.api.schemas.run_schemas import (
     ArtifactView,
     DecisionView,
     GateView,
-    QueueDepth,
-    QueueDepthRow,
     RecipeRef,
-    RunCount,
     RunHead,
     RunPage,
     RunProgress,
     RunView,
     StepView,
     TaskCounts,
-    VersionDepth,
 )
 from sisu_pipeline.contracts.step_outputs import StepId
 from sisu_pipeline.store import gates, human_gates, plans, runs, steps, tasks

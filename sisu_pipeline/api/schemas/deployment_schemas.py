@@ -1,0 +1,78 @@
+"""Response models about the deployment: its health, its queues, the caller's session."""
+
+from typing import Literal
+
+from sisu_pipeline.api.schemas.run_schemas import Count
+from sisu_pipeline.contracts.access import Role
+from sisu_pipeline.contracts.base import Contract
+from sisu_pipeline.domain.status import RunStatus
+
+
+class Health(Contract):
+    """The process is alive. The state of the database is not included."""
+
+    ok: Literal[True] = True
+    """Always true."""
+
+
+class Session(Contract):
+    """The caller: owner and roles of the token; null and every role while no token is required."""
+
+    owner: str | None
+    """Owner of the caller's token; null while no token is required."""
+    roles: list[Role]
+    """Roles of the caller."""
+    dagster_url: str
+    """Base URL of Dagster's pages."""
+    app_version: str
+    """Version of the deployment."""
+
+
+class QueueDepthRow(Contract):
+    """Work of one status on one queue. Times are milliseconds since 1970."""
+
+    queue_name: str
+    """Name of the queue."""
+    status: str
+    """Status of the work in DBOS."""
+    workflow_count: Count
+    """Number of workflows."""
+    oldest_created_at: int | None
+    """Creation of the oldest one; null without any."""
+    newest_created_at: int | None
+    """Creation of the newest one; null without any."""
+
+
+class RunCount(Contract):
+    """The number of runs of a status, with the creation of the oldest in milliseconds since 1970."""
+
+    status: RunStatus
+    """Status of the runs."""
+    count: Count
+    """Number of runs."""
+    oldest_created_at: int | None
+    """Creation of the oldest one; null without any."""
+
+
+class VersionDepth(Contract):
+    """Work of one application version. Only workers of that version execute it."""
+
+    app_version: str
+    """Version of the application."""
+    queue_name: str
+    """Name of the queue."""
+    enqueued: Count
+    """Workflows that wait for a worker."""
+    pending: Count
+    """Workflows that a worker executes."""
+
+
+class QueueDepth(Contract):
+    """Queued work: by queue, by status of the run, by application version."""
+
+    queues: list[QueueDepthRow]
+    """Work by queue and status."""
+    runs: list[RunCount]
+    """Runs by status."""
+    versions: list[VersionDepth]
+    """Work by application version."""
