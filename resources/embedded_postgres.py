@@ -173,8 +173,8 @@ class EmbeddedPostgres:
                 preexec_fn=_become(owner, None if reachable else self._prepare_mounts()),
             )
         if done.returncode != 0:
-            said = log.read_text(errors="replace").strip()[-1000:]
-            raise DatabaseError(f"the embedded database did not {program}: {said or f'exit {done.returncode}'}")
+            cause = log.read_text(errors="replace").strip()[-1000:] or f"exit {done.returncode}"
+            raise DatabaseError(f"the embedded database did not {program}: {cause}")
 
     def _prepare_mounts(self) -> Callable[[], None]:
         """Create the mount points; returns what mounts the folders in the child's own namespace."""

@@ -27,7 +27,7 @@ async def listen_async(session: psycopg.AsyncConnection[Any], channel: str) -> N
 
 
 class Listener:
-    """A session that is subscribed to a channel. Notifications that arrive between two waits are kept."""
+    """A session that is subscribed to a channel. Notifications that arrive between two waits are buffered."""
 
     def __init__(self, session: Connection, channel: str) -> None:
         self.session = session

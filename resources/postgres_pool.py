@@ -1,4 +1,4 @@
-"""Pools of connections to Postgres: connections are kept open, checked when taken, and replaced when they break."""
+"""Pools of connections to Postgres: connections stay open, are checked when taken and replaced when broken."""
 
 import os
 from collections.abc import Callable, Iterator

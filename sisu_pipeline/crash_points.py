@@ -26,7 +26,7 @@ POINTS = (
     "launcher.claim.before",
     "launcher.claim.after",
     "launcher.enqueue.after",
-    # Worker: a segment's lock, its entry, its end (before the queue is told).
+    # Worker: a segment's lock, its entry, its end (before the queue records it).
     "segment.lock.before",
     "segment.lock.after",
     "segment.enter.after",
@@ -78,7 +78,7 @@ def crash_point(name: str) -> None:
 
 def _strike(armed: str, name: str) -> None:
     if name not in POINTS:
-        raise LookupError(f"{name} is no crash point: name it in POINTS")
+        raise LookupError(f"{name} is not a crash point; add it to POINTS")
     number = signal.SIGKILL
     if armed.startswith("/"):
         order = Path(armed) / name

@@ -19,7 +19,7 @@ from sisu_pipeline.settings import Settings, settings
 from sisu_pipeline.store import tokens
 from sisu_pipeline.workflow.dependencies import dependencies
 
-# Streams end by themselves when the server stops; whatever else has not ended by then is cut off.
+# Streams end by themselves when the server stops; other requests that have not ended by then are aborted.
 _GRACE_S = 2
 
 
@@ -36,7 +36,7 @@ class Server(uvicorn.Server):
                 http=BoundedHttpProtocol,
                 access_log=False,
                 server_header=False,
-                # Nothing here asks for the client's address or scheme: `Origin` and `Host` say what we need.
+                # The client's address and scheme are not used: `Origin` and `Host` suffice.
                 proxy_headers=False,
                 timeout_graceful_shutdown=_GRACE_S,
             )
@@ -53,8 +53,8 @@ def check_host(host: str, *, has_tokens: bool = False) -> None:
     """Raises SettingsError when the API would listen for other machines without requiring tokens."""
     if not (has_tokens or is_loopback(host)):
         raise SettingsError(
-            f"SISU_HOST={host} would let others in, and there are no tokens to know them by: "
-            "`sisu token create` makes the first, or use 127.0.0.1 or ::1."
+            f"SISU_HOST must be a loopback address while no token exists (got {host!r}). "
+            "Create a token with `sisu token create`, or use 127.0.0.1 or ::1."
         )
 
 
@@ -65,14 +65,14 @@ def _check_access(configuration: Settings, database: Database) -> None:
 
 
 def main() -> None:
-    """Serve until SIGTERM or SIGINT; exits 2 when the settings or the database's place do not allow it."""
+    """Serve until SIGTERM or SIGINT; exits with 2 when the settings or the database do not permit it."""
     try:
         configuration = settings()
         _check_access(configuration, dependencies().database)
         app = create_app(dependencies(), settings=configuration)
     except (SettingsError, DatabaseError, PlannerUnavailable, psycopg.OperationalError) as failure:
         sys.exit(_refuse(str(failure)))
-    # What was loaded stays: the collector must not look through it while somebody waits for an answer.
+    # Loaded modules never become garbage: the collector must not scan them during a request.
     gc.collect()
     gc.freeze()
     Server(app, configuration.sisu_host, configuration.port).run()

@@ -46,7 +46,7 @@ class PlanApprovalRequest(Contract):
     @model_validator(mode="after")
     def _names_what_it_changes(self) -> "PlanApprovalRequest":
         if self.plan is not None and self.plan_sha256 is None:
-            raise ValueError("an edited plan needs planSha256, the hash of the plan it was made of")
+            raise ValueError("plan requires planSha256, the hash of the plan it is based on")
         return self
 
 

@@ -33,7 +33,7 @@ class QueueName(StrEnum):
 
 
 class Lane(StrEnum):
-    """Priority class: interactive while a person waits, else batch."""
+    """Priority class: interactive runs start before batch runs."""
 
     INTERACTIVE = "interactive"
     BATCH = "batch"

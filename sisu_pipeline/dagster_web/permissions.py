@@ -28,7 +28,7 @@ _SELECTORS = ("jobName", "pipelineName")
 
 
 class OperationRefused(Exception):
-    """The operation cannot be executed here whoever sends it; the message says why."""
+    """The operation is refused for every caller; the message states the reason."""
 
 
 def required_roles(query: str, operation_name: str | None, variables: Mapping[str, Any] | None) -> frozenset[Role]:

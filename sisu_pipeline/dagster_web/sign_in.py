@@ -46,7 +46,7 @@ class Authenticator:
         """Who sends a request; None when it has to authenticate first.
 
         `bearer` is the token of the header, `session` a session id with the host name it is used under. While no
-        token was ever created, a local caller may do everything and nobody else anything.
+        token was ever created, a local caller has every role and other callers have none.
         """
         with self.database.connect() as connection:
             if bearer is None and session is not None:

@@ -67,8 +67,8 @@ def of_tasks(dependencies: Dependencies, workflow_id: str) -> Metadata:
     with dependencies.database.connect() as connection:
         run = runs.get(connection, workflow_id)
         durations = tasks.durations(connection, run.id)
-        with closing(tasks.results(connection, run.id)) as kept:
-            results = list(itertools.islice(kept, MAX_ROWS))
+        with closing(tasks.results(connection, run.id)) as stored:
+            results = list(itertools.islice(stored, MAX_ROWS))
     records = [
         dg.TableRecord(
             {

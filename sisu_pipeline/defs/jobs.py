@@ -18,7 +18,7 @@ from sisu_pipeline.workflow.dependencies import dependencies
 intent_workflow = dg.define_asset_job(
     INTENT_JOB,
     selection=dg.AssetSelection.assets(*MATERIALIZED).without_checks(),
-    description="One intent: CompileST, ApplyPatchST, a person's decision, DecideST, ExecuteST.",
+    description="One intent: CompileST, ApplyPatchST, the approval gate, DecideST, ExecuteST.",
 )
 
 
@@ -37,11 +37,11 @@ def _submit(context: dg.OpExecutionContext, config: SubmitIntentConfig) -> str:
     request = RunRequest.from_json(config.run)
     with dependencies().database.connect() as connection:
         person = _person(connection, context, Role.SUBMITTER)
-        kept = commands.submit_intent(connection, intent, person)
-        started = commands.start_run(connection, kept.id, request, dependencies().app_version, person)
-    context.add_output_metadata({"intentId": kept.id, "runId": started.run_id, "isReplay": started.is_replay})
-    context.log.info(f"intent {kept.id} is run {started.run_id}")
-    return kept.id
+        stored = commands.submit_intent(connection, intent, person)
+        started = commands.start_run(connection, stored.id, request, dependencies().app_version, person)
+    context.add_output_metadata({"intentId": stored.id, "runId": started.run_id, "isReplay": started.is_replay})
+    context.log.info(f"intent {stored.id} is run {started.run_id}")
+    return stored.id
 
 
 class DecisionConfig(dg.Config):
@@ -100,7 +100,7 @@ def _answer(context: dg.OpExecutionContext, config: AnswerConfig) -> None:
 def _person(connection: Connection, context: dg.OpExecutionContext, role: Role) -> str | None:
     """The authenticated person who launched this job; None where no token is required.
 
-    Raises dagster.Failure when nobody was authenticated, or the person has lost the role since.
+    Raises dagster.Failure when the caller is not authenticated or no longer has the role.
     """
     if not tokens.are_required(connection):
         return None

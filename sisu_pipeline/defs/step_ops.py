@@ -46,7 +46,7 @@ def apply_patch_st(context: dg.OpExecutionContext) -> Iterator[dg.Output[StepRes
     ins={"patched_plan": dg.In(dg.Nothing), "plan_approval": dg.In(dg.Nothing)},
     out=_GATED_ROW,
     tags={GATE_TAG: "approve-plan"},
-    description="Turn the plan a person approved into what to execute. Waits at the gate; costs nothing there.",
+    description="Turn the approved plan into tasks. Waits at the gate without holding a process.",
 )
 def decide_st(context: dg.OpExecutionContext) -> Iterator[dg.Output[StepResult]]:
     yield from _behind_a_gate(context, step_execution.decide_plan)

@@ -46,19 +46,19 @@ class BudgetExceeded(Exception):
 Budget = Mapping[str, Any] | None
 
 
-def hold_fan_out(budget: Budget, tasks: int) -> None:
+def check_fan_out(budget: Budget, tasks: int) -> None:
     """Raise BudgetExceeded for more tasks than `maxFanout`."""
-    _hold(budget, [("maxFanout", tasks)])
+    _check(budget, [("maxFanout", tasks)])
 
 
-def hold_wall_clock(budget: Budget, elapsed_ms: int) -> None:
-    """Raise BudgetExceeded for a run older than `maxWallClockMS`; the time spent waiting for a person counts."""
-    _hold(budget, [("maxWallClockMS", elapsed_ms)])
+def check_wall_clock(budget: Budget, elapsed_ms: int) -> None:
+    """Raise BudgetExceeded for a run older than `maxWallClockMS`; waiting for approval counts."""
+    _check(budget, [("maxWallClockMS", elapsed_ms)])
 
 
-def hold_usage(budget: Budget, usage: Usage) -> None:
-    """Raise BudgetExceeded for what the tasks used, the first one in a fixed order."""
-    _hold(
+def check_usage(budget: Budget, usage: Usage) -> None:
+    """Raise BudgetExceeded for the first limit, in a fixed order, that the usage of the tasks exceeds."""
+    _check(
         budget,
         [
             ("maxSBXMinutes", _ceil(usage.longest_ms, 60_000)),
@@ -68,7 +68,7 @@ def hold_usage(budget: Budget, usage: Usage) -> None:
     )
 
 
-def _hold(budget: Budget, observed: Iterable[tuple[str, int]]) -> None:
+def _check(budget: Budget, observed: Iterable[tuple[str, int]]) -> None:
     for metric, value in observed:
         limit = (budget or {}).get(metric)
         if limit is not None and value > limit:

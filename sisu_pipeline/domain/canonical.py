@@ -30,7 +30,7 @@ def canonical_json(value: JsonValue) -> str:
     """The canonical JSON text of `value`. Raises CanonicalError for a value that JSON cannot represent exactly."""
     if not _is_plain(value):
         return "".join(_emit(value))
-    # Without doubles the standard encoder, which is written in C, says exactly the same.
+    # Without doubles the standard encoder, which is written in C, returns exactly the same.
     text = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
     _check_surrogates(text)
     return text
@@ -108,7 +108,7 @@ def _check_surrogates(text: str) -> None:
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise CanonicalError("string holds a lone surrogate") from error
+        raise CanonicalError("string contains a lone surrogate") from error
 
 
 def _emit(value: JsonValue) -> Iterator[str]:
@@ -167,7 +167,7 @@ def _number(value: float) -> str:
     sign, digit_tuple, exponent = Decimal(repr(value)).as_tuple()
     assert isinstance(exponent, int)
     digits = "".join(map(str, digit_tuple)).rstrip("0")
-    point = len(digit_tuple) + exponent  # the decimal point stands after this many digits
+    point = len(digit_tuple) + exponent  # the decimal point follows this many digits
     return ("-" if sign else "") + _decimal_text(digits, point)
 
 

@@ -103,7 +103,7 @@ def faults(schema: dict[str, Any], answer: Any) -> list[Fault]:
 
 
 def _check_schema(schema: Any, place: str, depth: int) -> None:
-    """Raises FormInvalid for the first keyword that is not supported where it stands."""
+    """Raises FormInvalid for the first keyword that is not supported at its place."""
     if isinstance(schema, bool):
         return
     if not isinstance(schema, dict):
@@ -119,7 +119,7 @@ def _check_schema(schema: Any, place: str, depth: int) -> None:
         raise FormInvalid(f"{place}/$schema must be {_DIALECT}")
     most = schema.get("maxItems")
     if schema.get("uniqueItems") and not (isinstance(most, int) and most <= MAX_UNIQUE_ITEMS):
-        raise FormInvalid(f"{place}/uniqueItems needs maxItems of at most {MAX_UNIQUE_ITEMS} beside it")
+        raise FormInvalid(f"{place}/uniqueItems requires maxItems of at most {MAX_UNIQUE_ITEMS}")
 
 
 def _children(keyword: str, value: Any) -> Iterator[tuple[str, Any]]:

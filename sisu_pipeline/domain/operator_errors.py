@@ -2,6 +2,6 @@
 
 
 class OperatorError(Exception):
-    """The program cannot work here. The message tells the operator what to do; `code` is for programs."""
+    """The environment does not permit the operation. The message names the remedy; `code` is for programs."""
 
     code = "error"

@@ -15,9 +15,9 @@ class EditRefused(Exception):
 def check(compiled: Plan, edited: Plan, budget: Mapping[str, Any] | None) -> None:
     """Raises EditRefused with the first broken rule. The contract itself is checked where the plan is read."""
     if edited.goal != compiled.goal:
-        raise EditRefused("the goal cannot be edited: submit another intent")
+        raise EditRefused("the goal cannot be edited; submit another intent")
     if edited.ask != compiled.ask:
-        raise EditRefused("the question cannot be edited: it was already asked")
+        raise EditRefused("the question cannot be edited after its gate has opened")
     limit = (budget or {}).get("maxFanout")
     tasks = max(1, len(set(edited.tests)))
     if limit is not None and tasks > limit:

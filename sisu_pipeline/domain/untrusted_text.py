@@ -33,7 +33,7 @@ def is_hidden(character: str) -> bool:
 
 
 def escaped(character: str) -> str:
-    """The escape that stands for a hidden character: `\\x1b`, `\\u202e`, `\\U000e0001`."""
+    """The escape that represents a hidden character: `\\x1b`, `\\u202e`, `\\U000e0001`."""
     code = ord(character)
     if code < 0x100:
         return f"\\x{code:02x}"

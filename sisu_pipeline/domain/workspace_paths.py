@@ -5,7 +5,7 @@ PARTIAL_SUFFIX = ".sisu-partial"
 
 
 class PathNotAllowed(Exception):
-    """The path leaves the workspace, or is no plain file in it."""
+    """The path leaves the workspace, or is not a regular file in it."""
 
     def __init__(self, path: str) -> None:
         super().__init__(f"PATCH_PATH_NOT_ALLOWED:{path}")

@@ -23,7 +23,7 @@ def failure_cause(instance: dg.DagsterInstance, dagster_run_id: str) -> str:
             where = f"{event.step_key}: " if event.step_key else ""
             return f"{where}{_innermost(error)}"[:_MAX_LENGTH]
     message = next((event.message for event in events if event is not None and event.message), None)
-    return (message or "its log does not say why")[:_MAX_LENGTH]
+    return (message or "the log contains no cause")[:_MAX_LENGTH]
 
 
 def _innermost(error: SerializableErrorInfo) -> str:

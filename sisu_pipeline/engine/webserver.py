@@ -46,12 +46,12 @@ class GuardedWebserver(DagsterWebserver[WorkspaceProcessContext, BaseWorkspaceRe
     def build_routes(self) -> list[BaseRoute]:
         """Dagster's routes without those that report asset events: only the pipeline writes the lineage."""
         routes: list[BaseRoute] = super().build_routes()  # type: ignore[no-untyped-call]
-        kept = [route for route in routes if not (isinstance(route, Route) and route.path.startswith(_REPORTS))]
+        served = [route for route in routes if not (isinstance(route, Route) and route.path.startswith(_REPORTS))]
         refused = [
             Route(f"{_REPORTS}{kind}/{{asset_key:path}}", _refuse_report, methods=["GET", "POST"])
             for kind in ("materialization", "check", "observation")
         ]
-        return [*refused, *kept]
+        return [*refused, *served]
 
     def make_csp_header(self, nonce: str) -> str:
         """Dagster's policy, with images from this server only and no embedding in other pages."""

@@ -1,4 +1,4 @@
-// The API as this page uses it. A refusal is an error whose message a person can read.
+// Client of the API. An error response becomes an Error with a readable message.
 
 export class Refused extends Error {
   constructor(status, problem) {

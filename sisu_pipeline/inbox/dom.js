@@ -1,4 +1,4 @@
-// Elements without strings of HTML: what a plan or an artifact says is text and stays text.
+// Elements without HTML strings: the text of a plan or an artifact is never parsed as markup.
 
 export function el(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
@@ -19,8 +19,8 @@ export function show(...children) {
 
 let silence;
 
-export function say(text) {
-  const place = document.getElementById("said");
+export function announce(text) {
+  const place = document.getElementById("announcement");
   place.replaceChildren(el("p", {}, text));
   clearTimeout(silence);
   silence = setTimeout(() => place.replaceChildren(), 8000);

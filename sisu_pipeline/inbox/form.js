@@ -1,4 +1,4 @@
-// A form from the JSON Schema of an object: a field per property; anything richer is asked for as JSON.
+// A form from the JSON Schema of an object: a field per property; other types are entered as JSON.
 
 import { el, labelled } from "./dom.js";
 

@@ -1,7 +1,7 @@
 // The verbs of a gate: approve, edit, reject, answer. Each is bound to the plan that was read.
 
 import { post } from "./api.js";
-import { el, labelled, say } from "./dom.js";
+import { el, labelled, announce } from "./dom.js";
 import { formOf } from "./form.js";
 import { editing } from "./plan.js";
 import { mayDecide, nameField, nameOf } from "./session.js";
@@ -11,7 +11,7 @@ export function gateSection(gate, plan, changed) {
   const facts = el("p", { class: "facts" }, el("span", {}, "opened ", age(gate.openedAt)), el("span", {}, deadline(gate)),
     gate.approvals ? el("span", {}, `${gate.approvals.given} of ${gate.approvals.required} have approved`) : null);
   const title = gate.purpose === "ask-user" ? gate.form.question : "Your decision";
-  const body = !mayDecide() ? el("p", { class: "notice" }, "Your token may read, not decide.")
+  const body = !mayDecide() ? el("p", { class: "notice" }, "Your token permits reading only.")
     : gate.purpose === "ask-user" ? question(gate, changed) : decision(gate, plan, changed);
   return el("section", { id: "gate", "aria-labelledby": "gate-title" }, el("h2", { id: "gate-title" }, title), facts, body);
 }
@@ -41,7 +41,7 @@ function decision(gate, plan, changed) {
   const editor = el("div", { id: "editor" });
   let edited = null;
   return el("form", { id: "decide", onsubmit: submit }, name && labelled("Your name", name),
-    labelled("Reason", notes, "kept with the decision; needed to reject"), editor, fault, el("div", { class: "verbs" }, approve, edit, reject));
+    labelled("Reason", notes, "recorded with the decision; required for a rejection"), editor, fault, el("div", { class: "verbs" }, approve, edit, reject));
 
   function openEditor() {
     if (edited) {
@@ -53,7 +53,7 @@ function decision(gate, plan, changed) {
       return;
     }
     edited = editing(plan);
-    editor.replaceChildren(el("h3", {}, "What you make of this plan"), ...edited.nodes);
+    editor.replaceChildren(el("h3", {}, "Your version of the plan"), ...edited.nodes);
     approve.textContent = "Approve the edited plan";
     edit.textContent = "Discard the edit";
     edit.setAttribute("aria-expanded", "true");
@@ -86,7 +86,7 @@ async function attempt(fault, buttons, done, changed, work) {
   try {
     const answer = await work();
     const { approvals } = answer;
-    say(approvals ? `${done}: ${approvals.given} of ${approvals.required}` : done);
+    announce(approvals ? `${done}: ${approvals.given} of ${approvals.required}` : done);
     await changed();
   } catch (error) {
     fault.textContent = error.message;

@@ -1,6 +1,6 @@
 // The page: who is there, which view is shown, and the stream that keeps it fresh.
 
-import { el, say, show } from "./dom.js";
+import { el, announce, show } from "./dom.js";
 import { list } from "./list.js";
 import { Output } from "./output.js";
 import { isEnded, load, picture, progress } from "./run.js";
@@ -53,7 +53,7 @@ async function showRun(id, mine) {
   const draw = async () => {
     const drawing = ++drawings;
     const loaded = await load(id);
-    // What was asked for later is newer, whichever answer comes first.
+    // The later request has the newer state, even if its response arrives first.
     if (mine !== view || drawing !== drawings) return loaded;
     show(picture(loaded, draw, output));
     document.title = `${loaded.plan ? loaded.plan.plan.goal : id} · Sisu inbox`;
@@ -67,11 +67,11 @@ async function showRun(id, mine) {
     if (mine !== view) return;
     output.follow(run);
     document.getElementById("progress")?.replaceChildren(...progress(run));
-    // Redrawn only when something else than the progress changed: a person may be writing.
+    // Redrawn only when more than the progress changed: the user may be typing.
     if (shape(run) !== last) {
       last = shape(run);
       if (isDeciding()) return; // The decision's own answer redraws it.
-      if (isWriting()) say("This run has changed since you began to write.");
+      if (isWriting()) announce("This run has changed since you started typing.");
       else await draw();
     }
     if (isEnded(run)) stream.close();
@@ -87,13 +87,13 @@ function isWriting() {
 
 const isDeciding = () => Boolean(document.querySelector("#gate button:disabled"));
 
-function follow(path, name, heard) {
+function follow(path, name, receive) {
   stream = new EventSource(path);
   const place = document.getElementById("connection");
   const status = (text) => { if (place.textContent !== text) place.textContent = text; };
   stream.addEventListener("open", () => status("Live"));
   stream.addEventListener("error", () => status(stream.readyState === EventSource.CLOSED ? "Not live" : "Reconnecting…"));
-  stream.addEventListener(name, (event) => heard(JSON.parse(event.data)));
+  stream.addEventListener(name, (event) => receive(JSON.parse(event.data)));
 }
 
 // Keeps the focus on what the person was at, by its address.
@@ -109,7 +109,7 @@ function arrive() {
 
 function fail(error) {
   if (error.status === 401) return askForToken(() => location.reload());
-  show(el("h1", {}, "That did not work"), el("p", { class: "bad", role: "alert" }, error.message), el("p", {}, el("a", { href: "#/" }, "To the inbox")));
+  show(el("h1", {}, "The request failed"), el("p", { class: "bad", role: "alert" }, error.message), el("p", {}, el("a", { href: "#/" }, "To the inbox")));
 }
 
 start();

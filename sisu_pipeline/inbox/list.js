@@ -1,15 +1,15 @@
-// The inbox: what waits for a person, what runs, what has ended.
+// The inbox: open gates, active runs and finished runs.
 
 import { el } from "./dom.js";
 import { age, deadline } from "./time.js";
 
 export function list(inbox, dagsterUrl) {
   return [
-    el("h1", {}, inbox.gates.length ? `${inbox.gates.length} waiting for a decision` : "Nothing waits for a decision"),
+    el("h1", {}, inbox.gates.length ? `${inbox.gates.length} waiting for a decision` : "No gate waits for a decision"),
     inbox.stranded.map(stranded),
     section("Waiting", "gates", inbox.gates.map(gateCard), "No gate is open."),
-    section("Running", "active", inbox.active.map(activeCard), "Nothing is running."),
-    section("Finished", "finished", inbox.finished.map((run) => finishedCard(run, dagsterUrl)), "Nothing has finished yet."),
+    section("Running", "active", inbox.active.map(activeCard), "No run is active."),
+    section("Finished", "finished", inbox.finished.map((run) => finishedCard(run, dagsterUrl)), "No run has finished yet."),
   ].flat();
 }
 

@@ -1,4 +1,4 @@
-// What a run's tasks say while they run. A courtesy: the whole of it is in their artifacts.
+// The live output of a run's tasks. Best effort: the complete output is in their artifacts.
 
 import { el } from "./dom.js";
 
@@ -9,11 +9,11 @@ export class Output {
     this.path = `/runs/${id}/output`;
     this.stream = null;
     this.lines = el("pre", {});
-    // Not announced as it comes: nobody could follow. Who wants to read it can.
+    // Not announced by screen readers: the output is too fast. It remains readable on request.
     this.box = el("div", { class: "scroll log", tabindex: "0", role: "log", "aria-live": "off", "aria-label": "Live output" }, this.lines);
     this.section = el("section", { id: "output", hidden: true }, el("h2", {}, "Live output"), this.box);
     this.unfinished = new Map();
-    this.heard = 0;
+    this.last = 0;
   }
 
   // Listened to only while there is work: a browser has few connections for one site.
@@ -27,15 +27,15 @@ export class Output {
     this.stream = new EventSource(this.path);
     this.stream.addEventListener("output", (event) => {
       // Opened again, it begins with the last minute.
-      if (Number(event.lastEventId) <= this.heard) return;
-      this.heard = Number(event.lastEventId);
-      this.hear(JSON.parse(event.data));
+      if (Number(event.lastEventId) <= this.last) return;
+      this.last = Number(event.lastEventId);
+      this.append(JSON.parse(event.data));
     });
     // The stream ends with its run; a break before that is mended by the browser.
     this.stream.addEventListener("error", () => { if (this.isLast) this.close(); });
   }
 
-  hear({ position, kind, chunk }) {
+  append({ position, kind, chunk }) {
     const name = `${position}${kind === "stderr" ? "!" : " "}`;
     const pieces = ((this.unfinished.get(name) || "") + chunk).split("\n");
     this.unfinished.set(name, pieces.pop());

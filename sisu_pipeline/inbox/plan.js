@@ -1,4 +1,4 @@
-// The plan as a person reads it, and as they change it.
+// The plan, for reading and for editing.
 
 import { el, labelled } from "./dom.js";
 import { sideBySide, textOf } from "./diff.js";
@@ -8,7 +8,7 @@ const LISTS = [["design", "Steps"], ["files", "Files"], ["risks", "Risks"], ["te
 export function reading({ plan, patches, version, planSha256, versions }) {
   const lists = LISTS.map(([name, title]) => el("section", {}, el("h3", {}, title),
     plan[name].length ? el("ul", { class: "plain" }, plan[name].map((item) => el("li", {}, item))) : el("p", { class: "quiet" }, "None.")));
-  const changed = versions.map((each) => el("li", {}, `Version ${each.version} by ${each.editedBy}, made of ${each.basedOnSha256.slice(0, 12)}…`));
+  const changed = versions.map((each) => el("li", {}, `Version ${each.version} by ${each.editedBy}, based on ${each.basedOnSha256.slice(0, 12)}…`));
   return el("section", { id: "plan", "aria-labelledby": "plan-title" },
     el("h2", { id: "plan-title" }, "Plan"), lists,
     el("section", {}, el("h3", {}, "Patches"),
@@ -27,18 +27,18 @@ export function editing({ plan, patches }) {
     ...lists.map(([, field, title]) => labelled(title, field, "one a line")),
     ...texts.map(([patch, field, keep]) => {
       keep.checked = true;
-      const kept = labelled("Keep this patch", keep);
-      kept.firstChild.prepend(keep);
-      return el("fieldset", {}, el("legend", {}, patch.targetPath), kept, labelled("Content after the patch", field));
+      const toggle = labelled("Keep this patch", keep);
+      toggle.firstChild.prepend(keep);
+      return el("fieldset", {}, el("legend", {}, patch.targetPath), toggle, labelled("Content after the patch", field));
     }),
   ];
   function read() {
     const changed = { goal: plan.goal };
     for (const [name, field] of lists) changed[name] = field.value.split("\n").map((line) => line.trim()).filter(Boolean);
-    const kept = texts.filter(([, , keep]) => keep.checked).map(([patch, field]) => (field.value === patch.after
+    const selected = texts.filter(([, , keep]) => keep.checked).map(([patch, field]) => (field.value === patch.after
       ? { targetPath: patch.targetPath, postimageContent: patch.after, diffText: patch.diffText }
       : { targetPath: patch.targetPath, postimageContent: field.value, diffText: textOf(patch.targetPath, patch.before, field.value) }));
-    if (kept.length) changed.patchPlan = kept;
+    if (selected.length) changed.patchPlan = selected;
     if (plan.ask) changed.ask = plan.ask;
     return changed;
   }

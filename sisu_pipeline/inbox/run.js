@@ -1,4 +1,4 @@
-// One run: its gate, its plan, its progress, what it left, what people said.
+// One run: its gate, plan, progress, artifacts and interactions.
 
 import { artifactPath, get } from "./api.js";
 import { el } from "./dom.js";
@@ -28,7 +28,7 @@ export function picture({ run, gates, interactions, plan }, changed, output) {
     ...waiting.map(shortcut),
     plan ? reading(plan) : el("p", { class: "quiet" }, "There is no plan yet."),
     ...waiting.map((gate) => gateSection(gate, plan, changed)),
-    said(interactions), steps(run), artifacts(run), identity(run),
+    interactionTable(interactions), steps(run), artifacts(run), identity(run),
   ];
 }
 
@@ -57,10 +57,10 @@ function table(title, columns, rows) {
     el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": title }, el("table", {}, el("thead", {}, head), el("tbody", {}, body))));
 }
 
-function said(interactions) {
+function interactionTable(interactions) {
   if (!interactions.length) return null;
   const words = ({ payload }) => payload.notes || (payload.answer ? JSON.stringify(payload.answer) : "") || payload.outcome || "";
-  return table("Said", ["Who", "What", "Reason or answer", "When"],
+  return table("Interactions", ["Name", "Interaction", "Reason or answer", "Time"],
     interactions.map((each) => [each.actor, each.kind, words(each), age(each.createdAt)]));
 }
 

@@ -1,4 +1,4 @@
-// Who is at the page: a token's owner, or, where no token is needed, whoever they say they are.
+// The user: the owner of the token, or, where no token is required, the name that the user enters.
 
 import { get, post } from "./api.js";
 import { el, labelled, show } from "./dom.js";
@@ -16,7 +16,7 @@ export async function enter() {
 
 export const mayDecide = () => session.roles.includes("approver");
 
-// The field for a name; null where the token says it.
+// The field for a name; null where the token determines it.
 export function nameField() {
   if (session.owner) return null;
   return el("input", { name: "by", required: true, autocomplete: "name", value: localStorage.getItem(NAME) || "" });
@@ -42,7 +42,7 @@ export function askForToken(entered) {
       await post("/session/cookie", { token: token.value });
       await entered();
     } catch (error) {
-      fault.textContent = error.status === 401 ? "This token is not known." : error.message;
+      fault.textContent = error.status === 401 ? "This token is unknown or revoked." : error.message;
     }
   }
 }

@@ -1,4 +1,4 @@
-// Ages and deadlines in words, by the server's clock: a person's own may be wrong.
+// Ages and deadlines in words, by the server's clock: the browser's may be wrong.
 
 import { el } from "./dom.js";
 

@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 class LiveOutput:
     """Writes the output of many tasks, one batch at a time. Belongs to one event loop.
 
-    `write` is called in a thread. When it fails, the batch is logged and dropped: live output is no evidence.
+    `write` is called in a thread. When it fails, the batch is logged and dropped: live output is not evidence.
     """
 
     def __init__(self, write: Callable[[list[Piece]], None]) -> None:

@@ -20,7 +20,7 @@ _NO_REASON = "canceled"
 
 @dataclass(frozen=True)
 class CleanedUp:
-    """A canceled run of which nothing is left: how many patches were rolled back, how many workflows dropped."""
+    """A canceled run that is cleaned up: the number of patches rolled back and of workflows dropped."""
 
     run_id: str
     patches: int

@@ -117,7 +117,7 @@ def resume_lost(dependencies: Dependencies) -> list[str]:
 
 
 def end_orphans(dependencies: Dependencies, cause: Callable[[str], str]) -> list[str]:
-    """End every run whose Dagster run has failed, so that a person sees it and can retry; returns workflow ids.
+    """End every run whose Dagster run has failed, so that it can be seen and retried; returns workflow ids.
 
     A failure in a step ends the run itself. This is for failures around steps and for launches that never
     succeeded. `cause` returns the reason for the failure of a Dagster run, by its id.

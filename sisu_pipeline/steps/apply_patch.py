@@ -31,7 +31,7 @@ def patched_plan(
         )
         for patch in applied
     ) or (nothing_artifact(run_id, StepId.APPLY_PATCH),)
-    # What a person approves is the whole plan, patches included.
+    # The approval covers the whole plan, including its patches.
     return StepResult(StepId.APPLY_PATCH, output, artifacts, gate=plan_gate(run_id, content))
 
 

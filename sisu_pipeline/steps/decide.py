@@ -23,7 +23,7 @@ def build_prompt(plan: PatchedPlan) -> str:
 
 
 def following(answer: PlannerOutput, plan: PatchedPlan) -> PlannerOutput:
-    """The planner's answer held to the plan a person changed: its tests are the ones that run."""
+    """The planner's answer with the tests of the edited plan, which are the ones that run."""
     if answer.structured is None:
         return answer
     return answer.model_copy(update={"structured": {**answer.structured, "tests": plan.tests}})

@@ -1,6 +1,6 @@
-"""Deadlines of gates: the declared outcome when nobody decided in time, and the outbox of escalations.
+"""Deadlines of gates: the declared outcome of an undecided gate, and the outbox of escalations.
 
-The outcome is written by the sensor, or by the request of a person who comes too late, whichever is first. The
+The outcome is written by the sensor, or by a request after the deadline, whichever is first. The
 run's row is locked meanwhile, so there is one outcome.
 """
 
@@ -100,7 +100,7 @@ def mark_failed(connection: Connection, escalation: Escalation, error: str, wait
 
 
 def _write(connection: Connection, run: Run, gate: HumanGate) -> bool:
-    """Store the outcome as the decision or the missing answer; returns False when a person was first."""
+    """Store the outcome as the decision or the missing answer; returns False if a decision was recorded first."""
     if gate.is_plan_gate:
         decision = Decision.APPROVED if gate.on_timeout is TimeoutOutcome.APPROVE else Decision.REJECTED
         plan = plans.edited_hash(connection, run.id) or gate.plan_sha256

@@ -168,7 +168,7 @@ def decide(connection: Connection, wanted: PlanDecision) -> RecordedDecision:
 
 
 def _situation(connection: Connection, run: Run, interaction: NewInteraction) -> _Situation:
-    """Read what a decision depends on. Raises DedupeConflict when its key was used for something else."""
+    """Read what a decision depends on. Raises DedupeConflict when its key was used for another request."""
     key = {"run_id": run.id, "gate_key": interaction.gate_key, "dedupe_key": interaction.key}
     situation = fetch_one(connection, "gates.situation", _Situation, key)
     if situation.recorded_hash is not None and situation.recorded_kind is not None:
@@ -225,7 +225,7 @@ def _record(connection: Connection, wanted: PlanDecision) -> RecordedDecision:
 def _change_plan(connection: Connection, run: Run, edited: Plan, current: str | None, editor: str) -> str:
     """Store the edited plan and return its hash. The caller has checked which plan it was made of."""
     if current is None:
-        raise DecisionConflict("the gate is not open yet: there is no plan to edit")
+        raise DecisionConflict("the gate is not open yet; wait for the plan before you edit it")
     before = plans.current(connection, run.id)
     check_edit(before.read(), edited, run.budget)
     if before.read() == edited:
@@ -268,9 +268,9 @@ def _check_same(connection: Connection, earlier: RecordedDecision, wanted: PlanD
 
 def _check_open(run: Run) -> None:
     if run.status.is_terminal:
-        raise DecisionConflict(f"the run is {run.status}: its plan can no longer be decided on")
+        raise DecisionConflict(f"the run is {run.status}: its plan can no longer be approved or rejected")
 
 
 def _check_plan(seen: str | None, current: str | None) -> None:
     if seen is not None and current is not None and seen != current:
-        raise DecisionConflict(f"the plan has changed: you decided on {seen}, and {current} waits for approval")
+        raise DecisionConflict(f"the plan has changed: the request names {seen}, but {current} waits for approval")

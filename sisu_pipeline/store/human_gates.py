@@ -1,4 +1,4 @@
-"""The gates of runs, and the list of those that wait for a person."""
+"""The gates of runs, and the list of the open ones."""
 
 from dataclasses import dataclass
 from datetime import datetime

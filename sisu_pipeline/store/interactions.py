@@ -35,7 +35,7 @@ class NewInteraction:
     def check_same(self, payload_hash: str, kind: str) -> None:
         """Raise DedupeConflict when another interaction is stored under this key."""
         if (payload_hash, kind) != (self.payload_hash, self.kind):
-            raise DedupeConflict(f"dedupeKey {self.key} was used for something else at {self.gate_key}")
+            raise DedupeConflict(f"dedupeKey {self.key} was used for another request at {self.gate_key}")
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class _Identity:
 
 
 def is_repeated(connection: Connection, run_id: str, interaction: NewInteraction) -> bool:
-    """Whether this is stored already. Raises DedupeConflict when its key was used for something else."""
+    """Whether this is stored already. Raises DedupeConflict when its key was used for another request."""
     key = {"run_id": run_id, "gate_key": interaction.gate_key, "dedupe_key": interaction.key}
     stored = fetch_first(connection, "interactions.get", _Identity, key)
     if stored is None:

@@ -23,7 +23,7 @@ class Version:
 
     @property
     def is_edited(self) -> bool:
-        """True when a person changed the compiled plan."""
+        """True when the compiled plan was edited."""
         return self.number > 1
 
     def read(self) -> Plan:
@@ -33,7 +33,7 @@ class Version:
 
 @dataclass(frozen=True)
 class Edit:
-    """A version that a person made, without its content; `based_on_sha256` is of the version it was made of."""
+    """An edited version without its content; `based_on_sha256` is the hash of the version that was edited."""
 
     version: int
     plan_sha256: str
@@ -63,13 +63,13 @@ def hash_of(plan: Plan) -> str:
 
 
 def edited_hash(connection: Connection, run_id: str) -> str | None:
-    """The hash of the newest version that a person made; None when there is only the compiled one."""
+    """The hash of the newest edited version; None if the compiled plan was never edited."""
     digest: str | None = fetch_value(connection, "plans.edited_hash", {"run_id": run_id})
     return digest
 
 
 def add(connection: Connection, run_id: str, plan: Plan, based_on: str, edited_by: str) -> Version:
-    """Store a changed plan as the next version; `based_on` is the hash of the version it was made of."""
+    """Store a changed plan as the next version; `based_on` is the hash of the version that was edited."""
     content = plan.to_json()
     stored = fetch_one(
         connection,

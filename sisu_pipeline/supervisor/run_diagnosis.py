@@ -69,7 +69,7 @@ def diagnose(facts: Facts) -> Diagnosis:
     if run.status.is_terminal:
         return _ended(run)
     if run.status is RunStatus.WAITING_INPUT and facts.decision is None:
-        return Diagnosis("It waits for a person to approve or reject its plan.", f"sisu run approve {run.id}")
+        return Diagnosis("It waits for approval of its plan.", f"sisu run approve {run.id}")
     if facts.segment_status in ("ENQUEUED", "DELAYED"):
         return _enqueued(facts)
     if facts.segment_status == "PENDING":

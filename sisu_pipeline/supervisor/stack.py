@@ -33,12 +33,12 @@ _ONE_CTRL_C_S = 1.0
 _POLL_S = 0.05
 _RESTART_PAUSE_S = 0.5
 _PR_SET_PDEATHSIG = 1
-# On a busy machine the requests of people, which take milliseconds, have priority over work.
+# On a busy machine, API requests, which take milliseconds, have priority over workers.
 _NICENESS = 5
 
 
 class StackError(OperatorError):
-    """The stack cannot start. The message tells the operator what to do."""
+    """The stack cannot start. The message names the remedy."""
 
     code = "stack"
 

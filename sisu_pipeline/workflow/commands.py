@@ -58,8 +58,8 @@ def start_run(
     if not _INTENT_ID.fullmatch(intent_id):
         raise NotFound("intent not found")
     intents.get(connection, intent_id)
-    kept = runs.start(connection, intent_id, admission, app_version, submitter)
-    return Started(kept.id, intent_id, kept.is_replay)
+    started = runs.start(connection, intent_id, admission, app_version, submitter)
+    return Started(started.id, intent_id, started.is_replay)
 
 
 def decide(
@@ -138,7 +138,7 @@ def retry(connection: Connection, run_reference: str, request: OperationRequest)
     """Execute a failed run again from its first step without a good result, in a new Dagster run.
 
     Raises NotFound, IllegalTransition unless the run is `failed` or `retries_exceeded`, or DecisionConflict when
-    the plan was rejected: a retry cannot overrule a person's rejection.
+    the plan was rejected: a retry cannot override a rejection.
     """
     run = runs.lock(connection, checked_reference(run_reference))
     decided = gates.decision(connection, run.id)

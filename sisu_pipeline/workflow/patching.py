@@ -70,7 +70,7 @@ def apply(
 
 
 def exchange(database: Database, workspace: Workspace, run_id: str, patches: list[PlanPatch]) -> None:
-    """Replace ApplyPatchST's patches by those of the plan that a person edited. Idempotent.
+    """Replace ApplyPatchST's patches by those of the edited plan. Idempotent.
 
     Raises PathNotAllowed or PatchMismatch; the patches before the refused one stay applied until they are rolled
     back.

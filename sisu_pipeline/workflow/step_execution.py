@@ -204,7 +204,7 @@ def plan_run(
             patching.workspace_files(intent, plan),
             failures,
         )
-        budget.hold_fan_out(run.budget, len(planned))
+        budget.check_fan_out(run.budget, len(planned))
         return run, planned
 
 
@@ -220,8 +220,8 @@ def collect(dependencies: Dependencies, intent_id: str, dagster_run_id: str | No
                 merged = execute.merge(map(_checked, results))
             spent = None if run.budget is None else (_age_ms(connection, run), tasks.usage(connection, run.id))
         if spent is not None:
-            budget.hold_wall_clock(run.budget, spent[0])
-            budget.hold_usage(run.budget, spent[1])
+            budget.check_wall_clock(run.budget, spent[0])
+            budget.check_usage(run.budget, spent[1])
         return _finished(dependencies, start, merged)
 
 
@@ -323,7 +323,7 @@ def _finished(dependencies: Dependencies, start: _Start, result: StepResult) -> 
     if result.step is not StepId.EXECUTE and start.run.budget is not None:
         with dependencies.database.connect() as connection:
             age_ms = _age_ms(connection, start.run)
-        budget.hold_wall_clock(start.run.budget, age_ms)
+        budget.check_wall_clock(start.run.budget, age_ms)
     return replace(result, started_at=start.started_at)
 
 

@@ -56,7 +56,7 @@ SELECT count(*) AS count FROM app.runs WHERE status IN ('succeeded', 'failed', '
 
 -- unsettled --
 -- What keeps a stream of intents from being over: runs that have not ended or are not tied up, Dagster's own that have
--- not, and queue workflows that nobody has finished.
+-- not, and queue workflows that no worker has finished.
 SELECT r.workflow_id, 'run ' || r.status || ', segment ' || r.segment || ', after ' || coalesce(r.last_step, 'nothing')
     AS place
 FROM app.runs r

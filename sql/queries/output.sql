@@ -3,7 +3,7 @@
 INSERT INTO app.task_output (run_id, task_key, position, kind, chunk)
 SELECT run_id, task_key, position, kind, chunk
 FROM unnest(%(run_id)s::text[], %(task_key)s::text[], %(position)s::int[], %(kind)s::text[], %(chunk)s::text[])
-    WITH ORDINALITY AS said (run_id, task_key, position, kind, chunk, number)
+    WITH ORDINALITY AS piece (run_id, task_key, position, kind, chunk, number)
 ORDER BY number
 
 -- announce --

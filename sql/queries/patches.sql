@@ -1,5 +1,5 @@
 -- insert --
--- Record a patch before the file changes. The first record is kept; a patch that is applied again after a rollback (in
+-- Record a patch before the file changes. The first record is final; a patch that is applied again after a rollback (in
 -- a retry) has to be rolled back again.
 INSERT INTO app.patch_history (
     run_id, step_id, patch_index, target_path, preimage_hash, preimage_content, preimage_mode,
@@ -15,7 +15,7 @@ SELECT * FROM app.patch_history
 WHERE run_id = %(run_id)s AND step_id = %(step_id)s AND patch_index = %(patch_index)s
 
 -- mark_applied --
--- Record that the file has the new content. The first time is kept.
+-- Record that the file has the new content. The first time is final.
 UPDATE app.patch_history SET applied_at = clock_timestamp()
 WHERE run_id = %(run_id)s AND step_id = %(step_id)s AND patch_index = %(patch_index)s AND applied_at IS NULL
 

@@ -69,7 +69,7 @@ SELECT id FROM app.runs r
 WHERE r.status = 'waiting_input'
   AND (r.requested_at IS NULL OR r.requested_at < clock_timestamp() - interval '60 seconds')
   AND CASE r.next_action
-      WHEN 'ANSWER' THEN EXISTS (SELECT FROM app.gate_answers said WHERE said.run_id = r.id)
+      WHEN 'ANSWER' THEN EXISTS (SELECT FROM app.gate_answers answered WHERE answered.run_id = r.id)
       ELSE EXISTS (SELECT FROM app.plan_approvals made WHERE made.run_id = r.id) END
 UNION
 SELECT run_id FROM app.plan_approvals WHERE reported_at IS NULL
@@ -84,12 +84,12 @@ SELECT * FROM (
            r.status = 'waiting_input'
                AND (r.requested_at IS NULL OR r.requested_at < clock_timestamp() - interval '60 seconds')
                AND CASE r.next_action
-                   WHEN 'ANSWER' THEN EXISTS (SELECT FROM app.gate_answers said WHERE said.run_id = r.id)
+                   WHEN 'ANSWER' THEN EXISTS (SELECT FROM app.gate_answers answered WHERE answered.run_id = r.id)
                    ELSE made.run_id IS NOT NULL END AS waits,
            made.run_id IS NOT NULL AND made.reported_at IS NULL AS unreported
     FROM app.runs r LEFT JOIN app.plan_approvals made ON made.run_id = r.id
     WHERE r.id = ANY(%(run_ids)s)
-) AS said
+) AS decided
 WHERE waits OR unreported
 ORDER BY decided_at NULLS LAST, id
 

@@ -8,7 +8,7 @@ RETURNING *
 SELECT id, owner, roles, created_at, revoked_at FROM access.api_tokens ORDER BY created_at DESC, id
 
 -- revoke --
--- Revoke a token. The first time is kept.
+-- Revoke a token. The first time is final.
 UPDATE access.api_tokens SET revoked_at = coalesce(revoked_at, clock_timestamp()) WHERE id = %(id)s
 RETURNING id, owner, roles, created_at, revoked_at
 
@@ -19,7 +19,7 @@ FROM unnest(%(sha256s)s::text[]) AS asked (sha256)
 LEFT JOIN access.api_tokens token ON token.sha256 = asked.sha256 AND token.revoked_at IS NULL
 
 -- roles_of --
--- The roles of a person: those of every token of that owner that is not revoked.
+-- The roles of an owner: those of every token of that owner that is not revoked.
 SELECT coalesce(array_agg(DISTINCT role), '{}') AS roles
 FROM access.api_tokens CROSS JOIN unnest(roles) AS role
 WHERE owner = %(owner)s AND revoked_at IS NULL

@@ -129,7 +129,7 @@ def test_doctor_explains_in_one_sentence_why_a_run_waits(sisu: Sisu) -> None:
     run = _started(sisu, "cli: doctor")
     sisu("run", "watch", run, "--until-gate")
     found = sisu("doctor", run, "--json").document
-    assert found["diagnosis"] == "It waits for a person to approve or reject its plan."
+    assert found["diagnosis"] == "It waits for approval of its plan."
     assert found["command"] == f"sisu run approve {run}"
 
 

@@ -96,7 +96,7 @@ def test_approve(page: Browser, api: Api) -> None:
     be(page, "Ann")
     page.type("textarea[name=notes]", "looks right")
     page.one("#approve").click()
-    page.one("#said", "Approved")
+    page.one("#announcement", "Approved")
     decision = api.get(f"/runs/{run.run_id}").json()["decision"]
     assert (decision["decision"], decision["decidedBy"], decision["notes"]) == ("approved", "Ann", "looks right")
     assert decision["planSha256"] == run.plan_hash(api.client)
@@ -113,7 +113,7 @@ def test_reject_needs_a_reason_and_restores_every_byte(page: Browser, api: Api) 
     assert api.get(f"/runs/{run.run_id}").json()["decision"] is None
     page.type("textarea[name=notes]", "too risky")
     page.one("#reject").click()
-    page.one("#said", "Rejected")
+    page.one("#announcement", "Rejected")
     assert run.segment().status is RunStatus.RETRIES_EXCEEDED
     page.one("#progress", "too risky")
     assert run.files() == FILES
@@ -131,7 +131,7 @@ def test_edit_then_approve(page: Browser, api: Api) -> None:
     patch.clear()
     patch.send_keys("edited\n")
     page.one("#approve", "Approve the edited plan").click()
-    page.one("#said", "Approved")
+    page.one("#announcement", "Approved")
     assert run.segment().status is RunStatus.SUCCEEDED
     assert run.files() == {**FILES, "a.txt": "edited\n", "new/b.txt": "new\n"}
     assert sorted(task["request"]["cmd"].rpartition(" ")[2] for task in run.rows("sbx_runs")) == ["t1", "t3"]
@@ -148,7 +148,7 @@ def test_answer_a_typed_form(page: Browser, api: Api) -> None:
     page.labelled("environment").send_keys("production")
     page.labelled("replicas").send_keys("3")
     page.one("#answer button").click()
-    page.one("#said", "Answered")
+    page.one("#announcement", "Answered")
     (gate,) = api.get(f"/runs/{run.run_id}/gates").json()["gates"]
     assert gate["answer"] == {"environment": "production", "replicas": 3}
     assert run.segment().next_action == "APPROVE_PLAN"
@@ -173,14 +173,14 @@ def test_a_decision_made_elsewhere_reaches_an_open_page_by_itself(page: Browser,
     page.open(api.url)
     page.one("h1", "1 waiting")
     api.post(f"/runs/{run.run_id}/approve-plan", {"approvedBy": "bob"})
-    page.one("h1", "Nothing waits")
+    page.one("h1", "No gate waits")
 
 
 def test_running_intents_show_their_progress_live(page: Browser, api: Api) -> None:
     run = Waiting(api.dependencies, tests=["a", "b"])
     api.post(f"/runs/{run.run_id}/approve-plan", {"approvedBy": "bob"})
     page.open(api.url)
-    page.one("h1", "Nothing waits")
+    page.one("h1", "No gate waits")
     ownership.enter(api.dependencies.database, run.id, run.owner)
     decided = step_execution.decide_plan(api.dependencies, run.id)
     assert decided is not None
@@ -243,7 +243,7 @@ def test_with_tokens_the_page_asks_for_one_and_the_decision_is_its_owners(page: 
     page.one("form button").click()
     page.one("#who", "ann (approver)")
     page.one("#approve").click()
-    page.one("#said", "Approved")
+    page.one("#announcement", "Approved")
     assert run.rows("plan_approvals")[0]["decided_by"] == "ann"
     page.one("#who button").click()
     page.one("input[name=token]")
@@ -278,7 +278,7 @@ def test_the_keyboard_is_enough(page: Browser, api: Api) -> None:
     page.driver.switch_to.active_element.send_keys(Keys.CONTROL + "a" + Keys.NULL + "Kim")
     press_until("#approve")
     page.driver.switch_to.active_element.send_keys(Keys.SPACE)
-    page.one("#said", "Approved")
+    page.one("#announcement", "Approved")
     assert run.rows("plan_approvals")[0]["decided_by"] == "Kim"
 
 
@@ -330,7 +330,7 @@ def test_axe_finds_nothing_and_nothing_scrolls_sideways(
 def _show(page: Browser, api: Api, view: str) -> None:
     if view == "empty":
         page.open(api.url)
-        page.one("h1", "Nothing waits")
+        page.one("h1", "No gate waits")
         return
     if view == "sign-in":
         a_token(api.dependencies.database, "ann")

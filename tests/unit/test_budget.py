@@ -18,15 +18,15 @@ MIB = 1024 * 1024
 
 
 def test_what_is_at_its_limit_holds() -> None:
-    budget.hold_fan_out(LIMITS, 2)
-    budget.hold_wall_clock(LIMITS, 1000)
-    budget.hold_usage(LIMITS, Usage(longest_ms=60_000, artifact_bytes=MIB, most_attempts=1))
+    budget.check_fan_out(LIMITS, 2)
+    budget.check_wall_clock(LIMITS, 1000)
+    budget.check_usage(LIMITS, Usage(longest_ms=60_000, artifact_bytes=MIB, most_attempts=1))
 
 
 def test_without_a_budget_nothing_is_too_much() -> None:
-    budget.hold_fan_out(None, 10_000)
-    budget.hold_wall_clock(None, 10**12)
-    budget.hold_usage(None, Usage(10**9, 10**12, 3))
+    budget.check_fan_out(None, 10_000)
+    budget.check_wall_clock(None, 10**12)
+    budget.check_usage(None, Usage(10**9, 10**12, 3))
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_without_a_budget_nothing_is_too_much() -> None:
 )
 def test_the_first_broken_limit_is_named_in_the_references_order(usage: Usage, said: str) -> None:
     with pytest.raises(BudgetExceeded) as broken:
-        budget.hold_usage(LIMITS, usage)
+        budget.check_usage(LIMITS, usage)
     assert str(broken.value) == said
 
 

@@ -51,7 +51,7 @@ _FACTS = Facts(
         ({}, {"daemon_beats": False}, "no sensor daemon is running", "sisu start"),
         ({}, {}, "within a second", "sisu run watch run_1"),
         ({}, {"requested_s": 40.0}, "requested 40 s ago", "sisu run watch run_1"),
-        (_WAITING, {}, "waits for a person", "sisu run approve run_1"),
+        (_WAITING, {}, "waits for approval", "sisu run approve run_1"),
         (_WAITING, {"decision": "approved by po", "daemon_beats": False}, "approved by po", "sisu start"),
         (
             _RUNNING,

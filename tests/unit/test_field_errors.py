@@ -50,7 +50,7 @@ SENTENCES: list[tuple[type[Contract], Any, str]] = [
     (
         PlanApprovalRequest,
         {"approvedBy": "po", "plan": PLAN},
-        "an edited plan needs planSha256, the hash of the plan it was made of",
+        "plan requires planSha256, the hash of the plan it is based on",
     ),
     (Plan, {**PLAN, "design": ["d"] * 26}, "design must have at most 25 items"),
     (Plan, {**PLAN, "patchPlan": [PATCH]}, "patchPlan[0].targetPath must not be empty"),

@@ -58,7 +58,7 @@ async def read(request: Request, most_bytes: int = MAX_BYTES) -> bytes:
             else:
                 chunks.clear()
     except ClientDisconnect:
-        raise Refusal(400, "invalid_json", "the client left before the end of the body") from None
+        raise Refusal(400, "invalid_json", "the client disconnected before the end of the body") from None
     if size > most_bytes:
         raise Refusal(413, "body_too_large", f"the body is larger than {most_bytes} bytes")
     return b"".join(chunks)
@@ -197,8 +197,8 @@ def _check(value: Any) -> None:
 
 def _check_text(text: str) -> None:
     if "\0" in text:
-        raise MalformedJson("a string holds NUL")
+        raise MalformedJson("a string contains NUL")
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
-        raise MalformedJson("a string holds a lone surrogate") from None
+        raise MalformedJson("a string contains a lone surrogate") from None

@@ -27,21 +27,21 @@ _JSON_KINDS = frozenset(
 _TEXT_KINDS = frozenset({"stdout", "stderr", "text", "none", "file"})
 _URI = "artifact://run/"
 
-# What a task left behind is not ours: a browser must neither guess its type nor run it.
+# The output of a task is untrusted: a browser must neither guess its type nor execute it.
 _SANDBOX_HEADERS = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "default-src 'none'; sandbox"}
 
 
 class ArtifactUri(Convertor[str]):
-    """The rest of the path, line breaks included: a file may be called anything."""
+    """The rest of the path, including line breaks, which a file name may contain."""
 
     regex = r"[\s\S]+"
 
     def convert(self, value: str) -> str:
-        """As it is."""
+        """Return the value unchanged."""
         return value
 
     def to_string(self, value: str) -> str:
-        """As it is."""
+        """Return the value unchanged."""
         return value
 
 
@@ -116,7 +116,7 @@ def _inline(artifact: StoredArtifact, blobs: BlobStore) -> Any:
     try:
         return artifacts.content(artifact, blobs)
     except NotFound as failure:
-        # Not the client's 404: the row promises this content.
+        # A 500, not a 404: the row exists, and its content must.
         raise BlobLost(f"{artifact.uri}: {failure}") from failure
 
 

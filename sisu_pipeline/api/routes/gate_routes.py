@@ -74,7 +74,7 @@ def answer_gate(
 
 @router.get("/inbox", response_model=Inbox, responses=documented(400))
 def show_inbox(state: AppStateOf) -> Response:
-    """The gates that wait for a person, the nearest deadline first (at most 200), and the newest runs."""
+    """The open gates, the nearest deadline first (at most 200), and the newest runs."""
     with state.pool.snapshot() as connection:
         return reply(gate_views.inbox(connection))
 

@@ -32,9 +32,9 @@ def submit_intent(raw: RawBody, caller: CallerOf, state: AppStateOf) -> Response
     """Store an intent under the id derived from its content; 200 if it is already stored."""
     intent = parse(raw, Intent)
     with state.pool.connect() as connection:
-        kept = commands.submit_intent(connection, intent, caller.name)
-    body = IntentSubmitted(intent_id=kept.id, is_replay=kept.is_replay)
-    return reply(body, 200 if kept.is_replay else 201)
+        stored = commands.submit_intent(connection, intent, caller.name)
+    body = IntentSubmitted(intent_id=stored.id, is_replay=stored.is_replay)
+    return reply(body, 200 if stored.is_replay else 201)
 
 
 @router.post(

@@ -84,7 +84,7 @@ async def pieces(state: AppState, run_id: str, seen: int) -> AsyncIterator[str]:
 
 
 async def _read(state: AppState, run_id: str, seen: int) -> tuple[RunStatus | None, list[Piece]]:
-    """The run's status and the next pieces; nothing is known while Postgres restarts, which the stream outlives."""
+    """The run's status and the next pieces; both are unknown while Postgres restarts, and the stream continues."""
     try:
         return await run_in_threadpool(_read_once, state, run_id, seen)
     except Exception as failure:
@@ -99,5 +99,5 @@ def _read_once(state: AppState, run_id: str, seen: int) -> tuple[RunStatus, list
 
 
 def _event(piece: Piece) -> str:
-    said = TaskOutput(task_key=piece.task_key, position=piece.position, kind=piece.kind, chunk=piece.chunk)
-    return f"event: output\nid: {piece.id}\ndata: {said.model_dump_json(by_alias=True)}\n\n"
+    output = TaskOutput(task_key=piece.task_key, position=piece.position, kind=piece.kind, chunk=piece.chunk)
+    return f"event: output\nid: {piece.id}\ndata: {output.model_dump_json(by_alias=True)}\n\n"

@@ -38,7 +38,7 @@ def show_session(caller: CallerOf, state: AppStateOf) -> Response:
     openapi_extra=request_body(SessionRequest, required=True),
 )
 def open_session(raw: SmallBody, request: Request, state: AppStateOf) -> Response:
-    """Open a session of this browser for the owner of a token; where no token is required, none is opened."""
+    """Open a session of this browser for the owner of a token; does nothing while no token is required."""
     token = parse(raw, SessionRequest).token
     session_id = secrets.token_urlsafe(32)
     with state.pool.connect() as connection:

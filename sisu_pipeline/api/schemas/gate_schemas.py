@@ -23,14 +23,14 @@ class Form(Contract):
 
 
 class GateState(StrEnum):
-    """Where a gate is."""
+    """State of a gate."""
 
     WAITING = "waiting"
     PASSED = "passed"
     REJECTED = "rejected"
     TIMED_OUT = "timed_out"
     ENDED = "ended"
-    """Its run ended before anybody decided."""
+    """The run ended before a decision."""
 
 
 class GateEntry(Contract):
@@ -162,7 +162,7 @@ class Gates(Contract):
 
 
 class FinishedRun(RunHead):
-    """A run that has ended, and what it was for."""
+    """A run that has ended, with its goal."""
 
     goal: str
     """Goal of the run's intent."""
@@ -176,7 +176,7 @@ class ActiveRun(RunProgress):
 
 
 class Inbox(Contract):
-    """What waits for people, the most pressing first; what runs, what has ended, what waits for no worker."""
+    """Open gates, the most urgent first, with active, finished and stranded runs."""
 
     gates: list[GateEntry]
     """Open gates, the nearest deadline first; at most 200."""

@@ -70,7 +70,7 @@ class RunFeed:
             self._database.url, autocommit=True, application_name="sisu-api-feed"
         ) as connection:
             await listen_async(connection, _CHANNEL)
-            # Whatever changed while nobody listened was announced to nobody.
+            # Changes during the interruption were not announced to this process.
             self._wake_all()
             async for notice in connection.notifies():
                 for changed in (*self._watchers.get(notice.payload, ()), *self._watchers.get(EVERY_RUN, ())):

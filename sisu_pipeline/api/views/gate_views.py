@@ -35,7 +35,7 @@ MAX_INTERACTIONS = 500
 
 
 def inbox(connection: Connection) -> Inbox:
-    """The gates that wait for a person, the newest runs, and the work that waits for a worker."""
+    """The open gates, the newest runs, and the work whose version has no worker."""
     waiting = human_gates.waiting(connection, MAX_GATES)
     active = runs.active(connection, MAX_RUNS)
     finished = runs.finished(connection, MAX_RUNS)

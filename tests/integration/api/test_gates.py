@@ -107,7 +107,7 @@ def test_a_first_decision_on_a_run_that_has_ended_is_a_409(api: Api, run: Run) -
         runs.move(connection, run, RunStatus.CANCELED)
     answer = api.post(f"/runs/{run.id}/approve-plan", APPROVE)
     assert answer.status_code == 409
-    assert answer.json()["error"] == "the run is canceled: its plan can no longer be decided on"
+    assert answer.json()["error"] == "the run is canceled: its plan can no longer be approved or rejected"
 
 
 def test_the_same_decision_on_a_run_that_has_ended_is_the_first_answer(api: Api, run: Run) -> None:
