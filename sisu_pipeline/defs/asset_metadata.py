@@ -1,4 +1,4 @@
-"""Metadata of materializations, for readers of the Dagster UI."""
+"""Metadata of materializations, for readers of the Dagster UI. Text of others is never Markdown there."""
 
 import itertools
 from collections.abc import Mapping
@@ -11,6 +11,7 @@ import dagster as dg
 from sisu_pipeline.contracts.step_outputs import StepId
 from sisu_pipeline.defs import timing_plot
 from sisu_pipeline.domain.canonical import canonical_pieces, sha256_pieces
+from sisu_pipeline.domain.untrusted_text import code_block, for_markdown
 from sisu_pipeline.steps.step_result import StepResult
 from sisu_pipeline.store import gates, runs, tasks
 from sisu_pipeline.store.gates import RecordedDecision
@@ -90,7 +91,12 @@ def of_tasks(dependencies: Dependencies, workflow_id: str) -> Metadata:
 
 
 def _plan(plan: Mapping[str, Any]) -> Metadata:
-    lines = [f"**{plan['goal']}**", "", *_bullets("Design", plan["design"]), *_bullets("Files", plan["files"])]
+    lines = [
+        f"**{for_markdown(plan['goal'])}**",
+        "",
+        *_bullets("Design", plan["design"]),
+        *_bullets("Files", plan["files"]),
+    ]
     lines += [*_bullets("Risks", plan["risks"]), *_bullets("Tests", plan["tests"])]
     return {
         "goal": plan["goal"],
@@ -113,7 +119,7 @@ def _execution(output: Mapping[str, Any]) -> Metadata:
         "result": output["errCode"],
         "exit": output["exit"],
         "wall_ms": output["metrics"]["wallMs"],
-        "stdout": dg.MetadataValue.md(f"```\n{output['stdout'][:2000]}\n```"),
+        "stdout": dg.MetadataValue.md(code_block(output["stdout"][:2000])),
     }
 
 
@@ -121,7 +127,7 @@ def _bullets(title: str, items: list[str], most: int = 20) -> list[str]:
     if not items:
         return []
     more = [f"- … and {len(items) - most} more"] if len(items) > most else []
-    return [f"*{title}*", *(f"- {item}" for item in items[:most]), *more, ""]
+    return [f"*{title}*", *(f"- {for_markdown(item)}" for item in items[:most]), *more, ""]
 
 
 def artifact_url(dependencies: Dependencies, uri: str) -> str:
@@ -131,7 +137,7 @@ def artifact_url(dependencies: Dependencies, uri: str) -> str:
 
 def _artifact_list(dependencies: Dependencies, result: StepResult) -> str:
     return "\n".join(
-        f"- [{artifact.uri.rpartition('/')[2]}]({artifact_url(dependencies, artifact.uri)}) "
+        f"- [{for_markdown(artifact.uri.rpartition('/')[2])}]({artifact_url(dependencies, artifact.uri)}) "
         f"{artifact.kind}, sha256 {artifact.sha256[:12]}"
         for artifact in result.artifacts[:50]
     )

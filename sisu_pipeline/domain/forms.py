@@ -8,6 +8,7 @@ Each keyword is recognized by its position, so a property may have any name.
 from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from fractions import Fraction
+from itertools import islice
 from typing import Any, NamedTuple
 
 from jsonschema import Draft202012Validator, ValidationError
@@ -25,10 +26,11 @@ MAX_DEPTH = 10
 """How deep schemas may nest."""
 MAX_UNIQUE_ITEMS = 100
 """The most items of a list whose items must differ: comparing them takes quadratic time."""
-MAX_CHECKS = 500_000
-"""The most checks of one answer: values of the answer times schemas and listed values of the form."""
+MAX_CHECKS = 50_000
+"""The most checks of one answer, about a second: its values times the schemas and listed values of the form."""
 
 _MOST_FAULTS = 20
+_MOST_ERRORS = 100
 _LONGEST_MESSAGE = 200
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -50,6 +52,7 @@ _PLAIN = frozenset(
         *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"),
     }
 )
+_LISTS = ("enum", "const", "required", "dependentRequired")
 _SCHEMA = frozenset({"items", "additionalProperties", "not"})
 _SCHEMA_LIST = frozenset({"prefixItems", "anyOf", "oneOf", "allOf"})
 _SCHEMA_MAP = frozenset({"properties", "$defs"})
@@ -97,7 +100,7 @@ def faults(schema: dict[str, Any], answer: Any) -> list[Fault]:
         return [Fault("", f"an answer may have at most {MAX_ANSWER_BYTES} bytes")]
     if _values(answer) * _checks(schema) > MAX_CHECKS:
         return [Fault("", "the answer is too large for this form: give fewer items")]
-    errors = _Validator(schema, registry=Registry()).iter_errors(answer)
+    errors = islice(_Validator(schema, registry=Registry()).iter_errors(answer), _MOST_ERRORS)
     found = {Fault(_pointer(error.absolute_path), _message(error)) for error in errors}
     return sorted(found)[:_MOST_FAULTS]
 
@@ -136,12 +139,11 @@ def _checks(schema: Any) -> int:
     """How many schemas and listed values a form has: what each value of an answer may be compared with."""
     if not isinstance(schema, dict):
         return 1
-    listed = sum(len(schema[keyword]) for keyword in ("enum", "required") if isinstance(schema.get(keyword), list))
-    return (
-        1
-        + listed
-        + sum(_checks(child) for keyword, value in schema.items() for _, child in _children(keyword, value))
-    )
+    listed = sum(_values(schema[keyword]) for keyword in _LISTS if keyword in schema)
+    # Each item of such a list is compared with every other one.
+    compared = schema["maxItems"] if schema.get("uniqueItems") else 0
+    children = (child for keyword, value in schema.items() for _, child in _children(keyword, value))
+    return int(1 + listed + compared + sum(map(_checks, children)))
 
 
 def _values(value: Any) -> int:

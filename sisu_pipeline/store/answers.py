@@ -11,6 +11,7 @@ from sisu_pipeline.domain import forms
 from sisu_pipeline.domain.canonical import same_json
 from sisu_pipeline.domain.errors import AnswerInvalid, DecisionConflict, NotFound
 from sisu_pipeline.store import deadlines, human_gates, interactions, runs
+from sisu_pipeline.store.human_gates import HumanGate
 from sisu_pipeline.store.interactions import NewInteraction
 from sisu_pipeline.store.records import fetch_first, fetch_one
 
@@ -60,14 +61,8 @@ def answer(
     Raises NotFound, AnswerInvalid (with the places that do not fit the form), DecisionConflict (another answer is
     final, the run has ended or the deadline has passed), or DedupeConflict.
     """
+    gate = _checked(connection, run_reference, gate_key, content)
     run = runs.lock(connection, run_reference)
-    gate = human_gates.find(connection, run.id, gate_key)
-    if gate is None or not gate.is_ask_gate:
-        raise NotFound("gate not found")
-    assert gate.form is not None, "an ask gate has a form"
-    faults = forms.faults(gate.form["schema"], content)
-    if faults:
-        raise AnswerInvalid([(fault.pointer, fault.message) for fault in faults])
     interaction = NewInteraction(gate_key, "answer", answered_by, {"answer": content}, dedupe_key)
     interactions.is_repeated(connection, run.id, interaction)
     earlier = find(connection, run.id, gate_key)
@@ -81,6 +76,18 @@ def answer(
     # The run's row is locked, so no other answer can have been stored meanwhile.
     stored = {"run_id": run.id, "gate_key": gate_key, "answer": Jsonb(content), "answered_by": answered_by}
     return fetch_one(connection, "gates.store_answer", RecordedAnswer, stored)
+
+
+def _checked(connection: Connection, run_reference: str, gate_key: str, content: dict[str, Any]) -> HumanGate:
+    """The gate whose form the answer fits; a form never changes, so no lock is held while the answer is checked."""
+    gate = human_gates.find(connection, runs.get(connection, run_reference).id, gate_key)
+    if gate is None or not gate.is_ask_gate:
+        raise NotFound("gate not found")
+    assert gate.form is not None, "an ask gate has a form"
+    faults = forms.faults(gate.form["schema"], content)
+    if faults:
+        raise AnswerInvalid([(fault.pointer, fault.message) for fault in faults])
+    return gate
 
 
 def _same(earlier: RecordedAnswer, content: dict[str, Any]) -> RecordedAnswer:

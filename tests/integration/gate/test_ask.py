@@ -1,6 +1,9 @@
 """The ask gate: a question after CompileST, a typed form, an answer that is checked and used."""
 
+import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -9,6 +12,7 @@ import pytest
 from resources.planner.planner_port import Question
 from sisu_pipeline import oracle
 from sisu_pipeline.contracts.step_outputs import PlannerOutput
+from sisu_pipeline.domain import forms
 from sisu_pipeline.domain.forms import MAX_BYTES
 from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.workflow import escalation
@@ -99,6 +103,54 @@ def test_an_answer_that_does_not_fit_the_form_is_a_400_with_its_place_and_stores
     assert (refused.status_code, refused.json()["code"]) == (400, "invalid_answer")
     assert refused.json()["details"][0]["pointer"] == pointer
     assert contents() == before
+
+
+@pytest.mark.parametrize(
+    ("properties", "content", "pointer"),
+    [
+        ({"amount": {"type": "number", "multipleOf": 0.01}}, {"amount": 19.99}, None),
+        ({"amount": {"type": "number", "multipleOf": 0.01}}, {"amount": 19.995}, "/answer/amount"),
+        ({"a/b": {"type": "string"}}, {"a/b": 1}, "/answer/a~1b"),
+        ({"c~d": {"type": "string"}}, {"c~d": 1}, "/answer/c~0d"),
+        ({"format": {"type": "string"}, "pattern": {"const": 1}}, {"format": "x", "pattern": 1}, None),
+        ({}, {"text": "x" * 65_600}, "/answer"),
+        (
+            {"x": {"items": {"type": "array", "uniqueItems": True, "maxItems": 100}}},
+            {"x": [[{"a": number} for number in range(100)]] * 60},
+            "/answer",
+        ),
+    ],
+)
+def test_decimals_are_exact_names_are_escaped_and_work_is_bounded(
+    api: Api, properties: dict[str, Any], content: dict[str, Any], pointer: str | None
+) -> None:
+    form = {"type": "object", "properties": properties}
+    run = Waiting(api.dependencies, constraints={"askUser": {"question": "How much?", "form": form}})
+    began = time.monotonic()
+    answered = answer(api, run, content)
+    assert time.monotonic() - began < 5
+    found = None if answered.status_code == 202 else answered.json()["details"][0]["pointer"]
+    assert found == pointer, answered.text
+
+
+def test_an_answer_is_checked_before_the_run_is_locked(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Waiting(api.dependencies, constraints=ASK)
+    checking, canceled = threading.Event(), threading.Event()
+    real = forms.faults
+
+    def slow(schema: dict[str, Any], content: Any) -> list[forms.Fault]:
+        checking.set()
+        assert canceled.wait(20)
+        return real(schema, content)
+
+    monkeypatch.setattr(forms, "faults", slow)
+    with ThreadPoolExecutor(1) as pool:
+        late = pool.submit(answer, api, run, FITS)
+        assert checking.wait(20)
+        assert api.post(f"/runs/{run.run_id}/cancel", {}).status_code == 202
+        canceled.set()
+        assert late.result().status_code == 409
+    assert run.run.status is RunStatus.CANCELED
 
 
 def test_the_first_answer_is_final_and_the_same_again_is_a_replay(api: Api) -> None:
