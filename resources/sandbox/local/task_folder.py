@@ -76,7 +76,7 @@ class _Collection:
         descriptor = open_beneath(folder, tuple(path.split("/")), os.O_RDONLY | os.O_NONBLOCK)
         with os.fdopen(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise OSError(f"{path} is no regular file any more")
+                raise OSError(f"{path} is no longer a regular file")
             return file.read(self._limits.bytes_per_file + 1)
 
 

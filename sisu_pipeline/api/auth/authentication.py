@@ -155,7 +155,7 @@ def session_lookups(pool: Pool) -> Batcher[tuple[str, str], Lookup]:
 
 
 def check_rule(request: Request, rule: Rule) -> None:
-    """Raises Refusal 403 unless the caller may do what the rule allows, 401 when nobody is signed in."""
+    """Raises Refusal 403 unless the caller may do what the rule allows, 401 when the caller is not signed in."""
     if rule is Audience.ANYONE:
         return
     caller: Caller | None = request.state.caller
