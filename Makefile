@@ -40,10 +40,10 @@ demo: $(INSTALLED) ## run two intents through the whole system and print the evi
 test: $(INSTALLED_DEV) ## run every test in JOBS processes (ARGS='-k name' selects some)
 	$(PYTEST_JOBS) $(ARGS)
 
-# The floor is what the unit tests and two engine tests reach; the whole suite has not been measured yet. Processes
-# that a test kills report nothing.
+# Measured: 88 % of the product code outside proof/, without the browser tests. Processes that a test kills, and those
+# that run as another user or in a sandbox, report nothing.
 COVERAGE := $(BIN)/coverage
-COVERAGE_FLOOR ?= 54
+COVERAGE_FLOOR ?= 87
 coverage: $(INSTALLED_DEV) ## run every test in JOBS processes and check the branch coverage of the product code
 	rm -rf .coverage && mkdir .coverage
 	$(COVERAGE) run -m pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder $(ARGS)

@@ -238,7 +238,7 @@ def test_with_tokens_the_page_asks_for_one_and_the_decision_is_its_owners(page: 
     page.open(f"{api.url}/#/runs/{run.run_id}")
     page.type("input[name=token]", "sisu_wrong")
     page.one("form button").click()
-    page.one("[role=alert]", "not known")
+    page.one("[role=alert]", "unknown or revoked")
     page.type("input[name=token]", token)
     page.one("form button").click()
     page.one("#who", "ann (approver)")
@@ -254,7 +254,7 @@ def test_a_viewer_reads_and_finds_no_verbs(page: Browser, api: Api) -> None:
     token = a_token(api.dependencies.database, "eve", Role.VIEWER)
     page.open(f"{api.url}/#/runs/{run.run_id}")
     page.type("input[name=token]", token + Keys.ENTER)
-    page.one("#gate", "may read, not decide")
+    page.one("#gate", "permits reading only")
     assert page.driver.find_elements("css selector", "#gate button") == []
 
 

@@ -29,10 +29,15 @@ new Worker("require('fs').writeFileSync('x', 'y'); console.log('built')", { eval
 require('child_process').execSync('true');
 """
 _PYTHON = """
-import asyncio, multiprocessing, sqlite3, subprocess, tempfile, threading
-with multiprocessing.Pool(2) as pool:
-    assert pool.map(abs, [-1, -2]) == [1, 2]
-asyncio.run(asyncio.create_subprocess_exec('true'))
+import asyncio, multiprocessing, sqlite3
+semaphore = multiprocessing.Semaphore(0)
+child = multiprocessing.Process(target=semaphore.release)
+child.start()
+semaphore.acquire()
+child.join()
+async def run():
+    return await (await asyncio.create_subprocess_exec('true')).wait()
+assert asyncio.run(run()) == 0
 sqlite3.connect('x.db').execute('CREATE TABLE t (a)')
 print('built')
 """
