@@ -32,9 +32,9 @@ def test_the_pool_decides_about_a_ping_by_the_attribute_that_a_guarded_engine_se
 
 @pytest.mark.parametrize(("path", "matches"), [("/healthz", True), ("/healthz\n", False)])
 def test_a_guarded_route_matches_by_its_own_pattern(path: str, matches: bool) -> None:
-    async def endpoint() -> None: ...
+    async def healthz() -> None: ...
 
-    route = GuardedRoute("/healthz", endpoint, methods=["GET"])
+    route = GuardedRoute("/healthz", healthz, methods=["GET"])
     found, _ = route.matches({"type": "http", "path": path, "method": "GET"})
     assert (found is Match.FULL) is matches
 
