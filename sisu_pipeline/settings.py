@@ -233,6 +233,11 @@ class Settings(QueueSettings):
         return (self.sisu_dagster_url or f"http://127.0.0.1:{self.admin_port}").rstrip("/")
 
     @property
+    def sandbox_provider(self) -> str:
+        """The name of the sandbox provider that these settings select."""
+        return "mock" if self.sbx_mode == "mock" else self.sbx_provider
+
+    @property
     def workspaces(self) -> Path:
         """Where each run's workspace folder lies."""
         return self.home / "workspaces"

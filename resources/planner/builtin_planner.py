@@ -10,7 +10,7 @@ DEFAULT_TEST_COMMAND = "pnpm test"
 
 
 def answer(question: Question) -> PlannerOutput:
-    """A plan from `inputs.tests` and `inputs.patches`, or a build from `inputs.testCommand`."""
+    """A plan from `inputs.tests`, `inputs.testCommand` and `inputs.patches`, or the build of the same command."""
     intent = question.intent
     structured = _plan(intent) if question.agent == "plan" else _build(intent)
     return PlannerOutput(prompt=question.prompt, toolcalls=[], responses=[], diffs=[], structured=structured)
@@ -25,6 +25,7 @@ def _plan(intent: Intent) -> dict[str, Any]:
         else [],
         "risks": [],
         "tests": intent.inputs.get("tests", []),
+        "testCommand": intent.inputs.get("testCommand", DEFAULT_TEST_COMMAND),
     }
     return plan | ({"patchPlan": patches} if patches else {})
 

@@ -33,3 +33,7 @@ class Planner(Protocol):
     def answer(self, question: Question) -> PlannerOutput:
         """The structured answer. Raises PlannerUnavailable if there is no answer."""
         ...
+
+    def recorded(self, question: Question) -> PlannerOutput | None:
+        """The answer that was recorded for a question before; None if there is none. Asks nobody."""
+        ...

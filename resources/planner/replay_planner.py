@@ -34,13 +34,11 @@ class ReplayPlanner:
 
     def answer(self, question: Question) -> PlannerOutput:
         """The recorded answer, or the built-in one. Raises PlannerUnavailable for a broken fixture."""
-        path = fixture_path(self.folder, question)
-        if not path.exists():
-            return builtin_planner.answer(question)
-        try:
-            return PlannerOutput.from_json(json.loads(path.read_text()))
-        except ValueError as error:
-            raise PlannerUnavailable(f"fixture {path} is not a planner's answer: {error}") from error
+        return self.recorded(question) or builtin_planner.answer(question)
+
+    def recorded(self, question: Question) -> PlannerOutput | None:
+        """The recorded answer, if there is one. Raises PlannerUnavailable for a broken fixture."""
+        return _recorded(self.folder, question)
 
 
 class RecordingPlanner:
@@ -58,3 +56,17 @@ class RecordingPlanner:
         text = json.dumps(output.to_json(), indent=2, ensure_ascii=False)
         fixture_path(self.folder, question).write_text(text + "\n")
         return output
+
+    def recorded(self, question: Question) -> PlannerOutput | None:
+        """The recorded answer, if there is one. Raises PlannerUnavailable for a broken fixture."""
+        return _recorded(self.folder, question)
+
+
+def _recorded(folder: Path, question: Question) -> PlannerOutput | None:
+    path = fixture_path(folder, question)
+    if not path.exists():
+        return None
+    try:
+        return PlannerOutput.from_json(json.loads(path.read_text()))
+    except ValueError as error:
+        raise PlannerUnavailable(f"fixture {path} is not a planner's answer: {error}") from error

@@ -8,6 +8,7 @@ from pydantic import Field
 from sisu_pipeline.contracts.base import Contract
 
 MAX_TESTS = 10_000
+MAX_COMMAND = 100_000
 
 TestNames = Annotated[list[str], Field(max_length=MAX_TESTS)]
 
@@ -67,6 +68,8 @@ class Plan(Contract):
     """Known risks."""
     tests: TestNames
     """Names of the tests; each is one task."""
+    test_command: str | None = Field(default=None, min_length=1, max_length=MAX_COMMAND)
+    """Shell command of every task; an edited plan without one keeps that of the compiled plan."""
     patch_plan: list[PlanPatch] | None = Field(default=None, max_length=20)
     """Files that the plan changes."""
     ask: Ask | None = None

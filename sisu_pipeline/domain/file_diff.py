@@ -11,11 +11,9 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Literal
 
+from sisu_pipeline.contracts.planned_work import Mode
 from sisu_pipeline.domain.canonical import git_blob_id
 from sisu_pipeline.domain.untrusted_text import hidden_characters
-
-Mode = Literal["100644", "100755"]
-"""The modes that git stores for files: plain and executable."""
 
 CONTEXT = 3
 _NO_BLOB = "0" * 40

@@ -5,7 +5,7 @@ from typing import Any
 
 from sisu_pipeline.contracts.step_outputs import Plan
 from sisu_pipeline.domain.policy import budget_violation
-from sisu_pipeline.domain.workspace_paths import PathNotAllowed, relative_parts
+from sisu_pipeline.domain.workspace_files import PathNotAllowed, relative_parts
 
 
 class EditRefused(Exception):

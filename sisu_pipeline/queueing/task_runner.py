@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from resources.sandbox.sandbox_port import ChunkSink, Sandbox, TaskContext
-from sisu_pipeline.contracts.sandbox_request import SandboxResult
+from sisu_pipeline.contracts.sandbox_request import ErrorCode, Metrics, SandboxResult
 from sisu_pipeline.contracts.step_outputs import StepId
 from sisu_pipeline.crash_points import crash_point
 from sisu_pipeline.steps.execute import MAX_ATTEMPTS, Task
@@ -30,13 +30,16 @@ async def run_task(
     """Run a task to its final result and commit it. Infrastructure failures are retried, up to three attempts.
 
     The task key is the provider's idempotency key: a request repeated after a crash adopts the execution that the
-    provider already has.
+    provider already has. A sandbox of another provider than the approved plan names executes nothing.
     """
     attempt = await store.count_tries(run_id, task.key) + 1
     while True:
         context = TaskContext(run_id, StepId.EXECUTE, attempt, idempotency_key=task.key)
         crash_point("task.run.before")
-        result = await sandbox.run(task.request, context, on_chunk)
+        if task.provider == sandbox.name:
+            result = await sandbox.run(task.request, context, on_chunk)
+        else:
+            result = _refused(sandbox, task)
         crash_point("task.run.after")
         if not result.err_code.is_retryable or attempt >= MAX_ATTEMPTS:
             await store.store_outcome(Outcome(run_id, task, attempt, sandbox.name, result))
@@ -45,3 +48,20 @@ async def run_task(
         crash_point("task.try.after")
         await sleep(FIRST_BACKOFF_S * BACKOFF_FACTOR ** (attempt - 1))
         attempt += 1
+
+
+def _refused(sandbox: Sandbox, task: Task) -> SandboxResult:
+    message = (
+        f"the approved plan names the sandbox provider {task.provider}, and this worker has {sandbox.name}: "
+        "start the workers with the provider of the plan, then retry the run"
+    )
+    return SandboxResult(
+        exit=-1,
+        stdout="",
+        stderr=message,
+        metrics=Metrics(wall_ms=0, cpu_ms=0, mem_peak_mb=0),
+        sandbox_ref="",
+        err_code=ErrorCode.BOOT_FAIL,
+        task_key=task.key,
+        raw={"provider": sandbox.name, "refused": {"code": "PROVIDER_DIFFERS", "message": message}},
+    )

@@ -20,10 +20,16 @@ class AppliedPatch:
 
 
 def patched_plan(
-    run_id: str, plan: Plan, applied: tuple[AppliedPatch, ...], answer: dict[str, Any] | None = None
+    run_id: str,
+    plan: Plan,
+    plan_sha256: str,
+    applied: tuple[AppliedPatch, ...],
+    answer: dict[str, Any] | None = None,
 ) -> StepResult:
-    """The plan without its patches, the answer to its question, one artifact per patch, and the plan gate."""
-    content = plan.to_json()
+    """The plan without its patches, the answer to its question, one artifact per patch, and the plan gate.
+
+    `plan_sha256` is the hash of the complete plan, which the gate asks about.
+    """
     output = without_patches(plan, answer).to_json()
     artifacts = tuple(
         json_artifact(
@@ -31,8 +37,7 @@ def patched_plan(
         )
         for patch in applied
     ) or (nothing_artifact(run_id, StepId.APPLY_PATCH),)
-    # The approval covers the whole plan, including its patches.
-    return StepResult(StepId.APPLY_PATCH, output, artifacts, gate=plan_gate(run_id, content))
+    return StepResult(StepId.APPLY_PATCH, output, artifacts, gate=plan_gate(run_id, plan_sha256))
 
 
 def without_patches(plan: Plan, answer: dict[str, Any] | None) -> PatchedPlan:

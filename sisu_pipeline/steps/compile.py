@@ -5,6 +5,7 @@ from typing import Any
 from sisu_pipeline.contracts.intent import Intent
 from sisu_pipeline.contracts.step_outputs import Plan, PlannerOutput, StepId
 from sisu_pipeline.domain.canonical import canonical_json
+from sisu_pipeline.domain.complete_plan import SealedPlan
 from sisu_pipeline.steps import gate_terms
 from sisu_pipeline.steps.step_result import StepResult, ask_gate, json_artifact
 
@@ -12,7 +13,7 @@ INSTRUCTION = "Answer with JSON of the given schema only: a plan, no code and no
 
 
 class PlannerAnswerInvalid(Exception):
-    """The planner's answer has no structured part."""
+    """The planner's answer has no structured part, or its answers contradict each other."""
 
 
 def plan_prompt(intent: Intent) -> str:
@@ -28,16 +29,24 @@ def plan_prompt(intent: Intent) -> str:
     )
 
 
-def compile_intent(run_id: str, intent: Intent, answer: PlannerOutput) -> StepResult:
-    """The validated plan, and the ask gate if the plan or the intent's constraints contain a question.
+def read_plan(intent: Intent, answer: PlannerOutput) -> Plan:
+    """The plan in a planner's answer. Its command is None when the planner did not name one.
 
     Raises PlannerAnswerInvalid, or ContractInvalid for a plan that breaks its contract.
     """
     if answer.structured is None:
         raise PlannerAnswerInvalid("the planner's answer has no structured plan")
-    read = Plan.from_json({"goal": intent.goal, **answer.structured})
-    plan: dict[str, Any] = read.to_json()
-    question = read.ask or gate_terms.ask(intent.constraints)
-    gate = None if question is None else ask_gate(run_id, plan, question)
-    artifact = json_artifact(run_id, StepId.COMPILE, 0, "plan_card", "plan.json", plan)
-    return StepResult(StepId.COMPILE, plan, (artifact,), gate=gate)
+    return Plan.from_json({"goal": intent.goal, **answer.structured})
+
+
+def compile_intent(run_id: str, intent: Intent, plan: Plan, sealed: SealedPlan) -> StepResult:
+    """The plan, and the ask gate if the plan or the intent's constraints contain a question.
+
+    The artifact is the plan with its hash and all that the hash covers.
+    """
+    output: dict[str, Any] = plan.to_json()
+    question = plan.ask or gate_terms.ask(intent.constraints)
+    gate = None if question is None else ask_gate(run_id, sealed.sha256, question)
+    content = {**output, "planSha256": sealed.sha256, **sealed.read().to_json()}
+    artifact = json_artifact(run_id, StepId.COMPILE, 0, "plan_card", "plan.json", content)
+    return StepResult(StepId.COMPILE, output, (artifact,), gate=gate, sealed=sealed)

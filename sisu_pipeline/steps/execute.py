@@ -1,13 +1,15 @@
-"""ExecuteST: the tasks of a decision, and the merge of their results."""
+"""ExecuteST: the tasks of the approved plan, and the merge of their results."""
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, overload
 
+from sisu_pipeline.contracts.planned_work import PlannedTask, TemplateReference
 from sisu_pipeline.contracts.sandbox_request import ErrorCode, FileIn, Limits, SandboxRequest
-from sisu_pipeline.contracts.step_outputs import Build, StepId
+from sisu_pipeline.contracts.step_outputs import StepId
 from sisu_pipeline.domain.canonical import sha256_json
+from sisu_pipeline.domain.complete_plan import PlannedTasks, TaskTerms
 from sisu_pipeline.domain.identity import task_key
 from sisu_pipeline.steps.step_result import StepResult
 
@@ -18,10 +20,6 @@ SEPARATOR = "\n---\n"
 _METRICS = ("wallMs", "cpuMs", "memPeakMB")
 
 
-class MissingTestCommand(Exception):
-    """The decision has no test command."""
-
-
 @dataclass(frozen=True)
 class Template:
     """The sandbox template a run uses: hot when a prebuilt one is registered."""
@@ -30,26 +28,33 @@ class Template:
     deps_hash: str
     template_id: str | None = None
 
-    @property
-    def reference(self) -> str:
-        """What the task key names: the template when hot, the environment when cold."""
-        return self.template_id or FALLBACK_ENVIRONMENT
+    def terms(self, defaults: "TaskDefaults") -> TaskTerms:
+        """The terms of a plan's tasks in this template, by the deployment's settings."""
+        return TaskTerms(
+            provider=defaults.provider,
+            environment=FALLBACK_ENVIRONMENT,
+            template=TemplateReference(id=self.template_id, key=self.key),
+            net=defaults.net,
+            timeout_ms=defaults.timeout_ms,
+        )
 
 
 @dataclass(frozen=True)
 class TaskDefaults:
-    """Defaults for all tasks of this deployment."""
+    """The settings of this deployment that a plan takes over when it is compiled."""
 
     timeout_ms: int
     net: bool
+    provider: str = "mock"
 
 
 @dataclass(frozen=True)
 class Task:
-    """One sandbox task: its position in the fan-out and its request."""
+    """One sandbox task: its position in the fan-out, its request, and the provider that the plan names."""
 
     position: int
     request: SandboxRequest
+    provider: str = "mock"
 
     @property
     def key(self) -> str:
@@ -137,16 +142,14 @@ class FanOut(Sequence[Task]):
 
     intent_id: str
     run_id: str
-    command: str
-    tests: tuple[str | None, ...]
-    template: Template
-    defaults: TaskDefaults
+    planned: PlannedTasks
+    deps_hash: str
     files_in: tuple[FileIn, ...]
     files_hash: str | None
     failures: Mapping[int, int]
 
     def __len__(self) -> int:
-        return len(self.tests)
+        return len(self.planned)
 
     @overload
     def __getitem__(self, place: int) -> Task: ...
@@ -156,35 +159,34 @@ class FanOut(Sequence[Task]):
 
     def __getitem__(self, place: int | slice) -> Task | tuple[Task, ...]:
         if isinstance(place, slice):
-            return tuple(self._task(position) for position in range(*place.indices(len(self))))
-        return self._task(range(len(self))[place])
+            return tuple(self._task(task) for task in self.planned[place])
+        return self._task(self.planned[place])
 
-    def _task(self, position: int) -> Task:
-        test = self.tests[position]
+    def _task(self, planned: PlannedTask) -> Task:
         request = SandboxRequest(
-            env_ref=FALLBACK_ENVIRONMENT,
-            cmd=self.command if test is None else f"{self.command} {test}",
+            env_ref=planned.environment,
+            cmd=planned.command,
             files_in=self.files_in,
-            timeout_ms=self.defaults.timeout_ms,
-            limits=Limits(),
-            net=self.defaults.net,
-            task_key=task_key(self.intent_id, self.run_id, self._normalized(position)),
-            template_id=self.template.template_id,
-            template_key=self.template.key,
-            deps_hash=self.template.deps_hash,
+            timeout_ms=planned.timeout_ms,
+            limits=Limits(cpu=planned.cpu, mem_mb=planned.mem_mb),
+            net=planned.net,
+            task_key=task_key(self.intent_id, self.run_id, self._normalized(planned)),
+            template_id=planned.template.id,
+            template_key=planned.template.key,
+            deps_hash=self.deps_hash,
         )
-        return Task(position, request)
+        return Task(planned.position, request, planned.provider)
 
-    def _normalized(self, position: int) -> dict[str, Any]:
+    def _normalized(self, planned: PlannedTask) -> dict[str, Any]:
         """The part of a task's identity besides its run: everything that changes what is executed."""
         request: dict[str, Any] = {
-            "cmd": self.command,
-            "templateKey": self.template.key,
-            "templateRef": self.template.reference,
+            "cmd": self.planned.command,
+            "templateKey": planned.template.key,
+            "templateRef": planned.template.id or planned.environment,
         }
-        test, failures = self.tests[position], self.failures.get(position, 0)
-        if test is not None:
-            request["test"] = test
+        failures = self.failures.get(planned.position, 0)
+        if planned.test is not None:
+            request["test"] = planned.test
         if self.files_hash is not None:
             request["filesHash"] = self.files_hash
         if failures:
@@ -195,27 +197,21 @@ class FanOut(Sequence[Task]):
 def build_tasks(
     intent_id: str,
     run_id: str,
-    build: Build,
-    template: Template,
-    defaults: TaskDefaults,
+    planned: PlannedTasks,
+    deps_hash: str,
     files: Mapping[str, str],
     failures: Mapping[int, int] | None = None,
 ) -> FanOut:
-    """The tasks: one per distinct test, or one for the command alone.
+    """The sandbox tasks of a plan.
 
     `files` are the workspace's files, path to text, which every sandbox receives. `failures` counts how often the
     task of a position failed before this retry; the count is part of the new task's key.
-    Raises MissingTestCommand.
     """
-    if not build.test_command:
-        raise MissingTestCommand("the decision has no test_command")
     return FanOut(
         intent_id,
         run_id,
-        build.test_command,
-        tuple(dict.fromkeys(build.tests)) or (None,),
-        template,
-        defaults,
+        planned,
+        deps_hash,
         tuple(FileIn(path=path, inline=files[path]) for path in sorted(files)),
         sha256_json(dict(files)) if files else None,
         failures or {},

@@ -7,6 +7,7 @@ from typing import Any
 from sisu_pipeline.contracts.gate import TimeoutOutcome
 from sisu_pipeline.contracts.step_outputs import Ask, StepId
 from sisu_pipeline.domain.canonical import canonical_json, sha256_hex, sha256_json
+from sisu_pipeline.domain.complete_plan import SealedPlan
 from sisu_pipeline.domain.identity import artifact_uri, gate_key
 
 NONE_INDEX = 999
@@ -56,6 +57,8 @@ class StepResult:
     output: dict[str, Any]
     artifacts: tuple[Artifact, ...] = ()
     gate: Gate | None = None
+    sealed: SealedPlan | None = None
+    """CompileST: the complete plan of the compiled one."""
     attempt: int = 1
     is_replay: bool = field(default=False, compare=False)
     started_at: datetime | None = field(default=None, compare=False)
@@ -72,9 +75,9 @@ def nothing_artifact(run_id: str, step: StepId) -> Artifact:
     return Artifact(step, NONE_INDEX, "none", uri, {"text": "none"}, sha256_hex("none"))
 
 
-def plan_gate(run_id: str, plan: dict[str, Any]) -> Gate:
-    """The gate at which a person approves or rejects this plan."""
-    return Gate(plan_gate_key(run_id), StepId.APPLY_PATCH, PLAN_GATE, sha256_json(plan))
+def plan_gate(run_id: str, plan_sha256: str) -> Gate:
+    """The gate at which a person approves or rejects the plan with this hash."""
+    return Gate(plan_gate_key(run_id), StepId.APPLY_PATCH, PLAN_GATE, plan_sha256)
 
 
 def plan_gate_key(run_id: str) -> str:
@@ -82,8 +85,8 @@ def plan_gate_key(run_id: str) -> str:
     return gate_key(run_id, StepId.APPLY_PATCH, PLAN_GATE)
 
 
-def ask_gate(run_id: str, plan: dict[str, Any], ask: Ask) -> Gate:
+def ask_gate(run_id: str, plan_sha256: str, ask: Ask) -> Gate:
     """The gate at which a person answers a question before the patches are applied."""
     key = gate_key(run_id, StepId.COMPILE, ASK_GATE)
     form = {"question": ask.question, "schema": ask.form}
-    return Gate(key, StepId.COMPILE, ASK_GATE, sha256_json(plan), form=form)
+    return Gate(key, StepId.COMPILE, ASK_GATE, plan_sha256, form=form)

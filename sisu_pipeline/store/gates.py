@@ -11,6 +11,7 @@ from resources.database import Connection
 from sisu_pipeline.contracts.gate import Decision
 from sisu_pipeline.contracts.step_outputs import Plan, StepId
 from sisu_pipeline.crash_points import crash_point
+from sisu_pipeline.domain.canonical import sha256_json
 from sisu_pipeline.domain.errors import DecisionConflict, DeterminismBreach
 from sisu_pipeline.domain.plan_edit import check as check_edit
 from sisu_pipeline.steps.step_result import Gate, plan_gate_key
@@ -227,17 +228,19 @@ def _change_plan(connection: Connection, run: Run, edited: Plan, current: str | 
     if current is None:
         raise DecisionConflict("the gate is not open yet; wait for the plan before you edit it")
     before = plans.current(connection, run.id)
-    check_edit(before.read(), edited, run.budget)
-    if before.read() == edited:
+    compiled = before.read()
+    edited, sealed = plans.edited(connection, run, edited)
+    check_edit(compiled, edited, run.budget)
+    if compiled == edited:
         return before.sha256
-    return plans.add(connection, run.id, edited, before.sha256, editor).sha256
+    return plans.add(connection, run.id, edited, sealed, before.sha256, editor).sha256
 
 
 def _interaction(wanted: PlanDecision) -> NewInteraction:
     """The ledger's entry for a decision."""
     payload = {"decision": str(wanted.decision), "notes": wanted.notes, "planSha256": wanted.plan_sha256}
     if wanted.edited_plan is not None:
-        payload["editedSha256"] = plans.hash_of(wanted.edited_plan)
+        payload["editedSha256"] = sha256_json(wanted.edited_plan.to_json())
     kind = "approve" if wanted.decision is Decision.APPROVED else "reject"
     return NewInteraction(plan_gate_key(wanted.run_id), kind, wanted.decided_by, payload, wanted.dedupe_key)
 
@@ -262,7 +265,10 @@ def _columns(wanted: PlanDecision) -> dict[str, Any]:
 
 def _check_same(connection: Connection, earlier: RecordedDecision, wanted: PlanDecision) -> None:
     check_agrees(earlier, wanted)
-    seen = wanted.plan_sha256 if wanted.edited_plan is None else plans.hash_of(wanted.edited_plan)
+    seen = wanted.plan_sha256
+    if wanted.edited_plan is not None:
+        run = runs.get(connection, wanted.run_id)
+        seen = plans.edited_hash_of(connection, run, wanted.edited_plan)
     _check_plan(seen, earlier.plan_sha256 or plan_hash(connection, earlier.run_id))
 
 

@@ -7,10 +7,15 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from resources.database import Connection
+from sisu_pipeline.contracts.planned_work import CompletePlan, PinnedVersion, PlannedTask
 from sisu_pipeline.contracts.step_outputs import Plan
-from sisu_pipeline.domain.canonical import sha256_json
-from sisu_pipeline.domain.errors import NotFound
-from sisu_pipeline.store.records import fetch_all, fetch_first, fetch_one, fetch_value
+from sisu_pipeline.domain.canonical import sha256_hex, sha256_json
+from sisu_pipeline.domain.complete_plan import PlannedTasks, PlanTerms, SealedPlan, TaskTerms, seal
+from sisu_pipeline.domain.errors import DeterminismBreach, NotFound
+from sisu_pipeline.domain.workspace_files import intent_files
+from sisu_pipeline.store import intents
+from sisu_pipeline.store.records import execute, fetch_all, fetch_first, fetch_one, fetch_value
+from sisu_pipeline.store.runs import Run
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,21 @@ class Edit:
 
 
 @dataclass(frozen=True)
+class _Rules:
+    approvals_required: int
+    approvers: list[str] | None
+    self_approval: bool
+
+
+@dataclass(frozen=True)
+class _StoredTerms:
+    task: dict[str, Any]
+    tasks_sha256: str
+    recipe: str
+    policy: str
+
+
+@dataclass(frozen=True)
 class _CurrentPlan:
     version: int
     plan: dict[str, Any]
@@ -57,9 +77,69 @@ def current(connection: Connection, run_id: str) -> Version:
     return Version(stored.version, stored.plan, stored.plan_sha256 or sha256_json(stored.plan))
 
 
-def hash_of(plan: Plan) -> str:
-    """The sha256 of a plan's canonical JSON."""
-    return sha256_json(plan.to_json())
+def policy_of(connection: Connection, run: Run) -> PinnedVersion:
+    """The policy that decides who must approve a run's plan: today the approval rules of its recipe."""
+    rules = fetch_one(connection, "plans.rules", _Rules, {"run_id": run.id})
+    return PinnedVersion(id=run.recipe_id, version=run.recipe_version, sha256=sha256_json(vars(rules)))
+
+
+def store_sealed(connection: Connection, run_id: str, version: int, sealed: SealedPlan) -> None:
+    """Store the complete plan of a version, once. Raises DeterminismBreach when another one is stored."""
+    row = {"run_id": run_id, "version": version, "plan_sha256": sealed.sha256, "head": sealed.head, **vars(sealed)}
+    if execute(connection, "plans.insert_sealed", row):
+        return
+    if fetch_value(connection, "plans.sealed_hash", row) != sealed.sha256:
+        raise DeterminismBreach(f"version {version} of the plan of {run_id} is stored with other content")
+
+
+def complete(connection: Connection, run_id: str, version: int) -> CompletePlan | None:
+    """The complete plan of a version; None when a release before 0.3 compiled it."""
+    sealed = fetch_first(connection, "plans.sealed", SealedPlan, {"run_id": run_id, "version": version})
+    return None if sealed is None else sealed.read()
+
+
+def planned_tasks(connection: Connection, run_id: str, version: Version) -> PlannedTasks | None:
+    """The tasks of a plan, as they were approved; None when a release before 0.3 compiled it.
+
+    Raises DeterminismBreach when they do not hash to the plan's head.
+    """
+    stored = fetch_first(connection, "plans.terms", _StoredTerms, {"run_id": run_id, "version": version.number})
+    if stored is None:
+        if version.is_edited and complete(connection, run_id, 1) is not None:
+            raise DeterminismBreach(f"version {version.number} of the plan of {run_id} is stored without its tasks")
+        return None
+    plan = version.read()
+    assert plan.test_command is not None, "a plan with stored tasks names its command"
+    tasks = PlannedTasks.of(plan.test_command, plan.tests, TaskTerms.of(PlannedTask.from_json(stored.task)))
+    if sha256_hex(tasks.section) != stored.tasks_sha256:
+        raise DeterminismBreach(f"the tasks of the plan of {run_id} do not hash to {stored.tasks_sha256}")
+    return tasks
+
+
+def edited(connection: Connection, run: Run, plan: Plan) -> tuple[Plan, SealedPlan | None]:
+    """A person's version of a run's plan, completed: the command unless it has one, and its complete plan.
+
+    Terms that no person edits (provider, limits, recipe, policy) are those of the compiled plan. The complete plan
+    is None when a release before 0.3 compiled that one.
+    """
+    stored = fetch_first(connection, "plans.terms", _StoredTerms, {"run_id": run.id, "version": 1})
+    if stored is None:
+        return plan, None
+    if plan.test_command is None:
+        compiled = fetch_value(connection, "plans.compiled_command", {"run_id": run.id})
+        plan = plan.model_copy(update={"test_command": compiled})
+    terms = PlanTerms(
+        TaskTerms.of(PlannedTask.from_json(stored.task)),
+        PinnedVersion.model_validate_json(stored.recipe),
+        PinnedVersion.model_validate_json(stored.policy),
+    )
+    return plan, seal(plan, intent_files(intents.get(connection, run.intent_id)), terms)
+
+
+def edited_hash_of(connection: Connection, run: Run, plan: Plan) -> str:
+    """The hash that a person's version of a run's plan has once it is stored."""
+    plan, sealed = edited(connection, run, plan)
+    return sha256_json(plan.to_json()) if sealed is None else sealed.sha256
 
 
 def edited_hash(connection: Connection, run_id: str) -> str | None:
@@ -68,8 +148,10 @@ def edited_hash(connection: Connection, run_id: str) -> str | None:
     return digest
 
 
-def add(connection: Connection, run_id: str, plan: Plan, based_on: str, edited_by: str) -> Version:
-    """Store a changed plan as the next version; `based_on` is the hash of the version that was edited."""
+def add(
+    connection: Connection, run_id: str, plan: Plan, sealed: SealedPlan | None, based_on: str, edited_by: str
+) -> Version:
+    """Store a changed plan as the next version; `based_on` is the hash of the version it was made of."""
     content = plan.to_json()
     stored = fetch_one(
         connection,
@@ -78,11 +160,13 @@ def add(connection: Connection, run_id: str, plan: Plan, based_on: str, edited_b
         {
             "run_id": run_id,
             "plan": Jsonb(content),
-            "plan_sha256": sha256_json(content),
+            "plan_sha256": sha256_json(content) if sealed is None else sealed.sha256,
             "based_on_sha256": based_on,
             "edited_by": edited_by,
         },
     )
+    if sealed is not None:
+        store_sealed(connection, run_id, stored.version, sealed)
     return Version(stored.version, content, stored.plan_sha256)
 
 

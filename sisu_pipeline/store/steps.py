@@ -11,7 +11,7 @@ from sisu_pipeline.contracts.step_outputs import StepId
 from sisu_pipeline.domain.canonical import canonical_pieces, same_json
 from sisu_pipeline.domain.errors import DeterminismBreach
 from sisu_pipeline.steps.step_result import StepResult
-from sisu_pipeline.store import gates, runs
+from sisu_pipeline.store import gates, plans, runs
 from sisu_pipeline.store.outputs import artifacts
 from sisu_pipeline.store.outputs.artifacts import BlobStore
 from sisu_pipeline.store.records import copy, execute, fetch_all, fetch_first, fetch_value
@@ -60,6 +60,8 @@ def commit(connection: Connection, run: Run, result: StepResult, blobs: BlobStor
     if not is_new:
         _compare(connection, run, result)
     artifacts.insert(connection, run.id, result.artifacts, blobs)
+    if is_new and result.sealed is not None:
+        plans.store_sealed(connection, run.id, 1, result.sealed)
     if result.gate is not None:
         gates.open_gate(connection, run.id, result.gate)
     if is_new:

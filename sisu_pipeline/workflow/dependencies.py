@@ -39,7 +39,9 @@ def open_dependencies(configuration: Settings) -> Dependencies:
         planner=open_planner(configuration.oc_mode, PROJECT_ROOT / "fixtures" / "oc"),
         blobs=BlobStore(configuration.sisu_blob_store or str(configuration.home / "blobs")),
         workspaces=configuration.workspaces,
-        task_defaults=TaskDefaults(configuration.sbx_default_timeout_ms, configuration.sbx_default_net),
+        task_defaults=TaskDefaults(
+            configuration.sbx_default_timeout_ms, configuration.sbx_default_net, configuration.sandbox_provider
+        ),
         app_version=configuration.dbos__appversion,
         api_url=configuration.api_url,
         queues_tasks=configuration.sisu_profile == "warm",

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from resources.database import Database
 from sisu_pipeline.contracts.intent import Intent
-from sisu_pipeline.contracts.step_outputs import Plan, PlanPatch, StepId
+from sisu_pipeline.contracts.step_outputs import PlanPatch, StepId
 from sisu_pipeline.crash_points import crash_point
 from sisu_pipeline.domain.canonical import sha256_hex
+from sisu_pipeline.domain.workspace_files import intent_files
 from sisu_pipeline.steps.apply_patch import AppliedPatch
 from sisu_pipeline.store.outputs import patches as history
 from sisu_pipeline.store.outputs.patches import RecordedPatch
@@ -23,27 +24,9 @@ class PatchMismatch(Exception):
     """A file has neither the content before the patch nor the content after it: something else changed it."""
 
 
-class WorkspaceFilesInvalid(Exception):
-    """`inputs.files` is not an object that maps paths to text."""
-
-
 def workspace_of(root: Path, run_id: str) -> Workspace:
     """The workspace folder of a run."""
     return Workspace(root / run_id)
-
-
-def intent_files(intent: Intent) -> dict[str, str]:
-    """The files an intent carries in `inputs.files`, as text by path. Raises WorkspaceFilesInvalid."""
-    files = intent.inputs.get("files", {})
-    if not isinstance(files, dict) or not all(isinstance(text, str) for text in files.values()):
-        raise WorkspaceFilesInvalid("inputs.files must be an object that maps paths to text")
-    return files
-
-
-def workspace_files(intent: Intent, plan: Plan) -> dict[str, str]:
-    """The files of the workspace after the plan is applied, from the intent and the plan alone."""
-    patched = {patch.target_path: patch.postimage_content for patch in plan.patch_plan or []}
-    return intent_files(intent) | patched
 
 
 def seed_workspace(workspace: Workspace, intent: Intent) -> None:

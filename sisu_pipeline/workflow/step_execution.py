@@ -13,15 +13,15 @@ from datetime import datetime
 from typing import Any
 
 from resources.database import Connection
-from resources.planner.planner_port import Question
 from sisu_pipeline.contracts.gate import Decision
 from sisu_pipeline.contracts.intent import Intent
 from sisu_pipeline.contracts.sandbox_request import ErrorCode
-from sisu_pipeline.contracts.step_outputs import Build, PatchedPlan, Plan, StepId
+from sisu_pipeline.contracts.step_outputs import PatchedPlan, StepId
 from sisu_pipeline.crash_points import crash_point
 from sisu_pipeline.domain import budget, forms
 from sisu_pipeline.domain.identity import run_id
 from sisu_pipeline.domain.status import RunStatus
+from sisu_pipeline.domain.workspace_files import workspace_files
 from sisu_pipeline.steps import apply_patch, compile, decide, execute, gate_terms
 from sisu_pipeline.steps.execute import FanOut, TaskResult
 from sisu_pipeline.steps.step_result import StepResult
@@ -29,7 +29,7 @@ from sisu_pipeline.store import answers, gates, intents, plans, runs, steps, tas
 from sisu_pipeline.store.gates import RecordedDecision
 from sisu_pipeline.store.plans import Version
 from sisu_pipeline.store.runs import Run
-from sisu_pipeline.workflow import ownership, patching
+from sisu_pipeline.workflow import ownership, patching, plan_terms
 from sisu_pipeline.workflow.dependencies import Dependencies
 from sisu_pipeline.workflow.run_failure import RunEnded, ending_on_failure
 
@@ -80,8 +80,10 @@ def compile_intent(dependencies: Dependencies, intent_id: str, dagster_run_id: s
             start = _start(connection, _entered(connection, intent_id, dagster_run_id), StepId.COMPILE)
         if start.stored is not None:
             return start.stored
-        question = Question("plan", compile.plan_prompt(start.intent), start.intent)
-        result = compile.compile_intent(start.run.id, start.intent, dependencies.planner.answer(question))
+        plan = plan_terms.compiled_plan(dependencies, start.intent)
+        with dependencies.database.connect() as connection:
+            sealed = plan_terms.seal_compiled(dependencies, connection, start.run, start.intent, plan)
+        result = compile.compile_intent(start.run.id, start.intent, plan, sealed)
         if result.gate is not None and result.gate.form is not None:
             forms.check_form(result.gate.form["schema"])
         return _finished(dependencies, start, result)
@@ -101,23 +103,27 @@ def apply_patches(
             if asked.is_open and asked.answered is None and not run.status.is_terminal:
                 return None
             start = _start(connection, run, StepId.APPLY_PATCH)
-            compiled = _plan_to_apply(connection, start)
-        if compiled is None:
+            version = _plan_to_apply(connection, start)
+        if version is None:
             return start.stored
+        compiled = version.read()
         if asked.answered is not None and asked.answered.answer is None:
             raise NobodyAnswered("Ask-user gate timed out")
         workspace = patching.workspace_of(dependencies.workspaces, run.id)
         patching.seed_workspace(workspace, start.intent)
         applied = patching.apply(dependencies.database, workspace, run.id, compiled.patch_plan or [])
         answer = None if asked.answered is None else asked.answered.answer
-        return _finished(dependencies, start, apply_patch.patched_plan(run.id, compiled, applied, answer))
+        return _finished(
+            dependencies, start, apply_patch.patched_plan(run.id, compiled, version.sha256, applied, answer)
+        )
 
 
-def _plan_to_apply(connection: Connection, start: _Start) -> Plan | None:
+def _plan_to_apply(connection: Connection, start: _Start) -> Version | None:
     """The compiled plan; None when its patches are not to be applied. DecideST applies those of an edited plan."""
-    if not start.has_work or (start.stored is not None and plans.current(connection, start.run.id).is_edited):
+    if not start.has_work:
         return None
-    return Plan.from_json(_output(connection, start.run, StepId.COMPILE))
+    version = plans.current(connection, start.run.id)
+    return None if version.is_edited else version
 
 
 def decide_plan(dependencies: Dependencies, intent_id: str, dagster_run_id: str | None = None) -> StepResult | None:
@@ -154,13 +160,15 @@ def _decide(
         raise PlanRejected(f"Plan approval failed: no (rationale: {decision.notes or 'none given'})")
     if decision.plan_sha256 not in (None, approved.sha256):
         raise PlanRejected(f"Plan approval failed: it was for plan {decision.plan_sha256}, not {approved.sha256}")
-    if not approved.version.is_edited:
-        question = Question("build", decide.build_prompt(approved.patched), start.intent)
-        return decide.decide(start.run.id, dependencies.planner.answer(question))
-    _apply_edited(dependencies, start, approved.version)
-    plan = apply_patch.without_patches(approved.version.read(), approved.patched.answer)
-    question = Question("build", decide.build_prompt(plan), start.intent)
-    return decide.decide(start.run.id, decide.following(dependencies.planner.answer(question), plan))
+    patched, plan = approved.patched, approved.version.read()
+    if approved.version.is_edited:
+        _apply_edited(dependencies, start, approved.version)
+        patched = apply_patch.without_patches(plan, patched.answer)
+    if plan.test_command is None:
+        # Compiled by release 0.2.0, whose plans do not name the command.
+        plan = plan_terms.with_command(dependencies, start.intent, plan, patched)
+    plan_terms.check_recorded_build(dependencies, start.intent, plan, decide.build_prompt(patched))
+    return decide.decide(start.run.id, plan, patched)
 
 
 def _apply_edited(dependencies: Dependencies, start: _Start, version: Version) -> None:
@@ -178,7 +186,7 @@ def plan_tasks(dependencies: Dependencies, intent_id: str, retry: int | None = N
 def plan_run(
     dependencies: Dependencies, intent_id: str, retry: int | None = None, dagster_run_id: str | None = None
 ) -> tuple[Run, FanOut]:
-    """The run and the tasks of its ExecuteST: the same on every call, from the stored decision, plan and intent.
+    """The run and the tasks of its ExecuteST: the same on every call, from the approved plan and the intent.
 
     `retry` is the number of the retry whose tasks are planned, by default the run's current one. Raises
     BudgetExceeded over `maxFanout`.
@@ -187,23 +195,12 @@ def plan_run(
         with dependencies.database.connect() as connection:
             run = _entered(connection, intent_id, dagster_run_id)
             intent = intents.verified(connection, run.intent_id)
-            template = tasks.template(connection, run)
             failures = tasks.failures_before(connection, run.id, run.retry_count if retry is None else retry)
-            plan = plans.current(connection, run.id).read()
-            decision = _output(connection, run, StepId.DECIDE)
-            recipes_network = tasks.network(connection, run)
-        defaults = dependencies.task_defaults
-        if recipes_network is not None:
-            defaults = replace(defaults, net=recipes_network)
-        planned = execute.build_tasks(
-            run.intent_id,
-            run.id,
-            Build.from_json(decision["structured"]),
-            template,
-            defaults,
-            patching.workspace_files(intent, plan),
-            failures,
-        )
+            version = plans.current(connection, run.id)
+            build = _output(connection, run, StepId.DECIDE)["structured"]
+            approved = plan_terms.approved_tasks(dependencies, connection, run, version, build)
+        files = workspace_files(intent, version.read())
+        planned = execute.build_tasks(run.intent_id, run.id, approved, run.recipe_hash, files, failures)
         budget.check_fan_out(run.budget, len(planned))
         return run, planned
 

@@ -1,6 +1,6 @@
--- Each task with a result is a task of the recorded decision, at its position, and its key is the hash of its
--- intent, run, command, test, template, workspace files and the number of failures of the position before the
--- current retry. All of these are recomputed from the rows.
+-- The key of each task with a result is the hash of its intent, run, command, test, template, workspace files and the
+-- number of failures of the position before the current retry. All of these are recomputed from the rows. For a run
+-- without a complete plan, which release 0.2.0 compiled, the task is also one of the recorded decision.
 -- source: hard law "Determinism" (docs/operator-guide.md)
 WITH decided AS (
     SELECT r.id AS run_id, r.intent_id, r.recipe_id || ':' || r.recipe_version || ':' || r.recipe_hash AS template_key,
@@ -48,9 +48,10 @@ FROM (
     FROM app.sbx_runs t
 ) s
 LEFT JOIN asked a ON a.run_id = s.run_id AND a.position = s.position
+LEFT JOIN app.complete_plans c ON c.run_id = s.run_id AND c.version = 1
 WHERE s.step_id = 'ExecuteST' AND (
-    a.run_id IS NULL
-    OR (s.request ->> 'cmd', s.request ->> 'taskKey') IS DISTINCT FROM (a.cmd, s.task_key)
+    (c.run_id IS NULL AND (s.request ->> 'cmd') IS DISTINCT FROM a.cmd)
+    OR (s.request ->> 'taskKey') IS DISTINCT FROM s.task_key
     OR s.task_key <> encode(sha256(convert_to(
         a.before_retry || CASE WHEN s.failed_before > 0 THEN ',"retry":' || s.failed_before ELSE '' END
             || a.before_template || to_json(coalesce(s.request ->> 'templateId', s.request ->> 'envRef')) || a.after_template,

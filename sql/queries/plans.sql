@@ -17,3 +17,34 @@ RETURNING *
 -- A run's edited plans in order, without their content.
 SELECT version, plan_sha256, based_on_sha256, edited_by, created_at FROM app.plan_versions
 WHERE run_id = %(run_id)s ORDER BY version
+
+-- rules --
+-- The approval rules of a run's recipe.
+SELECT recipe.approvals_required, recipe.approvers, recipe.self_approval
+FROM app.runs run JOIN app.recipes recipe ON recipe.id = run.recipe_id
+WHERE run.id = %(run_id)s
+
+-- insert_sealed --
+-- Insert the complete plan of a version, once.
+INSERT INTO app.complete_plans (run_id, version, plan_sha256, head, changes, tasks, recipe, policy, base)
+VALUES (%(run_id)s, %(version)s, %(plan_sha256)s, %(head)s, %(changes)s, %(tasks)s, %(recipe)s, %(policy)s, %(base)s)
+ON CONFLICT (run_id, version) DO NOTHING
+RETURNING version
+
+-- sealed_hash --
+-- The hash of the complete plan of a version.
+SELECT plan_sha256 FROM app.complete_plans WHERE run_id = %(run_id)s AND version = %(version)s
+
+-- sealed --
+-- The sections of a complete plan.
+SELECT changes, tasks, recipe, policy, base FROM app.complete_plans
+WHERE run_id = %(run_id)s AND version = %(version)s
+
+-- terms --
+-- What a complete plan's tasks have in common, shown by the first one, and the hash of all of them.
+SELECT tasks::jsonb -> 0 AS task, head::jsonb ->> 'tasks' AS tasks_sha256, recipe, policy FROM app.complete_plans
+WHERE run_id = %(run_id)s AND version = %(version)s
+
+-- compiled_command --
+-- The command of the compiled plan.
+SELECT output ->> 'testCommand' FROM app.run_steps WHERE run_id = %(run_id)s AND step_id = 'CompileST' AND attempt = 1

@@ -87,10 +87,10 @@ def test_a_recipe_may_decide_about_its_tasks_network(
     dependencies: Dependencies, net: bool | None, wanted: bool
 ) -> None:
     life = Life(dependencies, tests=["a"])
-    life.approve()
     with dependencies.database.connect() as connection:
         connection.execute("UPDATE app.recipes SET net = %s", [net])
     try:
+        life.approve()
         (task,) = step_execution.plan_tasks(dependencies, life.id)
         assert task.request.net is wanted
     finally:

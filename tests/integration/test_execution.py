@@ -52,6 +52,9 @@ class NeverAsked:
     def answer(self, question: Question) -> PlannerOutput:
         raise AssertionError(f"asked again: {question.agent}")
 
+    def recorded(self, question: Question) -> PlannerOutput | None:
+        raise AssertionError(f"looked up again: {question.agent}")
+
 
 def test_a_step_with_a_stored_result_never_works_again(dependencies: Dependencies) -> None:
     life = Life(dependencies, tests=["a"], patches=PATCHES)

@@ -11,7 +11,7 @@ from sisu_pipeline.contracts.sandbox_request import ErrorCode, SandboxResult
 from sisu_pipeline.domain.budget import BudgetExceeded
 from sisu_pipeline.domain.errors import DeterminismBreach
 from sisu_pipeline.domain.status import RunStatus
-from sisu_pipeline.domain.workspace_paths import PathNotAllowed
+from sisu_pipeline.domain.workspace_files import PathNotAllowed
 from sisu_pipeline.steps.execute import Task
 from sisu_pipeline.store import runs
 from sisu_pipeline.workflow import patching, run_failure, step_execution

@@ -9,10 +9,15 @@ import pytest
 from resources.database import Database
 from sisu_pipeline.contracts.step_outputs import Plan, PlanPatch
 from sisu_pipeline.domain.canonical import sha256_hex
-from sisu_pipeline.domain.workspace_paths import PathNotAllowed
+from sisu_pipeline.domain.workspace_files import (
+    PathNotAllowed,
+    WorkspaceFilesInvalid,
+    intent_files,
+    workspace_files,
+)
 from sisu_pipeline.steps.apply_patch import AppliedPatch
 from sisu_pipeline.workflow import patching
-from sisu_pipeline.workflow.patching import PatchMismatch, WorkspaceFilesInvalid
+from sisu_pipeline.workflow.patching import PatchMismatch
 from sisu_pipeline.workflow.workspace import Workspace
 from tests.builders import a_run, an_intent
 
@@ -273,11 +278,11 @@ def test_the_workspace_is_seeded_with_the_intents_files_once(run: Patching) -> N
 @pytest.mark.parametrize("files", [["a"], "a", 1, {"a": 1}, {"a": None}, {"a": {"text": ""}}])
 def test_files_that_do_not_map_paths_to_text_are_refused(files: Any) -> None:
     with pytest.raises(WorkspaceFilesInvalid):
-        patching.intent_files(an_intent(inputs={"files": files}))
+        intent_files(an_intent(inputs={"files": files}))
 
 
 def test_the_files_of_the_workspace_follow_from_the_rows_alone() -> None:
     intent = an_intent(inputs={"files": {"a.txt": "a", "b.txt": "b"}})
     patches = [a_patch("b.txt", "patched"), a_patch("c.txt", "1"), a_patch("c.txt", "2")]
     plan = Plan(goal="g", design=[], files=[], risks=[], tests=[], patch_plan=patches)
-    assert patching.workspace_files(intent, plan) == {"a.txt": "a", "b.txt": "patched", "c.txt": "2"}
+    assert workspace_files(intent, plan) == {"a.txt": "a", "b.txt": "patched", "c.txt": "2"}

@@ -17,7 +17,7 @@ from sisu_pipeline.store.runs import Run
 from tests.builders import a_run, an_intent
 
 APPROVED, REJECTED = Decision.APPROVED, Decision.REJECTED
-PLAN = {"goal": "g"}
+PLAN = "1" * 64
 OTHER = "0" * 64
 
 

@@ -31,7 +31,7 @@ def test_output_artifacts_and_gate_are_committed_together(dependencies: Dependen
     with dependencies.database.connect() as connection:
         run = a_run(connection)
         assert steps.stored(connection, run.id, StepId.APPLY_PATCH) is None
-        result = patched_plan(run.id, PLAN, ())
+        result = patched_plan(run.id, PLAN, "1" * 64, ())
         steps.commit(connection, run, result, dependencies.blobs)
         assert _rows(connection) == {"steps": 1, "artifacts": 1, "gates": 1}
         stored = steps.stored(connection, run.id, StepId.APPLY_PATCH)
@@ -45,7 +45,7 @@ def test_output_artifacts_and_gate_are_committed_together(dependencies: Dependen
 def test_the_same_result_again_is_a_replay_and_writes_nothing(dependencies: Dependencies) -> None:
     with dependencies.database.connect() as connection:
         run = a_run(connection)
-        result = patched_plan(run.id, PLAN, ())
+        result = patched_plan(run.id, PLAN, "1" * 64, ())
         steps.commit(connection, run, result, dependencies.blobs)
         before = connection.execute("SELECT * FROM app.run_steps").fetchall()
         steps.commit(
@@ -101,7 +101,7 @@ def test_another_artifact_under_the_same_output_is_a_breach_too(dependencies: De
 def test_another_plan_at_an_open_gate_is_a_breach(dependencies: Dependencies) -> None:
     with dependencies.database.connect() as connection:
         run = a_run(connection)
-        result = patched_plan(run.id, PLAN, ())
+        result = patched_plan(run.id, PLAN, "1" * 64, ())
         steps.commit(connection, run, result, dependencies.blobs)
         assert result.gate is not None
         other = replace(result, gate=replace(result.gate, plan_sha256="0" * 64))

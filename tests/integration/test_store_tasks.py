@@ -6,7 +6,7 @@ import pytest
 
 from resources.database import Connection
 from sisu_pipeline.contracts.sandbox_request import ErrorCode, Metrics, SandboxResult
-from sisu_pipeline.contracts.step_outputs import Build
+from sisu_pipeline.domain.complete_plan import PlannedTasks
 from sisu_pipeline.domain.errors import DeterminismBreach
 from sisu_pipeline.steps.execute import FanOut, Task, build_tasks
 from sisu_pipeline.store import tasks
@@ -19,8 +19,8 @@ from tests.builders import a_run
 def planned(dependencies: Dependencies, run: Run, *tests: str) -> FanOut:
     with dependencies.database.connect() as connection:
         template = tasks.template(connection, run)
-    build = Build(patch=[], tests=list(tests), test_command="pytest")
-    return build_tasks(run.intent_id, run.id, build, template, dependencies.task_defaults, {})
+    terms = template.terms(dependencies.task_defaults)
+    return build_tasks(run.intent_id, run.id, PlannedTasks.of("pytest", tests, terms), run.recipe_hash, {})
 
 
 def an_outcome(run: Run, task: Task, attempt: int = 1, wall_ms: int = 1) -> Outcome:

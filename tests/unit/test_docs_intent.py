@@ -12,7 +12,7 @@ from resources.planner.replay_planner import ReplayPlanner
 from sisu_pipeline.contracts.intent import Intent
 from sisu_pipeline.domain.forms import check_form
 from sisu_pipeline.steps import gate_terms
-from sisu_pipeline.steps.compile import compile_intent, plan_prompt
+from sisu_pipeline.steps.compile import plan_prompt, read_plan
 from tests.docs_generators.markdown import DOCS
 from tests.docs_generators.markdown_page import MarkdownPage
 
@@ -47,7 +47,7 @@ def test_an_example_is_an_intent_with_valid_gate_terms(example: dict[str, Any]) 
 def test_an_example_compiles_with_the_built_in_planner(example: dict[str, Any], tmp_path: Path) -> None:
     intent = Intent.from_json(example)
     answer = ReplayPlanner(tmp_path).answer(Question("plan", plan_prompt(intent), intent))
-    plan = compile_intent("run_1", intent, answer).output
+    plan = read_plan(intent, answer).to_json()
     inputs = example["inputs"]
     assert (plan["goal"], plan["tests"]) == (example["goal"], inputs.get("tests", []))
     assert plan.get("patchPlan", []) == inputs.get("patches", [])

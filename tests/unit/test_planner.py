@@ -10,8 +10,8 @@ from resources.planner.planner_factory import open_planner
 from resources.planner.planner_port import Agent, PlannerUnavailable, Question
 from resources.planner.replay_planner import RecordingPlanner, ReplayPlanner, fixture_path
 from sisu_pipeline.contracts.base import ContractInvalid
-from sisu_pipeline.steps.compile import compile_intent, plan_prompt
-from sisu_pipeline.steps.decide import decide
+from sisu_pipeline.steps.compile import plan_prompt, read_plan
+from sisu_pipeline.steps.decide import read_build
 from tests.builders import an_intent
 
 
@@ -30,13 +30,20 @@ def test_the_built_in_plan_is_made_of_the_intents_inputs(tmp_path: Path) -> None
         "files": ["a.txt"],
         "risks": [],
         "tests": ["a", "b"],
+        "testCommand": "pnpm test",
         "patchPlan": [PATCH],
     }
 
 
 def test_the_built_in_plan_of_an_empty_intent_has_no_patches_and_no_tests(tmp_path: Path) -> None:
     answer = ReplayPlanner(tmp_path).answer(a_question())
-    assert answer.structured == {"design": ["Design for: ship"], "files": [], "risks": [], "tests": []}
+    assert answer.structured == {
+        "design": ["Design for: ship"],
+        "files": [],
+        "risks": [],
+        "tests": [],
+        "testCommand": "pnpm test",
+    }
 
 
 def test_the_built_in_build_runs_the_intents_command_else_pnpm_test(tmp_path: Path) -> None:
@@ -61,18 +68,20 @@ def test_the_built_in_build_runs_the_intents_command_else_pnpm_test(tmp_path: Pa
         {"patches": [1]},
         {"patches": [{}]},
         {"patches": [PATCH] * 21},
+        {"testCommand": ""},
+        {"testCommand": 1},
     ],
 )
 def test_hostile_inputs_make_a_plan_that_the_contract_refuses(tmp_path: Path, inputs: dict[str, Any]) -> None:
     question = a_question(**inputs)
     with pytest.raises(ContractInvalid):
-        compile_intent("run_1", question.intent, ReplayPlanner(tmp_path).answer(question))
+        read_plan(question.intent, ReplayPlanner(tmp_path).answer(question))
 
 
 @pytest.mark.parametrize("command", [None, 1, ["pytest"]])
 def test_a_test_command_that_is_no_text_is_refused(tmp_path: Path, command: Any) -> None:
     with pytest.raises(ContractInvalid):
-        decide("run_1", ReplayPlanner(tmp_path).answer(a_question("build", testCommand=command)))
+        read_build(ReplayPlanner(tmp_path).answer(a_question("build", testCommand=command)))
 
 
 def test_a_recorded_answer_is_replayed_for_its_question_only(tmp_path: Path) -> None:
@@ -80,6 +89,10 @@ def test_a_recorded_answer_is_replayed_for_its_question_only(tmp_path: Path) -> 
     fixture_path(tmp_path, a_question()).write_text(json.dumps(recorded))
     planner = ReplayPlanner(tmp_path)
     assert planner.answer(a_question()).to_json() == recorded
+    assert (planner.recorded(a_question()), planner.recorded(a_question("build"))) == (
+        planner.answer(a_question()),
+        None,
+    )
     assert planner.answer(a_question(ticket="T-1")).structured != {"x": 1}
     assert planner.answer(a_question("build")).structured != {"x": 1}
 

@@ -21,13 +21,17 @@ PURE = (
     "sisu_pipeline/contracts/",
     "sisu_pipeline/domain/budget.py",
     "sisu_pipeline/domain/canonical.py",
+    "sisu_pipeline/domain/complete_plan.py",
+    "sisu_pipeline/domain/file_diff.py",
     "sisu_pipeline/domain/identity.py",
     "sisu_pipeline/domain/plan_edit.py",
     "sisu_pipeline/domain/policy.py",
     "sisu_pipeline/domain/status.py",
-    "sisu_pipeline/domain/workspace_paths.py",
+    "sisu_pipeline/domain/untrusted_text.py",
+    "sisu_pipeline/domain/workspace_files.py",
 )
 PURE_IMPORTS = (
+    "base64",
     "collections.abc",
     "dataclasses",
     "datetime.datetime",
@@ -40,6 +44,8 @@ PURE_IMPORTS = (
     "math",
     "re",
     "typing",
+    "unicodedata",
+    "zlib",
     "pydantic",
     *(place.removesuffix(".py").removesuffix("/").replace("/", ".") for place in PURE),
 )

@@ -4,17 +4,16 @@ import itertools
 from dataclasses import replace
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sisu_pipeline.contracts.sandbox_request import ErrorCode
-from sisu_pipeline.contracts.step_outputs import MAX_TESTS, Build, StepId
+from sisu_pipeline.contracts.step_outputs import MAX_TESTS, StepId
 from sisu_pipeline.domain.canonical import canonical_json, canonical_pieces
+from sisu_pipeline.domain.complete_plan import PlannedTasks
 from sisu_pipeline.steps.execute import (
     MAX_SHARDS,
     FanOut,
-    MissingTestCommand,
     TaskDefaults,
     TaskResult,
     Template,
@@ -37,8 +36,8 @@ def tasks(
     files: dict[str, str] | None = None,
     run: str = RUN,
 ) -> FanOut:
-    build = Build(patch=[], tests=list(tests), test_command=command)
-    return build_tasks(WORKFLOW, run, build, template, DEFAULTS, files or {})
+    planned = PlannedTasks.of(command, tests, template.terms(DEFAULTS))
+    return build_tasks(WORKFLOW, run, planned, template.deps_hash, files or {})
 
 
 def test_without_tests_the_command_itself_is_the_one_task() -> None:
@@ -112,11 +111,6 @@ def test_a_registered_template_is_named_in_the_request() -> None:
 
 def test_a_recipe_versions_template_key_names_recipe_version_and_hash() -> None:
     assert cold_template("rcp", 2, "ff") == Template("rcp:2:ff", "ff", None)
-
-
-def test_without_a_command_there_is_nothing_to_run() -> None:
-    with pytest.raises(MissingTestCommand):
-        tasks("a", command="")
 
 
 @given(st.lists(json_values.text, max_size=12))

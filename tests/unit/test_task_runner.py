@@ -1,7 +1,7 @@
 """One task: infrastructure failures are retried, failures of the task never, and the result is stored once."""
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -12,7 +12,7 @@ from sisu_pipeline.steps.execute import MAX_ATTEMPTS, Task
 from sisu_pipeline.store.tasks import Outcome, Try
 
 KEY = "a" * 64
-TASK = Task(0, SandboxRequest(env_ref="e", cmd="pytest", timeout_ms=1, task_key=KEY))
+TASK = Task(0, SandboxRequest(env_ref="e", cmd="pytest", timeout_ms=1, task_key=KEY), "scripted")
 
 
 @dataclass
@@ -83,9 +83,17 @@ def delays(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return asked
 
 
-def run(script: list[ErrorCode], memory: Memory) -> tuple[SandboxResult, Scripted]:
+def run(script: list[ErrorCode], memory: Memory, task: Task = TASK) -> tuple[SandboxResult, Scripted]:
     sandbox = Scripted(script)
-    return asyncio.run(run_task(sandbox, memory.store(), "run_1", TASK, lambda chunk: None)), sandbox
+    return asyncio.run(run_task(sandbox, memory.store(), "run_1", task, lambda chunk: None)), sandbox
+
+
+def test_a_provider_that_the_plan_does_not_name_executes_nothing() -> None:
+    memory = Memory()
+    result, sandbox = run([], memory, replace(TASK, provider="local"))
+    assert sandbox.asked == []
+    assert (result.err_code, len(memory.tries), len(memory.outcomes)) == (ErrorCode.BOOT_FAIL, 2, 1)
+    assert "the approved plan names the sandbox provider local, and this worker has scripted" in result.stderr
 
 
 def test_a_good_result_is_stored_after_one_try(delays: list[float]) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sisu_pipeline.domain.workspace_paths import PathNotAllowed, relative_parts
+from sisu_pipeline.domain.workspace_files import PathNotAllowed, relative_parts
 from sisu_pipeline.workflow.workspace import FileContent, Workspace
 
 ESCAPES = [

@@ -8,6 +8,7 @@ from pydantic import Field
 from sisu_pipeline.api.schemas.run_schemas import Approvals, Count, RunHead, RunProgress, Time, absent
 from sisu_pipeline.contracts.base import Contract
 from sisu_pipeline.contracts.gate import TimeoutOutcome
+from sisu_pipeline.contracts.planned_work import CompletePlan
 from sisu_pipeline.contracts.step_outputs import Plan
 from sisu_pipeline.domain.status import RunStatus
 
@@ -117,9 +118,11 @@ class PlanView(Contract):
     version: Count
     """Number of the current version."""
     plan_sha256: str = Field(alias="planSha256")
-    """Hash of the current version."""
+    """Hash of the current version: of the head of `complete`."""
     plan: Plan
     """Content of the current version."""
+    complete: CompletePlan | None
+    """Everything that is executed once the plan is approved; null for a plan that release 0.2.0 compiled."""
     patches: list[PatchView]
     """Patches of the plan with the files they change."""
     versions: list[PlanVersionView]

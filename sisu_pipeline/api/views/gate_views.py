@@ -21,13 +21,13 @@ from sisu_pipeline.api.schemas.run_schemas import Approvals
 from sisu_pipeline.api.views import run_views
 from sisu_pipeline.contracts.gate import Decision
 from sisu_pipeline.domain.errors import NotFound
+from sisu_pipeline.domain.workspace_files import intent_files
 from sisu_pipeline.store import answers, deadlines, gates, human_gates, intents, plans, quorum, runs, steps
 from sisu_pipeline.store import interactions as ledger
 from sisu_pipeline.store.human_gates import HumanGate, ListedGate
 from sisu_pipeline.store.queues import queue_depth
 from sisu_pipeline.store.runs import Run
 from sisu_pipeline.workflow.commands import checked_reference
-from sisu_pipeline.workflow.patching import intent_files
 
 MAX_GATES = 200
 MAX_RUNS = 12
@@ -102,6 +102,7 @@ def plan(connection: Connection, run_reference: str) -> PlanView:
         version=version.number,
         plan_sha256=version.sha256,
         plan=read,
+        complete=plans.complete(connection, run.id, version.number),
         patches=patches,
         versions=[PlanVersionView(**vars(edit)) for edit in plans.edits(connection, run.id)],
     )

@@ -57,7 +57,10 @@ def test_the_edited_plan_is_stored_with_the_hash_of_the_plan_it_was_made_of(api:
     plan = edited(view, tests=["t3"])
     approve(api, run, planSha256=view["planSha256"], plan=plan)
     after = shown(api, run)
-    assert (after["version"], after["planSha256"], after["plan"]["tests"]) == (2, sha256_json(plan), ["t3"])
+    assert (after["version"], after["plan"]["tests"]) == (2, ["t3"])
+    assert after["planSha256"] == sha256_json(after["complete"]["head"]) != view["planSha256"]
+    assert [task["command"] for task in after["complete"]["tasks"]] == ["pnpm test t3"]
+    assert after["complete"]["policy"] == view["complete"]["policy"]
     (version,) = after["versions"]
     assert (version["basedOnSha256"], version["editedBy"]) == (view["planSha256"], "ann")
     assert api.get(f"/runs/{run.run_id}").json()["decision"]["planSha256"] == after["planSha256"]

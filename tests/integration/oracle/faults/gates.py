@@ -21,6 +21,35 @@ GATE = (
         f"VALUES (%(queued)s, 'approve-plan-0', 'ApplyPatchST', 'approve-plan', 'human:approve-plan-0', {ZEROS})",
     ),
     fault(
+        "202_plan_hash_covers_its_sections",
+        "another command in the tasks",
+        "UPDATE app.complete_plans SET tasks = replace(tasks, 'pnpm', 'npm') WHERE run_id = %(waiting)s",
+    ),
+    fault(
+        "202_plan_hash_covers_its_sections",
+        "a head that names another base",
+        "UPDATE app.complete_plans SET base = replace(base, 'null', '\"0000\"') WHERE run_id = %(waiting)s",
+    ),
+    fault(
+        "202_plan_hash_covers_its_sections",
+        "another head",
+        "UPDATE app.complete_plans SET head = replace(head, '\"v\":1', '\"v\":2') WHERE run_id = %(waiting)s",
+    ),
+    fault(
+        "202_plan_hash_covers_its_sections",
+        "an edited version under another hash",
+        "INSERT INTO app.complete_plans SELECT run_id, 2, plan_sha256, head, changes, tasks, recipe, policy, base "
+        "FROM app.complete_plans WHERE run_id = %(waiting)s",
+        "INSERT INTO app.plan_versions (run_id, version, plan, plan_sha256, based_on_sha256, edited_by) "
+        f"SELECT run_id, 2, output, {ZEROS}, {ZEROS}, 'eve' FROM app.run_steps "
+        "WHERE run_id = %(waiting)s AND step_id = 'CompileST'",
+    ),
+    fault(
+        "205_gate_asks_about_the_compiled_plan",
+        "the complete plan is gone",
+        "DELETE FROM app.complete_plans WHERE run_id = %(waiting)s",
+    ),
+    fault(
         "205_gate_asks_about_the_compiled_plan",
         "another plan at the gate",
         f"UPDATE app.human_gates SET plan_sha256 = {ZEROS} WHERE run_id = %(waiting)s",

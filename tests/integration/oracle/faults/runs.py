@@ -134,6 +134,9 @@ RUNS = (
     ),
 )
 
+_SHA256 = "encode(sha256(convert_to({}, 'UTF8')), 'hex')"
+_CHANGE = """'[{"path": "x", "op": "create", "old": null, "new": {"sha256": "0"}}]'"""
+
 PATCHES = (
     fault(
         "700_patches_stand_or_are_taken_back",
@@ -164,5 +167,22 @@ PATCHES = (
         "another card",
         f"UPDATE app.artifacts SET sha256 = {ZEROS} "
         "WHERE run_id = %(decided)s AND kind = 'patch_apply' AND idx = 0",
+    ),
+    fault(
+        "725_approved_changes_are_the_patches",
+        "a change that no patch makes",
+        f"UPDATE app.complete_plans SET changes = {_CHANGE}, "
+        f"head = replace(head, {_SHA256.format('changes')}, {_SHA256.format(_CHANGE)}) WHERE run_id = %(waiting)s",
+        f"UPDATE app.complete_plans SET plan_sha256 = {_SHA256.format('head')} WHERE run_id = %(waiting)s",
+        "UPDATE app.human_gates gate SET plan_sha256 = plan.plan_sha256 FROM app.complete_plans plan "
+        "WHERE gate.run_id = %(waiting)s AND plan.run_id = gate.run_id",
+    ),
+    fault(
+        "725_approved_changes_are_the_patches",
+        "a patch that the complete plan does not name",
+        "UPDATE app.run_steps SET output = output - 'patchPlan' || "
+        """'{"patchPlan": [{"targetPath": "x", "postimageContent": "", "diffText": ""}]}' """
+        "WHERE run_id = %(waiting)s AND step_id = 'CompileST'",
+        "UPDATE app.artifacts SET kind = 'patch_apply', idx = 0 WHERE run_id = %(waiting)s AND kind = 'none'",
     ),
 )

@@ -14,6 +14,11 @@ TASKS = (
     ),
     fault(
         "310_task_key_says_what_was_asked",
+        "the request has another key",
+        f"UPDATE app.sbx_runs SET request = jsonb_set(request, '{{taskKey}}', '\"k\"') WHERE {_FIRST_TASK}",
+    ),
+    fault(
+        "315_tasks_are_those_of_the_approved_plan",
         "another command ran under the key",
         f"UPDATE app.sbx_runs SET request = jsonb_set(request, '{{cmd}}', '\"true\"') WHERE {_FIRST_TASK}",
     ),
@@ -24,9 +29,36 @@ TASKS = (
         "WHERE id = %(succeeded_intent)s",
     ),
     fault(
-        "310_task_key_says_what_was_asked",
+        "315_tasks_are_those_of_the_approved_plan",
         "a task in a place the decision does not have",
         "UPDATE app.sbx_runs SET position = 7 WHERE run_id = %(gave_up)s",
+    ),
+    fault(
+        "315_tasks_are_those_of_the_approved_plan",
+        "the network was switched on",
+        f"UPDATE app.sbx_runs SET request = jsonb_set(request, '{{net}}', 'true') WHERE {_FIRST_TASK}",
+    ),
+    fault(
+        "315_tasks_are_those_of_the_approved_plan",
+        "more time than approved",
+        f"UPDATE app.sbx_runs SET request = jsonb_set(request, '{{timeoutMs}}', '300001') WHERE {_FIRST_TASK}",
+    ),
+    fault(
+        "315_tasks_are_those_of_the_approved_plan",
+        "more memory than approved",
+        f"UPDATE app.sbx_runs SET request = jsonb_set(request, '{{limits,memMB}}', '1024') WHERE {_FIRST_TASK}",
+    ),
+    fault(
+        "315_tasks_are_those_of_the_approved_plan",
+        "an environment variable that was not approved",
+        f"UPDATE app.sbx_runs SET request = jsonb_set(request, '{{env}}', '{{\"A\": \"b\"}}') WHERE {_FIRST_TASK}",
+    ),
+    fault(
+        "315_tasks_are_those_of_the_approved_plan",
+        "another provider",
+        f"UPDATE app.sbx_runs SET provider = 'local' WHERE {_FIRST_TASK}",
+        "DELETE FROM app.mock_receipts WHERE receipt_key IN "
+        f"(SELECT task_key FROM app.sbx_runs WHERE {_FIRST_TASK})",
     ),
     fault(
         "320_execute_waits_for_every_task",

@@ -1,0 +1,143 @@
+"""The sections of a complete plan: everything that is executed once it is approved, by hash where it is content."""
+
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from sisu_pipeline.contracts.base import Contract
+from sisu_pipeline.contracts.sandbox_request import Sha256
+
+GitBlob = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
+Mode = Literal["100644", "100755"]
+"""The modes that git stores for files: plain and executable."""
+
+
+class Section(Contract):
+    """A part of a complete plan. Its JSON has every member, absent ones as null, so that it has one form."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON object that is hashed."""
+        return self.model_dump(mode="json")
+
+
+class ChangeOp(StrEnum):
+    """The effect of a change on its file."""
+
+    CREATE = "create"
+    MODIFY = "modify"
+    DELETE = "delete"
+
+
+class FileHashes(Section):
+    """The content of a file as two hashes."""
+
+    sha256: Sha256
+    """Hash of the file's bytes."""
+    git_blob: GitBlob
+    """Id that git gives the content (SHA-1)."""
+
+
+class PlannedChange(Section):
+    """The effect of a plan on one file."""
+
+    path: str
+    """Path of the file in the workspace."""
+    op: ChangeOp
+    """Effect on the file."""
+    old_mode: Mode | None
+    """Mode before the change; null if the plan creates the file."""
+    mode: Mode | None
+    """Mode after the change; null if the plan deletes the file."""
+    old: FileHashes | None
+    """Content before the change; null if the plan creates the file."""
+    new: FileHashes | None
+    """Content after the change; null if the plan deletes the file."""
+
+
+class TemplateReference(Section):
+    """The sandbox template of a task."""
+
+    id: str | None
+    """Id of the prebuilt template; null unless one is registered."""
+    key: str
+    """Key of the template: recipe, version and content hash."""
+
+
+class PlannedTask(Section):
+    """One task: its exact command line and everything its sandbox permits."""
+
+    position: int = Field(ge=0)
+    """Position of the task among the tasks of the plan."""
+    test: str | None
+    """Name of the test; null for the task of the command alone."""
+    command: str
+    """Exact command line, executed by `/bin/sh -c`."""
+    provider: str
+    """Sandbox provider that executes the task."""
+    environment: str
+    """Environment of the sandbox without a prebuilt template."""
+    template: TemplateReference
+    """Template of the sandbox."""
+    net: bool
+    """Whether the command can use the network."""
+    timeout_ms: int = Field(gt=0)
+    """Longest time of the command in milliseconds."""
+    cpu: int = Field(ge=1)
+    """Processors of the sandbox."""
+    mem_mb: int = Field(alias="memMB")
+    """Largest memory of the sandbox in MiB."""
+
+
+class PinnedVersion(Section):
+    """A version of a recipe or a policy."""
+
+    id: str
+    """Id of the recipe or policy."""
+    version: int
+    """Number of the version."""
+    sha256: Sha256
+    """Hash of the version's content."""
+
+
+class PlanBase(Section):
+    """What the changes of a plan start from."""
+
+    commit: str | None
+    """Commit of the repository; null without a repository."""
+    files_sha256: Sha256
+    """Hash of the intent's files."""
+
+
+class PlanHead(Section):
+    """The hashes of a complete plan's sections. `planSha256` is the hash of the head's canonical JSON."""
+
+    v: Literal[1]
+    """Version of this form."""
+    changes: Sha256
+    """Hash of the changes."""
+    tasks: Sha256
+    """Hash of the tasks."""
+    recipe: Sha256
+    """Hash of the recipe."""
+    policy: Sha256
+    """Hash of the policy."""
+    base: Sha256
+    """Hash of the base."""
+
+
+class CompletePlan(Section):
+    """Everything that is executed once a plan is approved."""
+
+    head: PlanHead
+    """Hashes of the sections."""
+    changes: list[PlannedChange]
+    """Files that the plan changes, sorted by path."""
+    tasks: list[PlannedTask]
+    """Tasks in order."""
+    recipe: PinnedVersion
+    """Recipe of the run."""
+    policy: PinnedVersion
+    """Policy that decides who must approve."""
+    base: PlanBase
+    """What the changes start from."""

@@ -1,0 +1,178 @@
+"""The complete plan: all that is executed once the plan is approved, and the hash that approvals name.
+
+`planSha256` is the sha256 of the canonical JSON of the head `{v, changes, tasks, recipe, policy, base}`, in which
+each section stands as the sha256 of its own canonical JSON. Content of files is never part of it, only its hashes.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import overload
+
+from sisu_pipeline.contracts.planned_work import (
+    ChangeOp,
+    CompletePlan,
+    FileHashes,
+    PinnedVersion,
+    PlanBase,
+    PlannedChange,
+    PlannedTask,
+    TemplateReference,
+)
+from sisu_pipeline.contracts.step_outputs import Plan
+from sisu_pipeline.domain.canonical import canonical_json, git_blob_id, sha256_hex, sha256_json
+from sisu_pipeline.domain.file_diff import FileState
+
+VERSION = 1
+_SECTIONS = ("changes", "tasks", "recipe", "policy", "base")
+
+
+@dataclass(frozen=True)
+class TaskTerms:
+    """What all tasks of a plan have in common: the provider, the template and the limits of their sandboxes."""
+
+    provider: str
+    environment: str
+    template: TemplateReference
+    net: bool
+    timeout_ms: int
+    cpu: int = 1
+    mem_mb: int = 512
+
+    @classmethod
+    def of(cls, task: PlannedTask) -> "TaskTerms":
+        """The terms of a planned task."""
+        return cls(task.provider, task.environment, task.template, task.net, task.timeout_ms, task.cpu, task.mem_mb)
+
+
+@dataclass(frozen=True)
+class PlannedTasks(Sequence[PlannedTask]):
+    """The tasks of a plan in order, built on access: one per distinct test, or one for the command alone."""
+
+    command: str
+    tests: tuple[str | None, ...]
+    terms: TaskTerms
+
+    @classmethod
+    def of(cls, command: str, tests: Sequence[str], terms: TaskTerms) -> "PlannedTasks":
+        """The tasks of a command and its tests. A repeated test is one task, at its first place."""
+        return cls(command, tuple(dict.fromkeys(tests)) or (None,), terms)
+
+    def __len__(self) -> int:
+        return len(self.tests)
+
+    @overload
+    def __getitem__(self, place: int) -> PlannedTask: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> tuple[PlannedTask, ...]: ...
+
+    def __getitem__(self, place: int | slice) -> PlannedTask | tuple[PlannedTask, ...]:
+        if isinstance(place, slice):
+            return tuple(self._task(position) for position in range(*place.indices(len(self))))
+        return self._task(range(len(self))[place])
+
+    @property
+    def section(self) -> str:
+        """The canonical JSON of the tasks."""
+        return canonical_json([task.to_json() for task in self])
+
+    def _task(self, position: int) -> PlannedTask:
+        test = self.tests[position]
+        return PlannedTask(
+            position=position,
+            test=test,
+            command=self.command if test is None else f"{self.command} {test}",
+            provider=self.terms.provider,
+            environment=self.terms.environment,
+            template=self.terms.template,
+            net=self.terms.net,
+            timeout_ms=self.terms.timeout_ms,
+            cpu=self.terms.cpu,
+            mem_mb=self.terms.mem_mb,
+        )
+
+
+@dataclass(frozen=True)
+class SealedPlan:
+    """A complete plan as it is stored: the canonical JSON of each section, exactly the text that is hashed."""
+
+    changes: str
+    tasks: str
+    recipe: str
+    policy: str
+    base: str
+
+    @property
+    def head(self) -> str:
+        """The canonical JSON of the head."""
+        return canonical_json({"v": VERSION, **{name: sha256_hex(getattr(self, name)) for name in _SECTIONS}})
+
+    @property
+    def sha256(self) -> str:
+        """The plan's hash, which approvals name."""
+        return sha256_hex(self.head)
+
+    def read(self) -> CompletePlan:
+        """The sections as models."""
+        members = ",".join(f'"{name}":{getattr(self, name)}' for name in ("head", *_SECTIONS))
+        return CompletePlan.model_validate_json(f"{{{members}}}")
+
+
+@dataclass(frozen=True)
+class PlanTerms:
+    """What a complete plan takes from outside the plan: the terms of its tasks, the recipe and the policy."""
+
+    tasks: TaskTerms
+    recipe: PinnedVersion
+    policy: PinnedVersion
+
+
+def seal(plan: Plan, files: Mapping[str, str], terms: PlanTerms) -> SealedPlan:
+    """The complete plan of a plan that names its command. `files` are the intent's files, path to text."""
+    assert plan.test_command is not None, "a compiled plan names its command"
+    before = _states(files)
+    after = _states({**files, **{patch.target_path: patch.postimage_content for patch in plan.patch_plan or []}})
+    base = PlanBase(commit=None, files_sha256=files_sha256(files))
+    return SealedPlan(
+        changes=canonical_json([change.to_json() for change in changes(before, after)]),
+        tasks=PlannedTasks.of(plan.test_command, plan.tests, terms.tasks).section,
+        recipe=canonical_json(terms.recipe.to_json()),
+        policy=canonical_json(terms.policy.to_json()),
+        base=canonical_json(base.to_json()),
+    )
+
+
+def changes(before: Mapping[str, FileState], after: Mapping[str, FileState]) -> list[PlannedChange]:
+    """The files that differ, sorted by path. A renamed file is one that is deleted and one that is created."""
+    return [
+        _change(path, before.get(path), after.get(path))
+        for path in sorted({*before, *after})
+        if before.get(path) != after.get(path)
+    ]
+
+
+def files_sha256(files: Mapping[str, str]) -> str:
+    """The hash of a set of files: of the canonical JSON that maps each path to the sha256 of its bytes."""
+    return sha256_json({path: sha256_hex(text) for path, text in files.items()})
+
+
+def _change(path: str, old: FileState | None, new: FileState | None) -> PlannedChange:
+    op = ChangeOp.CREATE if old is None else ChangeOp.DELETE if new is None else ChangeOp.MODIFY
+    return PlannedChange(
+        path=path,
+        op=op,
+        old_mode=None if old is None else old.mode,
+        mode=None if new is None else new.mode,
+        old=_hashes(old),
+        new=_hashes(new),
+    )
+
+
+def _hashes(state: FileState | None) -> FileHashes | None:
+    if state is None:
+        return None
+    return FileHashes(sha256=sha256_hex(state.content), git_blob=git_blob_id(state.content))
+
+
+def _states(files: Mapping[str, str]) -> dict[str, FileState]:
+    return {path: FileState(text.encode()) for path, text in files.items()}

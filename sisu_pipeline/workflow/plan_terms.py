@@ -1,0 +1,81 @@
+"""The terms of a run's complete plan: taken from the settings when it is compiled, from its rows ever after."""
+
+from dataclasses import replace
+from typing import Any
+
+from resources.database import Connection
+from resources.planner.planner_port import Question
+from sisu_pipeline.contracts.intent import Intent
+from sisu_pipeline.contracts.planned_work import PinnedVersion
+from sisu_pipeline.contracts.step_outputs import PatchedPlan, Plan
+from sisu_pipeline.domain.complete_plan import PlannedTasks, PlanTerms, SealedPlan, TaskTerms, seal
+from sisu_pipeline.domain.workspace_files import intent_files
+from sisu_pipeline.steps import apply_patch, compile, decide
+from sisu_pipeline.store import plans, tasks
+from sisu_pipeline.store.plans import Version
+from sisu_pipeline.store.runs import Run
+from sisu_pipeline.workflow.dependencies import Dependencies
+
+
+def compiled_plan(dependencies: Dependencies, intent: Intent) -> Plan:
+    """The plan that the planner makes of an intent, with its command.
+
+    A planner whose plan does not name a command is asked for the build at once, before any approval.
+    Raises PlannerUnavailable, PlannerAnswerInvalid, BuildDiffers, or ContractInvalid.
+    """
+    question = Question("plan", compile.plan_prompt(intent), intent)
+    plan = compile.read_plan(intent, dependencies.planner.answer(question))
+    if plan.test_command is not None:
+        return plan
+    patched = apply_patch.without_patches(plan, None)
+    plan = with_command(dependencies, intent, plan, patched)
+    check_recorded_build(dependencies, intent, plan, decide.build_prompt(patched))
+    return plan
+
+
+def with_command(dependencies: Dependencies, intent: Intent, plan: Plan, patched: PatchedPlan) -> Plan:
+    """The plan with the command of the planner's build. Raises what `compiled_plan` raises, except BuildDiffers."""
+    question = Question("build", decide.build_prompt(patched), intent)
+    build = decide.read_build(dependencies.planner.answer(question))
+    return Plan.from_json({**plan.to_json(), "testCommand": build.test_command})
+
+
+def seal_compiled(
+    dependencies: Dependencies, connection: Connection, run: Run, intent: Intent, plan: Plan
+) -> SealedPlan:
+    """The complete plan of a run whose plan was just compiled, by the settings and the recipe as they are now.
+
+    Raises WorkspaceFilesInvalid.
+    """
+    recipe = PinnedVersion(id=run.recipe_id, version=run.recipe_version, sha256=run.recipe_hash)
+    terms = PlanTerms(_current_terms(dependencies, connection, run), recipe, plans.policy_of(connection, run))
+    return seal(plan, intent_files(intent), terms)
+
+
+def approved_tasks(
+    dependencies: Dependencies, connection: Connection, run: Run, version: Version, build: dict[str, Any]
+) -> PlannedTasks:
+    """The tasks of an approved plan.
+
+    A plan that release 0.2.0 compiled does not have them; its `build`, which DecideST stored, has.
+    """
+    planned = plans.planned_tasks(connection, run.id, version)
+    if planned is not None:
+        return planned
+    terms = _current_terms(dependencies, connection, run)
+    return PlannedTasks.of(build["test_command"], build["tests"], terms)
+
+
+def check_recorded_build(dependencies: Dependencies, intent: Intent, plan: Plan, prompt: str) -> None:
+    """Raise BuildDiffers when a build is recorded for this question that the approved plan does not describe."""
+    recorded = dependencies.planner.recorded(Question("build", prompt, intent))
+    if recorded is not None:
+        decide.check_agrees(decide.read_build(recorded), plan)
+
+
+def _current_terms(dependencies: Dependencies, connection: Connection, run: Run) -> TaskTerms:
+    allowed = tasks.network(connection, run)
+    defaults = dependencies.task_defaults
+    if allowed is not None:
+        defaults = replace(defaults, net=allowed)
+    return tasks.template(connection, run).terms(defaults)

@@ -1,0 +1,157 @@
+"""The complete plan: its hash covers everything that is executed, and no content."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sisu_pipeline.contracts.planned_work import PinnedVersion, TemplateReference
+from sisu_pipeline.contracts.step_outputs import MAX_TESTS, Plan
+from sisu_pipeline.domain.canonical import canonical_json, git_blob_id, sha256_hex, sha256_json
+from sisu_pipeline.domain.complete_plan import PlannedTasks, PlanTerms, SealedPlan, TaskTerms, changes, seal
+from sisu_pipeline.domain.file_diff import FileState
+
+TASKS = TaskTerms("local", "local-node-24", TemplateReference(id=None, key="rcp:1:ff"), False, 300_000)
+TERMS = PlanTerms(
+    TASKS,
+    PinnedVersion(id="rcp", version=1, sha256="a" * 64),
+    PinnedVersion(id="rcp", version=1, sha256="b" * 64),
+)
+FILES = {"a.txt": "before\n", "b.txt": "kept\n"}
+BARE: dict[str, Any] = {
+    "goal": "g",
+    "design": [],
+    "files": [],
+    "risks": [],
+    "tests": ["t"],
+    "testCommand": "pytest",
+}
+PATCH = {"targetPath": "a.txt", "postimageContent": "after\n", "diffText": ""}
+
+
+def a_plan(**changes: Any) -> Plan:
+    return Plan.from_json({**BARE, "patchPlan": [PATCH], **changes})
+
+
+def test_the_hash_is_of_a_head_of_section_hashes() -> None:
+    sealed = seal(a_plan(), FILES, TERMS)
+    head = {
+        "v": 1,
+        "changes": sha256_hex(sealed.changes),
+        "tasks": sha256_hex(sealed.tasks),
+        "recipe": sha256_json({"id": "rcp", "version": 1, "sha256": "a" * 64}),
+        "policy": sha256_json({"id": "rcp", "version": 1, "sha256": "b" * 64}),
+        "base": sha256_json(
+            {"commit": None, "filesSha256": sha256_json({path: sha256_hex(text) for path, text in FILES.items()})}
+        ),
+    }
+    assert (sealed.head, sealed.sha256) == (canonical_json(head), sha256_json(head))
+
+
+def test_a_plans_hash_is_this_one() -> None:
+    """A vector: a change of the format breaks every stored approval."""
+    assert seal(a_plan(), FILES, TERMS).sha256 == (
+        "5463db11d9ab8499af98f3f3dfd34731bbb304a9d22da3611f6f554d3544b6e5"
+    )
+
+
+def test_a_task_names_its_exact_command_line_and_all_its_sandbox_permits() -> None:
+    (task,) = json.loads(seal(a_plan(), FILES, TERMS).tasks)
+    assert task == {
+        "position": 0,
+        "test": "t",
+        "command": "pytest t",
+        "provider": "local",
+        "environment": "local-node-24",
+        "template": {"id": None, "key": "rcp:1:ff"},
+        "net": False,
+        "timeoutMs": 300_000,
+        "cpu": 1,
+        "memMB": 512,
+    }
+
+
+def test_a_change_names_its_content_by_hash_only() -> None:
+    sealed = seal(a_plan(), FILES, TERMS)
+    assert json.loads(sealed.changes) == [
+        {
+            "path": "a.txt",
+            "op": "modify",
+            "oldMode": "100644",
+            "mode": "100644",
+            "old": {"sha256": sha256_hex("before\n"), "gitBlob": git_blob_id(b"before\n")},
+            "new": {"sha256": sha256_hex("after\n"), "gitBlob": git_blob_id(b"after\n")},
+        }
+    ]
+    assert "after" not in "".join(vars(sealed).values())
+
+
+@pytest.mark.parametrize(
+    ("plan", "files", "terms"),
+    [
+        (a_plan(testCommand="pytest -x"), FILES, TERMS),
+        (a_plan(tests=["t", "u"]), FILES, TERMS),
+        (a_plan(tests=[]), FILES, TERMS),
+        (a_plan(patchPlan=[{**PATCH, "postimageContent": "other\n"}]), FILES, TERMS),
+        (a_plan(patchPlan=[{**PATCH, "targetPath": "c.txt"}]), FILES, TERMS),
+        (a_plan(patchPlan=None), FILES, TERMS),
+        (a_plan(), {**FILES, "b.txt": "other\n"}, TERMS),
+        (a_plan(), {**FILES, "c.txt": "more\n"}, TERMS),
+        (a_plan(), FILES, replace(TERMS, tasks=replace(TASKS, provider="mock"))),
+        (a_plan(), FILES, replace(TERMS, tasks=replace(TASKS, net=True))),
+        (a_plan(), FILES, replace(TERMS, tasks=replace(TASKS, timeout_ms=300_001))),
+        (a_plan(), FILES, replace(TERMS, tasks=replace(TASKS, mem_mb=1024))),
+        (a_plan(), FILES, replace(TERMS, tasks=replace(TASKS, cpu=2))),
+        (a_plan(), FILES, replace(TERMS, tasks=replace(TASKS, environment="other"))),
+        (a_plan(), FILES, replace(TERMS, tasks=replace(TASKS, template=TemplateReference(id="t", key="rcp:1:ff")))),
+        (a_plan(), FILES, replace(TERMS, recipe=TERMS.recipe.model_copy(update={"version": 2}))),
+        (a_plan(), FILES, replace(TERMS, policy=TERMS.policy.model_copy(update={"sha256": "c" * 64}))),
+    ],
+)
+def test_whatever_changes_what_is_executed_changes_the_hash(
+    plan: Plan, files: dict[str, str], terms: PlanTerms
+) -> None:
+    assert seal(plan, files, terms).sha256 != seal(a_plan(), FILES, TERMS).sha256
+
+
+def test_two_patches_of_one_file_are_one_change_and_a_patch_without_effect_is_none() -> None:
+    twice = a_plan(patchPlan=[{**PATCH, "postimageContent": "first\n"}, PATCH])
+    assert seal(twice, FILES, TERMS) == seal(a_plan(), FILES, TERMS)
+    assert seal(a_plan(patchPlan=[{**PATCH, "postimageContent": FILES["a.txt"]}]), FILES, TERMS).changes == "[]"
+
+
+def test_what_is_sealed_is_read_as_it_was() -> None:
+    sealed = seal(a_plan(), FILES, TERMS)
+    complete = sealed.read().to_json()
+    names = ("changes", "tasks", "recipe", "policy", "base")
+    assert SealedPlan(**{name: canonical_json(complete[name]) for name in names}) == sealed
+    assert canonical_json(complete["head"]) == sealed.head
+
+
+def test_ten_thousand_tests_are_ten_thousand_tasks() -> None:
+    planned = PlannedTasks.of("pytest", [f"t{number}" for number in range(MAX_TESTS)], TASKS)
+    assert [task["command"] for task in json.loads(planned.section)] == [f"pytest t{n}" for n in range(MAX_TESTS)]
+
+
+paths = st.sampled_from(["a", "b", "c/d"])
+states = st.dictionaries(
+    paths, st.builds(FileState, st.binary(max_size=3), st.sampled_from(["100644", "100755"])), max_size=3
+)
+
+
+@given(states, states)
+def test_changes_are_exactly_what_turns_one_set_of_files_into_the_other(
+    before: dict[str, FileState], after: dict[str, FileState]
+) -> None:
+    found = changes(before, after)
+    assert [change.path for change in found] == sorted({change.path for change in found})
+    hashes = {path: (state.mode, sha256_hex(state.content)) for path, state in before.items()}
+    for change in found:
+        assert hashes.pop(change.path, (None, None)) == (change.old_mode, change.old and change.old.sha256)
+        if change.mode is not None and change.new is not None:
+            hashes[change.path] = (change.mode, change.new.sha256)
+        assert change.op == ("create" if change.old is None else "delete" if change.new is None else "modify")
+    assert hashes == {path: (state.mode, sha256_hex(state.content)) for path, state in after.items()}
