@@ -8,6 +8,7 @@ from urllib.parse import quote
 import httpx
 
 from sisu_pipeline.console.exit_codes import ENVIRONMENT_ERROR, Failure
+from sisu_pipeline.contracts.operation import CLI_AGENT
 
 _TIMEOUT = httpx.Timeout(30, connect=5)
 # An event stream carries a heartbeat every 15 s.
@@ -20,7 +21,7 @@ class Api:
     def __init__(self, url: str | None, token: str | None = None) -> None:
         self.url = (url or _default_url()).rstrip("/")
         # The stack is local: proxy settings of the environment do not apply.
-        self._http = httpx.Client(base_url=self.url, timeout=_TIMEOUT, trust_env=False, headers=_credentials(token))
+        self._http = httpx.Client(base_url=self.url, timeout=_TIMEOUT, trust_env=False, headers=_headers(token))
 
     def close(self) -> None:
         """Close the connections; optional for a process that exits."""
@@ -79,6 +80,10 @@ def _default_url() -> str:
     from sisu_pipeline.settings import settings
 
     return f"http://127.0.0.1:{settings().port}"
+
+
+def _headers(token: str | None) -> dict[str, str]:
+    return {"User-Agent": CLI_AGENT, **_credentials(token)}
 
 
 def _credentials(token: str | None) -> dict[str, str]:

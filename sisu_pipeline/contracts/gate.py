@@ -20,6 +20,17 @@ class Decision(StrEnum):
     REJECTED = "rejected"
 
 
+class Channel(StrEnum):
+    """How a decision was made. The server sets it; no request contains it."""
+
+    API = "api"
+    INBOX = "inbox"
+    CLI = "cli"
+    DAGSTER = "dagster"
+    DEADLINE = "deadline"
+    POLICY = "policy"
+
+
 class TimeoutOutcome(StrEnum):
     """The outcome of a gate whose deadline passes without a decision."""
 

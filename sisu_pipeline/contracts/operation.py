@@ -5,6 +5,9 @@ from pydantic import Field
 from sisu_pipeline.contracts.base import Contract
 from sisu_pipeline.contracts.intent import Text
 
+CLI_AGENT = "sisu-cli"
+"""The user agent that the `sisu` command sends."""
+
 
 class OperationRequest(Contract):
     """The operator and the reason. Both are recorded with the run."""

@@ -6,7 +6,7 @@ import dagster as dg
 
 from resources.database import Connection
 from sisu_pipeline.contracts.access import Role
-from sisu_pipeline.contracts.gate import AnswerRequest, PlanApprovalRequest, PlanRejectionRequest
+from sisu_pipeline.contracts.gate import AnswerRequest, Channel, PlanApprovalRequest, PlanRejectionRequest
 from sisu_pipeline.contracts.intent import Intent, RunRequest
 from sisu_pipeline.defs.asset_keys import INTENT_JOB
 from sisu_pipeline.defs.assets import MATERIALIZED
@@ -75,7 +75,9 @@ def _approve(context: dg.OpExecutionContext, config: DecisionConfig) -> None:
         body["plan"] = config.plan
     with dependencies().database.connect() as connection:
         person = _person(connection, context, Role.APPROVER)
-        decided = commands.decide(connection, config.run_id, PlanApprovalRequest.from_json(body), person)
+        decided = commands.decide(
+            connection, config.run_id, PlanApprovalRequest.from_json(body), person, Channel.DAGSTER
+        )
     context.log.info(f"run {decided.run_id}: {decided.decision} by {decided.decided_by}")
 
 
@@ -84,7 +86,9 @@ def _reject(context: dg.OpExecutionContext, config: DecisionConfig) -> None:
     body = {"rejectedBy": config.decided_by, "reason": config.notes, "planSha256": config.plan_sha256}
     with dependencies().database.connect() as connection:
         person = _person(connection, context, Role.APPROVER)
-        decided = commands.decide(connection, config.run_id, PlanRejectionRequest.from_json(body), person)
+        decided = commands.decide(
+            connection, config.run_id, PlanRejectionRequest.from_json(body), person, Channel.DAGSTER
+        )
     context.log.info(f"run {decided.run_id}: {decided.decision} by {decided.decided_by}")
 
 
@@ -93,7 +97,7 @@ def _answer(context: dg.OpExecutionContext, config: AnswerConfig) -> None:
     request = AnswerRequest.from_json({"answeredBy": config.answered_by, "answer": config.answer})
     with dependencies().database.connect() as connection:
         person = _person(connection, context, Role.APPROVER)
-        answered = commands.answer(connection, config.run_id, config.gate_key, request, person)
+        answered = commands.answer(connection, config.run_id, config.gate_key, request, person, Channel.DAGSTER)
     context.log.info(f"run {answered.run_id}: answered by {answered.answered_by}")
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from resources.database import Connection
+from sisu_pipeline.contracts.gate import Channel
 from sisu_pipeline.domain import forms
 from sisu_pipeline.domain.canonical import same_json
 from sisu_pipeline.domain.errors import AnswerInvalid, DecisionConflict, NotFound
@@ -55,6 +56,7 @@ def answer(
     content: dict[str, Any],
     answered_by: str,
     dedupe_key: str | None = None,
+    channel: Channel = Channel.API,
 ) -> RecordedAnswer:
     """Record an answer. The first one is final; the same answer again returns it.
 
@@ -63,7 +65,7 @@ def answer(
     """
     gate = _checked(connection, run_reference, gate_key, content)
     run = runs.lock(connection, run_reference)
-    interaction = NewInteraction(gate_key, "answer", answered_by, {"answer": content}, dedupe_key)
+    interaction = NewInteraction(gate_key, "answer", answered_by, {"answer": content}, dedupe_key, channel)
     interactions.is_repeated(connection, run.id, interaction)
     earlier = find(connection, run.id, gate_key)
     if earlier is None and deadlines.enforce_locked(connection, run, gate_key):

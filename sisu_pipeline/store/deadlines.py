@@ -10,7 +10,7 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from resources.database import Connection
-from sisu_pipeline.contracts.gate import Decision, TimeoutOutcome
+from sisu_pipeline.contracts.gate import Channel, Decision, TimeoutOutcome
 from sisu_pipeline.store import human_gates, interactions, plans, runs
 from sisu_pipeline.store.human_gates import HumanGate
 from sisu_pipeline.store.interactions import NewInteraction
@@ -67,7 +67,12 @@ def enforce_locked(connection: Connection, run: Run, gate_key: str) -> bool:
         return False
     deadline = gate.deadline_at.isoformat()
     interaction = NewInteraction(
-        gate_key, "timeout", ACTOR, {"deadlineAt": deadline, "outcome": str(outcome)}, f"timeout:{gate_key}"
+        gate_key,
+        "timeout",
+        ACTOR,
+        {"deadlineAt": deadline, "outcome": str(outcome)},
+        f"timeout:{gate_key}",
+        Channel.DEADLINE,
     )
     interactions.append(connection, run.id, interaction, gate.plan_sha256)
     message = {
@@ -105,6 +110,7 @@ def _write(connection: Connection, run: Run, gate: HumanGate) -> bool:
         decision = Decision.APPROVED if gate.on_timeout is TimeoutOutcome.APPROVE else Decision.REJECTED
         plan = plans.edited_hash(connection, run.id) or gate.plan_sha256
         values: dict[str, Any] = {"decision": decision, "decided_by": ACTOR, "notes": NOTES, "plan_sha256": plan}
+        values["channel"] = Channel.DEADLINE
         return execute(connection, "gates.decide", {"run_id": run.id, **values}) > 0
     values = {"gate_key": gate.gate_key, "answer": None, "answered_by": ACTOR}
     return execute(connection, "gates.store_answer", {"run_id": run.id, **values}) > 0

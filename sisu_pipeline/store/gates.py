@@ -8,7 +8,7 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from resources.database import Connection
-from sisu_pipeline.contracts.gate import Decision
+from sisu_pipeline.contracts.gate import Channel, Decision
 from sisu_pipeline.contracts.step_outputs import Plan, StepId
 from sisu_pipeline.crash_points import crash_point
 from sisu_pipeline.domain.canonical import sha256_json
@@ -26,8 +26,9 @@ from sisu_pipeline.store.runs import Run
 class PlanDecision:
     """A decision about a run's plan, before it is recorded.
 
-    `plan_sha256` is the hash of the plan the decider read; None accepts the plan as it is. `edited_plan` is the
-    plan the approver made of it. Without `dedupe_key`, the decision's content identifies a repetition.
+    `plan_sha256` is the hash of the plan the decider read; None means the plan that is open when the decision is
+    recorded. `edited_plan` is the plan the approver made of it. Without `dedupe_key`, the decision's content
+    identifies a repetition.
     """
 
     run_id: str
@@ -37,11 +38,16 @@ class PlanDecision:
     plan_sha256: str | None = None
     edited_plan: Plan | None = None
     dedupe_key: str | None = None
+    channel: Channel = Channel.API
 
 
 @dataclass(frozen=True)
 class RecordedDecision:
-    """A decision as it is stored, or one approval of several: `given` of the `required` ones."""
+    """A decision as it is stored, or one approval of several: `given` of the `required` ones.
+
+    `plan_sha256` is None until the gate opens. `record` is the canonical JSON of the decision, for a signature;
+    like `channel` it is None for a decision of release 0.2.0.
+    """
 
     run_id: str
     decision: Decision
@@ -49,6 +55,8 @@ class RecordedDecision:
     decided_at: datetime
     notes: str | None
     plan_sha256: str | None
+    channel: Channel | None = None
+    record: str | None = None
     given: int = 1
     required: int = 1
 
@@ -161,7 +169,8 @@ def decide(connection: Connection, wanted: PlanDecision) -> RecordedDecision:
     now.check(wanted.decided_by, wanted.decision)
     if wanted.edited_plan is not None:
         current = _change_plan(connection, run, wanted.edited_plan, current, wanted.decided_by)
-        wanted = replace(wanted, plan_sha256=current)
+    # Without a hash in the request, the decision is about the plan that is open at this moment.
+    wanted = replace(wanted, plan_sha256=current or wanted.plan_sha256)
     if now.required == 1 or wanted.decision is Decision.REJECTED:
         interactions.append(connection, run.id, interaction, current)
         return _record(connection, wanted)
@@ -200,6 +209,7 @@ def _vote(
         own.created_at,
         wanted.notes,
         current,
+        wanted.channel,
         given=len(votes),
         required=required,
     )
@@ -217,6 +227,7 @@ def _record(connection: Connection, wanted: PlanDecision) -> RecordedDecision:
             "decided_by": wanted.decided_by,
             "notes": wanted.notes,
             "plan_sha256": wanted.plan_sha256,
+            "channel": wanted.channel,
         },
     )
     crash_point("gate.decide.before")
@@ -242,7 +253,8 @@ def _interaction(wanted: PlanDecision) -> NewInteraction:
     if wanted.edited_plan is not None:
         payload["editedSha256"] = sha256_json(wanted.edited_plan.to_json())
     kind = "approve" if wanted.decision is Decision.APPROVED else "reject"
-    return NewInteraction(plan_gate_key(wanted.run_id), kind, wanted.decided_by, payload, wanted.dedupe_key)
+    key = plan_gate_key(wanted.run_id)
+    return NewInteraction(key, kind, wanted.decided_by, payload, wanted.dedupe_key, wanted.channel)
 
 
 def _columns(wanted: PlanDecision) -> dict[str, Any]:
@@ -260,6 +272,7 @@ def _columns(wanted: PlanDecision) -> dict[str, Any]:
         "kind": interaction.kind,
         "payload": interaction.payload,
         "payload_hash": interaction.payload_hash,
+        "channel": wanted.channel,
     }
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from resources.database import Connection
+from sisu_pipeline.contracts.gate import Channel
 from sisu_pipeline.domain.canonical import sha256_json
 from sisu_pipeline.domain.errors import DedupeConflict
 from sisu_pipeline.store.records import execute, fetch_all, fetch_first
@@ -21,6 +22,7 @@ class NewInteraction:
     actor: str
     payload: dict[str, Any]
     dedupe_key: str | None = None
+    channel: Channel = Channel.API
 
     @property
     def payload_hash(self) -> str:
@@ -49,6 +51,7 @@ class Interaction:
     plan_sha256: str | None
     payload: dict[str, Any]
     payload_hash: str
+    channel: Channel | None
     created_at: datetime
 
 
@@ -90,6 +93,7 @@ def append(connection: Connection, run_id: str, interaction: NewInteraction, pla
             "plan_sha256": plan_sha256,
             "payload": Jsonb(interaction.payload),
             "payload_hash": interaction.payload_hash,
+            "channel": interaction.channel,
         },
     )
     if not inserted:

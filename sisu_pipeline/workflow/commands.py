@@ -2,13 +2,14 @@
 
 Each command works in the caller's transaction and writes nothing when it raises. `submitter`, `decider`,
 `answerer` and `canceler` are the owner of the caller's token; without a token, the name in the request counts.
+`channel` is how the caller decides or answers.
 """
 
 import re
 from dataclasses import dataclass
 
 from resources.database import Connection
-from sisu_pipeline.contracts.gate import AnswerRequest, Decision, PlanApprovalRequest, PlanRejectionRequest
+from sisu_pipeline.contracts.gate import AnswerRequest, Channel, Decision, PlanApprovalRequest, PlanRejectionRequest
 from sisu_pipeline.contracts.intent import Intent, RunRequest
 from sisu_pipeline.contracts.operation import OperationRequest
 from sisu_pipeline.domain import forms
@@ -67,17 +68,21 @@ def decide(
     run_reference: str,
     request: PlanApprovalRequest | PlanRejectionRequest,
     decider: str | None = None,
+    channel: Channel = Channel.API,
 ) -> RecordedDecision:
     """Approve or reject a run's plan. The first decision is final; a later one that agrees returns it.
 
     Raises NotFound, DecisionConflict (another decision or plan, or a run that has ended), DedupeConflict,
     DecisionForbidden, or plan_edit.EditRefused.
     """
-    return gates.decide(connection, plan_decision(run_reference, request, decider))
+    return gates.decide(connection, plan_decision(run_reference, request, decider, channel))
 
 
 def plan_decision(
-    run_reference: str, request: PlanApprovalRequest | PlanRejectionRequest, decider: str | None = None
+    run_reference: str,
+    request: PlanApprovalRequest | PlanRejectionRequest,
+    decider: str | None = None,
+    channel: Channel = Channel.API,
 ) -> PlanDecision:
     """The decision that a request describes, for `gates.decide`.
 
@@ -92,6 +97,7 @@ def plan_decision(
             notes=request.reason,
             plan_sha256=request.plan_sha256,
             dedupe_key=request.dedupe_key,
+            channel=channel,
         )
     return PlanDecision(
         run_id,
@@ -101,11 +107,17 @@ def plan_decision(
         plan_sha256=request.plan_sha256,
         edited_plan=request.plan,
         dedupe_key=request.dedupe_key,
+        channel=channel,
     )
 
 
 def answer(
-    connection: Connection, run_reference: str, gate_key: str, request: AnswerRequest, answerer: str | None = None
+    connection: Connection,
+    run_reference: str,
+    gate_key: str,
+    request: AnswerRequest,
+    answerer: str | None = None,
+    channel: Channel = Channel.API,
 ) -> RecordedAnswer:
     """Answer a run's question. The first answer that fits the form is final.
 
@@ -115,7 +127,7 @@ def answer(
         raise NotFound("gate not found")
     person = answerer or request.answered_by
     return answers.answer(
-        connection, checked_reference(run_reference), gate_key, request.answer, person, request.dedupe_key
+        connection, checked_reference(run_reference), gate_key, request.answer, person, request.dedupe_key, channel
     )
 
 

@@ -158,7 +158,7 @@ def _decide(
     assert decision is not None, "a step without a decision and without a result does not start"
     if approved is None:
         raise PlanRejected(f"Plan approval failed: no (rationale: {decision.notes or 'none given'})")
-    if decision.plan_sha256 not in (None, approved.sha256):
+    if decision.plan_sha256 != approved.sha256:
         raise PlanRejected(f"Plan approval failed: it was for plan {decision.plan_sha256}, not {approved.sha256}")
     patched, plan = approved.patched, approved.version.read()
     if approved.version.is_edited:

@@ -5,7 +5,7 @@ WITH approved AS (
     SELECT c.run_id, c.version, c.plan_sha256, t.place - 1 AS position, t.task
     FROM app.complete_plans c
     JOIN app.plan_approvals p
-        ON p.run_id = c.run_id AND coalesce(p.plan_sha256, c.plan_sha256) = c.plan_sha256 AND p.decision = 'approved',
+        ON p.run_id = c.run_id AND p.plan_sha256 = c.plan_sha256 AND p.decision = 'approved',
         jsonb_array_elements(c.tasks::jsonb) WITH ORDINALITY AS t (task, place)
     WHERE c.version = (SELECT max(version) FROM app.complete_plans WHERE run_id = c.run_id)
 )

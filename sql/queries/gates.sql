@@ -16,8 +16,8 @@ SELECT * FROM app.human_gates WHERE run_id = %(run_id)s AND gate_key = %(gate_ke
 
 -- decide --
 -- Record a decision. The first one is final.
-INSERT INTO app.plan_approvals (run_id, decision, decided_by, notes, plan_sha256)
-VALUES (%(run_id)s, %(decision)s, %(decided_by)s, %(notes)s, %(plan_sha256)s)
+INSERT INTO app.plan_approvals (run_id, decision, decided_by, notes, plan_sha256, channel)
+VALUES (%(run_id)s, %(decision)s, %(decided_by)s, %(notes)s, %(plan_sha256)s, %(channel)s)
 ON CONFLICT (run_id) DO NOTHING
 RETURNING *
 
@@ -62,7 +62,7 @@ WHERE run.id = %(run_id)s
 WITH word AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(%(words)s) AS word(
         run_id text, gate_key text, decision text, actor text, notes text, plan_sha256 text, dedupe_key text,
-        has_own_key boolean, kind text, payload jsonb, payload_hash text)
+        has_own_key boolean, kind text, payload jsonb, payload_hash text, channel text)
 ), waiting AS MATERIALIZED (
     SELECT word.*, gate.plan_sha256 AS gate_sha256
     FROM word
@@ -79,18 +79,20 @@ WITH word AS MATERIALIZED (
           WHERE said.run_id = run.id AND said.gate_key = gate.gate_key AND said.dedupe_key = word.dedupe_key)
     FOR NO KEY UPDATE OF run SKIP LOCKED
 ), decided AS (
-    INSERT INTO app.plan_approvals (run_id, decision, decided_by, notes, plan_sha256)
-    SELECT run_id, decision, actor, notes, plan_sha256 FROM waiting
+    INSERT INTO app.plan_approvals (run_id, decision, decided_by, notes, plan_sha256, channel)
+    SELECT run_id, decision, actor, notes, gate_sha256, channel FROM waiting
     ON CONFLICT (run_id) DO NOTHING
-    RETURNING run_id, decision, decided_by, decided_at, notes, plan_sha256
+    RETURNING run_id, decision, decided_by, decided_at, notes, plan_sha256, channel, record
 ), said AS (
-    INSERT INTO app.human_interactions (run_id, gate_key, dedupe_key, kind, actor, plan_sha256, payload, payload_hash)
-    SELECT run_id, gate_key, dedupe_key, kind, actor, gate_sha256, payload, payload_hash
+    INSERT INTO app.human_interactions (
+        run_id, gate_key, dedupe_key, kind, actor, plan_sha256, payload, payload_hash, channel)
+    SELECT run_id, gate_key, dedupe_key, kind, actor, gate_sha256, payload, payload_hash, channel
     FROM waiting WHERE run_id IN (SELECT run_id FROM decided)
 )
 SELECT * FROM decided
 UNION ALL
-SELECT made.run_id, made.decision, made.decided_by, made.decided_at, made.notes, made.plan_sha256
+SELECT made.run_id, made.decision, made.decided_by, made.decided_at, made.notes, made.plan_sha256, made.channel,
+    made.record
 FROM word JOIN app.plan_approvals made ON made.run_id = word.run_id
 WHERE NOT word.has_own_key AND (word.plan_sha256 IS NULL OR word.plan_sha256 = made.plan_sha256)
 

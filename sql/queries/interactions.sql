@@ -1,8 +1,8 @@
 -- append --
 -- Append an interaction to the ledger of a gate, once per dedupe key.
-INSERT INTO app.human_interactions (run_id, gate_key, dedupe_key, kind, actor, plan_sha256, payload, payload_hash)
+INSERT INTO app.human_interactions (run_id, gate_key, dedupe_key, kind, actor, plan_sha256, payload, payload_hash, channel)
 VALUES (%(run_id)s, %(gate_key)s, %(dedupe_key)s, %(kind)s, %(actor)s, %(plan_sha256)s, %(payload)s,
-    %(payload_hash)s)
+    %(payload_hash)s, %(channel)s)
 ON CONFLICT (run_id, gate_key, dedupe_key) DO NOTHING
 RETURNING *
 
@@ -19,5 +19,5 @@ GROUP BY actor ORDER BY min(created_at), actor
 
 -- of_run --
 -- The interactions at a run's gates, in order.
-SELECT gate_key, dedupe_key, kind, actor, plan_sha256, payload, payload_hash, created_at
+SELECT gate_key, dedupe_key, kind, actor, plan_sha256, payload, payload_hash, channel, created_at
 FROM app.human_interactions WHERE run_id = %(run_id)s ORDER BY created_at, dedupe_key LIMIT %(limit)s

@@ -24,7 +24,8 @@ LEDGERS: dict[str, set[str]] = {
     "human_gates": {"deadline_at"},
     "human_interactions": set(),
     "gate_answers": set(),
-    "plan_approvals": {"reported_at"},
+    "plan_approvals": {"reported_at", "plan_sha256", "signature"},  # the last two from null only
+    "complete_plans": set(),
     "plan_versions": set(),
     "patch_history": {"applied_at", "rolled_back_at"},
     "sbx_runs": set(),
@@ -107,6 +108,15 @@ def test_a_ledger_keeps_its_rows_and_all_columns_but_the_named_ones(ledgers: Dat
         assert changeable == LEDGERS[table]
         for statement in ("DELETE FROM {}", "TRUNCATE {} CASCADE"):
             assert _is_refused(connection, sql.SQL(statement).format(name)), statement
+
+
+@pytest.mark.parametrize("column", ["plan_sha256", "signature"])
+def test_what_a_decision_is_about_and_its_signature_are_set_once(ledgers: Database, column: str) -> None:
+    change = sql.SQL("UPDATE app.plan_approvals SET {} = repeat({}, 64)")
+    with ledgers.connect() as connection:
+        if column == "signature":
+            connection.execute(change.format(sql.Identifier(column), "0"))
+        assert _is_refused(connection, change.format(sql.Identifier(column), "1"))
 
 
 @pytest.mark.parametrize("column", ["seen_count", "request_count"])

@@ -196,7 +196,9 @@ class IntentLife(RuleBasedStateMachine):
 
 
 def _drive(dependencies: Dependencies, examples: int, steps: int) -> None:
-    pooled = replace(dependencies, database=PooledDatabase(dependencies.database.url))
+    defaults = replace(dependencies.task_defaults, provider="local")
+    database = PooledDatabase(dependencies.database.url)
+    pooled = replace(dependencies, database=database, task_defaults=defaults)
     # A failure is told as it was found. To shorten it takes minutes, and misleads: rows that broke a law stay.
     machine.run(IntentLife, dependencies=pooled, examples=examples, steps=steps, phases=[Phase.generate])
 

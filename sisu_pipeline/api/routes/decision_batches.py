@@ -10,7 +10,7 @@ from sisu_pipeline.api.auth.authentication import Caller
 from sisu_pipeline.api.http.error_responses import is_unreachable
 from sisu_pipeline.api.state.app_state import AppState
 from sisu_pipeline.api.state.connection_pool import Pool
-from sisu_pipeline.contracts.gate import PlanApprovalRequest, PlanRejectionRequest
+from sisu_pipeline.contracts.gate import Channel, PlanApprovalRequest, PlanRejectionRequest
 from sisu_pipeline.store import gates
 from sisu_pipeline.store.gates import PlanDecision, RecordedDecision
 from sisu_pipeline.workflow import commands
@@ -19,13 +19,17 @@ logger = logging.getLogger(__name__)
 
 
 async def decide(
-    state: AppState, run_reference: str, request: PlanApprovalRequest | PlanRejectionRequest, caller: Caller
+    state: AppState,
+    run_reference: str,
+    request: PlanApprovalRequest | PlanRejectionRequest,
+    caller: Caller,
+    channel: Channel,
 ) -> RecordedDecision:
     """Record a decision, together with others that arrive at the same time if `gates.decide_batch` can.
 
     Raises what `commands.decide` raises.
     """
-    decision = commands.plan_decision(run_reference, request, caller.name)
+    decision = commands.plan_decision(run_reference, request, caller.name, channel)
     recorded = None if decision.edited_plan is not None else await state.decisions.submit(decision)
     if recorded is None:
         return await run_in_threadpool(_decide_alone, state.pool, decision)

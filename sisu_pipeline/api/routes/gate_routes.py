@@ -10,6 +10,7 @@ from sisu_pipeline.api.http.openapi import request_body
 from sisu_pipeline.api.http.path_parameters import GateKey, RunReference
 from sisu_pipeline.api.http.query_parameters import PlainRequest
 from sisu_pipeline.api.http.request_body import FormBody, RawBody, parse, parse_aside
+from sisu_pipeline.api.http.request_channel import ChannelOf
 from sisu_pipeline.api.routes.decision_batches import decide
 from sisu_pipeline.api.schemas.gate_schemas import GateEntry, Gates, Inbox, Interactions, PlanView
 from sisu_pipeline.api.schemas.run_schemas import Answered, Approvals, Approved, Rejected
@@ -28,14 +29,17 @@ router = APIRouter(route_class=GuardedRoute, dependencies=[PlainRequest], tags=[
     responses=documented(400, 404, 409, 413),
     openapi_extra=request_body(PlanApprovalRequest, required=True),
 )
-async def approve_plan(run_id: RunReference, raw: RawBody, caller: CallerOf, state: AppStateOf) -> Response:
+async def approve_plan(
+    run_id: RunReference, raw: RawBody, caller: CallerOf, channel: ChannelOf, state: AppStateOf
+) -> Response:
     """Approve the plan, before or after its gate opens. The first decision is final.
 
+    Without `planSha256` the decision is about the plan that is open when it arrives; with another hash it is a 409.
     With `plan`, the edited plan is approved: it is validated against the contract and the run's budget, stored as
     a new version with the hash of the version it is based on, and executed.
     """
     request = await parse_aside(raw, PlanApprovalRequest)
-    decided = await decide(state, run_id, request, caller)
+    decided = await decide(state, run_id, request, caller, channel)
     approvals = None if decided.is_final else Approvals(given=decided.given, required=decided.required)
     return reply(Approved(run_id=decided.run_id, approved_at=decided.decided_at, approvals=approvals), 202)
 
@@ -47,10 +51,12 @@ async def approve_plan(run_id: RunReference, raw: RawBody, caller: CallerOf, sta
     responses=documented(400, 404, 409, 413),
     openapi_extra=request_body(PlanRejectionRequest, required=True),
 )
-async def reject_plan(run_id: RunReference, raw: FormBody, caller: CallerOf, state: AppStateOf) -> Response:
+async def reject_plan(
+    run_id: RunReference, raw: FormBody, caller: CallerOf, channel: ChannelOf, state: AppStateOf
+) -> Response:
     """Reject the plan with a reason: its patches are rolled back and the run ends."""
     request = await parse_aside(raw, PlanRejectionRequest)
-    decided = await decide(state, run_id, request, caller)
+    decided = await decide(state, run_id, request, caller, channel)
     return reply(Rejected(run_id=decided.run_id, rejected_at=decided.decided_at), 202)
 
 
@@ -62,12 +68,12 @@ async def reject_plan(run_id: RunReference, raw: FormBody, caller: CallerOf, sta
     openapi_extra=request_body(AnswerRequest, required=True),
 )
 def answer_gate(
-    run_id: RunReference, gate_key: GateKey, raw: FormBody, caller: CallerOf, state: AppStateOf
+    run_id: RunReference, gate_key: GateKey, raw: FormBody, caller: CallerOf, channel: ChannelOf, state: AppStateOf
 ) -> Response:
     """Answer a run's question. The first answer that fits its form is final."""
     request = parse(raw, AnswerRequest)
     with state.pool.connect() as connection:
-        answered = commands.answer(connection, run_id, gate_key, request, caller.name)
+        answered = commands.answer(connection, run_id, gate_key, request, caller.name, channel)
     body = Answered(run_id=answered.run_id, gate_key=answered.gate_key, answered_at=answered.answered_at)
     return reply(body, 202)
 

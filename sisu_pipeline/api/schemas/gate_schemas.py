@@ -7,7 +7,7 @@ from pydantic import Field
 
 from sisu_pipeline.api.schemas.run_schemas import Approvals, Count, RunHead, RunProgress, Time, absent
 from sisu_pipeline.contracts.base import Contract
-from sisu_pipeline.contracts.gate import TimeoutOutcome
+from sisu_pipeline.contracts.gate import Channel, TimeoutOutcome
 from sisu_pipeline.contracts.planned_work import CompletePlan
 from sisu_pipeline.contracts.step_outputs import Plan
 from sisu_pipeline.domain.status import RunStatus
@@ -146,6 +146,8 @@ class InteractionView(Contract):
     """Content of the request."""
     payload_hash: str
     """Hash of the content."""
+    channel: Channel | None
+    """How it was made; null for an interaction of release 0.2.0."""
     created_at: Time
     """Time of the interaction."""
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PlainSerializer, WithJsonSchema
 
 from sisu_pipeline.contracts.base import Contract
-from sisu_pipeline.contracts.gate import Decision, TimeoutOutcome
+from sisu_pipeline.contracts.gate import Channel, Decision, TimeoutOutcome
 from sisu_pipeline.contracts.step_outputs import StepId
 from sisu_pipeline.domain.status import RunStatus
 
@@ -181,7 +181,11 @@ class DecisionView(Contract):
     notes: str | None
     """Notes of the approval or reason of the rejection; null without any."""
     plan_sha256: str | None = Field(alias="planSha256")
-    """Hash of the plan that the decision names; null if it names none."""
+    """Hash of the plan that was decided on; null until the gate opens."""
+    channel: Channel | None
+    """How the decision was made; null for a decision of release 0.2.0."""
+    record: str | None
+    """Canonical JSON of the decision, which a signature covers; null until the gate opens."""
 
 
 class TaskCounts(Contract):

@@ -130,6 +130,8 @@ def _decision(connection: Connection, run: Run) -> DecisionView | None:
         decided_at=decided.decided_at,
         notes=decided.notes,
         plan_sha256=decided.plan_sha256,
+        channel=decided.channel,
+        record=decided.record,
     )
 
 

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from resources.planner.planner_port import Question
+from resources.planner.replay_planner import ReplayPlanner
 from sisu_pipeline import oracle
 from sisu_pipeline.contracts.step_outputs import PlannerOutput
 from sisu_pipeline.domain import forms
@@ -57,13 +58,12 @@ def test_the_run_waits_for_the_answer_before_it_touches_a_file(api: Api) -> None
 
 def test_the_answer_is_input_to_the_steps_behind_it(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Question] = []
-    answers = api.dependencies.planner.answer
 
-    def listen(question: Question) -> PlannerOutput:
+    def listen(question: Question) -> PlannerOutput | None:
         asked.append(question)
-        return answers(question)
+        return None
 
-    monkeypatch.setattr(api.dependencies.planner, "answer", listen)
+    monkeypatch.setattr(ReplayPlanner, "recorded", lambda self, question: listen(question))
     run = Waiting(api.dependencies, constraints=ASK)
     answer(api, run, FITS)
     run.segment()
@@ -71,6 +71,8 @@ def test_the_answer_is_input_to_the_steps_behind_it(api: Api, monkeypatch: pytes
     assert steps["ApplyPatchST"]["answer"] == FITS
     api.post(f"/runs/{run.run_id}/approve-plan", {"approvedBy": "ann"})
     assert run.segment().status is RunStatus.SUCCEEDED
+    # A build that was recorded for this answer would have to agree with the approved plan.
+    assert asked[-1].agent == "build"
     assert 'Answer: {"environment":"staging","replicas":2}' in asked[-1].prompt
 
 

@@ -2,6 +2,8 @@
 
 from tests.integration.oracle.faults.change import ADD_RECEIPT, ZEROS, fault
 
+_RECORD = "UPDATE app.plan_approvals made SET record = app.approval_record(made) WHERE run_id = %(decided)s"
+
 GATE = (
     fault(
         "200_gate_opens_with_patched_plan",
@@ -63,16 +65,57 @@ GATE = (
         "210_decision_step_has_an_approval",
         "the plan was rejected",
         "UPDATE app.plan_approvals SET decision = 'rejected' WHERE run_id = %(decided)s",
+        _RECORD,
     ),
     fault(
         "212_decision_step_follows_the_decision",
         "DecideST did not wait",
         "UPDATE app.plan_approvals SET decided_at = decided_at + interval '1 hour' WHERE run_id = %(decided)s",
+        _RECORD,
     ),
     fault(
         "214_decision_is_about_this_plan",
         "another plan was approved",
         f"UPDATE app.plan_approvals SET plan_sha256 = {ZEROS} WHERE run_id = %(decided)s",
+        _RECORD,
+    ),
+    fault(
+        "213_decision_names_its_plan",
+        "a rejection of no plan",
+        "UPDATE app.plan_approvals SET plan_sha256 = NULL, record = NULL, channel = NULL "
+        "WHERE run_id = %(rejected)s",
+    ),
+    fault(
+        "216_approval_record_states_the_decision",
+        "another person in the record",
+        "UPDATE app.plan_approvals SET record = replace(record, 'ann', 'eve') WHERE run_id = %(decided)s",
+    ),
+    fault(
+        "216_approval_record_states_the_decision",
+        "another person beside the record",
+        "UPDATE app.plan_approvals SET decided_by = 'eve' WHERE run_id = %(decided)s",
+    ),
+    fault(
+        "216_approval_record_states_the_decision",
+        "a decision without a record",
+        "UPDATE app.plan_approvals SET record = NULL WHERE run_id = %(rejected)s",
+    ),
+    fault(
+        "216_approval_record_states_the_decision",
+        "a blank in the record",
+        "UPDATE app.plan_approvals SET record = replace(record, ',', ', ') WHERE run_id = %(rejected)s",
+    ),
+    fault(
+        "216_approval_record_states_the_decision",
+        "another policy in the record",
+        'UPDATE app.plan_approvals SET record = replace(record, \'"policy":{"id":"\', \'"policy":{"id":"x\') '
+        "WHERE run_id = %(decided)s",
+    ),
+    fault(
+        "217_deadlines_decide_by_their_own_channel",
+        "a person decided as the deadline",
+        "UPDATE app.plan_approvals SET channel = 'deadline' WHERE run_id = %(decided)s",
+        _RECORD,
     ),
     fault(
         "220_nothing_executes_before_approval",

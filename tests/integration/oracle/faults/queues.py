@@ -109,10 +109,12 @@ LEGAL = (
     legal(
         "an approval of another plan that let nothing run",
         f"UPDATE app.plan_approvals SET plan_sha256 = {ZEROS} WHERE run_id = %(rejected)s",
+        "UPDATE app.plan_approvals made SET record = app.approval_record(made) WHERE run_id = %(rejected)s",
     ),
     legal(
         "a decided run whose next segment has not begun",
-        "INSERT INTO app.plan_approvals (run_id, decision, decided_by) VALUES (%(waiting)s, 'approved', 'ann')",
+        "INSERT INTO app.plan_approvals (run_id, decision, decided_by, plan_sha256) "
+        "SELECT run_id, 'approved', 'ann', plan_sha256 FROM app.human_gates WHERE run_id = %(waiting)s",
     ),
     legal(
         "a rollback that failed and says so",
