@@ -9,6 +9,7 @@ from typing import Literal, Self
 from pydantic import SecretStr, ValidationError, field_validator, model_validator
 
 from sisu_pipeline.contracts.queue_settings import QueueSettings, setting
+from sisu_pipeline.contracts.sign_in_settings import SignInSettings
 from sisu_pipeline.domain.setting_errors import malformed, unknown_names
 
 _OURS = ("SISU_", "SBX_", "OC_", "INTENT_QUEUE_", "HITL_", "CHAOS_", "DBOS__")
@@ -19,7 +20,7 @@ PROJECT_ROOT = Path(__file__).resolve().parent.parent
 _ALL = ("every process",)
 
 
-class Settings(QueueSettings):
+class Settings(SignInSettings, QueueSettings):
     """Every setting, by its environment name in lower case."""
 
     port: int = setting("Port of the API and the inbox.", read_by=_ALL, default=3001, ge=1, le=65535)
@@ -35,8 +36,9 @@ class Settings(QueueSettings):
         "Token that the `sisu` commands send to the API.", read_by=["cli"], default=None
     )
     sisu_api_url: str | None = setting(
-        "Base URL of the API in the links of Dagster's metadata. Default: `http://127.0.0.1:PORT`.",
-        read_by=["code-server", "intent-worker"],
+        "Base URL of the API for browsers: in links of Dagster's metadata, and where the identity provider sends "
+        "people back to. Default: `http://127.0.0.1:PORT`.",
+        read_by=["api", "code-server", "intent-worker"],
         since="0.2.0",
         default=None,
         pattern=r"^https?://[^\s\"<>]+$",

@@ -25,12 +25,15 @@ from sisu_pipeline.api.routes import (
     page_routes,
     run_routes,
     session_routes,
+    sign_in_routes,
 )
 from sisu_pipeline.api.routes.decision_batches import record_together
 from sisu_pipeline.api.state.app_state import AppState
 from sisu_pipeline.api.state.change_feed import RunFeed
 from sisu_pipeline.api.state.connection_pool import Pool
 from sisu_pipeline.settings import Settings
+from sisu_pipeline.single_sign_on.browser_flow import browser_flow
+from sisu_pipeline.single_sign_on.sign_on import sign_on
 from sisu_pipeline.store.sessions import cookie_name
 from sisu_pipeline.workflow.dependencies import Dependencies
 
@@ -41,6 +44,7 @@ _ASSETS = "/docs/assets"
 def create_app(dependencies: Dependencies, *, settings: Settings, heartbeat_s: float = HEARTBEAT_S) -> FastAPI:
     """The API over these dependencies; it connects when it starts, not when it is created."""
     pool = Pool(dependencies.database)
+    signs_on = sign_on(settings)
     state = AppState(
         pool=pool,
         decisions=Batcher(partial(record_together, pool)),
@@ -50,6 +54,8 @@ def create_app(dependencies: Dependencies, *, settings: Settings, heartbeat_s: f
         heartbeat_s=heartbeat_s,
         dagster_url=settings.dagster_url,
         session_cookie=cookie_name(settings.port),
+        sign_on=signs_on,
+        browser_flow=browser_flow(signs_on, settings.api_url, settings.port),
     )
     app = DocumentedApp(
         title="Sisu pipeline",
@@ -70,6 +76,7 @@ def create_app(dependencies: Dependencies, *, settings: Settings, heartbeat_s: f
         gate_routes,
         page_routes,
         session_routes,
+        sign_in_routes,
         intent_routes,
         operation_routes,
         event_routes,

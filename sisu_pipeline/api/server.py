@@ -61,7 +61,8 @@ def check_host(host: str, *, has_tokens: bool = False) -> None:
 def _check_access(configuration: Settings, database: Database) -> None:
     if not is_loopback(configuration.sisu_host):
         with database.connect() as connection:
-            check_host(configuration.sisu_host, has_tokens=tokens.are_required(connection))
+            has_tokens = configuration.has_single_sign_on or tokens.are_required(connection)
+            check_host(configuration.sisu_host, has_tokens=has_tokens)
 
 
 def main() -> None:

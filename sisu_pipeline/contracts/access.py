@@ -1,5 +1,6 @@
-"""Roles of API tokens. Every role may read."""
+"""Roles and people. Every role may read."""
 
+from dataclasses import dataclass
 from enum import StrEnum
 
 from pydantic import Field
@@ -19,6 +20,15 @@ class Role(StrEnum):
     """Cancel and retry runs."""
     VIEWER = "viewer"
     """Read only."""
+
+
+@dataclass(frozen=True)
+class Person:
+    """An identified person: the name of their decisions, their rights, and the groups that approval rules name."""
+
+    name: str
+    roles: frozenset[Role]
+    groups: frozenset[str] = frozenset()
 
 
 class SessionRequest(Contract):

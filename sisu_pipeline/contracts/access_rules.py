@@ -44,6 +44,9 @@ API_RULES: Mapping[str, Rule] = {
     "queue_depth": Audience.SIGNED_IN,
     "show_session": Audience.SIGNED_IN,
     # Sign-in and sign-out, the health check, and the files of the inbox, which say nothing about any run.
+    "show_sign_in": Audience.ANYONE,
+    "begin_sign_in": Audience.ANYONE,
+    "finish_sign_in": Audience.ANYONE,
     "open_session": Audience.ANYONE,
     "close_session": Audience.ANYONE,
     "healthz": Audience.ANYONE,

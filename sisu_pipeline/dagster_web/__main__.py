@@ -5,13 +5,16 @@ import sys
 import psycopg
 import uvicorn
 
-from resources.database import DatabaseError
+from resources.database import Database, DatabaseError
+from sisu_pipeline.api.auth.host_guard import host_name
 from sisu_pipeline.dagster_web.guard import Guard, authorize, subscription_refusal
-from sisu_pipeline.dagster_web.request_rules import host_name
 from sisu_pipeline.dagster_web.sign_in import Authenticator
 from sisu_pipeline.domain.setting_errors import SettingsError
 from sisu_pipeline.engine.webserver import GuardedWebserver, workspace_context
 from sisu_pipeline.settings import PROJECT_ROOT, Settings, settings
+from sisu_pipeline.single_sign_on.browser_flow import browser_flow
+from sisu_pipeline.single_sign_on.sign_on import sign_on
+from sisu_pipeline.store.people import ProxiedPeople
 from sisu_pipeline.store.sessions import cookie_name
 from sisu_pipeline.workflow.dependencies import dependencies
 
@@ -20,7 +23,7 @@ def main() -> None:
     """Serve until SIGTERM or SIGINT; exits 2 when the settings or the database do not allow it."""
     try:
         configuration = settings()
-        authenticator = Authenticator(dependencies().database, cookie_name(configuration.port))
+        authenticator = _authenticator(configuration, dependencies().database)
     except (SettingsError, DatabaseError, psycopg.OperationalError) as failure:
         sys.stderr.write(f"sisu webserver: {failure}\n")
         sys.exit(2)
@@ -35,6 +38,12 @@ def main() -> None:
             server_header=False,
             proxy_headers=False,
         )
+
+
+def _authenticator(configuration: Settings, database: Database) -> Authenticator:
+    signs_on = sign_on(configuration)
+    flow = browser_flow(signs_on, configuration.dagster_url, configuration.port)
+    return Authenticator(database, cookie_name(configuration.port), signs_on, flow, ProxiedPeople(database.connect))
 
 
 def public_names(configuration: Settings) -> frozenset[str]:

@@ -2,19 +2,30 @@
 
 import asyncio
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 
+import psycopg
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
+from sisu_pipeline.api.auth.authentication import RECHECK_S
+from sisu_pipeline.api.auth.host_guard import host_name
 from sisu_pipeline.contracts.access import Role
 from sisu_pipeline.dagster_web.permissions import OperationRefused, check_subscription, required_roles
-from sisu_pipeline.dagster_web.request_rules import WebRequest, host_name, is_local, refusal
-from sisu_pipeline.dagster_web.sign_in import OPEN_PATHS, SIGN_IN, Authenticator, Caller, sign_in_response
+from sisu_pipeline.dagster_web.request_rules import WebRequest, is_local, refusal
+from sisu_pipeline.dagster_web.sign_in import (
+    OPEN_PATHS,
+    SIGN_IN,
+    Authenticator,
+    Caller,
+    Credentials,
+    sign_in_response,
+)
 from sisu_pipeline.store.sessions import secure_name
 
 _SCHEME = "bearer "
@@ -43,11 +54,46 @@ class Guard:
         answer = await self._admit(scope, receive)
         if scope["type"] == "websocket":
             if answer is None:
-                await self.app(scope, receive, send)
+                await self._stream(scope, receive, send)
             else:
                 await WebSocketClose(1008, "refused")(scope, receive, send)
             return
         await (answer or self.app)(scope, receive, _with_headers(send))
+
+    async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a WebSocket until it ends or its caller may not read any more."""
+        served = asyncio.ensure_future(self.app(scope, receive, send))
+        try:
+            while not served.done():
+                await asyncio.wait({served}, timeout=RECHECK_S)
+                if not served.done() and not await self._may_still_read(scope):
+                    break
+        finally:
+            if not served.done():
+                served.cancel()
+                with suppress(asyncio.CancelledError, Exception):
+                    await served
+                with suppress(Exception):
+                    await send({"type": "websocket.close", "code": 1008})
+        if not served.cancelled():
+            served.result()
+
+    async def _may_still_read(self, scope: Scope) -> bool:
+        try:
+            caller: Caller | None = scope["state"]["caller"]
+            return await self._caller(_web_request(scope)) == caller
+        except psycopg.OperationalError:
+            return True  # a stream outlives a restart of Postgres
+
+    async def _caller(self, request: WebRequest) -> Caller | None:
+        header = self.authenticator.sign_on.header
+        given = Credentials(
+            bearer=_bearer(request.headers.get("authorization")),
+            session=_session(request, self.authenticator.cookie),
+            signed=None if header is None else request.headers.get(header.name),
+            is_local=is_local(request),
+        )
+        return await asyncio.to_thread(self.authenticator.caller, given)
 
     async def _admit(self, scope: Scope, receive: Receive) -> Response | None:
         request = _web_request(scope)
@@ -56,10 +102,7 @@ class Guard:
             return JSONResponse({"error": reason, "code": "foreign_origin", "details": []}, 403)
         if request.path in OPEN_PATHS:
             return await sign_in_response(Request(scope, receive), self.authenticator)
-        bearer = _bearer(request.headers.get("authorization"))
-        caller = await asyncio.to_thread(
-            self.authenticator.caller, bearer, _session(request, self.authenticator.cookie), is_local(request)
-        )
+        caller = await self._caller(request)
         scope.setdefault("state", {})["caller"] = caller
         if caller is not None:
             return None

@@ -7,8 +7,8 @@ this machine lets it read the answers. The browser reports both: `Host`, `Origin
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from ipaddress import ip_address
-from urllib.parse import urlsplit
+
+from sisu_pipeline.api.auth.host_guard import host_name, is_loopback
 
 _READS = frozenset({"GET", "HEAD"})
 _OWN_SITES = frozenset({"same-origin", "none"})
@@ -61,21 +61,3 @@ def is_local(request: WebRequest) -> bool:
     return is_loopback(host_name(request.headers.get("host", ""))) and (
         request.peer is None or is_loopback(request.peer)
     )
-
-
-def host_name(host: str) -> str:
-    """The name part of a `Host` header in lower case; empty when it is malformed."""
-    if "@" in host:
-        return ""
-    try:
-        return (urlsplit(f"//{host}").hostname or "").lower()
-    except ValueError:
-        return ""
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address names this machine alone."""
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False

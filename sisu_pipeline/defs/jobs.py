@@ -11,7 +11,7 @@ from sisu_pipeline.contracts.intent import Intent, RunRequest
 from sisu_pipeline.defs.asset_keys import INTENT_JOB
 from sisu_pipeline.defs.assets import MATERIALIZED
 from sisu_pipeline.defs.run_tags import PERSON_TAG
-from sisu_pipeline.store import tokens
+from sisu_pipeline.store import people, tokens
 from sisu_pipeline.workflow import commands
 from sisu_pipeline.workflow.dependencies import dependencies
 
@@ -111,7 +111,7 @@ def _person(connection: Connection, context: dg.OpExecutionContext, role: Role) 
     person = context.run.tags.get(PERSON_TAG)
     if person is None:
         raise dg.Failure("sign in, or send a token, before you launch this job", allow_retries=False)
-    if role not in tokens.roles_of(connection, person):
+    if role not in people.get(connection, person).roles:
         raise dg.Failure(f"{person} does not have the role {role} that this job needs", allow_retries=False)
     return person
 

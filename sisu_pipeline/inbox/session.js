@@ -28,13 +28,15 @@ export function nameOf(field) {
   return field.value;
 }
 
-export function askForToken(entered) {
+export async function askForToken(entered) {
   const token = el("input", { type: "password", name: "token", required: true, autocomplete: "current-password" });
   const fault = el("p", { class: "bad", role: "alert" });
   const form = el("form", { onsubmit: submit }, labelled("Token", token, "from `sisu token create`"), fault,
     el("div", { class: "verbs" }, el("button", { class: "main" }, "Sign in")));
   show(el("h1", {}, "Sign in"), form);
   token.focus();
+  const { provider } = await get("/sign-in");
+  if (provider) form.before(el("p", {}, el("a", { href: provider, class: "provider" }, "Sign in with your organization")));
 
   async function submit(event) {
     event.preventDefault();

@@ -1,11 +1,12 @@
-"""Sessions of signed-in browsers: ids of their own, stored as hashes and bound to a token."""
+"""Sessions of signed-in browsers: ids of their own, stored as hashes and bound to a token or a person."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from resources.database import Connection
-from sisu_pipeline.contracts.access import Role
+from sisu_pipeline.contracts.access import Person, Role
 from sisu_pipeline.domain.canonical import sha256_hex
+from sisu_pipeline.store import people
 from sisu_pipeline.store.records import execute, fetch_all
 from sisu_pipeline.store.tokens import Lookup
 
@@ -20,6 +21,7 @@ class _FoundSession:
     required: bool
     owner: str | None
     roles: list[str] | None
+    groups: list[str] | None
 
 
 def cookie_name(port: int) -> str:
@@ -47,6 +49,14 @@ def open_session(connection: Connection, session_id: str, token: str, host: str)
     return execute(connection, "sessions.open", parameters) == 1
 
 
+def open_session_of(connection: Connection, session_id: str, person: Person, host: str) -> None:
+    """Record a person whom an identity provider has identified, and open a session under this host name."""
+    execute(connection, "sessions.delete_expired")
+    people.record(connection, person, "provider")
+    parameters = {"sha256": sha256_hex(session_id), "person": person.name, "host": host, "life_s": LIFE_S}
+    execute(connection, "sessions.open_of_person", parameters)
+
+
 def look_up(connection: Connection, session_id: str, host: str) -> Lookup:
     """The owner and roles of a session under this host name; no owner when it has ended or never existed."""
     return look_up_all(connection, [(session_id, host)])[session_id, host]
@@ -58,7 +68,9 @@ def look_up_all(connection: Connection, given: Sequence[tuple[str, str]]) -> dic
     parameters = {"sha256s": digests, "hosts": [host for _, host in given]}
     rows = fetch_all(connection, "sessions.lookup", _FoundSession, parameters)
     found = {
-        (row.sha256, row.host): Lookup(row.required, row.owner, frozenset(map(Role, row.roles or [])))
+        (row.sha256, row.host): Lookup(
+            row.required, row.owner, frozenset(map(Role, row.roles or [])), frozenset(row.groups or [])
+        )
         for row in rows
     }
     return {(each, host): found[digest, host] for (each, host), digest in zip(given, digests, strict=True)}

@@ -30,12 +30,13 @@ class Token:
 class Lookup:
     """The result of looking up a request's token.
 
-    `required`: requests need a token. `owner` is None for an unknown or revoked token.
+    `required`: requests must be authenticated. `owner` is None for an unknown or revoked token.
     """
 
     required: bool
     owner: str | None
     roles: frozenset[Role]
+    groups: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -48,16 +49,12 @@ class _StoredToken:
 
 
 @dataclass(frozen=True)
-class _Roles:
-    roles: list[str]
-
-
-@dataclass(frozen=True)
 class _FoundToken:
     sha256: str
     required: bool
     owner: str | None
     roles: list[str] | None
+    groups: list[str] | None
 
 
 def create(connection: Connection, token: str, owner: str, roles: Sequence[Role]) -> Token:
@@ -99,17 +96,15 @@ def look_up_all(connection: Connection, given: Sequence[str | None]) -> dict[str
     """Look up several tokens in one statement."""
     digests = [_NO_HASH if token is None else sha256_hex(token) for token in given]
     rows = fetch_all(connection, "tokens.lookup", _FoundToken, {"sha256s": digests})
-    found = {row.sha256: Lookup(row.required, row.owner, _roles(row.roles or [])) for row in rows}
+    found = {
+        row.sha256: Lookup(row.required, row.owner, _roles(row.roles or []), frozenset(row.groups or []))
+        for row in rows
+    }
     return {token: found[digest] for token, digest in zip(given, digests, strict=True)}
 
 
-def roles_of(connection: Connection, owner: str) -> frozenset[Role]:
-    """The roles of a person: those of all their tokens that are not revoked."""
-    return _roles(fetch_one(connection, "tokens.roles_of", _Roles, {"owner": owner}).roles)
-
-
 def are_required(connection: Connection) -> bool:
-    """Whether requests need a token, which is so once a token has been created."""
+    """Whether requests must be authenticated: once a token was created or a person identified."""
     return look_up(connection, None).required
 
 

@@ -13,13 +13,10 @@ UPDATE access.api_tokens SET revoked_at = coalesce(revoked_at, clock_timestamp()
 RETURNING id, owner, roles, created_at, revoked_at
 
 -- lookup --
--- The owners and roles of these token hashes, one row each. `required` is true once a token exists.
-SELECT asked.sha256, EXISTS (SELECT FROM access.api_tokens) AS required, token.owner, token.roles
+-- The owners of these token hashes, one row each. `required` is true once a token or a person exists.
+SELECT asked.sha256,
+    EXISTS (SELECT FROM access.api_tokens) OR EXISTS (SELECT FROM access.people) AS required,
+    token.owner, token.roles, person.groups
 FROM unnest(%(sha256s)s::text[]) AS asked (sha256)
 LEFT JOIN access.api_tokens token ON token.sha256 = asked.sha256 AND token.revoked_at IS NULL
-
--- roles_of --
--- The roles of an owner: those of every token of that owner that is not revoked.
-SELECT coalesce(array_agg(DISTINCT role), '{}') AS roles
-FROM access.api_tokens CROSS JOIN unnest(roles) AS role
-WHERE owner = %(owner)s AND revoked_at IS NULL
+LEFT JOIN access.people person ON person.name = token.owner

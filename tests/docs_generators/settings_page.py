@@ -30,6 +30,7 @@ _SECTIONS = {
     "Queues": ("intent_queue_", "sbx_queue_"),
     "Sandboxes": ("sbx_",),
     "Gates and escalation": ("hitl_", "sisu_escalation_"),
+    "Sign-in": ("sisu_oidc_", "sisu_identity_", "sisu_name_claim", "sisu_groups_claim", "sisu_group_roles"),
     "Labs and tests": ("chaos_", "sisu_crash_at"),
     "Server, storage and workers": ("",),
 }
@@ -39,6 +40,7 @@ _ORDER = (
     "Sandboxes",
     "E2B",
     "Gates and escalation",
+    "Sign-in",
     "Queues",
     "Labs and tests",
 )

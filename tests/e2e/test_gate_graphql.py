@@ -1,6 +1,6 @@
 """A person decides in Dagster: the jobs approve_plan, reject_plan and answer_gate, launched over GraphQL."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import httpx
@@ -28,9 +28,10 @@ _ENDS = ("SUCCESS", "FAILURE", "CANCELED")
 class Dagster:
     """Dagster's GraphQL over HTTP, as its own UI uses it."""
 
-    def __init__(self, url: str, token: str | None = None) -> None:
+    def __init__(self, url: str, token: str | None = None, headers: Mapping[str, str] | None = None) -> None:
         self._url = f"{url}/graphql"
         self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        self._headers.update(headers or {})
 
     def job(self, name: str, config: dict[str, Any], tags: Sequence[dict[str, str]] = ()) -> str:
         """Launch a job of ours and return how it ended."""

@@ -1,11 +1,13 @@
 """Authentication: the first step of every request.
 
 While no token exists, only requests from this machine are served, and each may do everything. Once a token has
-been created, every request needs one in `Authorization: Bearer …`, or the session cookie of a signed-in browser. A
-browser sends a cookie with requests of any page, so a request that changes something must also name our origin.
+been created or single sign-on is configured, every request needs a token in `Authorization: Bearer …`, the session
+cookie of a signed-in browser, or the signed header of a proxy. A browser sends a cookie with requests of any page,
+and a proxy adds its header to all, so a request that changes something must also name our origin.
 """
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -13,6 +15,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Request
+from fastapi.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from resources.write_batcher import Batcher
@@ -22,7 +25,9 @@ from sisu_pipeline.api.state.app_state import AppState
 from sisu_pipeline.api.state.connection_pool import Pool
 from sisu_pipeline.contracts.access import Role
 from sisu_pipeline.contracts.access_rules import Audience, Rule
+from sisu_pipeline.single_sign_on.claim_rules import IdentityRefused
 from sisu_pipeline.store import sessions, tokens
+from sisu_pipeline.store.people import ProxiedPeople
 from sisu_pipeline.store.tokens import Lookup
 
 RECHECK_S = 3.0
@@ -40,6 +45,7 @@ class Caller:
 
     name: str | None
     roles: frozenset[Role]
+    groups: frozenset[str] = frozenset()
 
 
 LOCAL_CALLER = Caller(None, frozenset(Role))
@@ -53,6 +59,8 @@ class Authentication:
         self._tokens = token_lookups(state.pool)
         self._sessions = session_lookups(state.pool)
         self._cookie = state.session_cookie
+        self._sign_on = state.sign_on
+        self._proxied = ProxiedPeople(state.pool.connect)
         self._open = tuple(open_paths)
         self._streams = Counter[str | None]()
 
@@ -108,22 +116,45 @@ class Authentication:
             raise _foreign()
         if _is_open(request.scope["path"], self._open):
             return None
-        header, session = _bearer(request), session_of(request, self._cookie)
-        if header is None and session:
-            found = await self._sessions.submit((session, host_name(request.headers.get("host", ""))))
-        else:
-            found = await self._tokens.submit(header)
-        if not found.required:
-            if is_foreign_host(request):
-                raise _foreign()
-            return LOCAL_CALLER
-        if found.owner is None:
-            raise unauthorized()
-        if header is None and request.method not in _SAFE and "origin" not in request.headers:
+        bearer = _bearer(request)
+        caller = await self._proxied_caller(request) if bearer is None else None
+        if caller is None:
+            caller = await self._known_caller(request, bearer)
+        if caller is LOCAL_CALLER:
+            return caller
+        if bearer is None and request.method not in _SAFE and "origin" not in request.headers:
             raise Refusal(
                 403, "foreign_origin", "a browser must send its Origin with a request that changes something"
             )
-        return Caller(found.owner, found.roles)
+        return caller
+
+    async def _proxied_caller(self, request: Request) -> Caller | None:
+        """The person of the proxy's header; None without one. Raises Refusal 401 for a header that is not valid."""
+        header = self._sign_on.header
+        value = None if header is None else request.headers.get(header.name)
+        if header is None or value is None:
+            return None
+        try:
+            person = header.person(value, int(time.time()))
+        except IdentityRefused as failure:
+            raise unauthorized(str(failure)) from None
+        await run_in_threadpool(self._proxied.record, person)
+        return Caller(person.name, person.roles, person.groups)
+
+    async def _known_caller(self, request: Request, bearer: str | None) -> Caller:
+        """The owner of the token or the session. Raises Refusal 401, or 403 for a caller that is not local."""
+        session = session_of(request, self._cookie)
+        if bearer is None and session:
+            found = await self._sessions.submit((session, host_name(request.headers.get("host", ""))))
+        else:
+            found = await self._tokens.submit(bearer)
+        if found.owner is not None:
+            return Caller(found.owner, found.roles, found.groups)
+        if found.required or self._sign_on.is_required:
+            raise unauthorized()
+        if is_foreign_host(request):
+            raise _foreign()
+        return LOCAL_CALLER
 
 
 def session_of(request: Request, cookie: str) -> str | None:
@@ -167,9 +198,9 @@ def check_rule(request: Request, rule: Rule) -> None:
     raise Refusal(403, "forbidden", f"this request needs the role {rule}; your token has {has}")
 
 
-def unauthorized() -> Refusal:
+def unauthorized(reason: str = "a token is required: send Authorization: Bearer …") -> Refusal:
     """The 401 for a token that is missing, unknown or revoked; the three are not distinguished."""
-    refusal = Refusal(401, "unauthorized", "a token is required: send Authorization: Bearer …")
+    refusal = Refusal(401, "unauthorized", reason)
     refusal.headers = {"WWW-Authenticate": "Bearer"}
     return refusal
 

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request, Response
 from sisu_pipeline.api.auth.authentication import CallerOf, session_of, unauthorized
 from sisu_pipeline.api.auth.guarded_route import GuardedRoute
 from sisu_pipeline.api.auth.host_guard import host_name
+from sisu_pipeline.api.auth.session_cookie import set_session
 from sisu_pipeline.api.http.error_responses import documented
 from sisu_pipeline.api.http.json_response import reply
 from sisu_pipeline.api.http.openapi import request_body
@@ -25,7 +26,13 @@ def show_session(caller: CallerOf, state: AppStateOf) -> Response:
     """The authenticated caller, and the address of Dagster's pages."""
     roles = sorted(caller.roles)
     return reply(
-        Session(owner=caller.name, roles=roles, dagster_url=state.dagster_url, app_version=state.app_version)
+        Session(
+            owner=caller.name,
+            roles=roles,
+            groups=sorted(caller.groups),
+            dagster_url=state.dagster_url,
+            app_version=state.app_version,
+        )
     )
 
 
@@ -42,14 +49,13 @@ def open_session(raw: SmallBody, request: Request, state: AppStateOf) -> Respons
     token = parse(raw, SessionRequest).token
     session_id = secrets.token_urlsafe(32)
     with state.pool.connect() as connection:
-        if not tokens.are_required(connection):
+        if not (state.sign_on.is_required or tokens.are_required(connection)):
             return Response(status_code=204)
         if not sessions.open_session(connection, session_id, token, host_name(request.headers.get("host", ""))):
             raise unauthorized()
     answer = Response(status_code=204)
     secure = request.headers.get("origin", "").startswith("https:")
-    name = sessions.secure_name(state.session_cookie) if secure else state.session_cookie
-    answer.set_cookie(name, session_id, max_age=sessions.LIFE_S, httponly=True, samesite="strict", secure=secure)
+    set_session(answer, state.session_cookie, session_id, secure=secure)
     return answer
 
 

@@ -16,16 +16,25 @@ class Health(Contract):
 
 
 class Session(Contract):
-    """The caller: owner and roles of the token; null and every role while no token is required."""
+    """The caller: name, roles and groups; null and every role while requests need not be authenticated."""
 
     owner: str | None
-    """Owner of the caller's token; null while no token is required."""
+    """Owner of the caller's token or the name of the person; null while no token is required."""
     roles: list[Role]
     """Roles of the caller."""
+    groups: list[str]
+    """Groups of the caller at the identity provider; approval rules may name them."""
     dagster_url: str
     """Base URL of Dagster's pages."""
     app_version: str
     """Version of the deployment."""
+
+
+class SignIn(Contract):
+    """How a browser signs in."""
+
+    provider: str | None
+    """Path that leads to the identity provider; null where only tokens are accepted."""
 
 
 class QueueDepthRow(Contract):

@@ -8,6 +8,8 @@ from fastapi import Depends, Request
 from resources.write_batcher import Batcher
 from sisu_pipeline.api.state.change_feed import RunFeed
 from sisu_pipeline.api.state.connection_pool import Pool
+from sisu_pipeline.single_sign_on.browser_flow import BrowserFlow
+from sisu_pipeline.single_sign_on.sign_on import SignOn
 from sisu_pipeline.store.gates import PlanDecision, RecordedDecision
 from sisu_pipeline.store.outputs.artifacts import BlobStore
 
@@ -23,7 +25,9 @@ class AppState:
     app_version: str
     heartbeat_s: float
     dagster_url: str
-    session_cookie: str = "sisu_session"
+    session_cookie: str
+    sign_on: SignOn
+    browser_flow: BrowserFlow | None
 
 
 async def _state(request: Request) -> AppState:

@@ -4,7 +4,7 @@ import hashlib
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,11 +65,14 @@ def dependencies_over(database: Database, folder: Path) -> Dependencies:
 
 
 @contextmanager
-def serving(dependencies: Dependencies, *, heartbeat_s: float = 15.0) -> Iterator[Live]:
+def serving(
+    dependencies: Dependencies, *, heartbeat_s: float = 15.0, environment: Mapping[str, str] | None = None
+) -> Iterator[Live]:
     """Run the API in a thread. The socket listens before it starts, so that no client has to wait for it."""
-    app = create_app(dependencies, settings=load_settings({}), heartbeat_s=heartbeat_s)
     listener = socket.create_server((HOST, 0))
     port = listener.getsockname()[1]
+    variables = {} if environment is None else {"PORT": str(port), **environment}
+    app = create_app(dependencies, settings=load_settings(variables), heartbeat_s=heartbeat_s)
     server = Server(app, HOST, port)
     thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from sisu_pipeline.dagster_web.request_rules import WebRequest, host_name, is_local, refusal
+from sisu_pipeline.api.auth.host_guard import host_name
+from sisu_pipeline.dagster_web.request_rules import WebRequest, is_local, refusal
 
 OWN = {"host": "127.0.0.1:3002"}
 

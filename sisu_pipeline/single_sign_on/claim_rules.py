@@ -1,0 +1,57 @@
+"""From verified claims to a person: the name, the groups, and the roles that the groups give."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sisu_pipeline.contracts.access import Person, Role
+from sisu_pipeline.domain.untrusted_text import is_hidden
+
+EVERYONE = "*"
+"""Stands for every person who signs in, in the groups of a role."""
+MAX_NAME = 200
+MAX_GROUPS = 1000
+_RESERVED = ("sisu:", "policy:")
+
+
+class IdentityRefused(Exception):
+    """The identity is not accepted; the message states why, without any part of a token."""
+
+
+@dataclass(frozen=True)
+class ClaimRules:
+    """Which claims hold the name and the groups, and the groups of each role."""
+
+    name_claim: str
+    groups_claim: str
+    group_roles: Mapping[Role, frozenset[str]]
+
+    def person(self, claims: Mapping[str, Any]) -> Person:
+        """The person of these claims. Raises IdentityRefused for an unusable name, groups or no role at all."""
+        name = self._name(claims)
+        groups = self._groups(claims)
+        roles = {role for role, needed in self.group_roles.items() if EVERYONE in needed or needed & groups}
+        if not roles:
+            raise IdentityRefused(f"{name} is in no group that gives a role here (SISU_GROUP_ROLES)")
+        return Person(name, frozenset(roles), groups)
+
+    def _name(self, claims: Mapping[str, Any]) -> str:
+        name = claims.get(self.name_claim)
+        if not isinstance(name, str) or not name.strip():
+            raise IdentityRefused(f"the identity has no claim {self.name_claim} with a name (SISU_NAME_CLAIM)")
+        if self.name_claim == "email" and claims.get("email_verified") is False:
+            raise IdentityRefused("the provider has not verified the email address")
+        if len(name) > MAX_NAME or name != name.strip() or any(is_hidden(each) for each in name):
+            raise IdentityRefused(f"the name must be visible characters, at most {MAX_NAME}")
+        if name.lower().startswith(_RESERVED):
+            raise IdentityRefused(f"names that begin with {' or '.join(_RESERVED)} are reserved")
+        return name
+
+    def _groups(self, claims: Mapping[str, Any]) -> frozenset[str]:
+        groups = claims.get(self.groups_claim, [])
+        if not isinstance(groups, list) or not all(isinstance(group, str) for group in groups):
+            raise IdentityRefused(f"the claim {self.groups_claim} must be a list of texts (SISU_GROUPS_CLAIM)")
+        if len(groups) > MAX_GROUPS:
+            raise IdentityRefused(f"the claim {self.groups_claim} lists more than {MAX_GROUPS} groups")
+        # A provider cannot make a person "everyone" by a group of this name.
+        return frozenset(groups) - {EVERYONE, ""}

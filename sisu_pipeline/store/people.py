@@ -1,0 +1,59 @@
+"""People by name: what their tokens, their identity provider or their proxy says about them."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Literal
+
+from resources.database import Connection
+from sisu_pipeline.contracts.access import Person, Role
+from sisu_pipeline.store.records import execute, fetch_one
+
+IdentifiedBy = Literal["provider", "header"]
+Connect = Callable[[], AbstractContextManager[Connection]]
+_MOST_KEPT = 10_000
+
+
+@dataclass(frozen=True)
+class _Stored:
+    roles: list[str]
+    groups: list[str]
+
+
+def record(connection: Connection, person: Person, identified_by: IdentifiedBy) -> None:
+    """Store the person as they are identified now, in place of what was stored under the name."""
+    parameters = {
+        "name": person.name,
+        "roles": sorted(person.roles),
+        "groups": sorted(person.groups),
+        "identified_by": identified_by,
+    }
+    execute(connection, "people.record", parameters)
+
+
+class ProxiedPeople:
+    """People whom a proxy identifies with every request, recorded when what it says about them changes."""
+
+    def __init__(self, connect: Connect) -> None:
+        self._connect = connect
+        self._recorded: dict[str, Person] = {}
+
+    def record(self, person: Person) -> None:
+        """Store the person unless this process has stored the same before."""
+        if self._recorded.get(person.name) == person:
+            return
+        with self._connect() as connection:
+            record(connection, person, "header")
+        if len(self._recorded) >= _MOST_KEPT:
+            self._recorded.clear()
+        self._recorded[person.name] = person
+
+
+def get(connection: Connection, name: str) -> Person:
+    """The roles and groups of a name at this moment; none for an unknown one.
+
+    Roles are those of every token of that owner that is not revoked, and those of the last identification; groups
+    are those of the last identification.
+    """
+    stored = fetch_one(connection, "people.get", _Stored, {"name": name})
+    return Person(name, frozenset(map(Role, stored.roles)), frozenset(stored.groups))

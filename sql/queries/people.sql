@@ -1,0 +1,16 @@
+-- record --
+-- Store a person as they were identified last.
+INSERT INTO access.people (name, roles, groups, identified_by)
+VALUES (%(name)s, %(roles)s, %(groups)s, %(identified_by)s)
+ON CONFLICT (name) DO UPDATE SET roles = excluded.roles, groups = excluded.groups,
+    identified_by = excluded.identified_by, seen_at = clock_timestamp()
+
+-- get --
+-- The roles and groups of a name: those of every token that is not revoked, and those of the person.
+SELECT coalesce(array_agg(DISTINCT role) FILTER (WHERE role IS NOT NULL), '{}') AS roles,
+    coalesce((SELECT groups FROM access.people WHERE name = %(name)s), '{}') AS groups
+FROM (
+    SELECT unnest(roles) AS role FROM access.api_tokens WHERE owner = %(name)s AND revoked_at IS NULL
+    UNION ALL
+    SELECT unnest(roles) FROM access.people WHERE name = %(name)s
+) AS given
