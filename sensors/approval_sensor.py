@@ -10,9 +10,9 @@ from sisu_pipeline.defs import asset_metadata
 from sisu_pipeline.defs.asset_keys import DECISION, EXECUTION, INTENT_JOB, PATCHED_PLAN, PLAN_APPROVAL
 from sisu_pipeline.queueing import segment_queue
 from sisu_pipeline.settings import settings
-from sisu_pipeline.store.gates import RecordedDecision
 from sisu_pipeline.store.queues import outbox
 from sisu_pipeline.store.queues.outbox import DecidedRun
+from sisu_pipeline.store.rules.decisions import RecordedDecision
 from sisu_pipeline.workflow.dependencies import dependencies
 
 LISTEN_SECONDS = 20.0

@@ -151,7 +151,7 @@ class Settings(SignInSettings, QueueSettings):
         read_by=["intent-worker"],
         default=3600,
         ge=1,
-        le=86_400,
+        le=2_592_000,
     )
     sisu_escalation_url: SecretStr | None = setting(
         "Webhook that receives a message about each passed deadline; requires `SISU_ESCALATION_SECRET`.",

@@ -3,10 +3,15 @@
 from typing import Any
 
 from resources.database import Connection
+from sisu_pipeline.contracts.approval_policy import ApprovalPolicy
 from sisu_pipeline.contracts.intent import Intent, RunRequest
-from sisu_pipeline.domain.policy import admit
-from sisu_pipeline.store import intents, runs
+from sisu_pipeline.contracts.recipe import RecipeDefinition
+from sisu_pipeline.domain.policy import PolicyVersion
+from sisu_pipeline.store import runs
+from sisu_pipeline.store.rules import policies, recipes
+from sisu_pipeline.store.rules.recipes import StoredRecipe
 from sisu_pipeline.store.runs import Run
+from sisu_pipeline.workflow import commands
 
 
 def an_intent(
@@ -27,7 +32,19 @@ def a_request(**request: Any) -> RunRequest:
 
 def a_run(connection: Connection, intent: Intent | None = None, **request: Any) -> Run:
     """The queued run of an intent (kept here too); `request` by its wire names."""
-    kept = intents.store(connection, intent or an_intent())
-    admission = admit(a_request(**request), intents.recipes(connection))
-    runs.start(connection, kept.id, admission, app_version="v1")
+    kept = commands.submit_intent(connection, intent or an_intent())
+    commands.start_run(connection, kept.id, a_request(**request), "v1")
     return runs.get(connection, kept.id)
+
+
+def apply_policy(connection: Connection, policy_id: str = "default", **rules: Any) -> PolicyVersion:
+    """The next version of a policy with these rules, by their wire names; every seeded recipe has `default`."""
+    stored, _ = policies.apply(connection, ApprovalPolicy.from_json({"id": policy_id, **rules}), None, "test")
+    return stored.read()
+
+
+def apply_recipe(connection: Connection, name: str, **changes: Any) -> StoredRecipe:
+    """The next version of a recipe, by wire names: the newest one with these changes."""
+    newest = recipes.versions(connection, name)[0].read().to_json()
+    content = {key: value for key, value in (newest | changes).items() if value is not None}
+    return recipes.apply(connection, RecipeDefinition.from_json(content), None, "test")[0]

@@ -20,7 +20,11 @@ from sisu_pipeline.store.outputs.artifacts import BlobStore
 from sisu_pipeline.workflow.dependencies import Dependencies
 
 # What a migration writes stays; everything else of schema app is a test's own.
-_SEEDED = ["recipes", "run_transitions", "schema_migrations"]
+_SEEDED = ["policies", "recipes", "run_transitions", "schema_migrations"]
+_APPLIED = (
+    "DELETE FROM app.policies WHERE channel <> 'migration'",
+    "DELETE FROM app.recipes WHERE channel <> 'migration'",
+)
 
 _FASTER = ("ALTER SYSTEM SET fsync = off", "ALTER SYSTEM SET synchronous_commit = off", "SELECT pg_reload_conf()")
 
@@ -111,6 +115,8 @@ def clean_database(database: Database) -> Database:
             connection.execute(
                 sql.SQL("DELETE FROM {}").format(sql.Identifier(row["schemaname"], row["tablename"]))
             )
+        for statement in _APPLIED:
+            connection.execute(statement)
     return database
 
 

@@ -23,6 +23,7 @@ from sisu_pipeline.api.routes import (
     operator_routes,
     output_routes,
     page_routes,
+    rule_routes,
     run_routes,
     session_routes,
     sign_in_routes,
@@ -84,6 +85,7 @@ def create_app(dependencies: Dependencies, *, settings: Settings, heartbeat_s: f
         run_routes,
         artifact_routes,
         operator_routes,
+        rule_routes,
     ):
         app.router.routes.extend(module.router.routes)
     app.add_middleware(Authentication, state=state, open_paths=open_paths(app.router.routes))

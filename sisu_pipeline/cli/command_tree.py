@@ -14,6 +14,7 @@ from sisu_pipeline.cli.commands import (
     intent_commands,
     lab_commands,
     oracle_command,
+    rule_commands,
     run_commands,
     start_command,
     token_commands,
@@ -53,6 +54,8 @@ app.add_typer(intent_commands.app, name="intent")
 app.add_typer(run_commands.app, name="run")
 app.add_typer(gate_commands.app, name="gate")
 app.add_typer(token_commands.app, name="token")
+app.add_typer(rule_commands.recipe_app, name="recipe")
+app.add_typer(rule_commands.policy_app, name="policy")
 app.add_typer(db_commands.app, name="db")
 app.add_typer(lab_commands.app, name="lab")
 app.add_typer(bench_commands.app, name="bench")

@@ -40,6 +40,7 @@ def run(view: Json) -> str:
         ("intent", view["intentId"]),
         ("status", view["status"] + (f" — {view['error']}" if view.get("error") else "")),
         ("recipe", f"{recipe['id']} (partition {view['queuePartitionKey']}, lane {view['lane']})"),
+        ("policy", f"{view['policyRef']['id']}@{view['policyRef']['v']}"),
         ("Dagster run", view["dagsterRunId"] or "-"),
         ("gate", gate(view)),
         ("tasks", tasks(view)),

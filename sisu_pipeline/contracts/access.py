@@ -17,7 +17,7 @@ class Role(StrEnum):
     APPROVER = "approver"
     """Approve and reject plans, and answer questions."""
     OPERATOR = "operator"
-    """Cancel and retry runs."""
+    """Cancel and retry runs, apply recipes and policies."""
     VIEWER = "viewer"
     """Read only."""
 

@@ -20,6 +20,8 @@ _MOST_SUGGESTIONS = 20
 
 _PATTERNS = {
     r"^[0-9a-f]{64}$": "64 lowercase hexadecimal digits",
+    r"^[a-z0-9][a-z0-9_-]{0,63}$": "1 to 64 lowercase letters, digits, '-' and '_', the first a letter or digit",
+    r"^[a-z0-9][a-z0-9-]{0,63}$": "1 to 64 lowercase letters, digits and '-', the first a letter or digit",
     r"^run_[0-9a-f]{32}$": "the id of a run: 'run_' and 32 lowercase hexadecimal digits",
 }
 _TYPES = {

@@ -7,6 +7,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from sisu_pipeline.contracts.base import Contract
 from sisu_pipeline.contracts.intent import Text
+from sisu_pipeline.contracts.person_name import PersonName
 from sisu_pipeline.contracts.sandbox_request import Sha256
 from sisu_pipeline.contracts.step_outputs import Plan
 
@@ -43,7 +44,7 @@ class PlanApprovalRequest(Contract):
 
     model_config = ConfigDict(json_schema_extra={"dependentRequired": {"plan": ["planSha256"]}})
 
-    approved_by: Text
+    approved_by: PersonName
     """Name of the approver; with tokens, the owner of the token replaces it."""
     notes: str | None = None
     """Notes on the approval."""
@@ -64,7 +65,7 @@ class PlanApprovalRequest(Contract):
 class PlanRejectionRequest(Contract):
     """Reject the plan, with a reason for the submitter."""
 
-    rejected_by: Text
+    rejected_by: PersonName
     """Name of the person who rejects; with tokens, the owner of the token replaces it."""
     reason: Text
     """Reason for the submitter."""
@@ -77,7 +78,7 @@ class PlanRejectionRequest(Contract):
 class AnswerRequest(Contract):
     """Answer the question of an ask gate; `answer` must fit the gate's form."""
 
-    answered_by: Text
+    answered_by: PersonName
     """Name of the person who answers; with tokens, the owner of the token replaces it."""
     answer: dict[str, Any]
     """Answer that fits the gate's form."""

@@ -14,7 +14,7 @@ from sisu_pipeline.domain.canonical import canonical_pieces, sha256_pieces
 from sisu_pipeline.domain.untrusted_text import code_block, for_markdown
 from sisu_pipeline.steps.step_result import StepResult
 from sisu_pipeline.store import gates, runs, tasks
-from sisu_pipeline.store.gates import RecordedDecision
+from sisu_pipeline.store.rules.decisions import RecordedDecision
 from sisu_pipeline.workflow.dependencies import Dependencies
 
 Metadata = dict[str, Any]

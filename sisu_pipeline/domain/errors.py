@@ -39,6 +39,10 @@ class DecisionForbidden(Exception):
     """This person may not decide on this plan, by the rules of its recipe."""
 
 
+class NameRefused(Exception):
+    """A name cannot be a person's: it is reserved for the system, blank, too long or holds control characters."""
+
+
 class DedupeConflict(Exception):
     """A dedupe key was reused for another request."""
 

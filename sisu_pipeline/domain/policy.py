@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from sisu_pipeline.contracts.approval_policy import DEFAULT_POLICY, ApprovalPolicy
 from sisu_pipeline.contracts.intent import Budget, Lane, QueueName, RunRequest
 
 DEFAULT_RECIPE = "compile-default"
@@ -11,6 +12,10 @@ LANE_PRIORITY = {Lane.INTERACTIVE: 1, Lane.BATCH: 1000}
 
 class PolicyViolation(Exception):
     """The request breaks a rule of its recipe or queue; nothing was written."""
+
+
+class SubmissionForbidden(Exception):
+    """This person may not submit runs of the recipe, by its policy."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +30,22 @@ class Recipe:
     max_steps: int
     max_sandbox_minutes: int
     hash: str
+    policy_id: str = DEFAULT_POLICY
+
+
+@dataclass(frozen=True)
+class PolicyVersion:
+    """A version of an approval policy (table `app.policies`); `sha256` identifies its content."""
+
+    id: str
+    version: int
+    sha256: str
+    policy: ApprovalPolicy
+
+    @property
+    def name(self) -> str:
+        """How messages and decisions name it: `id@version`."""
+        return f"{self.id}@{self.version}"
 
 
 @dataclass(frozen=True)
@@ -69,6 +90,21 @@ def admit(request: RunRequest, recipes: list[Recipe]) -> Admission:
         timeout_ms=request.timeout_ms,
         budget=request.budget.to_json() if request.budget else None,
     )
+
+
+def check_submitter(version: PolicyVersion, submitter: str | None, groups: frozenset[str]) -> None:
+    """Raise SubmissionForbidden unless a person with these groups may submit under a policy."""
+    admitted = version.policy.submitters
+    if admitted is None:
+        return
+    if submitter is None:
+        raise SubmissionForbidden(
+            f"policy {version.name} names its submitters, and the submitter is unknown: start the run with a token"
+        )
+    if not admitted.includes(submitter, groups):
+        raise SubmissionForbidden(
+            f"{submitter} is not a submitter of policy {version.name}: choose another recipe, or ask an operator"
+        )
 
 
 def budget_violation(metric: str, observed: int, limit: int, scope: str) -> str:

@@ -1,23 +1,23 @@
 """The gate settings in an intent's constraints: deadline, outcome of the deadline, question.
 
-`planApprovalTimeoutS` (1..86400), `planApprovalOnTimeout` (`reject` or `approve`), `askUser` (true, or
-`{question, form}`), and alternative spellings of the first and the last. They are read from `constraints.testHooks`
-if that is an object, else from `constraints` itself.
+`planApprovalTimeoutS` (1 second to 30 days), `planApprovalOnTimeout` (`reject`, or `approve` where allowed),
+`askUser` (true, or `{question, form}`), and alternative spellings of the first and the last. They are read from
+`constraints.testHooks` if that is an object, else from `constraints` itself.
 """
 
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from sisu_pipeline.contracts.approval_policy import LONGEST_DEADLINE_S, ApprovalRules
 from sisu_pipeline.contracts.base import ContractInvalid
 from sisu_pipeline.contracts.gate import TimeoutOutcome
 from sisu_pipeline.contracts.step_outputs import Ask
 from sisu_pipeline.steps.step_result import Gate
 
-LONGEST_TTL_S = 86_400
 _TTL = ("planApprovalTimeoutS", "plan_approval_timeout_s", "timeoutS")
 _ASK = ("askUser", "ask_user", "waitForHumanInput")
-_ON_TIMEOUT = "planApprovalOnTimeout"
+ON_TIMEOUT = "planApprovalOnTimeout"
 # The original's form: one text.
 PLAIN_ASK = Ask(
     question="Question",
@@ -39,13 +39,15 @@ class ConstraintInvalid(Exception):
         self.message = message
 
 
-def with_terms(gate: Gate, constraints: Mapping[str, Any], default_ttl_s: int) -> Gate:
+def with_terms(gate: Gate, constraints: Mapping[str, Any], default_ttl_s: int, rules: ApprovalRules) -> Gate:
     """The gate with its deadline and the outcome of the deadline. An unanswered ask gate ends the run.
 
+    The rules limit both: an intent of an earlier release may hold constraints that its policy does not allow.
     Raises ConstraintInvalid.
     """
-    ttl_s = ttl(constraints) or default_ttl_s
-    outcome = TimeoutOutcome.REJECT if gate.form is not None else on_timeout(constraints)
+    ttl_s = min(ttl(constraints) or default_ttl_s, rules.longest_deadline_s)
+    may_approve = gate.form is None and rules.deadline_may_approve
+    outcome = on_timeout(constraints) if may_approve else TimeoutOutcome.REJECT
     return replace(gate, ttl_s=ttl_s, on_timeout=outcome)
 
 
@@ -55,14 +57,19 @@ def ttl(constraints: Mapping[str, Any]) -> int | None:
     if found is None:
         return None
     pointer, value = found
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= LONGEST_TTL_S:
-        raise ConstraintInvalid(pointer, f"it must be a whole number of seconds from 1 to {LONGEST_TTL_S}")
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= LONGEST_DEADLINE_S:
+        raise ConstraintInvalid(pointer, f"it must be a whole number of seconds from 1 to {LONGEST_DEADLINE_S}")
     return value
+
+
+def ttl_pointer(constraints: Mapping[str, Any]) -> str:
+    """The place of the deadline in an intent whose constraints set one."""
+    return next(pointer_to(constraints, name) for name in _TTL if value_of(constraints, name) is not None)
 
 
 def on_timeout(constraints: Mapping[str, Any]) -> TimeoutOutcome:
     """The outcome of the deadline: reject, unless the constraints set approve. Raises ConstraintInvalid."""
-    found = _first(constraints, (_ON_TIMEOUT,))
+    found = _first(constraints, (ON_TIMEOUT,))
     if found is None:
         return TimeoutOutcome.REJECT
     pointer, value = found
@@ -85,10 +92,21 @@ def ask(constraints: Mapping[str, Any]) -> Ask | None:
         raise ConstraintInvalid(pointer, "it must be a boolean or {question, form}") from None
 
 
-def _first(constraints: Mapping[str, Any], names: tuple[str, ...]) -> tuple[str, Any] | None:
+def value_of(constraints: Mapping[str, Any], name: str) -> Any:
+    """The value of a member of the constraints about gates; None when it is absent."""
     hooks = constraints.get("testHooks")
-    place, base = (hooks, "/constraints/testHooks") if isinstance(hooks, dict) else (constraints, "/constraints")
+    return (hooks if isinstance(hooks, dict) else constraints).get(name)
+
+
+def pointer_to(constraints: Mapping[str, Any], name: str) -> str:
+    """The place of a member of the constraints about gates in the intent."""
+    base = "/constraints/testHooks" if isinstance(constraints.get("testHooks"), dict) else "/constraints"
+    return f"{base}/{name}"
+
+
+def _first(constraints: Mapping[str, Any], names: tuple[str, ...]) -> tuple[str, Any] | None:
     for name in names:
-        if place.get(name) is not None:
-            return f"{base}/{name}", place[name]
+        value = value_of(constraints, name)
+        if value is not None:
+            return pointer_to(constraints, name), value
     return None

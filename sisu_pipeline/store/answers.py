@@ -94,7 +94,7 @@ def _checked(connection: Connection, run_reference: str, gate_key: str, content:
 
 def _same(earlier: RecordedAnswer, content: dict[str, Any]) -> RecordedAnswer:
     if earlier.answer is None:
-        raise DecisionConflict("the deadline passed without an answer: the run ends")
+        raise DecisionConflict(f"the deadline passed without an answer: {deadlines.REMEDY}")
     if not same_json(earlier.answer, content):
         raise DecisionConflict(f"already answered by {earlier.answered_by}: the first answer is final")
     return earlier

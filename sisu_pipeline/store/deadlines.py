@@ -19,6 +19,8 @@ from sisu_pipeline.store.runs import Run
 
 ACTOR = "sisu:deadline"
 NOTES = "timeout"
+SHORTEST_REOPENING_S = 3600
+REMEDY = "an operator can open the gate again with `sisu run retry RUN`"
 
 
 @dataclass(frozen=True)
@@ -62,22 +64,25 @@ def enforce_locked(connection: Connection, run: Run, gate_key: str) -> bool:
         return False
     gate = human_gates.find(connection, run.id, gate_key)
     assert gate is not None and gate.deadline_at is not None
-    outcome = gate.on_timeout
-    if not _write(connection, run, gate):
+    outcome = _outcome(run, gate)
+    if not _write(connection, run, gate, outcome):
         return False
     deadline = gate.deadline_at.isoformat()
+    # The first deadline of a gate has no number; each one after a reopening has its own.
+    passed = fetch_value(connection, "deadlines.passed", key)
+    name = f"{gate_key}:{passed + 1}" if passed else gate_key
     interaction = NewInteraction(
         gate_key,
         "timeout",
         ACTOR,
         {"deadlineAt": deadline, "outcome": str(outcome)},
-        f"timeout:{gate_key}",
+        f"timeout:{name}",
         Channel.DEADLINE,
     )
     interactions.append(connection, run.id, interaction, gate.plan_sha256)
     message = {
         "event": "TIMEOUT_ESCALATION",
-        "id": f"esc:{run.workflow_id}:{gate_key}",
+        "id": f"esc:{run.workflow_id}:{name}",
         "runId": run.id,
         "workflowId": run.workflow_id,
         "gateKey": gate_key,
@@ -87,6 +92,17 @@ def enforce_locked(connection: Connection, run: Run, gate_key: str) -> bool:
     }
     execute(connection, "deadlines.escalate", {**key, "payload": Jsonb(message)})
     return True
+
+
+def reopen(connection: Connection, run: Run, person: str, reason: str) -> bool:
+    """Open the gates of a run again whose deadline passed with a rejection or without an answer.
+
+    They wait as long as before, but at least an hour unless the policy allows less. Returns False when a person
+    decided, or no deadline passed. The caller has locked the run's row.
+    """
+    limits = {"shortest_s": SHORTEST_REOPENING_S, "longest_s": run.rules.longest_deadline_s}
+    values = {"run_id": run.id, "person": person, "reason": reason, **limits}
+    return bool(fetch_value(connection, "deadlines.reopen", values) > 0)
 
 
 def take_escalation(connection: Connection, max_attempts: int) -> Escalation | None:
@@ -104,12 +120,19 @@ def mark_failed(connection: Connection, escalation: Escalation, error: str, wait
     execute(connection, "deadlines.failed", {**escalation.key, "error": error, "wait_s": wait_s})
 
 
-def _write(connection: Connection, run: Run, gate: HumanGate) -> bool:
+def _outcome(run: Run, gate: HumanGate) -> TimeoutOutcome:
+    """The declared outcome. A gate opened by an earlier release may declare one that the policy does not allow."""
+    may_approve = gate.is_plan_gate and run.rules.deadline_may_approve
+    return gate.on_timeout if may_approve else TimeoutOutcome.REJECT
+
+
+def _write(connection: Connection, run: Run, gate: HumanGate, outcome: TimeoutOutcome) -> bool:
     """Store the outcome as the decision or the missing answer; returns False if a decision was recorded first."""
     if gate.is_plan_gate:
-        decision = Decision.APPROVED if gate.on_timeout is TimeoutOutcome.APPROVE else Decision.REJECTED
+        decision = Decision.APPROVED if outcome is TimeoutOutcome.APPROVE else Decision.REJECTED
         plan = plans.edited_hash(connection, run.id) or gate.plan_sha256
         values: dict[str, Any] = {"decision": decision, "decided_by": ACTOR, "notes": NOTES, "plan_sha256": plan}
+        values["approvers"] = []
         values["channel"] = Channel.DEADLINE
         return execute(connection, "gates.decide", {"run_id": run.id, **values}) > 0
     values = {"gate_key": gate.gate_key, "answer": None, "answered_by": ACTOR}

@@ -2,73 +2,31 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Any
 
 from psycopg.types.json import Jsonb
 
 from resources.database import Connection
-from sisu_pipeline.contracts.gate import Channel, Decision
+from sisu_pipeline.contracts.access import Role
+from sisu_pipeline.contracts.gate import Decision
 from sisu_pipeline.contracts.step_outputs import Plan, StepId
 from sisu_pipeline.crash_points import crash_point
+from sisu_pipeline.domain.approval.eligibility import Standing
 from sisu_pipeline.domain.canonical import sha256_json
 from sisu_pipeline.domain.errors import DecisionConflict, DeterminismBreach
 from sisu_pipeline.domain.plan_edit import check as check_edit
 from sisu_pipeline.steps.step_result import Gate, plan_gate_key
-from sisu_pipeline.store import deadlines, human_gates, interactions, plans, runs
+from sisu_pipeline.store import deadlines, human_gates, interactions, people, plans, runs
 from sisu_pipeline.store.interactions import NewInteraction
-from sisu_pipeline.store.quorum import Rules
 from sisu_pipeline.store.records import execute, fetch_all, fetch_first, fetch_one
+from sisu_pipeline.store.rules import quorum
+from sisu_pipeline.store.rules.decisions import PlanDecision, RecordedDecision
 from sisu_pipeline.store.runs import Run
 
 
 @dataclass(frozen=True)
-class PlanDecision:
-    """A decision about a run's plan, before it is recorded.
-
-    `plan_sha256` is the hash of the plan the decider read; None means the plan that is open when the decision is
-    recorded. `edited_plan` is the plan the approver made of it. Without `dedupe_key`, the decision's content
-    identifies a repetition.
-    """
-
-    run_id: str
-    decision: Decision
-    decided_by: str
-    notes: str | None = None
-    plan_sha256: str | None = None
-    edited_plan: Plan | None = None
-    dedupe_key: str | None = None
-    channel: Channel = Channel.API
-
-
-@dataclass(frozen=True)
-class RecordedDecision:
-    """A decision as it is stored, or one approval of several: `given` of the `required` ones.
-
-    `plan_sha256` is None until the gate opens. `record` is the canonical JSON of the decision, for a signature;
-    like `channel` it is None for a decision of release 0.2.0.
-    """
-
-    run_id: str
-    decision: Decision
-    decided_by: str
-    decided_at: datetime
-    notes: str | None
-    plan_sha256: str | None
-    channel: Channel | None = None
-    record: str | None = None
-    given: int = 1
-    required: int = 1
-
-    @property
-    def is_final(self) -> bool:
-        """True when the run continues with it; False while other approvals are missing."""
-        return self.given >= self.required
-
-
-@dataclass(frozen=True)
-class _Situation(Rules):
-    """What a decision depends on: the rules, and what is recorded about the run and under the dedupe key."""
+class _Situation:
+    """What a decision depends on: what is recorded about the run and under the dedupe key."""
 
     is_decided: bool
     is_over: bool
@@ -126,7 +84,7 @@ def decide_batch(connection: Connection, decisions: Sequence[PlanDecision]) -> l
 
     The result has one item per decision: what `decide` would return, or the earlier decision on the run, which
     `check_agrees` compares. None, and nothing is written, for a decision that `decide` must handle: one
-    that changes the plan, follows the rules of a recipe, comes too early or too late, is refused, or is about a
+    that changes the plan, follows stricter rules, comes too early or too late, is refused, or is about a
     run whose row is locked. Of several decisions about one run, the first one can be recorded here.
     """
     first = {decision.run_id: decision for decision in reversed(decisions) if decision.edited_plan is None}
@@ -139,10 +97,13 @@ def decide_batch(connection: Connection, decisions: Sequence[PlanDecision]) -> l
 
 def check_agrees(recorded: RecordedDecision, wanted: PlanDecision) -> None:
     """Raise DecisionConflict when the recorded decision is not the wanted one."""
-    if recorded.decision is not wanted.decision:
-        raise DecisionConflict(
-            f"plan already {recorded.decision} by {recorded.decided_by}: the first decision is final"
-        )
+    if recorded.decision is wanted.decision:
+        return
+    if recorded.decided_by == deadlines.ACTOR and recorded.decision is Decision.REJECTED:
+        raise DecisionConflict(f"the deadline passed, so the plan was rejected: {deadlines.REMEDY}")
+    raise DecisionConflict(
+        f"plan already {recorded.decision} by {recorded.decided_by}: the first decision is final"
+    )
 
 
 def decide(connection: Connection, wanted: PlanDecision) -> RecordedDecision:
@@ -165,16 +126,22 @@ def decide(connection: Connection, wanted: PlanDecision) -> RecordedDecision:
         return earlier
     _check_open(run)
     current = now.edited_sha256 or now.compiled_sha256
+    if now.recorded_hash is not None and wanted.edited_plan is not None and current is not None:
+        return _count(connection, wanted, interaction, current)
     _check_plan(wanted.plan_sha256, current)
-    now.check(wanted.decided_by, wanted.decision)
+    person = people.get(connection, wanted.decided_by)
+    standing = Standing(person.name, Role.APPROVER in person.roles, person.groups)
+    quorum.check_person(connection, run.id, standing, wanted.decision)
     if wanted.edited_plan is not None:
         current = _change_plan(connection, run, wanted.edited_plan, current, wanted.decided_by)
     # Without a hash in the request, the decision is about the plan that is open at this moment.
     wanted = replace(wanted, plan_sha256=current or wanted.plan_sha256)
-    if now.required == 1 or wanted.decision is Decision.REJECTED:
+    if wanted.decision is Decision.REJECTED:
         interactions.append(connection, run.id, interaction, current)
         return _record(connection, wanted)
-    return _vote(connection, wanted, interaction, current, now.required)
+    if now.recorded_hash is not None and current is not None:
+        interaction = interaction.for_plan(current)
+    return _vote(connection, wanted, interaction, current, run.rules.approvals)
 
 
 def _situation(connection: Connection, run: Run, interaction: NewInteraction) -> _Situation:
@@ -189,33 +156,39 @@ def _situation(connection: Connection, run: Run, interaction: NewInteraction) ->
 def _vote(
     connection: Connection, wanted: PlanDecision, interaction: NewInteraction, current: str | None, required: int
 ) -> RecordedDecision:
-    """Record one approval of several, for the plan as it is now. The last one needed makes the decision."""
-    if current is None:
+    """Record an approval of the plan as it is now. The last one needed makes the decision.
+
+    The approval of a person who has just edited the plan does not count where authors may not approve.
+    """
+    if current is None and required > 1:
         raise DecisionConflict(
             "the gate is not open yet: where several approvals are required, each is for a plan that can be read"
         )
-    key = (connection, wanted.run_id, interaction.gate_key, current)
-    if interaction.actor not in [vote.actor for vote in interactions.voters(*key)]:
+    own = None if current is None else interactions.vote(connection, wanted.run_id, interaction, current)
+    if own is None:
         interactions.append(connection, wanted.run_id, interaction, current)
-    votes = interactions.voters(*key)
-    if len(votes) >= required:
-        approvers = ", ".join(vote.actor for vote in votes)
-        return _record(connection, replace(wanted, decided_by=approvers, plan_sha256=current))
-    own = next(vote for vote in votes if vote.actor == interaction.actor)
-    return RecordedDecision(
-        wanted.run_id,
-        wanted.decision,
-        wanted.decided_by,
-        own.created_at,
-        wanted.notes,
-        current,
-        wanted.channel,
-        given=len(votes),
-        required=required,
-    )
+    if current is None:
+        return _record(connection, wanted, [wanted.decided_by])
+    return _count(connection, wanted, interaction, current)
 
 
-def _record(connection: Connection, wanted: PlanDecision) -> RecordedDecision:
+def _count(
+    connection: Connection, wanted: PlanDecision, interaction: NewInteraction, current: str
+) -> RecordedDecision:
+    """Count the approvals of the plan as it is now; enough of them make the decision."""
+    tally = quorum.tally(connection, wanted.run_id)
+    if tally.is_complete:
+        together = replace(wanted, decided_by=", ".join(tally.people), plan_sha256=current)
+        return _record(connection, together, tally.people)
+    own = interactions.vote(connection, wanted.run_id, interaction, current)
+    if own is None:
+        raise DecisionConflict(f"dedupeKey {interaction.key} was used for an earlier version of the plan")
+    who, when = wanted.decided_by, own.created_at
+    vote = (wanted.run_id, wanted.decision, who, when, wanted.notes, current, wanted.channel)
+    return RecordedDecision(*vote, given=tally.given, required=tally.required)
+
+
+def _record(connection: Connection, wanted: PlanDecision, approvers: Sequence[str] = ()) -> RecordedDecision:
     # The run's row is locked, so no other decision can have been recorded meanwhile.
     recorded = fetch_one(
         connection,
@@ -228,6 +201,7 @@ def _record(connection: Connection, wanted: PlanDecision) -> RecordedDecision:
             "notes": wanted.notes,
             "plan_sha256": wanted.plan_sha256,
             "channel": wanted.channel,
+            "approvers": list(approvers),
         },
     )
     crash_point("gate.decide.before")

@@ -45,7 +45,6 @@ class ListedGate(HumanGate):
     goal: str
     current_sha256: str
     approvals_required: int
-    approvals_given: int
 
 
 def find(connection: Connection, run_id: str, gate_key: str) -> HumanGate | None:

@@ -43,7 +43,13 @@ def store(connection: Connection, intent: Intent, submitter: str | None = None) 
     )
     if not inserted and not same_json(get(connection, identifier).to_json(), intent.to_json()):
         raise DeterminismBreach(f"intent {identifier} is stored with content that does not match its id")
+    record_submission(connection, identifier, "submit", submitter)
     return Stored(identifier, not inserted)
+
+
+def record_submission(connection: Connection, identifier: str, action: str, person: str | None) -> None:
+    """Record who submitted an intent or started its run, also again: each is an author. Idempotent."""
+    execute(connection, "intents.record_submission", {"id": identifier, "action": action, "person": person})
 
 
 def get(connection: Connection, identifier: str) -> Intent:

@@ -1,6 +1,6 @@
 """The ledger of decisions and answers at gates: one row per dedupe key, never changed."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -34,6 +34,10 @@ class NewInteraction:
         """The key it is stored under, unique within its gate."""
         return self.dedupe_key or f"{self.kind}:{sha256_json({'actor': self.actor, 'payload': self.payload})}"
 
+    def for_plan(self, plan_sha256: str) -> "NewInteraction":
+        """The same about this version of the plan: content without a key of its own may be recorded for another."""
+        return self if self.dedupe_key else replace(self, dedupe_key=f"{self.key}:{plan_sha256}")
+
     def check_same(self, payload_hash: str, kind: str) -> None:
         """Raise DedupeConflict when another interaction is stored under this key."""
         if (payload_hash, kind) != (self.payload_hash, self.kind):
@@ -52,14 +56,6 @@ class Interaction:
     payload: dict[str, Any]
     payload_hash: str
     channel: Channel | None
-    created_at: datetime
-
-
-@dataclass(frozen=True)
-class Vote:
-    """A person's first approval of a plan."""
-
-    actor: str
     created_at: datetime
 
 
@@ -100,10 +96,10 @@ def append(connection: Connection, run_id: str, interaction: NewInteraction, pla
         is_repeated(connection, run_id, interaction)
 
 
-def voters(connection: Connection, run_id: str, gate_key: str, plan_sha256: str) -> list[Vote]:
-    """The approvals of exactly this plan, one per person, the first one first."""
-    key = {"run_id": run_id, "gate_key": gate_key, "plan_sha256": plan_sha256}
-    return fetch_all(connection, "interactions.votes", Vote, key)
+def vote(connection: Connection, run_id: str, interaction: NewInteraction, plan_sha256: str) -> Interaction | None:
+    """The first approval of exactly this plan by the interaction's actor; None when there is none."""
+    key = {"run_id": run_id, "gate_key": interaction.gate_key, "plan_sha256": plan_sha256}
+    return fetch_first(connection, "interactions.vote", Interaction, key | {"actor": interaction.actor})
 
 
 def of_run(connection: Connection, run_id: str, limit: int) -> list[Interaction]:

@@ -52,8 +52,7 @@ class ProxiedPeople:
 def get(connection: Connection, name: str) -> Person:
     """The roles and groups of a name at this moment; none for an unknown one.
 
-    Roles are those of every token of that owner that is not revoked, and those of the last identification; groups
-    are those of the last identification.
+    Both are those of every token of that owner that is not revoked, and those of the last identification.
     """
     stored = fetch_one(connection, "people.get", _Stored, {"name": name})
     return Person(name, frozenset(map(Role, stored.roles)), frozenset(stored.groups))

@@ -48,13 +48,6 @@ class Edit:
 
 
 @dataclass(frozen=True)
-class _Rules:
-    approvals_required: int
-    approvers: list[str] | None
-    self_approval: bool
-
-
-@dataclass(frozen=True)
 class _StoredTerms:
     task: dict[str, Any]
     tasks_sha256: str
@@ -77,10 +70,9 @@ def current(connection: Connection, run_id: str) -> Version:
     return Version(stored.version, stored.plan, stored.plan_sha256 or sha256_json(stored.plan))
 
 
-def policy_of(connection: Connection, run: Run) -> PinnedVersion:
-    """The policy that decides who must approve a run's plan: today the approval rules of its recipe."""
-    rules = fetch_one(connection, "plans.rules", _Rules, {"run_id": run.id})
-    return PinnedVersion(id=run.recipe_id, version=run.recipe_version, sha256=sha256_json(vars(rules)))
+def policy_of(run: Run) -> PinnedVersion:
+    """The policy that decides who must approve a run's plan."""
+    return PinnedVersion(id=run.policy_id, version=run.policy_version, sha256=run.policy_sha256)
 
 
 def store_sealed(connection: Connection, run_id: str, version: int, sealed: SealedPlan) -> None:

@@ -7,13 +7,14 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from resources.database import Connection
+from sisu_pipeline.contracts.approval_policy import ApprovalRules
 from sisu_pipeline.contracts.step_outputs import StepId
 from sisu_pipeline.domain.canonical import same_json
 from sisu_pipeline.domain.errors import Drift, IdentityDrift, NotFound
 from sisu_pipeline.domain.identity import run_id
-from sisu_pipeline.domain.policy import Admission
+from sisu_pipeline.domain.policy import Admission, PolicyVersion
 from sisu_pipeline.domain.status import IllegalTransition, RunStatus, can_move
-from sisu_pipeline.store.intents import Stored
+from sisu_pipeline.store.intents import Stored, record_submission
 from sisu_pipeline.store.records import execute, fetch_all, fetch_first, fetch_one
 
 IDENTITY = (
@@ -39,6 +40,10 @@ class Run:
     recipe_id: str
     recipe_version: int
     recipe_hash: str
+    policy_id: str
+    policy_version: int
+    policy_sha256: str
+    approval_rules: dict[str, Any]
     queue_name: str
     queue_partition_key: str
     priority: int
@@ -58,6 +63,24 @@ class Run:
     created_at: datetime
     updated_at: datetime
 
+    @property
+    def policy_name(self) -> str:
+        """The policy version that the run keeps from its start, as `id@version`."""
+        return f"{self.policy_id}@{self.policy_version}"
+
+    @property
+    def rules(self) -> ApprovalRules:
+        """The rules of that policy as the intent's constraints tighten them."""
+        return ApprovalRules.from_json(self.approval_rules)
+
+
+@dataclass(frozen=True)
+class PinnedPolicy:
+    """The policy version that a run keeps from its start, and its rules as the intent tightens them."""
+
+    version: PolicyVersion
+    rules: ApprovalRules
+
 
 @dataclass(frozen=True)
 class DescribedRun(Run):
@@ -76,10 +99,16 @@ class StatusCount:
 
 
 def start(
-    connection: Connection, workflow_id: str, admission: Admission, app_version: str, submitter: str | None = None
+    connection: Connection,
+    workflow_id: str,
+    admission: Admission,
+    app_version: str,
+    submitter: str | None = None,
+    policy: PinnedPolicy | None = None,
 ) -> Stored:
     """Insert the run of an intent; its row is also the request for a Dagster run. A repeat is a replay.
 
+    Without `policy`, the run keeps the newest version of its recipe's policy, not tightened.
     Raises IdentityDrift when the intent has a run with another value of a field in `IDENTITY`.
     """
     incoming = {
@@ -105,6 +134,10 @@ def start(
             "timeout_ms": admission.timeout_ms,
             "app_version": app_version,
             "submitted_by": submitter,
+            "policy_id": policy and policy.version.id,
+            "policy_version": policy and policy.version.version,
+            "policy_sha256": policy and policy.version.sha256,
+            "approval_rules": policy and Jsonb(policy.rules.to_json()),
         },
     )
     if not inserted:
@@ -116,7 +149,13 @@ def start(
         ]
         if drift:
             raise IdentityDrift(workflow_id, drift)
+    record_submission(connection, workflow_id, "start", submitter)
     return Stored(started_id, not inserted)
+
+
+def find(connection: Connection, run_reference: str) -> Run | None:
+    """A run by its run id or workflow id; None when there is none."""
+    return fetch_first(connection, "runs.get", Run, {"id": run_reference})
 
 
 def get(connection: Connection, run_reference: str) -> Run:

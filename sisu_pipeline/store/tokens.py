@@ -6,6 +6,7 @@ from datetime import datetime
 
 from resources.database import Connection
 from sisu_pipeline.contracts.access import Role
+from sisu_pipeline.contracts.person_name import checked_name
 from sisu_pipeline.domain.canonical import sha256_hex
 from sisu_pipeline.domain.errors import NotFound
 from sisu_pipeline.store.records import fetch_all, fetch_first, fetch_one
@@ -22,6 +23,7 @@ class Token:
     id: str
     owner: str
     roles: frozenset[Role]
+    groups: frozenset[str]
     created_at: datetime
     revoked_at: datetime | None
 
@@ -44,6 +46,7 @@ class _StoredToken:
     id: str
     owner: str
     roles: list[str]
+    groups: list[str]
     created_at: datetime
     revoked_at: datetime | None
 
@@ -57,8 +60,13 @@ class _FoundToken:
     groups: list[str] | None
 
 
-def create(connection: Connection, token: str, owner: str, roles: Sequence[Role]) -> Token:
-    """Store a token's hash. The caller generates the token, 256 random bits, and shows it to its owner only."""
+def create(
+    connection: Connection, token: str, owner: str, roles: Sequence[Role], groups: Sequence[str] = ()
+) -> Token:
+    """Store a token's hash. The caller generates the token, 256 random bits, and shows it to its owner only.
+
+    Raises ValueError for a name that is not a person's (`contracts/person_name.py`).
+    """
     digest = sha256_hex(token)
     stored = fetch_one(
         connection,
@@ -66,8 +74,9 @@ def create(connection: Connection, token: str, owner: str, roles: Sequence[Role]
         _StoredToken,
         {
             "id": f"tok_{digest[:_ID_DIGITS]}",
-            "owner": owner,
+            "owner": checked_name(owner),
             "roles": sorted(set(roles)),
+            "groups": sorted(set(groups)),
             "sha256": digest,
         },
     )
@@ -109,7 +118,14 @@ def are_required(connection: Connection) -> bool:
 
 
 def _token(stored: _StoredToken) -> Token:
-    return Token(stored.id, stored.owner, _roles(stored.roles), stored.created_at, stored.revoked_at)
+    return Token(
+        stored.id,
+        stored.owner,
+        _roles(stored.roles),
+        frozenset(stored.groups),
+        stored.created_at,
+        stored.revoked_at,
+    )
 
 
 def _roles(names: Sequence[str]) -> frozenset[Role]:

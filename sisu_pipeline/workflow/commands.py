@@ -12,18 +12,20 @@ from resources.database import Connection
 from sisu_pipeline.contracts.gate import AnswerRequest, Channel, Decision, PlanApprovalRequest, PlanRejectionRequest
 from sisu_pipeline.contracts.intent import Intent, RunRequest
 from sisu_pipeline.contracts.operation import OperationRequest
+from sisu_pipeline.contracts.person_name import checked_name
 from sisu_pipeline.domain import forms
-from sisu_pipeline.domain.errors import DecisionConflict, NotFound
+from sisu_pipeline.domain.errors import DecisionConflict, NameRefused, NotFound
 from sisu_pipeline.domain.identity import run_id_of
-from sisu_pipeline.domain.policy import admit
+from sisu_pipeline.domain.policy import PolicyVersion, Recipe, admit, check_submitter
 from sisu_pipeline.domain.status import RunStatus
-from sisu_pipeline.steps import gate_terms
+from sisu_pipeline.steps import approval_terms, gate_terms
 from sisu_pipeline.steps.gate_terms import ConstraintInvalid
-from sisu_pipeline.store import answers, gates, intents, runs
+from sisu_pipeline.store import answers, deadlines, gates, intents, people, runs
 from sisu_pipeline.store.answers import RecordedAnswer
-from sisu_pipeline.store.gates import PlanDecision, RecordedDecision
 from sisu_pipeline.store.intents import Stored
-from sisu_pipeline.store.runs import Run
+from sisu_pipeline.store.rules import policies
+from sisu_pipeline.store.rules.decisions import PlanDecision, RecordedDecision
+from sisu_pipeline.store.runs import PinnedPolicy, Run
 
 _GATE_KEY = re.compile(r"[a-z0-9][a-z0-9:_-]{0,127}")
 _INTENT_ID = re.compile(r"ih_[0-9a-f]{64}")
@@ -45,7 +47,7 @@ def submit_intent(connection: Connection, intent: Intent, submitter: str | None 
     Raises ConstraintInvalid when its constraints describe a gate that cannot be opened.
     """
     _check_gates(intent)
-    return intents.store(connection, intent, submitter)
+    return intents.store(connection, intent, submitter and _person(submitter))
 
 
 def start_run(
@@ -53,14 +55,35 @@ def start_run(
 ) -> Started:
     """Start the run of an intent: check the policy, then the intent, then insert the run, whose row is the outbox.
 
-    Raises PolicyViolation, NotFound, or IdentityDrift when the intent already runs under another identity.
+    The run keeps the newest version of its recipe's policy, as the intent's constraints tighten it. Raises
+    PolicyViolation, NotFound, SubmissionForbidden, ConstraintInvalid when a constraint would widen the policy, or
+    IdentityDrift when the intent already runs under another identity.
     """
-    admission = admit(request, intents.recipes(connection))
+    run = runs.find(connection, intent_id) if _INTENT_ID.fullmatch(intent_id) else None
+    admission = admit(request, _offered(intents.recipes(connection), request, run))
     if not _INTENT_ID.fullmatch(intent_id):
         raise NotFound("intent not found")
-    intents.get(connection, intent_id)
-    started = runs.start(connection, intent_id, admission, app_version, submitter)
+    intent = intents.get(connection, intent_id)
+    version = policies.newest(connection, admission.recipe.policy_id).read()
+    groups = frozenset() if submitter is None else people.get(connection, submitter).groups
+    check_submitter(version, submitter and _person(submitter), groups)
+    # A repetition keeps what the run was started with, whatever the policy is now.
+    policy = _pinned(version, intent) if run is None else None
+    started = runs.start(connection, intent_id, admission, app_version, submitter, policy)
     return Started(started.id, intent_id, started.is_replay)
+
+
+def _offered(recipes: list[Recipe], request: RunRequest, run: Run | None) -> list[Recipe]:
+    """The recipe versions to choose from: a repetition without a version means the one that the run has."""
+    if run is None or request.recipe_version is not None:
+        return recipes
+    started = next((recipe for recipe in recipes if recipe.id == run.recipe_id), None)
+    return [recipe for recipe in recipes if started is None or recipe.name != started.name or recipe == started]
+
+
+def _pinned(version: PolicyVersion, intent: Intent) -> PinnedPolicy:
+    rules = approval_terms.tightened(version.policy.rules, version.name, intent.constraints)
+    return PinnedPolicy(version, rules)
 
 
 def decide(
@@ -93,7 +116,7 @@ def plan_decision(
         return PlanDecision(
             run_id,
             Decision.REJECTED,
-            decider or request.rejected_by,
+            _person(decider or request.rejected_by),
             notes=request.reason,
             plan_sha256=request.plan_sha256,
             dedupe_key=request.dedupe_key,
@@ -102,7 +125,7 @@ def plan_decision(
     return PlanDecision(
         run_id,
         Decision.APPROVED,
-        decider or request.approved_by,
+        _person(decider or request.approved_by),
         notes=request.notes,
         plan_sha256=request.plan_sha256,
         edited_plan=request.plan,
@@ -125,7 +148,7 @@ def answer(
     """
     if not _GATE_KEY.fullmatch(gate_key):
         raise NotFound("gate not found")
-    person = answerer or request.answered_by
+    person = _person(answerer or request.answered_by)
     return answers.answer(
         connection, checked_reference(run_reference), gate_key, request.answer, person, request.dedupe_key, channel
     )
@@ -142,24 +165,35 @@ def cancel(
     run = runs.lock(connection, checked_reference(run_reference))
     if run.status is RunStatus.CANCELED:
         return run
-    error = f"canceled by {canceler or request.actor}" + (f": {request.reason}" if request.reason else "")
+    error = f"canceled by {_person(canceler or request.actor)}" + (f": {request.reason}" if request.reason else "")
     return runs.move(connection, run, RunStatus.CANCELED, error=error, next_action="NONE")
 
 
-def retry(connection: Connection, run_reference: str, request: OperationRequest) -> Run:
+def retry(connection: Connection, run_reference: str, request: OperationRequest, retrier: str | None = None) -> Run:
     """Execute a failed run again from its first step without a good result, in a new Dagster run.
 
-    Raises NotFound, IllegalTransition unless the run is `failed` or `retries_exceeded`, or DecisionConflict when
-    the plan was rejected: a retry cannot override a rejection.
+    A gate whose deadline passed with a rejection or without an answer is opened again. Raises NotFound,
+    IllegalTransition unless the run is `failed` or `retries_exceeded`, or DecisionConflict when a person rejected
+    the plan: a retry cannot override that.
     """
     run = runs.lock(connection, checked_reference(run_reference))
+    deadlines.reopen(connection, run, _person(retrier or request.actor), request.reason)
     decided = gates.decision(connection, run.id)
     if decided is not None and decided.decision is Decision.REJECTED:
         raise DecisionConflict(f"the plan was rejected by {decided.decided_by}: submit a changed intent instead")
     return runs.move(connection, run, RunStatus.REPAIRING, next_action="NONE", next_segment=True)
 
 
+def _person(name: str) -> str:
+    """The name of a person. Raises NameRefused: a token of an earlier release may have any owner."""
+    try:
+        return checked_name(name)
+    except ValueError as refusal:
+        raise NameRefused(str(refusal)) from None
+
+
 def _check_gates(intent: Intent) -> None:
+    approval_terms.check(intent.constraints)
     gate_terms.ttl(intent.constraints)
     gate_terms.on_timeout(intent.constraints)
     question = gate_terms.ask(intent.constraints)

@@ -48,7 +48,7 @@ def seal_compiled(
     Raises WorkspaceFilesInvalid.
     """
     recipe = PinnedVersion(id=run.recipe_id, version=run.recipe_version, sha256=run.recipe_hash)
-    terms = PlanTerms(_current_terms(dependencies, connection, run), recipe, plans.policy_of(connection, run))
+    terms = PlanTerms(_current_terms(dependencies, connection, run), recipe, plans.policy_of(run))
     return seal(plan, intent_files(intent), terms)
 
 

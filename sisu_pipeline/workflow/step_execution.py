@@ -26,8 +26,8 @@ from sisu_pipeline.steps import apply_patch, compile, decide, execute, gate_term
 from sisu_pipeline.steps.execute import FanOut, TaskResult
 from sisu_pipeline.steps.step_result import StepResult
 from sisu_pipeline.store import answers, gates, intents, plans, runs, steps, tasks
-from sisu_pipeline.store.gates import RecordedDecision
 from sisu_pipeline.store.plans import Version
+from sisu_pipeline.store.rules.decisions import RecordedDecision
 from sisu_pipeline.store.runs import Run
 from sisu_pipeline.workflow import ownership, patching, plan_terms
 from sisu_pipeline.workflow.dependencies import Dependencies
@@ -314,7 +314,9 @@ def _finished(dependencies: Dependencies, start: _Start, result: StepResult) -> 
     if start.stored is not None:
         return start.stored
     if result.gate is not None:
-        terms = gate_terms.with_terms(result.gate, start.intent.constraints, dependencies.gate_ttl_s)
+        terms = gate_terms.with_terms(
+            result.gate, start.intent.constraints, dependencies.gate_ttl_s, start.run.rules
+        )
         result = replace(result, gate=terms)
     crash_point(f"{result.step}.work.after")
     if result.step is not StepId.EXECUTE and start.run.budget is not None:

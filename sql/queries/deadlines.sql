@@ -18,9 +18,20 @@ SELECT deadline_at IS NOT NULL AND deadline_at <= clock_timestamp() AS is_over F
 WHERE run_id = %(run_id)s AND gate_key = %(gate_key)s
 
 -- escalate --
--- Add a passed deadline to the outbox of the webhook, once per gate.
+-- Add a passed deadline to the outbox of the webhook. The deadline of a reopened gate replaces the one before it.
 INSERT INTO app.escalations (run_id, gate_key, payload) VALUES (%(run_id)s, %(gate_key)s, %(payload)s)
-ON CONFLICT (run_id, gate_key) DO NOTHING
+ON CONFLICT (run_id, gate_key) DO UPDATE
+SET payload = excluded.payload, attempts = 0, next_attempt_at = clock_timestamp(), delivered_at = NULL,
+    last_error = NULL, created_at = clock_timestamp()
+
+-- passed --
+-- How many deadlines of a gate have passed and were reopened.
+SELECT count(*) AS passed FROM app.passed_deadlines WHERE run_id = %(run_id)s AND gate_key = %(gate_key)s
+
+-- reopen --
+-- Open the gates of a run again whose deadline passed with a rejection or without an answer; their number.
+SELECT app.reopen_gates(%(run_id)s, %(person)s, %(reason)s, make_interval(secs => %(shortest_s)s::float),
+    make_interval(secs => %(longest_s)s::float)) AS reopened
 
 -- take --
 -- One escalation that is due for delivery, locked until the transaction ends; concurrent deliveries skip it.

@@ -16,8 +16,8 @@ SELECT * FROM app.human_gates WHERE run_id = %(run_id)s AND gate_key = %(gate_ke
 
 -- decide --
 -- Record a decision. The first one is final.
-INSERT INTO app.plan_approvals (run_id, decision, decided_by, notes, plan_sha256, channel)
-VALUES (%(run_id)s, %(decision)s, %(decided_by)s, %(notes)s, %(plan_sha256)s, %(channel)s)
+INSERT INTO app.plan_approvals (run_id, decision, decided_by, notes, plan_sha256, channel, approvers)
+VALUES (%(run_id)s, %(decision)s, %(decided_by)s, %(notes)s, %(plan_sha256)s, %(channel)s, %(approvers)s)
 ON CONFLICT (run_id) DO NOTHING
 RETURNING *
 
@@ -25,25 +25,12 @@ RETURNING *
 -- The decision on a run's plan, if any.
 SELECT * FROM app.plan_approvals WHERE run_id = %(run_id)s
 
--- rules --
--- The approval rules of a run's recipe, and its submitters.
-SELECT recipe.approvals_required AS required, recipe.approvers, recipe.self_approval,
-       array_remove(ARRAY[run.submitted_by, intent.submitted_by], NULL) AS submitters
-FROM app.runs run
-JOIN app.recipes recipe ON recipe.id = run.recipe_id
-JOIN app.intents intent ON intent.id = run.intent_id
-WHERE run.id = %(run_id)s
-
 -- situation --
 -- Everything a decision on a plan depends on. The caller has locked the run's row, so it cannot change meanwhile.
 SELECT made.run_id IS NOT NULL AS is_decided, gate.plan_sha256 AS compiled_sha256, edited.plan_sha256 AS edited_sha256,
        coalesce(gate.deadline_at <= clock_timestamp(), false) AS is_over,
-       said.payload_hash AS recorded_hash, said.kind AS recorded_kind,
-       recipe.approvals_required AS required, recipe.approvers, recipe.self_approval,
-       array_remove(ARRAY[run.submitted_by, intent.submitted_by], NULL) AS submitters
+       said.payload_hash AS recorded_hash, said.kind AS recorded_kind
 FROM app.runs run
-JOIN app.recipes recipe ON recipe.id = run.recipe_id
-JOIN app.intents intent ON intent.id = run.intent_id
 LEFT JOIN app.plan_approvals made ON made.run_id = run.id
 LEFT JOIN app.human_gates gate ON gate.run_id = run.id AND gate.purpose = 'approve-plan'
 LEFT JOIN app.human_interactions said
@@ -55,7 +42,7 @@ WHERE run.id = %(run_id)s
 
 -- decide_batch --
 -- Record simple decisions and their ledger entries in one statement. A decision is simple if one approval by any
--- approver suffices, the gate is open, its deadline has not passed, its plan is the compiled one and the one that was
+-- approver suffices and the person is one, the gate is open, its deadline has not passed, its plan is the compiled one and the one that was
 -- read, and the run is undecided. A concurrent decision is a conflict that excludes this one. For a decided run, the
 -- recorded decision is returned, unless the request has a dedupe key of its own or names another plan. No row is
 -- returned for other requests, and for runs whose row is locked: these are decided one at a time.
@@ -67,10 +54,15 @@ WITH word AS MATERIALIZED (
     SELECT word.*, gate.plan_sha256 AS gate_sha256
     FROM word
     JOIN app.runs run ON run.id = word.run_id
-    JOIN app.recipes recipe ON recipe.id = run.recipe_id
     JOIN app.human_gates gate ON gate.run_id = run.id AND gate.gate_key = word.gate_key
     WHERE run.status IN ('queued', 'running', 'waiting_input', 'repairing')
-      AND recipe.approvals_required = 1 AND recipe.approvers IS NULL AND recipe.self_approval
+      AND run.approval_rules @> '{"approvals": 1, "selfApproval": true}'
+      AND NOT run.approval_rules ?| ARRAY['approvers', 'namedApprovers']
+      AND (NOT EXISTS (SELECT FROM access.api_tokens) AND NOT EXISTS (SELECT FROM access.people)
+          OR EXISTS (SELECT FROM access.api_tokens token WHERE token.owner = word.actor
+              AND token.revoked_at IS NULL AND 'approver' = ANY(token.roles))
+          OR EXISTS (SELECT FROM access.people person WHERE person.name = word.actor
+              AND 'approver' = ANY(person.roles)))
       AND (gate.deadline_at IS NULL OR gate.deadline_at > clock_timestamp())
       AND gate.plan_sha256 = coalesce(word.plan_sha256, gate.plan_sha256)
       AND NOT EXISTS (SELECT FROM app.plan_approvals made WHERE made.run_id = run.id)
@@ -79,8 +71,9 @@ WITH word AS MATERIALIZED (
           WHERE said.run_id = run.id AND said.gate_key = gate.gate_key AND said.dedupe_key = word.dedupe_key)
     FOR NO KEY UPDATE OF run SKIP LOCKED
 ), decided AS (
-    INSERT INTO app.plan_approvals (run_id, decision, decided_by, notes, plan_sha256, channel)
-    SELECT run_id, decision, actor, notes, gate_sha256, channel FROM waiting
+    INSERT INTO app.plan_approvals (run_id, decision, decided_by, notes, plan_sha256, channel, approvers)
+    SELECT run_id, decision, actor, notes, gate_sha256, channel,
+        CASE decision WHEN 'approved' THEN ARRAY[actor] ELSE '{}' END FROM waiting
     ON CONFLICT (run_id) DO NOTHING
     RETURNING run_id, decision, decided_by, decided_at, notes, plan_sha256, channel, record
 ), said AS (
@@ -110,20 +103,15 @@ SELECT * FROM app.gate_answers WHERE run_id = %(run_id)s AND gate_key = %(gate_k
 -- waiting --
 -- Undecided gates of runs that have not ended, the nearest deadline first.
 SELECT gate.run_id, gate.gate_key, gate.purpose, gate.created_at, gate.deadline_at, gate.on_timeout, gate.form,
-       gate.plan_sha256, run.workflow_id, run.status, run.tenant_id, intent.goal, recipe.approvals_required,
-       coalesce(votes.given, 0) AS approvals_given, coalesce(edited.plan_sha256, gate.plan_sha256) AS current_sha256
+       gate.plan_sha256, run.workflow_id, run.status, run.tenant_id, intent.goal,
+       (run.approval_rules ->> 'approvals')::int AS approvals_required,
+       coalesce(edited.plan_sha256, gate.plan_sha256) AS current_sha256
 FROM app.runs run
 JOIN app.human_gates gate ON gate.run_id = run.id
 JOIN app.intents intent ON intent.id = run.intent_id
-JOIN app.recipes recipe ON recipe.id = run.recipe_id
 LEFT JOIN LATERAL (
     SELECT plan_sha256 FROM app.plan_versions WHERE run_id = run.id ORDER BY version DESC LIMIT 1
 ) edited ON true
-LEFT JOIN LATERAL (
-    SELECT count(DISTINCT actor) AS given FROM app.human_interactions said
-    WHERE said.run_id = run.id AND said.gate_key = gate.gate_key AND said.kind = 'approve'
-      AND said.plan_sha256 = coalesce(edited.plan_sha256, gate.plan_sha256)
-) votes ON true
 WHERE run.status IN ('queued', 'running', 'waiting_input', 'repairing')
   AND CASE gate.purpose
       WHEN 'approve-plan' THEN NOT EXISTS (SELECT FROM app.plan_approvals made WHERE made.run_id = run.id)

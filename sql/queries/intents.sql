@@ -11,5 +11,10 @@ SELECT id, goal, payload, created_at FROM app.intents WHERE id = %(id)s
 
 -- recipes --
 -- All versions of all recipes.
-SELECT id, name, version, queue_name, max_concurrency, max_steps, max_sandbox_minutes, hash
+SELECT id, name, version, queue_name, max_concurrency, max_steps, max_sandbox_minutes, hash, policy_id
 FROM app.recipes ORDER BY name, version
+
+-- record_submission --
+-- Record a person (null if no token was required) who submitted an intent or started its run, each once.
+INSERT INTO app.submissions (intent_id, action, person) VALUES (%(id)s, %(action)s, %(person)s)
+ON CONFLICT DO NOTHING

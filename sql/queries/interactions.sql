@@ -11,11 +11,12 @@ RETURNING *
 SELECT * FROM app.human_interactions
 WHERE run_id = %(run_id)s AND gate_key = %(gate_key)s AND dedupe_key = %(dedupe_key)s
 
--- votes --
--- The people who approved this plan at this gate, in order, each once.
-SELECT actor, min(created_at) AS created_at FROM app.human_interactions
+-- vote --
+-- A person's first approval of this plan at this gate.
+SELECT * FROM app.human_interactions
 WHERE run_id = %(run_id)s AND gate_key = %(gate_key)s AND kind = 'approve' AND plan_sha256 = %(plan_sha256)s
-GROUP BY actor ORDER BY min(created_at), actor
+  AND actor = %(actor)s
+ORDER BY created_at LIMIT 1
 
 -- of_run --
 -- The interactions at a run's gates, in order.

@@ -8,7 +8,11 @@ ON CONFLICT (name) DO UPDATE SET roles = excluded.roles, groups = excluded.group
 -- get --
 -- The roles and groups of a name: those of every token that is not revoked, and those of the person.
 SELECT coalesce(array_agg(DISTINCT role) FILTER (WHERE role IS NOT NULL), '{}') AS roles,
-    coalesce((SELECT groups FROM access.people WHERE name = %(name)s), '{}') AS groups
+    ARRAY(
+        SELECT unnest(groups) FROM access.api_tokens WHERE owner = %(name)s AND revoked_at IS NULL
+        UNION
+        SELECT unnest(groups) FROM access.people WHERE name = %(name)s
+    ) AS groups
 FROM (
     SELECT unnest(roles) AS role FROM access.api_tokens WHERE owner = %(name)s AND revoked_at IS NULL
     UNION ALL

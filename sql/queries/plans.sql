@@ -18,12 +18,6 @@ RETURNING *
 SELECT version, plan_sha256, based_on_sha256, edited_by, created_at FROM app.plan_versions
 WHERE run_id = %(run_id)s ORDER BY version
 
--- rules --
--- The approval rules of a run's recipe.
-SELECT recipe.approvals_required, recipe.approvers, recipe.self_approval
-FROM app.runs run JOIN app.recipes recipe ON recipe.id = run.recipe_id
-WHERE run.id = %(run_id)s
-
 -- insert_sealed --
 -- Insert the complete plan of a version, once.
 INSERT INTO app.complete_plans (run_id, version, plan_sha256, head, changes, tasks, recipe, policy, base)

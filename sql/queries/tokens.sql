@@ -1,16 +1,17 @@
 -- insert --
 -- Insert a token's hash.
-INSERT INTO access.api_tokens (id, owner, roles, sha256) VALUES (%(id)s, %(owner)s, %(roles)s, %(sha256)s)
+INSERT INTO access.api_tokens (id, owner, roles, groups, sha256)
+VALUES (%(id)s, %(owner)s, %(roles)s, %(groups)s, %(sha256)s)
 RETURNING *
 
 -- list --
 -- All tokens without their hashes, the newest first.
-SELECT id, owner, roles, created_at, revoked_at FROM access.api_tokens ORDER BY created_at DESC, id
+SELECT id, owner, roles, groups, created_at, revoked_at FROM access.api_tokens ORDER BY created_at DESC, id
 
 -- revoke --
 -- Revoke a token. The first time is final.
 UPDATE access.api_tokens SET revoked_at = coalesce(revoked_at, clock_timestamp()) WHERE id = %(id)s
-RETURNING id, owner, roles, created_at, revoked_at
+RETURNING id, owner, roles, groups, created_at, revoked_at
 
 -- lookup --
 -- The owners of these token hashes, one row each. `required` is true once a token or a person exists.

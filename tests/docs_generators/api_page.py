@@ -50,6 +50,7 @@ _TITLES = {
     "gates": "Gates",
     "artifacts": "Artifacts",
     "session": "Sessions",
+    "rules": "Recipes and policies",
     "ops": "Operations of the deployment",
 }
 

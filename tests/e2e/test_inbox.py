@@ -13,7 +13,7 @@ from sisu_pipeline.store import runs
 from sisu_pipeline.store.outputs import task_output
 from sisu_pipeline.store.outputs.task_output import Piece
 from sisu_pipeline.workflow import ownership, step_execution
-from tests.builders import a_run, an_intent
+from tests.builders import a_run, an_intent, apply_policy
 from tests.e2e.browser import CHROMEDRIVER, CHROMIUM, DESKTOP, PHONE, Browser, browser
 from tests.integration.api.conftest import Api, Live, api, dependencies_over, serving
 from tests.integration.gate.conftest import a_token
@@ -65,6 +65,8 @@ def be(page: Browser, name: str) -> None:
 
 
 def test_it_lists_what_waits_the_most_pressing_first_with_age_and_deadline(page: Browser, api: Api) -> None:
+    with api.dependencies.database.connect() as connection:
+        apply_policy(connection, deadlineMayApprove=True)
     Waiting(api.dependencies, constraints={"planApprovalTimeoutS": 86_400})
     pressing = Waiting(
         api.dependencies, constraints={"planApprovalTimeoutS": 300, "planApprovalOnTimeout": "approve"}

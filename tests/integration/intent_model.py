@@ -119,11 +119,15 @@ class Model:
 
     def retry(self) -> None:
         self._must_exist()
-        if self.decision is not None and self.decision.word == "rejected":
+        is_rejected = self.decision is not None and self.decision.word == "rejected"
+        is_reopened = is_rejected and self.decision is not None and self.decision.by == DEADLINE
+        if is_rejected and not is_reopened:
             raise Refused("conflict")
         if self.status != "retries_exceeded":
             raise Refused("illegal")
         self.status, self.retries, self.segment = "repairing", self.retries + 1, self.segment + 1
+        if is_reopened:
+            self.decision, self.is_overdue = None, False
 
     def enter(self) -> None:
         """A worker begins a segment."""

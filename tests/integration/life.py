@@ -9,7 +9,7 @@ from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.steps.execute import Task
 from sisu_pipeline.steps.step_result import StepResult
 from sisu_pipeline.store import gates, runs, tasks
-from sisu_pipeline.store.gates import PlanDecision
+from sisu_pipeline.store.rules.decisions import PlanDecision
 from sisu_pipeline.store.runs import Run
 from sisu_pipeline.store.tasks import Outcome
 from sisu_pipeline.workflow import patching, step_execution

@@ -11,6 +11,7 @@ from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.steps.execute import Task
 from sisu_pipeline.workflow import step_execution
 from sisu_pipeline.workflow.dependencies import Dependencies
+from tests.builders import apply_recipe
 from tests.integration.life import FILES, PATCHES, Life, ended
 
 PLENTY = {
@@ -86,13 +87,9 @@ def test_a_run_within_its_budget_leaves_none(dependencies: Dependencies) -> None
 def test_a_recipe_may_decide_about_its_tasks_network(
     dependencies: Dependencies, net: bool | None, wanted: bool
 ) -> None:
-    life = Life(dependencies, tests=["a"])
     with dependencies.database.connect() as connection:
-        connection.execute("UPDATE app.recipes SET net = %s", [net])
-    try:
-        life.approve()
-        (task,) = step_execution.plan_tasks(dependencies, life.id)
-        assert task.request.net is wanted
-    finally:
-        with dependencies.database.connect() as connection:
-            connection.execute("UPDATE app.recipes SET net = NULL")
+        apply_recipe(connection, "compile-default", net=net)
+    life = Life(dependencies, tests=["a"])
+    life.approve()
+    (task,) = step_execution.plan_tasks(dependencies, life.id)
+    assert task.request.net is wanted

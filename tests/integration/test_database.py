@@ -14,8 +14,10 @@ import sql as statements
 from resources import migrations
 from resources.database import Database, DatabaseError
 from sisu_pipeline import database_server as server
-from sisu_pipeline.domain.canonical import sha256_json
+from sisu_pipeline.contracts.approval_policy import ApprovalPolicy
+from sisu_pipeline.domain.canonical import canonical_json, sha256_json
 from sisu_pipeline.settings import PROJECT_ROOT, Settings, load_settings
+from tests.builders import apply_policy
 
 
 @pytest.fixture
@@ -125,11 +127,14 @@ def test_reset_empties_the_products_tables_and_leaves_the_engines(unmade: Databa
     migrations.migrate(unmade)
     with unmade.connect() as connection:
         connection.execute("CREATE TABLE dbos.theirs (x int)")
-        connection.execute("DELETE FROM app.recipes")
+        apply_policy(connection, "strict", approvals=2)
     migrations.reset(unmade)
     assert _tables(unmade, "dbos") == {"theirs"}
     with unmade.connect() as connection:
         assert connection.execute("SELECT count(*) AS n FROM app.recipes").fetchall() == [{"n": 3}]
+        assert connection.execute("SELECT id, version FROM app.policies").fetchall() == [
+            {"id": "default", "version": 1}
+        ]
 
 
 def test_system_reset_empties_the_engines_schemas_and_leaves_the_product(unmade: Database) -> None:
@@ -138,11 +143,11 @@ def test_system_reset_empties_the_engines_schemas_and_leaves_the_product(unmade:
     with unmade.connect() as connection:
         connection.execute("CREATE TABLE dbos.theirs (x int)")
         connection.execute("CREATE TABLE dagster.theirs (x int)")
-        connection.execute("DELETE FROM app.recipes")
+        apply_policy(connection, "strict", approvals=2)
     migrations.system_reset(unmade)
     assert _tables(unmade, "dbos") == _tables(unmade, "dagster") == set()
     with unmade.connect() as connection:
-        assert connection.execute("SELECT count(*) AS n FROM app.recipes").fetchall() == [{"n": 0}]
+        assert connection.execute("SELECT count(*) AS n FROM app.policies").fetchall() == [{"n": 2}]
 
 
 @pytest.mark.parametrize("action", [migrations.reset, migrations.system_reset])
@@ -153,8 +158,8 @@ def test_a_reset_works_on_an_empty_server_and_again(unmade: Database, action: Ca
     assert "runs" in _tables(unmade, "app")
 
 
-def test_every_seeded_recipe_hash_is_of_its_content(database: Database) -> None:
-    with database.connect() as connection:
+def test_every_seeded_recipe_hash_is_of_its_content(clean_database: Database) -> None:
+    with clean_database.connect() as connection:
         for row in connection.execute("SELECT * FROM app.recipes"):
             content = {
                 "name": row["name"],
@@ -165,6 +170,14 @@ def test_every_seeded_recipe_hash_is_of_its_content(database: Database) -> None:
                 "maxSandboxMinutes": row["max_sandbox_minutes"],
             }
             assert row["hash"] == sha256_json(content)
+
+
+def test_every_seeded_policy_is_canonical_and_valid(database: Database) -> None:
+    with database.connect() as connection:
+        for row in connection.execute("SELECT * FROM app.policies WHERE channel = 'migration'"):
+            content = ApprovalPolicy.from_json(row["content"]).to_json()
+            assert row["document"] == canonical_json(content)
+            assert row["sha256"] == sha256_json(content)
 
 
 def test_a_server_that_cannot_be_reached_is_a_message_for_the_operator() -> None:

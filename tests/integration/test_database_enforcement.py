@@ -15,6 +15,9 @@ from tests.integration.life import FILES, PATCHES, Life, ended
 # The tables whose rows are final, with the columns that may change.
 LEDGERS: dict[str, set[str]] = {
     "intents": set(),
+    "submissions": set(),
+    "policies": set(),
+    "recipes": set(),
     "runs": {
         *("status", "error", "next_action", "last_step", "segment", "retry_count", "app_version"),
         *("dagster_run_id", "created_at", "requested_at", "updated_at", "closed_at"),
@@ -24,6 +27,7 @@ LEDGERS: dict[str, set[str]] = {
     "human_gates": {"deadline_at"},
     "human_interactions": set(),
     "gate_answers": set(),
+    "passed_deadlines": set(),
     "plan_approvals": {"reported_at", "plan_sha256", "signature"},  # the last two from null only
     "complete_plans": set(),
     "plan_versions": set(),
@@ -35,12 +39,14 @@ LEDGERS: dict[str, set[str]] = {
         *("duration_ms", "started_at", "updated_at"),
     },
 }
-OTHERS = {"recipes", "run_transitions", "schema_migrations", "sbx_templates", "escalations", "task_output"}
+OTHERS = {"run_transitions", "schema_migrations", "sbx_templates", "escalations", "task_output"}
 
 # What the steps of one run do not write: a row in each of the other ledgers.
 _ROWS = """
 INSERT INTO app.human_interactions (run_id, gate_key, dedupe_key, kind, actor, payload, payload_hash)
     SELECT run_id, gate_key, 'k', 'approve', 'po', '{}', plan_sha256 FROM app.human_gates;
+INSERT INTO app.passed_deadlines (run_id, gate_key, number, deadline_at, decided_at, reopened_by, reason)
+    SELECT run_id, gate_key, 1, now(), now(), 'po', '' FROM app.human_gates;
 INSERT INTO app.gate_answers (run_id, gate_key, answered_by) SELECT run_id, gate_key, 'po' FROM app.human_gates;
 INSERT INTO app.plan_versions (run_id, version, plan, plan_sha256, based_on_sha256, edited_by)
     SELECT run_id, 2, '{}', plan_sha256, plan_sha256, 'po' FROM app.human_gates;

@@ -33,7 +33,7 @@ from sisu_pipeline.store import plans
 from sisu_pipeline.workflow import commands, escalation, ownership
 from sisu_pipeline.workflow.dependencies import Dependencies
 from sisu_pipeline.workflow.ownership import NotOwner
-from tests.builders import a_request, an_intent
+from tests.builders import a_request, an_intent, apply_policy
 from tests.integration import machine
 from tests.integration.intent_case import EDIT, Case
 from tests.integration.intent_model import INFRASTRUCTURE, Model, Seen
@@ -65,6 +65,8 @@ class IntentLife(RuleBasedStateMachine):
 
     @initialize(target=cases, begins=st.lists(st.tuples(OUTCOME, STARTED), min_size=2, max_size=2))
     def submit(self, begins: list[tuple[str, bool]]) -> Any:
+        with self.dependencies.database.connect() as connection:
+            apply_policy(connection, deadlineMayApprove=True)
         for outcome, is_started in begins:
             inputs = {"files": FILES, "patches": PATCHES, "tests": ["t1", "t2"], "ticket": next(_tickets)}
             intent = an_intent("machine", inputs=inputs, constraints={"planApprovalOnTimeout": outcome})

@@ -11,8 +11,8 @@ from sisu_pipeline.domain.errors import DecisionConflict, DeterminismBreach, Not
 from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.steps.step_result import plan_gate
 from sisu_pipeline.store import gates, runs
-from sisu_pipeline.store.gates import PlanDecision, RecordedDecision
 from sisu_pipeline.store.queues import outbox
+from sisu_pipeline.store.rules.decisions import PlanDecision, RecordedDecision
 from sisu_pipeline.store.runs import Run
 from tests.builders import a_run, an_intent
 

@@ -49,7 +49,7 @@ def test_an_unknown_name_of_ours_refuses_to_start_and_is_named(name: str) -> Non
         ("DATABASE_URL", ""),
         ("DATABASE_URL", "mysql://host/db"),
         ("DATABASE_URL", "host=/tmp dbname=x"),
-        ("HITL_PLAN_APPROVAL_TIMEOUT_S", "86401"),
+        ("HITL_PLAN_APPROVAL_TIMEOUT_S", "2592001"),
         ("INTENT_QUEUE_WORKER_CONCURRENCY", "0"),
         ("INTENT_QUEUE_CONCURRENCY", "-1"),
         ("SBX_QUEUE_RATE_LIMIT_PERIOD_SEC", "nan"),

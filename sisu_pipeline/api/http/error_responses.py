@@ -21,10 +21,11 @@ from sisu_pipeline.domain.errors import (
     DedupeConflict,
     Drift,
     IdentityDrift,
+    NameRefused,
     NotFound,
 )
 from sisu_pipeline.domain.plan_edit import EditRefused
-from sisu_pipeline.domain.policy import PolicyViolation
+from sisu_pipeline.domain.policy import PolicyViolation, SubmissionForbidden
 from sisu_pipeline.domain.status import IllegalTransition
 from sisu_pipeline.steps.gate_terms import ConstraintInvalid
 
@@ -81,6 +82,10 @@ def refusal_of(failure: Exception) -> Refusal | None:  # noqa: PLR0911, PLR0912,
             return Refusal(400, "invalid_answer", text, faults)
         case DecisionForbidden():
             return Refusal(403, "decision_forbidden", text)
+        case NameRefused():
+            return Refusal(400, "invalid_name", text)
+        case SubmissionForbidden():
+            return Refusal(403, "submission_forbidden", text)
         case DedupeConflict():
             return Refusal(409, "dedupe_conflict", text)
         case EditRefused():
@@ -125,7 +130,7 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
 _MEANINGS = {
     400: "The request is malformed or violates its contract or a policy. Nothing was written.",
     401: "Authentication is required: the token is missing, unknown or revoked.",
-    403: "Cross-site request, or the caller lacks the required role.",
+    403: "Cross-site request, or the caller lacks the required role or right.",
     404: "The resource does not exist.",
     409: "The request conflicts with the stored state.",
     413: "The body is larger than this route accepts.",

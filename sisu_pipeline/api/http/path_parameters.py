@@ -8,3 +8,5 @@ RunReference = Annotated[str, Path(description="Id of a run, or of its intent.")
 IntentId = Annotated[str, Path(description="Id of an intent.")]
 GateKey = Annotated[str, Path(description="Key of a gate, as `gateKey` in the responses.")]
 ArtifactAddress = Annotated[str, Path(description="Percent-encoded address of an artifact: `artifact://run/…`.")]
+PolicyReference = Annotated[str, Path(description="Id of an approval policy.")]
+RecipeReference = Annotated[str, Path(description="Name of a recipe.")]

@@ -12,7 +12,7 @@ from sisu_pipeline.api.state.app_state import AppState
 from sisu_pipeline.api.state.connection_pool import Pool
 from sisu_pipeline.contracts.gate import Channel, PlanApprovalRequest, PlanRejectionRequest
 from sisu_pipeline.store import gates
-from sisu_pipeline.store.gates import PlanDecision, RecordedDecision
+from sisu_pipeline.store.rules.decisions import PlanDecision, RecordedDecision
 from sisu_pipeline.workflow import commands
 
 logger = logging.getLogger(__name__)

@@ -41,8 +41,11 @@ def cancel(run_id: RunReference, raw: FormBody, caller: CallerOf, state: AppStat
     openapi_extra=request_body(OperationRequest, required=False),
 )
 def retry(run_id: RunReference, raw: FormBody, caller: CallerOf, state: AppStateOf) -> Response:
-    """Retry a failed run from its first step without a successful result; completed work is not repeated."""
+    """Retry a failed run from its first step without a successful result; completed work is not repeated.
+
+    A gate whose deadline passed with a rejection or without an answer is opened again.
+    """
     request = parse(raw, OperationRequest)
     with state.pool.connect() as connection:
-        run = commands.retry(connection, run_id, request)
+        run = commands.retry(connection, run_id, request, caller.name)
     return reply(Operated(run_id=run.id, status=run.status, retry_count=run.retry_count), 202)

@@ -114,6 +114,17 @@ class RecipeRef(Contract):
     """Version of the recipe."""
 
 
+class PolicyRef(Contract):
+    """The version of the approval policy that a run keeps from its start."""
+
+    id: str
+    """Id of the policy."""
+    v: str
+    """Version of the policy."""
+    sha256: str = Field(alias="sha256")
+    """Hash of the policy's content."""
+
+
 class StepView(Contract):
     """A step's newest committed attempt."""
 
@@ -222,6 +233,8 @@ class RunHead(Contract):
     """Recipe of the run."""
     recipe_hash: str
     """Hash of the recipe."""
+    policy_ref: PolicyRef
+    """Version of the approval policy of the run."""
     intent_hash: str
     """Hash of the intent: its id without the prefix."""
     trace_id: str | None

@@ -10,8 +10,8 @@ from sisu_pipeline.api.state.change_feed import RunFeed
 from sisu_pipeline.api.state.connection_pool import Pool
 from sisu_pipeline.single_sign_on.browser_flow import BrowserFlow
 from sisu_pipeline.single_sign_on.sign_on import SignOn
-from sisu_pipeline.store.gates import PlanDecision, RecordedDecision
 from sisu_pipeline.store.outputs.artifacts import BlobStore
+from sisu_pipeline.store.rules.decisions import PlanDecision, RecordedDecision
 
 
 @dataclass(frozen=True)

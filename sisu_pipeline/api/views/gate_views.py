@@ -22,10 +22,12 @@ from sisu_pipeline.api.views import run_views
 from sisu_pipeline.contracts.gate import Decision
 from sisu_pipeline.domain.errors import NotFound
 from sisu_pipeline.domain.workspace_files import intent_files
-from sisu_pipeline.store import answers, deadlines, gates, human_gates, intents, plans, quorum, runs, steps
+from sisu_pipeline.store import answers, deadlines, gates, human_gates, intents, plans, runs, steps
 from sisu_pipeline.store import interactions as ledger
 from sisu_pipeline.store.human_gates import HumanGate, ListedGate
 from sisu_pipeline.store.queues import queue_depth
+from sisu_pipeline.store.rules import quorum
+from sisu_pipeline.store.rules.quorum import Tally
 from sisu_pipeline.store.runs import Run
 from sisu_pipeline.workflow.commands import checked_reference
 
@@ -37,10 +39,11 @@ MAX_INTERACTIONS = 500
 def inbox(connection: Connection) -> Inbox:
     """The open gates, the newest runs, and the work whose version has no worker."""
     waiting = human_gates.waiting(connection, MAX_GATES)
+    tallies = quorum.tallies(connection, [gate.run_id for gate in waiting if _is_shared(gate)])
     active = runs.active(connection, MAX_RUNS)
     finished = runs.finished(connection, MAX_RUNS)
     return Inbox(
-        gates=[_entry(gate, GateState.WAITING) for gate in waiting],
+        gates=[_entry(gate, tallies.get(gate.run_id), GateState.WAITING) for gate in waiting],
         active=[ActiveRun(**run_views.progress(connection, run), goal=run.goal) for run in active],
         finished=[FinishedRun(**run_views.head(run), goal=run.goal) for run in finished],
         stranded=_stranded(connection),
@@ -53,7 +56,7 @@ def of_run(connection: Connection, run_reference: str) -> list[GateEntry]:
     run = runs.get(connection, checked_reference(run_reference))
     goal = intents.get(connection, run.intent_id).goal
     edited = plans.edited_hash(connection, run.id)
-    required = quorum.rules(connection, run.id).required
+    tally = quorum.tally(connection, run.id)
     shown = []
     for gate in human_gates.of_run(connection, run.id):
         current = edited or gate.plan_sha256
@@ -64,10 +67,9 @@ def of_run(connection: Connection, run_reference: str) -> list[GateEntry]:
             tenant_id=run.tenant_id,
             goal=goal,
             current_sha256=current,
-            approvals_required=required,
-            approvals_given=len(ledger.voters(connection, run.id, gate.gate_key, current)),
+            approvals_required=tally.required,
         )
-        shown.append(_entry(listed, *_outcome(connection, run, gate)))
+        shown.append(_entry(listed, tally, *_outcome(connection, run, gate)))
     return shown
 
 
@@ -115,12 +117,20 @@ def interactions(connection: Connection, run_reference: str) -> Interactions:
     return Interactions(interactions=[InteractionView(**vars(interaction)) for interaction in found])
 
 
+def _is_shared(gate: ListedGate) -> bool:
+    return gate.is_plan_gate and gate.approvals_required > 1
+
+
 def _entry(
-    gate: ListedGate, state: GateState, decided_by: str | None = None, answer: dict[str, Any] | None = None
+    gate: ListedGate,
+    tally: Tally | None,
+    state: GateState,
+    decided_by: str | None = None,
+    answer: dict[str, Any] | None = None,
 ) -> GateEntry:
     form = None if gate.form is None else Form(question=gate.form["question"], answer_schema=gate.form["schema"])
-    is_shared = gate.is_plan_gate and gate.approvals_required > 1
-    approvals = Approvals(given=gate.approvals_given, required=gate.approvals_required) if is_shared else None
+    is_shared = tally is not None and _is_shared(gate)
+    approvals = Approvals(given=tally.given, required=tally.required) if tally and is_shared else None
     return GateEntry(
         run_id=gate.run_id,
         workflow_id=gate.workflow_id,

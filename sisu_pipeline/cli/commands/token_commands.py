@@ -1,5 +1,6 @@
 """`sisu token`: manage API tokens, directly in the database: creating the first one requires no token."""
 
+import re
 import secrets
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Create, list and revoke API tokens.", no_args_is_help=True)
 
 _BYTES = 32
+GROUP_PATTERN = r"[a-z0-9][a-z0-9_-]{0,63}"
 
 
 @app.command()
@@ -23,6 +25,9 @@ def create(
         str, typer.Argument(metavar="OWNER", help="Person or program; decisions are recorded under this name.")
     ],
     role: Annotated[list[str], typer.Option("--role", help="submitter, approver, operator or viewer; repeatable.")],
+    group: Annotated[
+        list[str] | None, typer.Option("--group", help="Group that approval policies may name; repeatable.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Create a token and print it once. As soon as one token exists, every API request requires one."""
@@ -31,12 +36,12 @@ def create(
     from sisu_pipeline.store import tokens
 
     with report_failures(as_json) as out:
-        if not owner.strip():
-            raise Failure("the owner of a token must not be empty", "no_owner")
         roles = [_role(name) for name in role]
+        _check_owner(owner)
+        groups = [_group(name) for name in group or []]
         token = f"sisu_{secrets.token_hex(_BYTES)}"
         with locate(settings()).connect() as connection:
-            stored = tokens.create(connection, token, owner, roles)
+            stored = tokens.create(connection, token, owner, roles, groups)
         out.print_result(
             {**_document(stored), "token": token},
             lambda: (
@@ -56,8 +61,18 @@ def list_tokens(as_json: AsJson = False) -> None:
     with report_failures(as_json) as out:
         with locate(settings()).connect() as connection:
             stored = [_document(token) for token in tokens.every(connection)]
-        rows = [("TOKEN", "OWNER", "ROLES", "CREATED", "REVOKED")]
-        rows += [(t["id"], t["owner"], ",".join(t["roles"]), t["createdAt"], t["revokedAt"] or "-") for t in stored]
+        rows = [("TOKEN", "OWNER", "ROLES", "GROUPS", "CREATED", "REVOKED")]
+        rows += [
+            (
+                t["id"],
+                t["owner"],
+                ",".join(t["roles"]),
+                ",".join(t["groups"]) or "-",
+                t["createdAt"],
+                t["revokedAt"] or "-",
+            )
+            for t in stored
+        ]
         out.print_result(
             stored,
             lambda: (
@@ -95,11 +110,29 @@ def _role(name: str) -> "Role":
         raise Failure(f"unknown role {name!r}; choose from {', '.join(Role)}", "no_role") from None
 
 
+def _check_owner(name: str) -> None:
+    from sisu_pipeline.contracts.person_name import checked_name
+
+    try:
+        checked_name(name)
+    except ValueError as refusal:
+        raise Failure(str(refusal), "no_owner") from None
+
+
+def _group(name: str) -> str:
+    if not re.fullmatch(GROUP_PATTERN, name):
+        raise Failure(
+            f"a group's name is lowercase letters, digits, - and _, at most 64 (got {name!r})", "no_group"
+        )
+    return name
+
+
 def _document(token: "Token") -> dict[str, Any]:
     return {
         "id": token.id,
         "owner": token.owner,
         "roles": sorted(token.roles),
+        "groups": sorted(token.groups),
         "createdAt": token.created_at.isoformat(),
         "revokedAt": token.revoked_at.isoformat() if token.revoked_at else None,
     }

@@ -14,7 +14,7 @@ from tests.builders import a_run, an_intent
 from tests.integration.api.conftest import Api
 
 # What a schema cannot say: policy (recipe caps, partition key, gate deadlines) refuses requests that are within the
-# contract, and a changed plan needs the hash of the one it was made of.
+# contract, a changed plan needs the hash of the one it was made of, and not every text is a person's name.
 _CONFIGURATION = """
 [generation]
 allow-x00 = false
@@ -23,7 +23,11 @@ max-examples = 15
 deterministic = true
 
 [[operations]]
-include-path-regex = "^/intents/[^/]+/run$|^/runs/[^/]+/approve-plan$|^/intents$"
+include-path-regex = "^/intents$|^/(policies|recipes)$|^/runs/[^/]+/(cancel|retry|reject-plan|gates/.*)$"
+checks.positive_data_acceptance.enabled = false
+
+[[operations]]
+include-path-regex = "^/intents/[^/]+/run$|^/runs/[^/]+/approve-plan$"
 checks.positive_data_acceptance.enabled = false
 {parameters}
 """

@@ -7,7 +7,7 @@ import pytest
 from sisu_pipeline.contracts.gate import Decision
 from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.store import gates, runs
-from sisu_pipeline.store.gates import PlanDecision
+from sisu_pipeline.store.rules.decisions import PlanDecision
 from sisu_pipeline.store.runs import Run
 from tests.builders import a_run
 from tests.integration.api.conftest import Api

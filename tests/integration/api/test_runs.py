@@ -47,6 +47,7 @@ def test_a_new_run_has_nothing_but_its_identity(api: Api) -> None:
         "retryCount": 0,
         "recipeRef": {"id": "rcp_compile_default_v1", "v": "1"},
         "recipeHash": run.recipe_hash,
+        "policyRef": {"id": "default", "v": "1", "sha256": run.policy_sha256},
         "intentHash": run.intent_id.removeprefix("ih_"),
         "traceId": "trace-1",
         "tenantId": "acme",

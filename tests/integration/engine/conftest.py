@@ -22,6 +22,7 @@ from tests.integration.engine.workers import Nursery, Worker, wait_for_workers
 
 # What migrations write stays; so does what DBOS and Dagster note about their own schemas.
 _KEPT = {
+    "app.policies",
     "app.recipes",
     "app.run_transitions",
     "app.schema_migrations",

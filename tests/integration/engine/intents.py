@@ -17,8 +17,8 @@ from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.queueing.segment_queue import SegmentRequest
 from sisu_pipeline.steps.step_result import StepResult
 from sisu_pipeline.store import gates, runs
-from sisu_pipeline.store.gates import PlanDecision
 from sisu_pipeline.store.queues import outbox, segments
+from sisu_pipeline.store.rules.decisions import PlanDecision
 from sisu_pipeline.store.runs import Run
 from sisu_pipeline.worker import segment_runner
 from sisu_pipeline.workflow import step_execution

@@ -1,6 +1,7 @@
 """The gate's tests meet the API as a client does."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from resources.database import Database
 from sisu_pipeline.contracts.access import Role
 from sisu_pipeline.store import tokens
+from tests.builders import apply_policy
 from tests.integration.api.conftest import Api, Live, api, contents, dependencies_over, serving, until
 
 __all__ = ["api", "contents", "until"]
@@ -49,15 +51,16 @@ def client_of(api: Api) -> Iterator[As]:
 
 
 @pytest.fixture
-def recipe(clean_database: Database) -> Iterator[Recipe]:
-    """A function that sets the rules of every recipe; they are as seeded again afterwards."""
+def recipe(clean_database: Database) -> Recipe:
+    """A function that applies a version of the policy that every seeded recipe has."""
 
-    def set_rules(required: int = 1, approvers: list[str] | None = None, self_approval: bool = True) -> None:
+    def set_rules(
+        required: int = 1, approvers: list[str] | None = None, self_approval: bool = True, **others: Any
+    ) -> None:
+        rules = {"approvals": required, "selfApproval": self_approval, **others}
+        if approvers is not None:
+            rules["approvers"] = {"people": approvers, "groups": []}
         with clean_database.connect() as connection:
-            connection.execute(
-                "UPDATE app.recipes SET approvals_required = %s, approvers = %s, self_approval = %s",
-                [required, approvers, self_approval],
-            )
+            apply_policy(connection, **rules)
 
-    yield set_rules
-    set_rules()
+    return set_rules

@@ -17,9 +17,10 @@ from tests.integration.gate.test_ask import ASK
 from tests.integration.gate.world import Waiting
 
 
-def sisu(api: Api, *arguments: str, status: int = 0, **environment: str) -> Any:
+def sisu(api: Api, *arguments: str, status: int = 0, url: bool = True, **environment: str) -> Any:
     """Run a command; returns the JSON it prints."""
-    command = [sys.executable, "-m", "sisu_pipeline.cli", *arguments, "--url", api.url, "--json"]
+    place = ["--url", api.url] if url else []
+    command = [sys.executable, "-m", "sisu_pipeline.cli", *arguments, *place, "--json"]
     done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, check=False)
     assert done.returncode == status, done.stdout + done.stderr
     return json.loads(done.stdout)

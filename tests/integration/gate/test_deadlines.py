@@ -18,6 +18,7 @@ from sisu_pipeline.store import deadlines
 from sisu_pipeline.workflow import escalation
 from sisu_pipeline.workflow.escalation import Webhook
 from tests.integration.api.conftest import Api
+from tests.integration.gate.conftest import Recipe
 from tests.integration.gate.world import Waiting
 from tests.integration.life import FILES
 
@@ -37,7 +38,7 @@ def reject(api: Api, run: Waiting) -> httpx.Response:
     [
         ({}, 3600),
         ({"planApprovalTimeoutS": 60}, 60),
-        ({"plan_approval_timeout_s": 86_400}, 86_400),
+        ({"plan_approval_timeout_s": 2_592_000}, 2_592_000),
         ({"testHooks": {"timeoutS": 7}}, 7),
     ],
 )
@@ -56,7 +57,7 @@ def test_the_deadline_is_the_intents_or_the_deployments(
 @pytest.mark.parametrize(
     ("constraints", "pointer"),
     [
-        ({"planApprovalTimeoutS": 86_401}, "/constraints/planApprovalTimeoutS"),
+        ({"planApprovalTimeoutS": 2_592_001}, "/constraints/planApprovalTimeoutS"),
         ({"planApprovalTimeoutS": 0}, "/constraints/planApprovalTimeoutS"),
         ({"planApprovalTimeoutS": True}, "/constraints/planApprovalTimeoutS"),
         ({"planApprovalTimeoutS": "60"}, "/constraints/planApprovalTimeoutS"),
@@ -88,7 +89,8 @@ def test_a_passed_deadline_rejects_the_plan_and_restores_every_byte(api: Api) ->
     assert (gate["state"], gate["decidedBy"]) == ("timed_out", deadlines.ACTOR)
 
 
-def test_a_gate_with_the_outcome_approve_is_approved_at_its_deadline(api: Api) -> None:
+def test_a_gate_with_the_outcome_approve_is_approved_at_its_deadline(api: Api, recipe: Recipe) -> None:
+    recipe(deadlineMayApprove=True)
     run = Waiting(api.dependencies, constraints={"planApprovalOnTimeout": "approve"})
     run.overdue()
     escalation.enforce(api.dependencies.database)
@@ -109,8 +111,9 @@ def test_a_deadline_is_enforced_once_by_any_number_of_concurrent_sensors(api: Ap
 @pytest.mark.parametrize("outcome", ["reject", "approve"])
 @pytest.mark.parametrize("sensor_first", [True, False])
 def test_a_decision_after_the_deadline_gets_the_declared_outcome_with_and_without_the_sensor(
-    api: Api, outcome: str, sensor_first: bool
+    api: Api, recipe: Recipe, outcome: str, sensor_first: bool
 ) -> None:
+    recipe(deadlineMayApprove=True)
     run = Waiting(api.dependencies, constraints={"planApprovalOnTimeout": outcome})
     run.overdue()
     if sensor_first:

@@ -12,7 +12,7 @@ from sisu_pipeline.contracts.gate import Decision, PlanApprovalRequest, PlanReje
 from sisu_pipeline.contracts.operation import OperationRequest
 from sisu_pipeline.domain.errors import NotFound
 from sisu_pipeline.store import gates, plans
-from sisu_pipeline.store.gates import PlanDecision, RecordedDecision
+from sisu_pipeline.store.rules.decisions import PlanDecision, RecordedDecision
 from sisu_pipeline.workflow import commands
 from tests.integration.api.conftest import Api
 from tests.integration.gate.conftest import Recipe
@@ -205,8 +205,8 @@ def test_a_repetition_with_a_dedupe_key_or_another_plan_is_left(
 def test_a_decision_under_a_recipe_with_rules_is_left(
     api: Api, recipe: Recipe, contents: Contents, rules: dict[str, Any]
 ) -> None:
-    run = Waiting(api.dependencies)
     recipe(**rules)
+    run = Waiting(api.dependencies)
     before = contents()
     assert decide_in_batch(run) is None
     assert decide_in_batch(run, REJECT) is None

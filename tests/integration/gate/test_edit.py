@@ -12,6 +12,7 @@ from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.store import gates
 from sisu_pipeline.workflow import run_failure, step_execution
 from tests.integration.api.conftest import Api
+from tests.integration.gate.conftest import Recipe
 from tests.integration.gate.world import Waiting
 from tests.integration.life import BUDGET, FILES
 
@@ -171,26 +172,19 @@ def test_an_edited_plan_without_changes_is_an_ordinary_approval(api: Api) -> Non
     assert run.files() == AFTER_PATCHES
 
 
-def test_a_plan_edited_meanwhile_cannot_be_approved_by_its_old_hash(api: Api) -> None:
-    with api.dependencies.database.connect() as connection:
-        connection.execute("UPDATE app.recipes SET approvals_required = 2")
-    try:
-        run = Waiting(api.dependencies)
-        view = shown(api, run)
-        first = approve(api, run, planSha256=view["planSha256"], plan=edited(view, tests=["t3"]))
-        assert first.json()["approvals"] == {"given": 1, "required": 2}
-        stale = api.post(
-            f"/runs/{run.run_id}/approve-plan", {"approvedBy": "bob", "planSha256": view["planSha256"]}
-        )
-        assert (stale.status_code, stale.json()["code"]) == (409, "decision_conflict")
-        assert "the plan has changed" in stale.json()["error"]
-        now = run.plan_hash(api.client)
-        fresh = api.post(f"/runs/{run.run_id}/approve-plan", {"approvedBy": "bob", "planSha256": now})
-        assert "approvals" not in fresh.json()
-        assert run.segment().status is RunStatus.SUCCEEDED
-    finally:
-        with api.dependencies.database.connect() as connection:
-            connection.execute("UPDATE app.recipes SET approvals_required = 1")
+def test_a_plan_edited_meanwhile_cannot_be_approved_by_its_old_hash(api: Api, recipe: Recipe) -> None:
+    recipe(required=2)
+    run = Waiting(api.dependencies)
+    view = shown(api, run)
+    first = approve(api, run, planSha256=view["planSha256"], plan=edited(view, tests=["t3"]))
+    assert first.json()["approvals"] == {"given": 1, "required": 2}
+    stale = api.post(f"/runs/{run.run_id}/approve-plan", {"approvedBy": "bob", "planSha256": view["planSha256"]})
+    assert (stale.status_code, stale.json()["code"]) == (409, "decision_conflict")
+    assert "the plan has changed" in stale.json()["error"]
+    now = run.plan_hash(api.client)
+    fresh = api.post(f"/runs/{run.run_id}/approve-plan", {"approvedBy": "bob", "planSha256": now})
+    assert "approvals" not in fresh.json()
+    assert run.segment().status is RunStatus.SUCCEEDED
 
 
 def test_a_replayed_edit_gets_the_first_answer_and_another_edit_is_a_conflict(api: Api) -> None:

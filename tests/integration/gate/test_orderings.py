@@ -24,6 +24,7 @@ from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.recovery import cancel_cleanup
 from sisu_pipeline.store import deadlines
 from sisu_pipeline.workflow import escalation, ownership
+from tests.builders import apply_policy
 from tests.integration import machine
 from tests.integration.api.conftest import Api
 from tests.integration.gate.world import Waiting
@@ -42,6 +43,8 @@ class Orderings(RuleBasedStateMachine):
 
     @initialize(outcome=st.sampled_from(["reject", "approve"]))
     def submit(self, outcome: str) -> None:
+        with self.api.dependencies.database.connect() as connection:
+            apply_policy(connection, deadlineMayApprove=True)
         self.life = Waiting(self.api.dependencies, constraints={"planApprovalOnTimeout": outcome}, start=False)
         self.on_timeout = {"reject": "rejected", "approve": "approved"}[outcome]
         self.is_overdue = self.is_canceled = False

@@ -17,8 +17,8 @@ from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.queueing import task_runner
 from sisu_pipeline.steps.execute import Task
 from sisu_pipeline.store import gates, tasks
-from sisu_pipeline.store.gates import PlanDecision
 from sisu_pipeline.store.outputs.artifacts import INLINE_LIMIT
+from sisu_pipeline.store.rules.decisions import PlanDecision
 from sisu_pipeline.store.runs import Run
 from sisu_pipeline.workflow import ownership, run_failure, step_execution
 from sisu_pipeline.workflow.dependencies import Dependencies

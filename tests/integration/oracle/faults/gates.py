@@ -3,6 +3,9 @@
 from tests.integration.oracle.faults.change import ADD_RECEIPT, ZEROS, fault
 
 _RECORD = "UPDATE app.plan_approvals made SET record = app.approval_record(made) WHERE run_id = %(decided)s"
+FORBID_SELF_APPROVAL = (
+    "UPDATE app.runs SET approval_rules = approval_rules || '{\"selfApproval\": false}' WHERE id = %(decided)s"
+)
 
 GATE = (
     fault(
@@ -126,5 +129,91 @@ GATE = (
         "220_nothing_executes_before_approval",
         "a task executed before the decision",
         "UPDATE app.mock_receipts SET started_at = started_at - interval '1 hour' WHERE run_id = %(alone)s",
+    ),
+    fault(
+        "035_run_is_pinned_to_its_policy",
+        "another content of the policy",
+        f"UPDATE app.runs SET policy_sha256 = {ZEROS} WHERE id = %(waiting)s",
+    ),
+    fault(
+        "035_run_is_pinned_to_its_policy",
+        "a version that does not exist",
+        "UPDATE app.runs SET policy_version = 99 WHERE id = %(waiting)s",
+    ),
+    fault(
+        "035_run_is_pinned_to_its_policy",
+        "a deadline that may approve after all",
+        "UPDATE app.runs SET approval_rules = approval_rules || '{\"deadlineMayApprove\": true}' "
+        "WHERE id = %(waiting)s",
+    ),
+    fault(
+        "035_run_is_pinned_to_its_policy",
+        "a longer deadline",
+        "UPDATE app.runs SET approval_rules = approval_rules || '{\"longestDeadlineS\": 2592001}' "
+        "WHERE id = %(waiting)s",
+    ),
+    fault(
+        "035_run_is_pinned_to_its_policy",
+        "other approvers",
+        "UPDATE app.runs SET approval_rules = approval_rules || "
+        '\'{"approvers": {"people": ["ann"], "groups": []}}\' WHERE id = %(waiting)s',
+    ),
+    fault(
+        "230_deadlines_approve_only_where_allowed",
+        "a deadline approved",
+        "UPDATE app.plan_approvals SET decided_by = 'sisu:deadline', approvers = '{}' WHERE run_id = %(decided)s",
+    ),
+    fault(
+        "230_deadlines_approve_only_where_allowed",
+        "the system approved under another name",
+        "UPDATE app.plan_approvals SET decided_by = 'sisu:sensor', approvers = '{}' WHERE run_id = %(decided)s",
+    ),
+    fault(
+        "232_authors_do_not_approve",
+        "the submitter is unknown",
+        FORBID_SELF_APPROVAL,
+    ),
+    fault(
+        "232_authors_do_not_approve",
+        "the submitter approved",
+        FORBID_SELF_APPROVAL,
+        "UPDATE app.submissions SET person = 'ann' WHERE intent_id = %(decided_intent)s",
+    ),
+    fault(
+        "232_authors_do_not_approve",
+        "the editor approved",
+        FORBID_SELF_APPROVAL,
+        "UPDATE app.submissions SET person = 'bob' WHERE intent_id = %(decided_intent)s",
+        "INSERT INTO app.plan_versions (run_id, version, plan, plan_sha256, based_on_sha256, edited_by) "
+        "SELECT run_id, 2, plan, g.plan_sha256, g.plan_sha256, 'ann' "
+        "FROM app.current_plans c JOIN app.human_gates g USING (run_id) WHERE run_id = %(decided)s",
+    ),
+    fault(
+        "234_approvals_meet_the_quorum",
+        "one approval of two",
+        "UPDATE app.runs SET approval_rules = approval_rules || '{\"approvals\": 2}' WHERE id = %(decided)s",
+    ),
+    fault(
+        "234_approvals_meet_the_quorum",
+        "one person counted twice",
+        "UPDATE app.runs SET approval_rules = approval_rules || '{\"approvals\": 2}' WHERE id = %(decided)s",
+        "UPDATE app.plan_approvals SET approvers = '{ann,ann}' WHERE run_id = %(decided)s",
+    ),
+    fault(
+        "234_approvals_meet_the_quorum",
+        "a person who did not approve",
+        "UPDATE app.plan_approvals SET approvers = '{eve}' WHERE run_id = %(decided)s",
+    ),
+    fault(
+        "234_approvals_meet_the_quorum",
+        "a person whom the intent does not name",
+        'UPDATE app.runs SET approval_rules = approval_rules || \'{"namedApprovers": ["bob"]}\' '
+        "WHERE id = %(decided)s",
+    ),
+    fault(
+        "236_policies_approve_by_their_own_rule",
+        "a policy without such a rule",
+        "UPDATE app.plan_approvals SET decided_by = 'policy:default@1', approvers = '{}' "
+        "WHERE run_id = %(decided)s",
     ),
 )

@@ -113,8 +113,11 @@ LEGAL = (
     ),
     legal(
         "a decided run whose next segment has not begun",
-        "INSERT INTO app.plan_approvals (run_id, decision, decided_by, plan_sha256) "
-        "SELECT run_id, 'approved', 'ann', plan_sha256 FROM app.human_gates WHERE run_id = %(waiting)s",
+        "INSERT INTO app.plan_approvals (run_id, decision, decided_by, plan_sha256, approvers) "
+        "SELECT run_id, 'approved', 'ann', plan_sha256, '{ann}' FROM app.human_gates WHERE run_id = %(waiting)s",
+        "INSERT INTO app.human_interactions (run_id, gate_key, dedupe_key, kind, actor, payload, payload_hash) "
+        "SELECT run_id, gate_key, 'k', 'approve', 'ann', '{}', plan_sha256 FROM app.human_gates "
+        "WHERE run_id = %(waiting)s",
     ),
     legal(
         "a rollback that failed and says so",

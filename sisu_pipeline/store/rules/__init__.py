@@ -1,0 +1,1 @@
+"""The rules of the deployment: versions of recipes and policies, submissions, and who may approve."""

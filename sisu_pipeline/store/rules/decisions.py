@@ -1,0 +1,51 @@
+"""Decisions about plans, before and after they are recorded."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sisu_pipeline.contracts.gate import Channel, Decision
+from sisu_pipeline.contracts.step_outputs import Plan
+
+
+@dataclass(frozen=True)
+class PlanDecision:
+    """A decision about a run's plan, before it is recorded.
+
+    `plan_sha256` is the hash of the plan the decider read; None means the plan that is open when the decision is
+    recorded. `edited_plan` is the plan the approver made of it. Without `dedupe_key`, the decision's content
+    identifies a repetition.
+    """
+
+    run_id: str
+    decision: Decision
+    decided_by: str
+    notes: str | None = None
+    plan_sha256: str | None = None
+    edited_plan: Plan | None = None
+    dedupe_key: str | None = None
+    channel: Channel = Channel.API
+
+
+@dataclass(frozen=True)
+class RecordedDecision:
+    """A decision as it is stored, or one approval of several: `given` of the `required` ones.
+
+    `plan_sha256` is None until the gate opens. `record` is the canonical JSON of the decision, for a signature;
+    like `channel` it is None for a decision of release 0.2.0.
+    """
+
+    run_id: str
+    decision: Decision
+    decided_by: str
+    decided_at: datetime
+    notes: str | None
+    plan_sha256: str | None
+    channel: Channel | None = None
+    record: str | None = None
+    given: int = 1
+    required: int = 1
+
+    @property
+    def is_final(self) -> bool:
+        """True when the run continues with it; False while other approvals are missing."""
+        return self.given >= self.required

@@ -1,0 +1,102 @@
+"""Recipes: immutable versions of caps, network and policy. The newest one counts for runs that name no version."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from resources.database import Connection
+from sisu_pipeline.contracts.approval_policy import DEFAULT_POLICY
+from sisu_pipeline.contracts.recipe import RecipeDefinition
+from sisu_pipeline.domain.canonical import same_json, sha256_json
+from sisu_pipeline.domain.errors import NotFound
+from sisu_pipeline.store.records import fetch_all, fetch_first, fetch_one
+from sisu_pipeline.store.rules import policies
+
+
+@dataclass(frozen=True)
+class StoredRecipe:
+    """A version of a recipe, with who applied it: a token's owner, or None while no token is required."""
+
+    id: str
+    name: str
+    version: int
+    queue_name: str
+    max_concurrency: int
+    max_steps: int
+    max_sandbox_minutes: int
+    net: bool | None
+    policy_id: str
+    hash: str
+    applied_by: str | None
+    channel: str
+    created_at: datetime
+
+    def read(self) -> RecipeDefinition:
+        """The recipe as `apply` read it."""
+        return RecipeDefinition(
+            name=self.name,
+            max_concurrency=self.max_concurrency,
+            max_steps=self.max_steps,
+            max_sandbox_minutes=self.max_sandbox_minutes,
+            net=self.net,
+            policy=self.policy_id,
+        )
+
+
+def versions(connection: Connection, name: str) -> list[StoredRecipe]:
+    """All versions of a recipe, the newest first. Raises NotFound."""
+    found = fetch_all(connection, "recipes.versions", StoredRecipe, {"name": name})
+    if not found:
+        raise NotFound(f"recipe not found: {name}")
+    return found
+
+
+def newest_of_each(connection: Connection) -> list[StoredRecipe]:
+    """The newest version of each recipe, by name."""
+    return fetch_all(connection, "recipes.newest_of_each", StoredRecipe)
+
+
+def apply(
+    connection: Connection, recipe: RecipeDefinition, applied_by: str | None, channel: str
+) -> tuple[StoredRecipe, bool]:
+    """Store a recipe as its next version; returns it, and whether the newest version had this content already.
+
+    Raises NotFound when its policy does not exist.
+    """
+    policies.lock(connection)
+    policies.newest(connection, recipe.policy)
+    current = fetch_first(connection, "recipes.newest", StoredRecipe, {"name": recipe.name})
+    if current is not None and same_json(current.read().to_json(), recipe.to_json()):
+        return current, True
+    version = 1 if current is None else current.version + 1
+    values = {
+        "id": f"rcp_{recipe.name.replace('-', '_')}_v{version}",
+        "name": recipe.name,
+        "version": version,
+        "max_concurrency": recipe.max_concurrency,
+        "max_steps": recipe.max_steps,
+        "max_sandbox_minutes": recipe.max_sandbox_minutes,
+        "hash": content_hash(recipe, version),
+        "net": recipe.net,
+        "policy_id": recipe.policy,
+        "applied_by": applied_by,
+        "channel": channel,
+    }
+    return fetch_one(connection, "recipes.insert", StoredRecipe, values), False
+
+
+def content_hash(recipe: RecipeDefinition, version: int) -> str:
+    """The hash of a version. The default network and policy are left out: they are what recipes had before them."""
+    content: dict[str, Any] = {
+        "name": recipe.name,
+        "version": version,
+        "queueName": "intentQ",
+        "maxConcurrency": recipe.max_concurrency,
+        "maxSteps": recipe.max_steps,
+        "maxSandboxMinutes": recipe.max_sandbox_minutes,
+    }
+    if recipe.net is not None:
+        content["net"] = recipe.net
+    if recipe.policy != DEFAULT_POLICY:
+        content["policy"] = recipe.policy
+    return sha256_json(content)
