@@ -8,9 +8,10 @@ from psycopg.types.json import Jsonb
 
 from resources.database import Connection
 from sisu_pipeline.contracts.access import Role
-from sisu_pipeline.contracts.gate import Decision
+from sisu_pipeline.contracts.gate import Channel, Decision
 from sisu_pipeline.contracts.step_outputs import Plan, StepId
 from sisu_pipeline.crash_points import crash_point
+from sisu_pipeline.domain.approval.automatic import is_low_risk
 from sisu_pipeline.domain.approval.eligibility import Standing
 from sisu_pipeline.domain.canonical import sha256_json
 from sisu_pipeline.domain.errors import DecisionConflict, DeterminismBreach
@@ -58,6 +59,27 @@ def open_gate(connection: Connection, run_id: str, gate: Gate) -> None:
     stored = human_gates.find(connection, run_id, gate.key)
     if stored is None or stored.plan_sha256 != gate.plan_sha256:
         raise DeterminismBreach(f"gate {gate.key} of {run_id} is open for another plan")
+
+
+def approve_automatically(connection: Connection, run: Run, gate: Gate) -> None:
+    """Approve the plan at a gate that has just opened if the policy itself approves plans of so little risk."""
+    rule = run.rules.automatic_approval
+    if rule is None or decision(connection, run.id) is not None:
+        return
+    version = plans.current(connection, run.id)
+    complete = plans.complete(connection, run.id, version.number)
+    if complete is None or not is_low_risk(rule, version.read(), complete):
+        return
+    wanted = PlanDecision(
+        run.id,
+        Decision.APPROVED,
+        f"policy:{run.policy_name}",
+        notes="approved automatically: low risk by the rule of the policy",
+        plan_sha256=gate.plan_sha256,
+        channel=Channel.POLICY,
+    )
+    interactions.append(connection, run.id, _interaction(wanted), gate.plan_sha256)
+    _record(connection, wanted)
 
 
 def plan_hash(connection: Connection, run_id: str) -> str | None:

