@@ -8,12 +8,15 @@ CREATE TABLE app.passed_deadlines (
     deadline_at timestamptz NOT NULL,
     decided_at timestamptz NOT NULL,
     plan_sha256 text,
+    record text,
+    signature text,
     reopened_by text NOT NULL CHECK (reopened_by <> ''),
     reason text NOT NULL,
     reopened_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (run_id, gate_key, number),
     FOREIGN KEY (run_id, gate_key) REFERENCES app.human_gates (run_id, gate_key)
 );
+COMMENT ON COLUMN app.passed_deadlines.record IS 'the record of the decision that the deadline had made';
 COMMENT ON TABLE app.passed_deadlines IS 'deadlines that passed with a rejection or without an answer, and were reopened';
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON app.passed_deadlines
     FOR EACH ROW EXECUTE FUNCTION app.refuse_change();
@@ -39,21 +42,21 @@ DECLARE
     reopened int;
 BEGIN
     WITH missed AS (
-        SELECT gate.gate_key, gate.deadline_at, made.decided_at, made.plan_sha256
+        SELECT gate.gate_key, gate.deadline_at, made.decided_at, made.plan_sha256, made.record, made.signature
         FROM app.human_gates gate JOIN app.plan_approvals made ON made.run_id = gate.run_id
         WHERE gate.run_id = reopened_id AND gate.purpose = 'approve-plan'
           AND made.decided_by = 'sisu:deadline' AND made.decision = 'rejected'
         UNION ALL
-        SELECT gate.gate_key, gate.deadline_at, said.answered_at, gate.plan_sha256
+        SELECT gate.gate_key, gate.deadline_at, said.answered_at, gate.plan_sha256, NULL, NULL
         FROM app.human_gates gate JOIN app.gate_answers said USING (run_id, gate_key)
         WHERE gate.run_id = reopened_id AND said.answered_by = 'sisu:deadline' AND said.answer IS NULL
     )
     INSERT INTO app.passed_deadlines (
-        run_id, gate_key, number, deadline_at, decided_at, plan_sha256, reopened_by, reason)
+        run_id, gate_key, number, deadline_at, decided_at, plan_sha256, record, signature, reopened_by, reason)
     SELECT reopened_id, missed.gate_key, 1 + (
             SELECT count(*) FROM app.passed_deadlines earlier
             WHERE earlier.run_id = reopened_id AND earlier.gate_key = missed.gate_key),
-        missed.deadline_at, missed.decided_at, missed.plan_sha256, person, why
+        missed.deadline_at, missed.decided_at, missed.plan_sha256, missed.record, missed.signature, person, why
     FROM missed;
     GET DIAGNOSTICS reopened = ROW_COUNT;
     IF reopened = 0 THEN
