@@ -1,5 +1,7 @@
 """The FastAPI application."""
 
+import re
+from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -14,6 +16,7 @@ from sisu_pipeline.api.auth.authentication import Authentication
 from sisu_pipeline.api.auth.guarded_route import open_paths
 from sisu_pipeline.api.http import error_responses
 from sisu_pipeline.api.http.openapi import DocumentedApp
+from sisu_pipeline.api.http.security_headers import SecurityHeaders
 from sisu_pipeline.api.routes import (
     artifact_routes,
     event_routes,
@@ -32,6 +35,7 @@ from sisu_pipeline.api.routes.decision_batches import record_together
 from sisu_pipeline.api.state.app_state import AppState
 from sisu_pipeline.api.state.change_feed import RunFeed
 from sisu_pipeline.api.state.connection_pool import Pool
+from sisu_pipeline.domain.canonical import sha256_hex
 from sisu_pipeline.settings import Settings
 from sisu_pipeline.single_sign_on.browser_flow import browser_flow
 from sisu_pipeline.single_sign_on.sign_on import sign_on
@@ -40,6 +44,11 @@ from sisu_pipeline.workflow.dependencies import Dependencies
 
 HEARTBEAT_S = 15.0
 _ASSETS = "/docs/assets"
+_INLINE_SCRIPT = re.compile(r"<script>(.*?)</script>", re.DOTALL)
+_DOCS_POLICY = (
+    "default-src 'none'; script-src 'self' {scripts}; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
 
 
 def create_app(dependencies: Dependencies, *, settings: Settings, heartbeat_s: float = HEARTBEAT_S) -> FastAPI:
@@ -89,6 +98,7 @@ def create_app(dependencies: Dependencies, *, settings: Settings, heartbeat_s: f
     ):
         app.router.routes.extend(module.router.routes)
     app.add_middleware(Authentication, state=state, open_paths=open_paths(app.router.routes))
+    app.add_middleware(SecurityHeaders)
     _serve_docs(app)
     return app
 
@@ -110,12 +120,15 @@ async def _answer(request: Request, failure: Exception) -> Response:
 
 
 def _serve_docs(app: FastAPI) -> None:
-    """Swagger UI from a package's files: FastAPI's own page would load it from the Internet."""
+    """Swagger UI from a package's files: FastAPI's own page would load it from the Internet.
+
+    Its policy admits the one script that the page contains, by its hash, and what comes from this server.
+    """
     app.mount(_ASSETS, StaticFiles(packages=[("fastapi_offline", "static")]), name="docs-assets")
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> Response:
-        return get_swagger_ui_html(
+        page = get_swagger_ui_html(
             openapi_url="/openapi.json",
             title=app.title,
             swagger_js_url=f"{_ASSETS}/swagger-ui-bundle.js",
@@ -123,3 +136,11 @@ def _serve_docs(app: FastAPI) -> None:
             swagger_favicon_url=f"{_ASSETS}/favicon.png",
             swagger_ui_parameters={"validatorUrl": None},
         )
+        scripts = " ".join(map(_hash_source, _INLINE_SCRIPT.findall(bytes(page.body).decode())))
+        page.headers["Content-Security-Policy"] = _DOCS_POLICY.format(scripts=scripts)
+        return page
+
+
+def _hash_source(script: str) -> str:
+    """The source of a policy that admits exactly this script."""
+    return f"'sha256-{b64encode(bytes.fromhex(sha256_hex(script))).decode()}'"

@@ -1,9 +1,12 @@
 """Enforcement of deadlines, and delivery of escalations to a webhook: at least once, signed, with retries.
 
 `X-Sisu-Signature: sha256=…` is the HMAC-SHA256 of the body with the key `SISU_ESCALATION_SECRET`. The body's `id`
-is the same in every attempt, so that a receiver can drop repeated deliveries.
+is the same in every attempt, so that a receiver can drop repeated deliveries. The headers of Standard Webhooks
+(https://www.standardwebhooks.com) sign the time of the attempt too, so that a receiver can refuse old messages.
 """
 
+import time
+from base64 import b64encode
 from dataclasses import dataclass
 
 import httpx
@@ -57,13 +60,25 @@ def signature(secret: str, body: bytes) -> str:
     return f"sha256={hmac_sha256_hex(secret, body)}"
 
 
+def headers(secret: str, message_id: str, sent_at: int, body: bytes) -> dict[str, str]:
+    """The headers of one attempt at `sent_at`, in seconds since 1970."""
+    signed = f"{message_id}.{sent_at}.".encode() + body
+    return {
+        "Content-Type": "application/json",
+        "X-Sisu-Signature": signature(secret, body),
+        "Webhook-Id": message_id,
+        "Webhook-Timestamp": str(sent_at),
+        "Webhook-Signature": f"v1,{b64encode(bytes.fromhex(hmac_sha256_hex(secret, signed))).decode()}",
+    }
+
+
 def _deliver_one(database: Database, webhook: Webhook, client: httpx.Client) -> bool | None:
     """Post the next escalation with its row locked; returns whether it was accepted, None when none is due."""
     with database.connect() as connection:
         escalation = deadlines.take_escalation(connection, MAX_ATTEMPTS)
         if escalation is None:
             return None
-        error = _post(webhook, client, canonical_json(escalation.payload).encode())
+        error = _post(webhook, client, str(escalation.payload["id"]), canonical_json(escalation.payload).encode())
         if error is None:
             deadlines.mark_delivered(connection, escalation)
         else:
@@ -72,10 +87,10 @@ def _deliver_one(database: Database, webhook: Webhook, client: httpx.Client) -> 
         return error is None
 
 
-def _post(webhook: Webhook, client: httpx.Client, body: bytes) -> str | None:
-    headers = {"Content-Type": "application/json", "X-Sisu-Signature": signature(webhook.secret, body)}
+def _post(webhook: Webhook, client: httpx.Client, message_id: str, body: bytes) -> str | None:
+    signed = headers(webhook.secret, message_id, int(time.time()), body)
     try:
-        answer = client.post(webhook.url, content=body, headers=headers)
+        answer = client.post(webhook.url, content=body, headers=signed)
     except httpx.HTTPError as failure:
         return f"{type(failure).__name__}: {failure}"[:_MAX_ERROR]
     return None if answer.is_success else f"HTTP {answer.status_code}"

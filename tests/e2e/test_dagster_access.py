@@ -8,9 +8,10 @@ from typing import Any
 import httpx
 import pytest
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
-from websockets.exceptions import InvalidHandshake
+from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from websockets.sync.client import connect
 
+from sisu_pipeline.api.auth.authentication import RECHECK_S
 from sisu_pipeline.console.api_client import Api
 from sisu_pipeline.contracts.access import Role
 from sisu_pipeline.contracts.access_rules import JOB_RULES, LAUNCHES, MUTATION_RULES, OTHER_JOBS, Audience
@@ -109,6 +110,25 @@ def test_a_decision_in_dagster_needs_the_role_and_carries_the_signed_in_person(
             "SELECT DISTINCT value FROM dagster.run_tags WHERE key = 'sisu/person'"
         ).fetchall()
     assert [row["value"] for row in tags] == ["ann"]
+
+
+def test_a_subscription_ends_within_seconds_of_its_tokens_revocation(guarded: Guarded) -> None:
+    stack, _ = guarded
+    made = run_sisu(stack.environment, "token", "create", "wes", "--role", "viewer", "--json").document
+    url = f"{stack.admin_url.replace('http', 'ws')}/graphql"
+    headers = {"Authorization": f"Bearer {made['token']}"}
+    with connect(url, additional_headers=headers, subprotocols=[GRAPHQL_WS]) as socket:
+        socket.send('{"type": "connection_init"}')
+        query = "subscription { locationStateChangeEvents { __typename } }"
+        socket.send(f'{{"type": "start", "id": "1", "payload": {{"query": "{query}"}}}}')
+        assert "connection_ack" in str(socket.recv(timeout=10))
+        with pytest.raises(TimeoutError):
+            while True:  # it lives beyond a recheck
+                socket.recv(timeout=RECHECK_S + 1)
+        assert run_sisu(stack.environment, "token", "revoke", made["id"]).status == 0
+        with pytest.raises(ConnectionClosed):
+            while True:
+                socket.recv(timeout=RECHECK_S + 5)
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium")

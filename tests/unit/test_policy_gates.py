@@ -68,6 +68,7 @@ CLOCKS = {
     "sisu_pipeline/single_sign_on/oidc_client.py": "state, nonce and verifier are random, and keys are read again",
     "sisu_pipeline/supervisor/stack.py": "supervises processes: grace periods and restarts",
     "sisu_pipeline/queueing/fan_out_wait.py": "looks at the rows again after a while",
+    "sisu_pipeline/workflow/escalation.py": "a message is signed with the time of its attempt",
     "sisu_pipeline/worker/worker_group.py": "supervises its children: grace periods and restarts",
     "sisu_pipeline/worker/worker_process.py": "a worker process gets an id of its own, and stops within a deadline",
 }

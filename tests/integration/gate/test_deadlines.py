@@ -1,7 +1,10 @@
 """The deadline of a gate writes the declared outcome exactly once, whatever was down when it passed."""
 
+import base64
+import hmac
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -146,6 +149,7 @@ class Receiver:
 
     def __init__(self) -> None:
         self.received: list[tuple[dict[str, Any], bytes, str]] = []
+        self.headers: list[dict[str, str]] = []
         self.answers: list[int] = []
         receiver = self
 
@@ -153,6 +157,7 @@ class Receiver:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))
                 receiver.received.append((json.loads(body), body, self.headers["x-sisu-signature"]))
+                receiver.headers.append(dict(self.headers))
                 self.send_response(receiver.answers.pop(0) if receiver.answers else 204)
                 self.end_headers()
 
@@ -191,6 +196,21 @@ def test_the_webhook_gets_one_signed_message(api: Api, receiver: Receiver) -> No
     assert signature != escalation.signature("another", body)
     assert (message["event"], message["runId"], message["outcome"]) == ("TIMEOUT_ESCALATION", run.run_id, "reject")
     assert message["id"] == f"esc:{run.id}:{run.gate}"
+
+
+def test_the_signature_of_a_message_covers_its_id_and_the_time_of_its_attempt(api: Api, receiver: Receiver) -> None:
+    overdue_run(api)
+    before = int(time.time())
+    assert escalation.deliver(api.dependencies.database, receiver.webhook) == 1
+    ((message, body, _),), (headers,) = receiver.received, receiver.headers
+    sent_at = headers["Webhook-Timestamp"]
+    assert before <= int(sent_at) <= int(time.time())
+    assert headers["Webhook-Id"] == message["id"]
+    content = f"{message['id']}.{sent_at}.".encode() + body
+    expected = base64.b64encode(hmac.digest(b"s3cret", content, "sha256")).decode()
+    assert headers["Webhook-Signature"] == f"v1,{expected}"
+    replayed = escalation.headers("s3cret", message["id"], int(sent_at) + 600, body)
+    assert replayed["Webhook-Signature"] != headers["Webhook-Signature"]
 
 
 def test_a_message_that_the_webhook_refused_is_retried_with_the_same_id(api: Api, receiver: Receiver) -> None:
