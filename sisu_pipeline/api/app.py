@@ -32,6 +32,7 @@ from sisu_pipeline.api.routes import (
     sign_in_routes,
 )
 from sisu_pipeline.api.routes.decision_batches import record_together
+from sisu_pipeline.api.routes.inbox_readings import read_together
 from sisu_pipeline.api.state.app_state import AppState
 from sisu_pipeline.api.state.change_feed import RunFeed
 from sisu_pipeline.api.state.connection_pool import Pool
@@ -58,6 +59,7 @@ def create_app(dependencies: Dependencies, *, settings: Settings, heartbeat_s: f
     state = AppState(
         pool=pool,
         decisions=Batcher(partial(record_together, pool)),
+        inbox=Batcher(partial(read_together, pool)),
         feed=RunFeed(dependencies.database),
         blobs=dependencies.blobs,
         app_version=dependencies.app_version,

@@ -9,6 +9,7 @@ import base64
 import html
 import json
 from dataclasses import asdict, dataclass
+from urllib.parse import urlsplit
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -29,7 +30,7 @@ _ENTERED = (
 
 _REFUSED = (
     '<!doctype html><html lang="en"><meta charset="utf-8"><title>Not signed in</title><h1>Not signed in</h1>'
-    '<p>{message}</p><p><a href="{begin}">Sign in again</a></p></html>'
+    '<p>{message}</p><p><a href="{begin}">Sign in</a></p></html>'
 )
 
 
@@ -49,10 +50,11 @@ class BrowserFlow:
     def begin(self, request: Request) -> Response:
         """Send the browser to the provider. Raises ProviderUnavailable.
 
-        Under another name than that of `base_url` the browser is sent there first: its cookies would be lost.
+        Under another name than that of `base_url` the cookie would be lost on the way: a page leads there instead.
+        No redirect does, because a proxy that changes `Host` would make it endless.
         """
-        if request.headers.get("host") != self.base_url.partition("://")[2]:
-            return RedirectResponse(f"{self.base_url}{BEGIN}", 303, _headers())
+        if request.headers.get("host", "").lower() != urlsplit(self.base_url).netloc.lower():
+            return self.refused(f"Sign in under the address of this deployment, {self.base_url}.", 400)
         place, attempt = self.client.begin(self.redirect_uri)
         answer = RedirectResponse(place, 303, _headers())
         answer.set_cookie(
@@ -69,7 +71,7 @@ class BrowserFlow:
 
     def refused(self, message: str, status: int) -> Response:
         """The page that states why nobody is signed in."""
-        page = _REFUSED.format(message=html.escape(message), begin=BEGIN)
+        page = _REFUSED.format(message=html.escape(message), begin=html.escape(f"{self.base_url}{BEGIN}"))
         answer = Response(page, status, media_type="text/html", headers=_headers())
         answer.delete_cookie(self._name, httponly=True, samesite="lax", secure=self.is_secure)
         return answer

@@ -90,7 +90,8 @@ class Authentication:
         served = asyncio.ensure_future(self._app(request.scope, receive, send))
         try:
             while not served.done():
-                await asyncio.wait({served}, timeout=RECHECK_S)
+                # All streams look at the same moments, so that they share a lookup.
+                await asyncio.wait({served}, timeout=RECHECK_S - time.monotonic() % RECHECK_S)
                 if not served.done() and not await self._may_still_read(request, caller):
                     break
         finally:

@@ -17,8 +17,8 @@ from sisu_pipeline.api.schemas.gate_schemas import Inbox
 from sisu_pipeline.api.schemas.run_schemas import RunProgress
 from sisu_pipeline.api.state.app_state import AppState, AppStateOf
 from sisu_pipeline.api.state.change_feed import EVERY_RUN
-from sisu_pipeline.api.views import gate_views, run_views
-from sisu_pipeline.contracts.base import Contract
+from sisu_pipeline.api.state.inbox_reading import InboxReading
+from sisu_pipeline.api.views import run_views
 from sisu_pipeline.domain.errors import NotFound
 from sisu_pipeline.domain.status import RunStatus
 
@@ -60,27 +60,27 @@ def watch_run(run_id: RunReference, state: AppStateOf) -> Response:
         **documented(400),
     },
 )
-def watch_inbox(state: AppStateOf) -> Response:
+async def watch_inbox(state: AppStateOf) -> Response:
     """Send the inbox at once, then at each change, at most twice a second; a comment every 15 s."""
-    first = _read_inbox(state)
+    first = await state.inbox.submit(None)
     return StreamingResponse(inbox_changes(state, first), headers=_HEADERS, media_type=EVENT_STREAM)
 
 
-async def inbox_changes(state: AppState, first: Inbox) -> AsyncIterator[str]:
-    """The inbox's events from its state `first`; no thread and no connection is held between them."""
+async def inbox_changes(state: AppState, first: InboxReading) -> AsyncIterator[str]:
+    """The inbox's events from the reading `first`; no thread and no connection is held between them."""
     with state.feed.watch(EVERY_RUN) as changed:
-        yield _event(first, "inbox")
+        yield first.event
         latest, spoke_at = first, time.monotonic()
         changed.set()
         while not state.feed.is_closed:
             silence = state.heartbeat_s - (time.monotonic() - spoke_at)
             # Tasks of running intents finish without being announced.
-            with move_on_after(min(silence, _PROGRESS_S) if latest.active else silence):
+            with move_on_after(min(silence, _PROGRESS_S) if latest.has_active else silence):
                 await changed.wait()
             changed.clear()
             current = await _read_inbox_again(state, latest)
-            if current.model_copy(update={"now": latest.now}) != latest:
-                yield _event(current, "inbox")
+            if current.content != latest.content:
+                yield current.event
                 latest, spoke_at = current, time.monotonic()
             elif time.monotonic() - spoke_at >= state.heartbeat_s:
                 yield HEARTBEAT
@@ -127,19 +127,14 @@ def _read(state: AppState, run_reference: str) -> RunProgress:
         return run_views.run_progress(connection, run_reference)
 
 
-async def _read_inbox_again(state: AppState, latest: Inbox) -> Inbox:
+async def _read_inbox_again(state: AppState, latest: InboxReading) -> InboxReading:
     try:
-        return await run_in_threadpool(_read_inbox, state)
+        return await state.inbox.submit(None)
     except Exception as failure:
         if not is_unreachable(failure):
             raise
         return latest
 
 
-def _read_inbox(state: AppState) -> Inbox:
-    with state.pool.snapshot() as connection:
-        return gate_views.inbox(connection)
-
-
-def _event(state: Contract, name: str = "run") -> str:
-    return f"event: {name}\ndata: {state.model_dump_json(by_alias=True)}\n\n"
+def _event(state: RunProgress) -> str:
+    return f"event: run\ndata: {state.model_dump_json(by_alias=True)}\n\n"

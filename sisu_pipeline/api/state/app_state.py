@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 from resources.write_batcher import Batcher
 from sisu_pipeline.api.state.change_feed import RunFeed
 from sisu_pipeline.api.state.connection_pool import Pool
+from sisu_pipeline.api.state.inbox_reading import InboxReading
 from sisu_pipeline.single_sign_on.browser_flow import BrowserFlow
 from sisu_pipeline.single_sign_on.sign_on import SignOn
 from sisu_pipeline.store.outputs.artifacts import BlobStore
@@ -20,6 +21,7 @@ class AppState:
 
     pool: Pool
     decisions: Batcher[PlanDecision, RecordedDecision | None]
+    inbox: Batcher[None, InboxReading]
     feed: RunFeed
     blobs: BlobStore
     app_version: str

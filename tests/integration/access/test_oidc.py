@@ -253,12 +253,13 @@ def test_a_provider_that_is_not_the_configured_one_is_a_502(
     assert "text/html" in answer.headers["content-type"]
 
 
-def test_under_another_name_the_browser_is_sent_to_the_address_of_the_deployment(
+def test_under_another_name_a_page_leads_to_the_address_of_the_deployment(
     live: Live, browser: httpx.Client
 ) -> None:
     answer = browser.get("/sign-in/provider", headers={"Host": f"localhost:{live.port}"})
-    assert answer.headers["location"] == f"http://{HOST}:{live.port}/sign-in/provider"
-    assert "set-cookie" not in answer.headers
+    assert answer.status_code == 400
+    assert f'href="http://{HOST}:{live.port}/sign-in/provider"' in answer.text
+    assert not any(f"sisu_sign_in_{live.port}=ey" in cookie for cookie in answer.headers.get_list("set-cookie"))
 
 
 def test_with_a_provider_no_request_is_served_without_an_identity(browser: httpx.Client) -> None:
