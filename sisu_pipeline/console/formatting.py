@@ -69,16 +69,34 @@ def gates(view: Json) -> str:
     parts = [table(rows), "", f"Plan, version {plan['version']}, sha256 {plan['planSha256']}"]
     for name in ("design", "files", "risks", "tests"):
         parts += [f"{name}:", *(f"  {for_cell(item)}" for item in plan["plan"][name])]
+    parts += _execution(plan)
     for patch in plan["patches"]:
-        parts += [
-            f"patch {for_cell(patch['targetPath'])}:",
-            *(f"  {line}" for line in patch["diffText"].splitlines()),
-        ]
+        parts += [f"patch {for_cell(patch['targetPath'])}:", *(f"  note: {note}" for note in patch["remarks"])]
+        # Only line feeds: other line breaks are part of a line, and shown as escapes.
+        parts += [f"  {line}" for line in patch["diffText"].removesuffix("\n").split("\n")]
     for gate in view["gates"]:
         if "form" in gate:
             parts += ["", f"question: {for_cell(gate['form']['question'])}"]
     recorded = [for_cell(f"{each['createdAt']} {each['actor']}: {each['kind']}") for each in view["interactions"]]
     return "\n".join([*parts, *(["", *recorded] if recorded else [])])
+
+
+def _execution(plan: Json) -> list[str]:
+    """Everything that is executed once the plan is approved."""
+    # Imported only where it is used: most commands need no contract.
+    from sisu_pipeline.contracts.planned_work import CompletePlan
+
+    if plan["complete"] is None:
+        return ["commands: not part of this plan, which release 0.2.0 compiled"]
+    complete = CompletePlan.from_json(plan["complete"])
+    lines = [f"commands ({len(complete.tasks)}):", *(f"  {for_cell(task.command)}" for task in complete.tasks)]
+    lines += [f"sandbox: {for_cell(sandbox)}" for sandbox in dict.fromkeys(task.sandbox for task in complete.tasks)]
+    return [
+        *lines,
+        f"recipe: {for_cell(complete.recipe.title)}",
+        f"policy: {for_cell(complete.policy.title)}",
+        f"base: {for_cell(complete.base.title)}",
+    ]
 
 
 def _deadline(gate: Json) -> str:

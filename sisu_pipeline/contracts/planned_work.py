@@ -88,6 +88,16 @@ class PlannedTask(Section):
     mem_mb: int = Field(alias="memMB")
     """Largest memory of the sandbox in MiB."""
 
+    @property
+    def sandbox(self) -> str:
+        """Everything that the sandbox permits, on one line for a person."""
+        prebuilt = f", prebuilt {self.template.id}" if self.template.id else ""
+        return (
+            f"provider {self.provider}, network {'on' if self.net else 'off'}, time limit {self.timeout_ms} ms, "
+            f"memory {self.mem_mb} MiB, CPUs {self.cpu}, environment {self.environment}, "
+            f"template {self.template.key}{prebuilt}"
+        )
+
 
 class PinnedVersion(Section):
     """A version of a recipe or a policy."""
@@ -99,6 +109,11 @@ class PinnedVersion(Section):
     sha256: Sha256
     """Hash of the version's content."""
 
+    @property
+    def title(self) -> str:
+        """The version on one line for a person."""
+        return f"{self.id} version {self.version}, sha256 {self.sha256}"
+
 
 class PlanBase(Section):
     """What the changes of a plan start from."""
@@ -107,6 +122,11 @@ class PlanBase(Section):
     """Commit of the repository; null without a repository."""
     files_sha256: Sha256
     """Hash of the intent's files."""
+
+    @property
+    def title(self) -> str:
+        """The base on one line for a person."""
+        return f"{f'commit {self.commit}' if self.commit else 'no commit'}, files sha256 {self.files_sha256}"
 
 
 class PlanHead(Section):

@@ -9,6 +9,8 @@ from sisu_pipeline.contracts.base import Contract
 
 MAX_TESTS = 10_000
 MAX_COMMAND = 100_000
+# Longer than any file that an intent can carry: a diff may contain all of its lines.
+MAX_DIFF = 20_000_000
 
 TestNames = Annotated[list[str], Field(max_length=MAX_TESTS)]
 
@@ -42,8 +44,8 @@ class PlanPatch(Contract):
     """Path of the file in the workspace."""
     postimage_content: str = Field(max_length=200_000)
     """Content of the file after the patch."""
-    diff_text: str = Field(max_length=200_000)
-    """The change as a unified diff."""
+    diff_text: str = Field(default="", max_length=MAX_DIFF)
+    """The change as a unified diff, computed from the content. The value in a request is ignored."""
 
 
 class Ask(Contract):

@@ -8,19 +8,26 @@ from urllib.parse import quote
 
 import dagster as dg
 
+from resources.database import Connection
 from sisu_pipeline.contracts.step_outputs import StepId
 from sisu_pipeline.defs import timing_plot
 from sisu_pipeline.domain.canonical import canonical_pieces, sha256_pieces
-from sisu_pipeline.domain.untrusted_text import code_block, for_markdown
+from sisu_pipeline.domain.complete_plan import patch_states
+from sisu_pipeline.domain.file_diff import remarks, unified_diff
+from sisu_pipeline.domain.untrusted_text import code_block, for_cell, for_markdown
+from sisu_pipeline.domain.workspace_files import intent_files
 from sisu_pipeline.steps.step_result import StepResult
-from sisu_pipeline.store import gates, runs, tasks
+from sisu_pipeline.store import gates, intents, plans, runs, tasks
 from sisu_pipeline.store.rules.decisions import RecordedDecision
+from sisu_pipeline.store.runs import Run
 from sisu_pipeline.workflow.dependencies import Dependencies
 
 Metadata = dict[str, Any]
 
 MAX_ROWS = 200
 """How many tasks an event shows at most; all of them are in `app.sbx_runs`."""
+MAX_DIFF = 50_000
+"""How many characters of the plan's diff an event shows at most; the API returns all of it."""
 
 
 def of_step(dependencies: Dependencies, workflow_id: str, result: StepResult) -> Metadata:
@@ -28,6 +35,7 @@ def of_step(dependencies: Dependencies, workflow_id: str, result: StepResult) ->
     with dependencies.database.connect() as connection:
         run = runs.get(connection, workflow_id)
         plan_hash = gates.plan_hash(connection, run.id)
+        planned = _planned(connection, run, result.step)
     common: Metadata = {
         "run": dg.MetadataValue.url(f"{dependencies.api_url}/runs/{run.id}"),
         "replayed": result.is_replay,
@@ -47,9 +55,9 @@ def of_step(dependencies: Dependencies, workflow_id: str, result: StepResult) ->
         gate = {
             "patches_applied": patches,
             "plan_sha256": plan_hash,
-            "decide": dg.MetadataValue.url(f"{dependencies.api_url}/#{run.id}"),
+            "decide": dg.MetadataValue.url(f"{dependencies.api_url}/#/runs/{run.id}"),
         }
-    return describe(result.output) | gate | common
+    return describe(result.output) | planned | gate | common
 
 
 def of_decision(decided: RecordedDecision) -> Metadata:
@@ -103,6 +111,38 @@ def _plan(plan: Mapping[str, Any]) -> Metadata:
         "plan": dg.MetadataValue.md("\n".join(lines)),
         "tests": len(plan["tests"]),
     }
+
+
+def _planned(connection: Connection, run: Run, step: StepId) -> Metadata:
+    """Everything that is executed once the run's plan is approved, as CLI and inbox show it."""
+    if step not in (StepId.COMPILE, StepId.APPLY_PATCH):
+        return {}
+    stored = plans.find(connection, run.id)
+    complete = None if stored is None else plans.complete(connection, run.id, stored.number)
+    if stored is None or complete is None:
+        return {}
+    commands = [task.command for task in complete.tasks[:MAX_ROWS]]
+    more = [f"… and {len(complete.tasks) - MAX_ROWS} more"] if len(complete.tasks) > MAX_ROWS else []
+    described: Metadata = {
+        "commands": dg.MetadataValue.md(code_block("\n".join([*map(for_cell, commands), *more]))),
+        "sandbox": "\n".join(dict.fromkeys(for_cell(task.sandbox) for task in complete.tasks)),
+        "recipe": for_cell(complete.recipe.title),
+        "policy": for_cell(complete.policy.title),
+        "base": for_cell(complete.base.title),
+    }
+    files = intent_files(intents.get(connection, run.intent_id))
+    changes = [
+        (path, remarks(before, after), unified_diff(path, before, after))
+        for path, before, after in patch_states(stored.read(), files)
+    ]
+    notes = [f"{for_cell(path)}: {note}" for path, found, _ in changes for note in found]
+    if notes:
+        described["notes"] = "\n".join(notes)
+    if changes:
+        diff = "".join(text for *_, text in changes)
+        cut = f"\n… cut after {MAX_DIFF} of {len(diff)} characters" if len(diff) > MAX_DIFF else ""
+        described["diff"] = dg.MetadataValue.md(code_block(diff[:MAX_DIFF] + cut))
+    return described
 
 
 def _decision(output: Mapping[str, Any]) -> Metadata:

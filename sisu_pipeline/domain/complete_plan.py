@@ -20,7 +20,7 @@ from sisu_pipeline.contracts.planned_work import (
 )
 from sisu_pipeline.contracts.step_outputs import Plan
 from sisu_pipeline.domain.canonical import canonical_json, git_blob_id, sha256_hex, sha256_json
-from sisu_pipeline.domain.file_diff import FileState
+from sisu_pipeline.domain.file_diff import FileState, unified_diff
 
 VERSION = 1
 _SECTIONS = ("changes", "tasks", "recipe", "policy", "base")
@@ -139,6 +139,28 @@ def seal(plan: Plan, files: Mapping[str, str], terms: PlanTerms) -> SealedPlan:
         recipe=canonical_json(terms.recipe.to_json()),
         policy=canonical_json(terms.policy.to_json()),
         base=canonical_json(base.to_json()),
+    )
+
+
+def patch_states(plan: Plan, files: Mapping[str, str]) -> list[tuple[str, FileState | None, FileState]]:
+    """Each patch of a plan in order: its path, and the file before and after it. Patches may share a file."""
+    states: dict[str, FileState] = _states(files)
+    found: list[tuple[str, FileState | None, FileState]] = []
+    for patch in plan.patch_plan or []:
+        after = FileState(patch.postimage_content.encode())
+        found.append((patch.target_path, states.get(patch.target_path), after))
+        states[patch.target_path] = after
+    return found
+
+
+def with_diffs(plan: Plan, files: Mapping[str, str]) -> Plan:
+    """The plan with the diff of each patch computed from its content, whatever the planner or a person wrote."""
+    if plan.patch_plan is None:
+        return plan
+    diffs = [unified_diff(path, old, new) for path, old, new in patch_states(plan, files)]
+    patches = zip(plan.patch_plan, diffs, strict=True)
+    return plan.model_copy(
+        update={"patch_plan": [patch.model_copy(update={"diff_text": diff}) for patch, diff in patches]}
     )
 
 

@@ -72,7 +72,7 @@ def remarks(old: FileState | None, new: FileState | None) -> list[str]:
     if (new is not None and new.text is None) or (old is not None and old.text is None):
         return [*found, "the content is binary"]
     before, after = (_line_endings(old), _line_endings(new)) if old is not None else ("", _line_endings(new))
-    if old is not None and new is not None and before != after:
+    if old is not None and new is not None and before != after and "none" not in (before, after):
         found.append(f"line endings change from {before} to {after}")
     elif old is None and new is not None and after not in ("LF", "none"):
         found.append(f"line endings are {after}")

@@ -1,80 +1,69 @@
-// Two texts side by side, line by line (longest common subsequence; large files fall back to all old, all new).
+// A unified diff of the server, side by side. A file that is new has one side. Unchanged parts are left out.
 
 import { el } from "./dom.js";
+import { visible } from "./hidden.js";
 
-const MOST_CELLS = 4_000_000;
+const HUNK = /^@@ -(\d+)(?:,\d+)? \+(\d+)(?:,\d+)? @@/;
+const NO_END = "\\ No newline at end of file";
 
-export function sideBySide(path, before, after) {
-  const rows = pair(lines(before), lines(after));
-  const body = rows.map(([left, right, kind]) => el("tr", {},
-    el("td", { class: "number" }, left ? String(left.number) : ""),
-    el("td", { class: kind !== "same" && left ? "removed" : "" }, left ? mark(kind, "−") + left.text : ""),
-    el("td", { class: "number" }, right ? String(right.number) : ""),
-    el("td", { class: kind !== "same" && right ? "added" : "" }, right ? mark(kind, "+") + right.text : "")));
-  const head = el("tr", {}, ["Before", "After"].map((name) => el("th", { scope: "col", colspan: 2 }, name)));
-  const columns = el("colgroup", {}, el("col", { class: "numbers" }), el("col"), el("col", { class: "numbers" }), el("col"));
-  const table = el("table", { class: "diff" }, el("caption", {}, before === null ? "New file" : "Changed file"),
-    columns, el("thead", {}, head), el("tbody", {}, body));
-  return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `Changes of ${path}` }, table);
+export function diffTable(path, { before, diffText, remarks }) {
+  const notes = remarks.length ? el("ul", { class: "notes" }, remarks.map((note) => el("li", {}, note))) : null;
+  if (diffText === "") return [el("p", { class: "quiet" }, "The file does not change.")];
+  const hunks = parse(diffText);
+  if (!hunks.length) return [notes, el("pre", {}, visible(diffText))];
+  const isNew = before === null;
+  const columns = isNew ? ["After"] : ["Before", "After"];
+  const head = el("tr", {}, columns.map((name) => el("th", { scope: "col", colspan: 2 }, name)));
+  const body = hunks.flatMap((rows, index) => [index || rows.skips ? gap(columns.length) : null, ...rows.map((row) => line(row, isNew))]);
+  const widths = columns.flatMap(() => [el("col", { class: "numbers" }), el("col")]);
+  const table = el("table", { class: isNew ? "diff one" : "diff" }, el("caption", {}, isNew ? "New file" : "Changed file"),
+    el("colgroup", {}, widths), el("thead", {}, head), el("tbody", {}, body));
+  return [notes, el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `Changes of ${path}` }, table)];
 }
 
-// A diff people can read elsewhere: every line with what became of it.
-export function textOf(path, before, after) {
-  const parts = pair(lines(before), lines(after)).flatMap(([left, right, kind]) =>
-    kind === "same" ? [` ${left.text}`] : [left && `-${left.text}`, right && `+${right.text}`].filter(Boolean));
-  return [`--- a/${path}`, `+++ b/${path}`, ...parts, ""].join("\n");
+function line({ left, right, kind }, isNew) {
+  const side = (part, mark, style) => [el("td", { class: "number" }, part ? String(part.number) : ""),
+    el("td", { class: kind !== "same" && part ? style : "" }, part ? [kind === "same" ? "  " : `${mark} `, ...text(part, kind)] : "")];
+  return el("tr", {}, isNew ? null : side(left, "−", "removed"), side(right, "+", "added"));
 }
 
-const mark = (kind, sign) => (kind === "same" ? "  " : `${sign} `);
-
-function lines(text) {
-  if (text === null || text === "") return [];
-  const split = text.split("\n");
-  if (split.at(-1) === "") split.pop();
-  return split.map((line, index) => ({ text: line, number: index + 1 }));
+// A carriage return at the end of a line that does not change is left out: a remark states the line endings.
+function text(part, kind) {
+  const shown = kind === "same" ? part.text.replace(/\r$/, "") : part.text;
+  return [...visible(shown), part.noEnd ? el("span", { class: "quiet" }, " no line end") : null].filter(Boolean);
 }
 
-// Rows of [before or null, after or null, kind]; runs of changed lines stand beside each other.
-function pair(before, after) {
-  const steps = before.length * after.length > MOST_CELLS ? wholesale(before, after) : common(before, after);
-  const rows = [];
-  let gone = [], come = [];
+const gap = (columns) => el("tr", { class: "gap" }, el("td", { colspan: 2 * columns }, "⋯"));
+
+// The rows of each hunk; removed lines stand beside the added lines that replace them.
+function parse(diffText) {
+  const hunks = [];
+  let rows = null, gone = [], come = [], last = null, old = 0, now = 0;
   const flush = () => {
-    for (let index = 0; index < Math.max(gone.length, come.length); index++) {
-      rows.push([gone[index] || null, come[index] || null, "changed"]);
-    }
+    for (let index = 0; index < Math.max(gone.length, come.length); index++) rows.push({ left: gone[index], right: come[index], kind: "changed" });
     gone = [];
     come = [];
   };
-  for (const [left, right] of steps) {
-    if (left && right) {
+  for (const each of diffText.replace(/\n$/, "").split("\n")) {
+    const hunk = rows && each[0] !== "@" ? null : HUNK.exec(each);
+    if (hunk) {
+      if (rows) flush();
+      [old, now] = [Number(hunk[1]), Number(hunk[2])];
+      rows = [];
+      rows.skips = old > 1;
+      hunks.push(rows);
+    } else if (rows && each[0] === "-") gone.push(last = { text: each.slice(1), number: old++ });
+    else if (rows && each[0] === "+") come.push(last = { text: each.slice(1), number: now++ });
+    else if (rows && each[0] === " ") {
       flush();
-      rows.push([left, right, "same"]);
-    } else if (left) gone.push(left);
-    else come.push(right);
-  }
-  flush();
-  return rows;
-}
-
-const wholesale = (before, after) => [...before.map((line) => [line, null]), ...after.map((line) => [null, line])];
-
-function common(before, after) {
-  const width = after.length + 1;
-  const lengths = new Uint32Array((before.length + 1) * width);
-  for (let i = before.length - 1; i >= 0; i--) {
-    for (let j = after.length - 1; j >= 0; j--) {
-      lengths[i * width + j] = before[i].text === after[j].text
-        ? lengths[(i + 1) * width + j + 1] + 1
-        : Math.max(lengths[(i + 1) * width + j], lengths[i * width + j + 1]);
+      last = { text: each.slice(1), number: old++ };
+      rows.push({ left: last, right: { text: last.text, number: now++ }, kind: "same" });
+    } else if (rows && each === NO_END) {
+      last.noEnd = true;
+      const same = rows.at(-1);
+      if (same && same.left === last) same.right.noEnd = true;
     }
   }
-  const steps = [];
-  let i = 0, j = 0;
-  while (i < before.length || j < after.length) {
-    if (i < before.length && j < after.length && before[i].text === after[j].text) steps.push([before[i++], after[j++]]);
-    else if (j >= after.length || (i < before.length && lengths[(i + 1) * width + j] >= lengths[i * width + j + 1])) steps.push([before[i++], null]);
-    else steps.push([null, after[j++]]);
-  }
-  return steps;
+  if (rows) flush();
+  return hunks;
 }

@@ -3,6 +3,7 @@
 import { post } from "./api.js";
 import { el, labelled, announce } from "./dom.js";
 import { formOf } from "./form.js";
+import { visible } from "./hidden.js";
 import { editing } from "./plan.js";
 import { mayDecide, nameField, nameOf } from "./session.js";
 import { age, deadline } from "./time.js";
@@ -10,7 +11,7 @@ import { age, deadline } from "./time.js";
 export function gateSection(gate, plan, changed) {
   const facts = el("p", { class: "facts" }, el("span", {}, "opened ", age(gate.openedAt)), el("span", {}, deadline(gate)),
     gate.approvals ? el("span", {}, `${gate.approvals.given} of ${gate.approvals.required} have approved`) : null);
-  const title = gate.purpose === "ask-user" ? gate.form.question : "Your decision";
+  const title = gate.purpose === "ask-user" ? visible(gate.form.question) : "Your decision";
   const body = !mayDecide() ? el("p", { class: "notice" }, "Your token permits reading only.")
     : gate.purpose === "ask-user" ? question(gate, changed) : decision(gate, plan, changed);
   return el("section", { id: "gate", "aria-labelledby": "gate-title" }, el("h2", { id: "gate-title" }, title), facts, body);

@@ -1,6 +1,7 @@
 // The page: who is there, which view is shown, and the stream that keeps it fresh.
 
 import { el, announce, show } from "./dom.js";
+import { escaped } from "./hidden.js";
 import { list } from "./list.js";
 import { Output } from "./output.js";
 import { isEnded, load, picture, progress } from "./run.js";
@@ -56,7 +57,7 @@ async function showRun(id, mine) {
     // The later request has the newer state, even if its response arrives first.
     if (mine !== view || drawing !== drawings) return loaded;
     show(picture(loaded, draw, output));
-    document.title = `${loaded.plan ? loaded.plan.plan.goal : id} · Sisu inbox`;
+    document.title = `${loaded.plan ? escaped(loaded.plan.plan.goal) : id} · Sisu inbox`;
     return loaded;
   };
   const shown = shape((await draw()).run);

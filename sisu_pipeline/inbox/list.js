@@ -1,6 +1,7 @@
 // The inbox: open gates, active runs and finished runs.
 
 import { el } from "./dom.js";
+import { escaped, visible } from "./hidden.js";
 import { age, deadline } from "./time.js";
 
 export function list(inbox, dagsterUrl) {
@@ -29,7 +30,7 @@ function gateCard(gate) {
   const what = gate.purpose === "ask-user" ? `Question: ${gate.form.question}` : "Plan to approve";
   const votes = gate.approvals ? el("span", {}, `${gate.approvals.given} of ${gate.approvals.required} have approved`) : null;
   return el("li", { class: "card" },
-    el("h3", {}, el("a", { href: `#/runs/${gate.runId}` }, gate.goal)),
+    el("h3", {}, el("a", { href: `#/runs/${gate.runId}` }, visible(gate.goal))),
     el("p", { class: "facts" }, el("span", {}, what), el("span", {}, "opened ", age(gate.openedAt)),
       el("span", {}, deadline(gate)), votes, gate.tenantId ? el("span", {}, `tenant ${gate.tenantId}`) : null));
 }
@@ -37,15 +38,15 @@ function gateCard(gate) {
 function activeCard(run) {
   const { tasks } = run;
   const bar = tasks.total
-    ? el("span", {}, el("progress", { max: tasks.total, value: tasks.finished, "aria-label": `Tasks of ${run.goal}` }),
+    ? el("span", {}, el("progress", { max: tasks.total, value: tasks.finished, "aria-label": `Tasks of ${escaped(run.goal)}` }),
       ` ${tasks.finished} of ${tasks.total} tasks`, tasks.failed ? `, ${tasks.failed} failed` : "")
     : el("span", {}, run.lastStep ? `after ${run.lastStep}` : "not started yet");
-  return el("li", { class: "card" }, el("h3", {}, el("a", { href: `#/runs/${run.runId}` }, run.goal)),
+  return el("li", { class: "card" }, el("h3", {}, el("a", { href: `#/runs/${run.runId}` }, visible(run.goal))),
     el("p", { class: "facts" }, el("span", {}, run.status), bar, el("span", {}, "since ", age(run.createdAt))));
 }
 
 function finishedCard(run, dagsterUrl) {
-  return el("li", { class: "card" }, el("h3", {}, el("a", { href: `#/runs/${run.runId}` }, run.goal)),
+  return el("li", { class: "card" }, el("h3", {}, el("a", { href: `#/runs/${run.runId}` }, visible(run.goal))),
     el("p", { class: "facts" }, outcome(run), el("span", {}, age(run.updatedAt)), ...lineage(run, dagsterUrl)));
 }
 

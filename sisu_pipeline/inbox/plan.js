@@ -1,43 +1,71 @@
 // The plan, for reading and for editing.
 
 import { el, labelled } from "./dom.js";
-import { sideBySide, textOf } from "./diff.js";
+import { diffTable } from "./diff.js";
+import { tracked, withLineEnds } from "./edits.js";
+import { visible } from "./hidden.js";
 
 const LISTS = [["design", "Steps"], ["files", "Files"], ["risks", "Risks"], ["tests", "Tests"]];
 
-export function reading({ plan, patches, version, planSha256, versions }) {
+export function reading({ plan, complete, patches, version, planSha256, versions }) {
   const lists = LISTS.map(([name, title]) => el("section", {}, el("h3", {}, title),
-    plan[name].length ? el("ul", { class: "plain" }, plan[name].map((item) => el("li", {}, item))) : el("p", { class: "quiet" }, "None.")));
+    plan[name].length ? el("ul", { class: "plain" }, plan[name].map((item) => el("li", {}, visible(item)))) : el("p", { class: "quiet" }, "None.")));
   const changed = versions.map((each) => el("li", {}, `Version ${each.version} by ${each.editedBy}, based on ${each.basedOnSha256.slice(0, 12)}…`));
   return el("section", { id: "plan", "aria-labelledby": "plan-title" },
-    el("h2", { id: "plan-title" }, "Plan"), lists,
+    el("h2", { id: "plan-title" }, "Plan"), execution(complete), lists,
     el("section", {}, el("h3", {}, "Patches"),
-      patches.length ? patches.map((patch) => [el("h3", {}, el("code", {}, patch.targetPath)), sideBySide(patch.targetPath, patch.before, patch.after)]).flat()
+      patches.length ? patches.map((patch) => [el("h3", {}, el("code", {}, visible(patch.targetPath))), ...diffTable(patch.targetPath, patch)]).flat()
         : el("p", { class: "quiet" }, "No file is changed.")),
     el("p", { class: "quiet" }, `Version ${version}, sha256 `, el("code", {}, planSha256)),
     changed.length ? el("ul", { class: "plain" }, changed) : null);
 }
 
-// Fields for every part; `read` gives the changed plan.
+// Everything that is executed once the plan is approved.
+function execution(complete) {
+  if (!complete) return el("p", { class: "notice" }, "Release 0.2.0 compiled this plan: it does not name the commands that will run.");
+  const { tasks, recipe, policy, base } = complete;
+  const version = ({ id, version: number, sha256 }) => `${id} version ${number}, sha256 ${sha256}`;
+  const facts = [...[...new Set(tasks.map(sandboxOf))].map((sandbox) => ["Sandbox", sandbox]), ["Recipe", version(recipe)], ["Policy", version(policy)],
+    ["Base", `${base.commit ? `commit ${base.commit}` : "no commit"}, files sha256 ${base.filesSha256}`]];
+  return el("section", { id: "execution" },
+    el("h3", {}, tasks.length === 1 ? "Command" : `Commands (${tasks.length})`),
+    el("ul", { class: "plain" }, tasks.map((task) => el("li", {}, el("code", {}, visible(task.command))))),
+    el("dl", {}, facts.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, visible(value))])));
+}
+
+function sandboxOf({ provider, net, timeoutMs, memMB, cpu, environment, template }) {
+  const prebuilt = template.id ? `, prebuilt ${template.id}` : "";
+  return `provider ${provider}, network ${net ? "on" : "off"}, time limit ${timeoutMs} ms, memory ${memMB} MiB, CPUs ${cpu}, `
+    + `environment ${environment}, template ${template.key}${prebuilt}`;
+}
+
+// Fields for every part; `read` gives the changed plan, with the original bytes of all that was not edited.
 export function editing({ plan, patches }) {
-  const lists = LISTS.map(([name, title]) => [name, el("textarea", { value: plan[name].join("\n") }), title]);
-  const texts = patches.map((patch) => [patch, el("textarea", { class: "code", spellcheck: "false", value: patch.after }),
-    el("input", { type: "checkbox", checked: true })]);
+  const area = (value, original, edit, attributes = {}) => tracked(el("textarea", { value, ...attributes }), original, edit);
+  const lists = LISTS.map(([name, title]) => {
+    // An item with a line break cannot be edited one a line.
+    const isPlain = !plan[name].some((item) => /[\r\n]/.test(item));
+    const items = area(plan[name].join("\n"), plan[name], (text) => text.split("\n").filter((line) => line.trim()), { readonly: !isPlain });
+    return { name, title, items, hint: isPlain ? "one a line" : "has items of several lines, edit it with sisu gate approve --edited" };
+  });
+  const command = plan.testCommand ? area(plan.testCommand, plan.testCommand, (text) => withLineEnds(plan.testCommand, text), { class: "code", rows: "2", spellcheck: "false" }) : null;
+  const texts = patches.map((patch) => ({ patch, keep: el("input", { type: "checkbox" }),
+    content: area(patch.after, patch.after, (text) => withLineEnds(patch.after, text), { class: "code", spellcheck: "false" }) }));
   const nodes = [
-    ...lists.map(([, field, title]) => labelled(title, field, "one a line")),
-    ...texts.map(([patch, field, keep]) => {
+    ...lists.map(({ title, items, hint }) => labelled(title, items.field, hint)),
+    ...(command ? [labelled("Command", command.field, "each test is appended after a space")] : []),
+    ...texts.map(({ patch, keep, content }) => {
       keep.checked = true;
       const toggle = labelled("Keep this patch", keep);
       toggle.firstChild.prepend(keep);
-      return el("fieldset", {}, el("legend", {}, patch.targetPath), toggle, labelled("Content after the patch", field));
+      return el("fieldset", {}, el("legend", {}, visible(patch.targetPath)), toggle, labelled("Content after the patch", content.field));
     }),
   ];
   function read() {
     const changed = { goal: plan.goal };
-    for (const [name, field] of lists) changed[name] = field.value.split("\n").map((line) => line.trim()).filter(Boolean);
-    const selected = texts.filter(([, , keep]) => keep.checked).map(([patch, field]) => (field.value === patch.after
-      ? { targetPath: patch.targetPath, postimageContent: patch.after, diffText: patch.diffText }
-      : { targetPath: patch.targetPath, postimageContent: field.value, diffText: textOf(patch.targetPath, patch.before, field.value) }));
+    for (const { name, items } of lists) changed[name] = items.read();
+    if (command) changed.testCommand = command.read();
+    const selected = texts.filter(({ keep }) => keep.checked).map(({ patch, content }) => ({ targetPath: patch.targetPath, postimageContent: content.read() }));
     if (selected.length) changed.patchPlan = selected;
     if (plan.ask) changed.ask = plan.ask;
     return changed;

@@ -3,6 +3,7 @@
 import { artifactPath, get } from "./api.js";
 import { el } from "./dom.js";
 import { gateSection } from "./gate.js";
+import { visible } from "./hidden.js";
 import { lineage, outcome } from "./list.js";
 import { reading } from "./plan.js";
 import { session } from "./session.js";
@@ -21,7 +22,7 @@ export function picture({ run, gates, interactions, plan }, changed, output) {
   const asking = gates.filter((gate) => gate.state === "waiting" && gate.purpose === "ask-user");
   return [
     el("p", {}, el("a", { href: "#/" }, "← Inbox")),
-    el("h1", {}, plan ? plan.plan.goal : run.runId),
+    el("h1", {}, plan ? visible(plan.plan.goal) : run.runId),
     el("div", { id: "progress" }, progress(run)),
     output.section,
     ...asking.map((gate) => gateSection(gate, plan, changed)),

@@ -10,7 +10,7 @@ from resources.database import Connection
 from sisu_pipeline.contracts.planned_work import CompletePlan, PinnedVersion, PlannedTask
 from sisu_pipeline.contracts.step_outputs import Plan
 from sisu_pipeline.domain.canonical import sha256_hex, sha256_json
-from sisu_pipeline.domain.complete_plan import PlannedTasks, PlanTerms, SealedPlan, TaskTerms, seal
+from sisu_pipeline.domain.complete_plan import PlannedTasks, PlanTerms, SealedPlan, TaskTerms, seal, with_diffs
 from sisu_pipeline.domain.errors import DeterminismBreach, NotFound
 from sisu_pipeline.domain.workspace_files import intent_files
 from sisu_pipeline.store import intents
@@ -64,9 +64,17 @@ class _CurrentPlan:
 
 def current(connection: Connection, run_id: str) -> Version:
     """The newest version of a run's plan. Raises NotFound before CompileST has compiled one."""
+    version = find(connection, run_id)
+    if version is None:
+        raise NotFound("the run has no plan yet")
+    return version
+
+
+def find(connection: Connection, run_id: str) -> Version | None:
+    """The newest version of a run's plan; None before CompileST has compiled one."""
     stored = fetch_first(connection, "plans.current", _CurrentPlan, {"run_id": run_id})
     if stored is None:
-        raise NotFound("the run has no plan yet")
+        return None
     return Version(stored.version, stored.plan, stored.plan_sha256 or sha256_json(stored.plan))
 
 
@@ -125,7 +133,9 @@ def edited(connection: Connection, run: Run, plan: Plan) -> tuple[Plan, SealedPl
         PinnedVersion.model_validate_json(stored.recipe),
         PinnedVersion.model_validate_json(stored.policy),
     )
-    return plan, seal(plan, intent_files(intents.get(connection, run.intent_id)), terms)
+    files = intent_files(intents.get(connection, run.intent_id))
+    plan = with_diffs(plan, files)
+    return plan, seal(plan, files, terms)
 
 
 def edited_hash_of(connection: Connection, run: Run, plan: Plan) -> str:

@@ -138,7 +138,7 @@ def test_edit_then_approve(page: Browser, api: Api) -> None:
     assert run.files() == {**FILES, "a.txt": "edited\n", "new/b.txt": "new\n"}
     assert sorted(task["request"]["cmd"].rpartition(" ")[2] for task in run.rows("sbx_runs")) == ["t1", "t3"]
     version = api.get(f"/runs/{run.run_id}/plan").json()
-    assert version["plan"]["patchPlan"][0]["diffText"].splitlines()[2:] == ["-before", "+edited"]
+    assert version["plan"]["patchPlan"][0]["diffText"].splitlines()[-2:] == ["-before", "+edited"]
 
 
 def test_answer_a_typed_form(page: Browser, api: Api) -> None:

@@ -11,7 +11,10 @@ from sisu_pipeline.console import formatting
 from sisu_pipeline.console.command_output import CommandOutput, print_line, to_json_text
 from sisu_pipeline.console.exit_codes import FAILED, Failure
 from sisu_pipeline.console.run_watch import _prefixed
+from sisu_pipeline.contracts.step_outputs import Plan
+from sisu_pipeline.domain.complete_plan import seal
 from sisu_pipeline.domain.untrusted_text import is_hidden
+from tests.unit.test_complete_plan import TERMS
 from tests.unit.test_untrusted_text import ATTACKS
 
 EVERY_ATTACK = pytest.mark.parametrize("text", ATTACKS.values(), ids=ATTACKS)
@@ -24,12 +27,19 @@ def shows_only_data(written: str) -> bool:
 @EVERY_ATTACK
 def test_a_plan_cannot_rewrite_its_own_display(text: str, capsys: pytest.CaptureFixture[str]) -> None:
     plan = {name: [text] for name in ("design", "files", "risks", "tests")}
-    patch = {"targetPath": text, "diffText": f"+{text}\n"}
+    patch = {"targetPath": text, "diffText": f"+{text}\n", "remarks": []}
+    complete = seal(Plan.from_json({**plan, "goal": "g", "testCommand": text}), {}, TERMS).read().to_json()
     view: dict[str, Any] = {
         "gates": [
             {"gateKey": text, "state": "open", "openedAt": "now", "deadlineAt": None, "form": {"question": text}}
         ],
-        "plan": {"version": 1, "planSha256": "0" * 64, "plan": plan, "patches": [patch]},
+        "plan": {
+            "version": 1,
+            "planSha256": "0" * 64,
+            "plan": plan,
+            "complete": complete.to_json(),
+            "patches": [patch],
+        },
         "interactions": [{"createdAt": "now", "actor": text, "kind": "approved"}],
     }
     CommandOutput(as_json=False).print_result(view, lambda: formatting.gates(view))

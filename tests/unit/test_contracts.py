@@ -136,7 +136,7 @@ BAD: list[tuple[type[Contract], dict[str, Any], str, Any]] = [
     (Plan, PLAN, "patchPlan.0.targetPath", ""),
     (Plan, PLAN, "patchPlan.0.targetPath", "x" * 1025),
     (Plan, PLAN, "patchPlan.0.postimageContent", "x" * 200_001),
-    (Plan, PLAN, "patchPlan.0.diffText", "x" * 200_001),
+    (Plan, PLAN, "patchPlan.0.diffText", 1),
     (PatchedPlan, PATCHED, "tests", ["t"] * (MAX_TESTS + 1)),
     (Build, BUILD, "patch", [{"path": "a", "diff": ""}] * 31),
     (Build, BUILD, "patch.0.diff", "x" * 20_001),

@@ -56,8 +56,8 @@ SENTENCES: list[tuple[type[Contract], Any, str]] = [
     (Plan, {**PLAN, "patchPlan": [PATCH]}, "patchPlan[0].targetPath must not be empty"),
     (
         Plan,
-        {**PLAN, "patchPlan": [{**PATCH, "targetPath": "a", "diffText": "d" * 200_001}]},
-        "patchPlan[0].diffText must have at most 200,000 characters",
+        {**PLAN, "patchPlan": [{**PATCH, "targetPath": "a", "postimageContent": "d" * 200_001}]},
+        "patchPlan[0].postimageContent must have at most 200,000 characters",
     ),
     (SandboxRequest, {**SANDBOX, "net": "no"}, "net must be true or false (got 'no')"),
     (SandboxRequest, {**SANDBOX, "limits": {"cpu": "all"}}, "limits.cpu must be a number (got 'all')"),

@@ -94,7 +94,7 @@ def test_a_large_file_with_one_changed_line_is_compared_quickly() -> None:
     [
         (b"a\r\n", b"a\n", ["line endings change from CRLF to LF"]),
         (b"a\nb\r\n", b"a\nb\n", ["line endings change from mixed to LF"]),
-        (b"a\n", b"a", ["line endings change from LF to none", "the last line has no line end"]),
+        (b"a\n", b"a", ["the last line has no line end"]),
         (b"a\n", "a\u202eb\u200b\n".encode(), ["hidden characters: \\u200b \\u202e"]),
         (b"a\n", "a\u00a0b\n".encode(), ["hidden characters: \\xa0"]),
         (b"a\n", b"b\x1b[2K\n", ["hidden characters: \\x1b"]),

@@ -92,7 +92,9 @@ class PatchView(Contract):
     after: str
     """Content of the file after the patch."""
     diff_text: str
-    """The change as a unified diff."""
+    """The change as a unified diff, which `git apply` accepts; empty if the patch changes nothing."""
+    remarks: list[str]
+    """What a reader could overlook: line endings, a missing end of line, hidden characters."""
 
 
 class PlanVersionView(Contract):

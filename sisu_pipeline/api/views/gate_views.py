@@ -20,7 +20,9 @@ from sisu_pipeline.api.schemas.gate_schemas import (
 from sisu_pipeline.api.schemas.run_schemas import Approvals
 from sisu_pipeline.api.views import run_views
 from sisu_pipeline.contracts.gate import Decision
+from sisu_pipeline.domain.complete_plan import patch_states
 from sisu_pipeline.domain.errors import NotFound
+from sisu_pipeline.domain.file_diff import remarks, unified_diff
 from sisu_pipeline.domain.workspace_files import intent_files
 from sisu_pipeline.store import answers, deadlines, gates, human_gates, intents, plans, runs, steps
 from sisu_pipeline.store import interactions as ledger
@@ -86,19 +88,17 @@ def plan(connection: Connection, run_reference: str) -> PlanView:
     run = runs.get(connection, checked_reference(run_reference))
     version = plans.current(connection, run.id)
     read = version.read()
-    # Patches start from the intent's own files; several patches may change the same file.
-    files: dict[str, str] = dict(intent_files(intents.get(connection, run.intent_id)))
-    patches = []
-    for patch in read.patch_plan or []:
-        patches.append(
-            PatchView(
-                target_path=patch.target_path,
-                before=files.get(patch.target_path),
-                after=patch.postimage_content,
-                diff_text=patch.diff_text,
-            )
+    files = intent_files(intents.get(connection, run.intent_id))
+    patches = [
+        PatchView(
+            target_path=path,
+            before=None if before is None else before.text,
+            after=after.text or "",
+            diff_text=unified_diff(path, before, after),
+            remarks=remarks(before, after),
         )
-        files[patch.target_path] = patch.postimage_content
+        for path, before, after in patch_states(read, files)
+    ]
     return PlanView(
         run_id=run.id,
         version=version.number,

@@ -1,5 +1,6 @@
 """POST /runs/{id}/approve-plan and /reject-plan."""
 
+import json
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -41,12 +42,16 @@ def test_an_approval_is_202_and_says_when(api: Api, run: Run) -> None:
     shown = api.get(f"/runs/{run.id}").json()["decision"]
     assert answer.json() == {"accepted": True, "runId": run.id, "approvedAt": shown["decidedAt"]}
     assert shown["decidedAt"].endswith("Z")
-    assert {**shown, "decidedAt": None} == {
+    record = json.loads(shown["record"])
+    assert (record["person"], record["planSha256"], record["runId"]) == ("po", PLAN, run.id)
+    assert {**shown, "decidedAt": None, "record": None} == {
         "decision": "approved",
         "decidedBy": "po",
         "decidedAt": None,
         "notes": "fine",
         "planSha256": PLAN,
+        "channel": "api",
+        "record": None,
     }
 
 

@@ -32,6 +32,7 @@ def test_a_decision_is_recorded_with_its_author_content_and_plan(api: Api) -> No
         "planSha256": run.plan_hash(api.client),
         "payload": payload,
         "payloadHash": sha256_json(payload),
+        "channel": "api",
         "createdAt": None,
     }
 

@@ -115,6 +115,10 @@ class Orderings(RuleBasedStateMachine):
             return
         rows = self.life.rows("plan_approvals")
         assert len(rows) <= 1
+        if self.first is not None and self.first["plan_sha256"] is None:
+            # An early decision names its plan once the gate is open.
+            bound = {name: rows[0][name] for name in ("plan_sha256", "record")}
+            self.first |= bound
         if self.first is not None:
             assert rows == [self.first]
         elif rows:
