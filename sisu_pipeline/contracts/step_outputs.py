@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from sisu_pipeline.contracts.base import Contract
+from sisu_pipeline.contracts.sandbox_request import Sha256
 
 MAX_TESTS = 10_000
 MAX_COMMAND = 100_000
@@ -46,6 +47,8 @@ class PlanPatch(Contract):
     """Content of the file after the patch."""
     diff_text: str = Field(default="", max_length=MAX_DIFF)
     """The change as a unified diff, computed from the content. The value in a request is ignored."""
+    old_sha256: Sha256 | None = Field(default=None, alias="oldSha256")
+    """Hash of the file that the patch was made for; another content is refused. Null for any content."""
 
 
 class Ask(Contract):

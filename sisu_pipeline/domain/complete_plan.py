@@ -18,12 +18,16 @@ from sisu_pipeline.contracts.planned_work import (
     PlannedTask,
     TemplateReference,
 )
-from sisu_pipeline.contracts.step_outputs import Plan
+from sisu_pipeline.contracts.step_outputs import Plan, PlanPatch
 from sisu_pipeline.domain.canonical import canonical_json, git_blob_id, sha256_hex, sha256_json
 from sisu_pipeline.domain.file_diff import FileState, unified_diff
 
 VERSION = 1
 _SECTIONS = ("changes", "tasks", "recipe", "policy", "base")
+
+
+class PatchOutdated(Exception):
+    """A patch was made for a file with other content."""
 
 
 @dataclass(frozen=True)
@@ -74,14 +78,23 @@ class PlannedTasks(Sequence[PlannedTask]):
     @property
     def section(self) -> str:
         """The canonical JSON of the tasks."""
-        return canonical_json([task.to_json() for task in self])
+        common = self._task(0).to_json()
+        return canonical_json(
+            [
+                {**common, "position": position, "test": test, "command": self._command(test)}
+                for position, test in enumerate(self.tests)
+            ]
+        )
+
+    def _command(self, test: str | None) -> str:
+        return self.command if test is None else f"{self.command} {test}"
 
     def _task(self, position: int) -> PlannedTask:
         test = self.tests[position]
         return PlannedTask(
             position=position,
             test=test,
-            command=self.command if test is None else f"{self.command} {test}",
+            command=self._command(test),
             provider=self.terms.provider,
             environment=self.terms.environment,
             template=self.terms.template,
@@ -112,10 +125,15 @@ class SealedPlan:
         """The plan's hash, which approvals name."""
         return sha256_hex(self.head)
 
+    @property
+    def text(self) -> str:
+        """The JSON of the head and the sections."""
+        members = ",".join(f'"{name}":{getattr(self, name)}' for name in ("head", *_SECTIONS))
+        return f"{{{members}}}"
+
     def read(self) -> CompletePlan:
         """The sections as models."""
-        members = ",".join(f'"{name}":{getattr(self, name)}' for name in ("head", *_SECTIONS))
-        return CompletePlan.model_validate_json(f"{{{members}}}")
+        return CompletePlan.model_validate_json(self.text)
 
 
 @dataclass(frozen=True)
@@ -154,14 +172,17 @@ def patch_states(plan: Plan, files: Mapping[str, str]) -> list[tuple[str, FileSt
 
 
 def with_diffs(plan: Plan, files: Mapping[str, str]) -> Plan:
-    """The plan with the diff of each patch computed from its content, whatever the planner or a person wrote."""
+    """The plan with the diff of each patch computed from its content, whatever the planner or a person wrote.
+
+    Raises PatchOutdated when a patch was made for a file with other content.
+    """
     if plan.patch_plan is None:
         return plan
-    diffs = [unified_diff(path, old, new) for path, old, new in patch_states(plan, files)]
-    patches = zip(plan.patch_plan, diffs, strict=True)
-    return plan.model_copy(
-        update={"patch_plan": [patch.model_copy(update={"diff_text": diff}) for patch, diff in patches]}
-    )
+    patches = []
+    for patch, (path, old, new) in zip(plan.patch_plan, patch_states(plan, files), strict=True):
+        _check_precondition(patch, old)
+        patches.append(patch.model_copy(update={"diff_text": unified_diff(path, old, new)}))
+    return plan.model_copy(update={"patch_plan": patches})
 
 
 def changes(before: Mapping[str, FileState], after: Mapping[str, FileState]) -> list[PlannedChange]:
@@ -176,6 +197,15 @@ def changes(before: Mapping[str, FileState], after: Mapping[str, FileState]) -> 
 def files_sha256(files: Mapping[str, str]) -> str:
     """The hash of a set of files: of the canonical JSON that maps each path to the sha256 of its bytes."""
     return sha256_json({path: sha256_hex(text) for path, text in files.items()})
+
+
+def _check_precondition(patch: PlanPatch, old: FileState | None) -> None:
+    found = None if old is None else sha256_hex(old.content)
+    if patch.old_sha256 not in (None, found):
+        has = "does not exist" if found is None else f"has the sha256 {found}"
+        raise PatchOutdated(
+            f"{patch.target_path} {has}, and its patch was made for {patch.old_sha256}: make the patch again"
+        )
 
 
 def _change(path: str, old: FileState | None, new: FileState | None) -> PlannedChange:

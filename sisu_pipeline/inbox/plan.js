@@ -49,7 +49,7 @@ export function editing({ plan, patches }) {
     return { name, title, items, hint: isPlain ? "one a line" : "has items of several lines, edit it with sisu gate approve --edited" };
   });
   const command = plan.testCommand ? area(plan.testCommand, plan.testCommand, (text) => withLineEnds(plan.testCommand, text), { class: "code", rows: "2", spellcheck: "false" }) : null;
-  const texts = patches.map((patch) => ({ patch, keep: el("input", { type: "checkbox" }),
+  const texts = patches.map((patch, index) => ({ patch, planned: plan.patchPlan[index], keep: el("input", { type: "checkbox" }),
     content: area(patch.after, patch.after, (text) => withLineEnds(patch.after, text), { class: "code", spellcheck: "false" }) }));
   const nodes = [
     ...lists.map(({ title, items, hint }) => labelled(title, items.field, hint)),
@@ -65,7 +65,7 @@ export function editing({ plan, patches }) {
     const changed = { goal: plan.goal };
     for (const { name, items } of lists) changed[name] = items.read();
     if (command) changed.testCommand = command.read();
-    const selected = texts.filter(({ keep }) => keep.checked).map(({ patch, content }) => ({ targetPath: patch.targetPath, postimageContent: content.read() }));
+    const selected = texts.filter(({ keep }) => keep.checked).map(({ planned, content }) => ({ ...planned, postimageContent: content.read() }));
     if (selected.length) changed.patchPlan = selected;
     if (plan.ask) changed.ask = plan.ask;
     return changed;

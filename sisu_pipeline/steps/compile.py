@@ -1,5 +1,6 @@
 """CompileST: an intent and the planner's answer become a plan."""
 
+import json
 from typing import Any
 
 from sisu_pipeline.contracts.intent import Intent
@@ -47,6 +48,6 @@ def compile_intent(run_id: str, intent: Intent, plan: Plan, sealed: SealedPlan) 
     output: dict[str, Any] = plan.to_json()
     question = plan.ask or gate_terms.ask(intent.constraints)
     gate = None if question is None else ask_gate(run_id, sealed.sha256, question)
-    content = {**output, "planSha256": sealed.sha256, **sealed.read().to_json()}
+    content = {**output, "planSha256": sealed.sha256, **json.loads(sealed.text)}
     artifact = json_artifact(run_id, StepId.COMPILE, 0, "plan_card", "plan.json", content)
     return StepResult(StepId.COMPILE, output, (artifact,), gate=gate, sealed=sealed)

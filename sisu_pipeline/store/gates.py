@@ -14,7 +14,9 @@ from sisu_pipeline.crash_points import crash_point
 from sisu_pipeline.domain.approval.automatic import is_low_risk
 from sisu_pipeline.domain.approval.eligibility import Standing
 from sisu_pipeline.domain.canonical import sha256_json
+from sisu_pipeline.domain.complete_plan import PatchOutdated
 from sisu_pipeline.domain.errors import DecisionConflict, DeterminismBreach
+from sisu_pipeline.domain.plan_edit import EditRefused
 from sisu_pipeline.domain.plan_edit import check as check_edit
 from sisu_pipeline.steps.step_result import Gate, plan_gate_key
 from sisu_pipeline.store import deadlines, human_gates, interactions, people, plans, runs
@@ -236,7 +238,10 @@ def _change_plan(connection: Connection, run: Run, edited: Plan, current: str | 
         raise DecisionConflict("the gate is not open yet; wait for the plan before you edit it")
     before = plans.current(connection, run.id)
     compiled = before.read()
-    edited, sealed = plans.edited(connection, run, edited)
+    try:
+        edited, sealed = plans.edited(connection, run, edited)
+    except PatchOutdated as failure:
+        raise EditRefused(str(failure)) from None
     check_edit(compiled, edited, run.budget)
     if compiled == edited:
         return before.sha256

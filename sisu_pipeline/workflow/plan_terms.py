@@ -21,7 +21,8 @@ def compiled_plan(dependencies: Dependencies, intent: Intent) -> Plan:
     """The plan that the planner makes of an intent, with its command and with diffs computed from its content.
 
     A planner whose plan does not name a command is asked for the build at once, before any approval.
-    Raises PlannerUnavailable, PlannerAnswerInvalid, BuildDiffers, WorkspaceFilesInvalid, or ContractInvalid.
+    Raises PlannerUnavailable, PlannerAnswerInvalid, BuildDiffers, WorkspaceFilesInvalid, PatchOutdated, or
+    ContractInvalid.
     """
     question = Question("plan", compile.plan_prompt(intent), intent)
     plan = with_diffs(compile.read_plan(intent, dependencies.planner.answer(question)), intent_files(intent))

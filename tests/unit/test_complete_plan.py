@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 from sisu_pipeline.contracts.planned_work import PinnedVersion, TemplateReference
 from sisu_pipeline.contracts.step_outputs import MAX_TESTS, Plan
 from sisu_pipeline.domain.canonical import canonical_json, git_blob_id, sha256_hex, sha256_json
-from sisu_pipeline.domain.complete_plan import PlannedTasks, PlanTerms, SealedPlan, TaskTerms, changes, seal
+from sisu_pipeline.domain.complete_plan import (
+    PatchOutdated,
+    PlannedTasks,
+    PlanTerms,
+    SealedPlan,
+    TaskTerms,
+    changes,
+    seal,
+    with_diffs,
+)
 from sisu_pipeline.domain.file_diff import FileState
 
 TASKS = TaskTerms("local", "local-node-24", TemplateReference(id=None, key="rcp:1:ff"), False, 300_000)
@@ -134,6 +143,7 @@ def test_what_is_sealed_is_read_as_it_was() -> None:
 def test_ten_thousand_tests_are_ten_thousand_tasks() -> None:
     planned = PlannedTasks.of("pytest", [f"t{number}" for number in range(MAX_TESTS)], TASKS)
     assert [task["command"] for task in json.loads(planned.section)] == [f"pytest t{n}" for n in range(MAX_TESTS)]
+    assert planned.section == canonical_json([task.to_json() for task in planned])
 
 
 paths = st.sampled_from(["a", "b", "c/d"])
@@ -155,3 +165,26 @@ def test_changes_are_exactly_what_turns_one_set_of_files_into_the_other(
             hashes[change.path] = (change.mode, change.new.sha256)
         assert change.op == ("create" if change.old is None else "delete" if change.new is None else "modify")
     assert hashes == {path: (state.mode, sha256_hex(state.content)) for path, state in after.items()}
+
+
+def test_a_diff_is_computed_from_the_content_whatever_was_written() -> None:
+    lie = {**PATCH, "diffText": "-lie\n+lie2\n"}
+    plan = with_diffs(a_plan(patchPlan=[lie, {**PATCH, "postimageContent": "last\n"}]), FILES)
+    assert plan.patch_plan is not None
+    diffs = [patch.diff_text.splitlines()[-2:] for patch in plan.patch_plan]
+    assert diffs == [["-before", "+after"], ["-after", "+last"]]
+
+
+@pytest.mark.parametrize(("path", "old"), [("a.txt", "before\n"), ("a.txt", None), ("new.txt", None)])
+def test_a_patch_made_for_this_content_is_accepted(path: str, old: str | None) -> None:
+    patch = {**PATCH, "targetPath": path, "oldSha256": None if old is None else sha256_hex(old)}
+    assert with_diffs(a_plan(patchPlan=[patch]), FILES).patch_plan
+
+
+@pytest.mark.parametrize(
+    ("path", "says"), [("a.txt", "a.txt has the sha256"), ("new.txt", "new.txt does not exist")]
+)
+def test_a_patch_made_for_other_content_is_refused(path: str, says: str) -> None:
+    patch = {**PATCH, "targetPath": path, "oldSha256": "0" * 64}
+    with pytest.raises(PatchOutdated, match=says):
+        with_diffs(a_plan(patchPlan=[patch]), FILES)

@@ -134,6 +134,12 @@ def test_an_exchange_of_patches_interrupted_anywhere_is_completed_by_the_next_wo
             "../x",
         ),
         ({"ask": {"question": "?", "form": {"type": "object"}}}, 409, "edit_refused", "question"),
+        (
+            {"patchPlan": [{"targetPath": "a.txt", "postimageContent": "", "oldSha256": "0" * 64}]},
+            409,
+            "edit_refused",
+            "a.txt has the sha256",
+        ),
     ],
 )
 def test_an_edited_plan_out_of_contract_or_policy_records_no_decision(
