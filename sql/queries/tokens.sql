@@ -17,7 +17,7 @@ RETURNING id, owner, roles, groups, created_at, revoked_at
 -- The owners of these token hashes, one row each. `required` is true once a token or a person exists.
 SELECT asked.sha256,
     EXISTS (SELECT FROM access.api_tokens) OR EXISTS (SELECT FROM access.people) AS required,
-    token.owner, token.roles, person.groups
+    token.owner, token.roles, token.groups || coalesce(person.groups, '{}') AS groups
 FROM unnest(%(sha256s)s::text[]) AS asked (sha256)
 LEFT JOIN access.api_tokens token ON token.sha256 = asked.sha256 AND token.revoked_at IS NULL
 LEFT JOIN access.people person ON person.name = token.owner

@@ -37,7 +37,7 @@ def test_a_plan_cannot_rewrite_its_own_display(text: str, capsys: pytest.Capture
             "version": 1,
             "planSha256": "0" * 64,
             "plan": plan,
-            "complete": complete.to_json(),
+            "complete": complete,
             "patches": [patch],
         },
         "interactions": [{"createdAt": "now", "actor": text, "kind": "approved"}],

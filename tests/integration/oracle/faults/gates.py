@@ -161,12 +161,15 @@ GATE = (
     fault(
         "230_deadlines_approve_only_where_allowed",
         "a deadline approved",
-        "UPDATE app.plan_approvals SET decided_by = 'sisu:deadline', approvers = '{}' WHERE run_id = %(decided)s",
+        "UPDATE app.plan_approvals SET decided_by = 'sisu:deadline', channel = 'deadline', approvers = '{}' "
+        "WHERE run_id = %(decided)s",
+        _RECORD,
     ),
     fault(
         "230_deadlines_approve_only_where_allowed",
         "the system approved under another name",
         "UPDATE app.plan_approvals SET decided_by = 'sisu:sensor', approvers = '{}' WHERE run_id = %(decided)s",
+        _RECORD,
     ),
     fault(
         "232_authors_do_not_approve",
@@ -213,7 +216,14 @@ GATE = (
     fault(
         "236_policies_approve_by_their_own_rule",
         "a policy without such a rule",
-        "UPDATE app.plan_approvals SET decided_by = 'policy:default@1', approvers = '{}' "
+        "UPDATE app.plan_approvals SET decided_by = 'policy:default@1', channel = 'policy', approvers = '{}' "
         "WHERE run_id = %(decided)s",
+        _RECORD,
+    ),
+    fault(
+        "236_policies_approve_by_their_own_rule",
+        "a person through the channel of policies",
+        "UPDATE app.plan_approvals SET channel = 'policy' WHERE run_id = %(decided)s",
+        _RECORD,
     ),
 )
