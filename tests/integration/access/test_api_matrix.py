@@ -57,7 +57,9 @@ def tokens_of_all(api: Api) -> None:
 def status_of(api: Api, operation: Operation, headers: dict[str, str]) -> int:
     """The status of the answer; a stream is closed at once."""
     path = operation.path.replace("{run_id}", UNKNOWN_ID).replace("{intent_id}", "ih_" + "0" * 64)
-    path = path.replace("{gate_key}", "APPROVE_PLAN").replace("{name}", "inbox.js")
+    path = (
+        path.replace("{gate_key}", "APPROVE_PLAN").replace("{name}", "inbox.js").replace("{policy_id}", "default")
+    )
     path = path.replace("{uri:artifact_uri}", "artifact%3A%2F%2Frun%2Fnone")
     assert "{" not in path, f"give {operation.path} a value for its parameter"
     body = None if operation.method == "GET" else NOT_JSON
