@@ -5,13 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from sisu_pipeline.contracts.access import Person, Role
-from sisu_pipeline.domain.untrusted_text import is_hidden
+from sisu_pipeline.contracts.person_name import checked_name
 
 EVERYONE = "*"
 """Stands for every person who signs in, in the groups of a role."""
-MAX_NAME = 200
 MAX_GROUPS = 1000
-_RESERVED = ("sisu:", "policy:")
 
 
 class IdentityRefused(Exception):
@@ -41,11 +39,10 @@ class ClaimRules:
             raise IdentityRefused(f"the identity has no claim {self.name_claim} with a name (SISU_NAME_CLAIM)")
         if self.name_claim == "email" and claims.get("email_verified") is False:
             raise IdentityRefused("the provider has not verified the email address")
-        if len(name) > MAX_NAME or name != name.strip() or any(is_hidden(each) for each in name):
-            raise IdentityRefused(f"the name must be visible characters, at most {MAX_NAME}")
-        if name.lower().startswith(_RESERVED):
-            raise IdentityRefused(f"names that begin with {' or '.join(_RESERVED)} are reserved")
-        return name
+        try:
+            return checked_name(name)
+        except ValueError as failure:
+            raise IdentityRefused(str(failure)) from None
 
     def _groups(self, claims: Mapping[str, Any]) -> frozenset[str]:
         groups = claims.get(self.groups_claim, [])

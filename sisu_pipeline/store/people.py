@@ -11,7 +11,6 @@ from sisu_pipeline.store.records import execute, fetch_one
 
 IdentifiedBy = Literal["provider", "header"]
 Connect = Callable[[], AbstractContextManager[Connection]]
-_MOST_KEPT = 10_000
 
 
 @dataclass(frozen=True)
@@ -32,21 +31,15 @@ def record(connection: Connection, person: Person, identified_by: IdentifiedBy) 
 
 
 class ProxiedPeople:
-    """People whom a proxy identifies with every request, recorded when what it says about them changes."""
+    """People whom a proxy identifies with every request. Not cached: another process may see other groups."""
 
     def __init__(self, connect: Connect) -> None:
         self._connect = connect
-        self._recorded: dict[str, Person] = {}
 
     def record(self, person: Person) -> None:
-        """Store the person unless this process has stored the same before."""
-        if self._recorded.get(person.name) == person:
-            return
+        """Store the person as this request describes them."""
         with self._connect() as connection:
             record(connection, person, "header")
-        if len(self._recorded) >= _MOST_KEPT:
-            self._recorded.clear()
-        self._recorded[person.name] = person
 
 
 def get(connection: Connection, name: str) -> Person:

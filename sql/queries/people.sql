@@ -1,9 +1,12 @@
 -- record --
--- Store a person as they were identified last.
+-- Store a person as they were identified last. What is stored already is written again once a minute.
 INSERT INTO access.people (name, roles, groups, identified_by)
 VALUES (%(name)s, %(roles)s, %(groups)s, %(identified_by)s)
 ON CONFLICT (name) DO UPDATE SET roles = excluded.roles, groups = excluded.groups,
     identified_by = excluded.identified_by, seen_at = clock_timestamp()
+WHERE (people.roles, people.groups, people.identified_by)
+    IS DISTINCT FROM (excluded.roles, excluded.groups, excluded.identified_by)
+    OR people.seen_at < clock_timestamp() - interval '1 minute'
 
 -- get --
 -- The roles and groups of a name: those of every token that is not revoked, and those of the person.

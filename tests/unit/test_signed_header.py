@@ -54,6 +54,7 @@ def test_a_fresh_header_of_the_configured_key_names_a_person(algorithm: str) -> 
         {"email": None},
         {"email": " "},
         {"email": "policy:default@1"},
+        {"email": "\uff33isu:deadline"},
         {"email": "x" * 201},
         {"email_verified": False},
         {"groups": ["other"]},

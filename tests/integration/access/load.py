@@ -25,6 +25,7 @@ import httpx
 from resources.database import Database
 from sisu_pipeline import database_server as server
 from sisu_pipeline.api.auth.authentication import MOST_STREAMS
+from sisu_pipeline.api.http.connection_limits import HEAD_TIMEOUT_S
 from sisu_pipeline.contracts.access import Role
 from sisu_pipeline.proof.harness.lab_stack import free_ports
 from sisu_pipeline.settings import PROJECT_ROOT, Settings, load_settings
@@ -149,7 +150,8 @@ async def _keep(kind: str, port: int, number: int, opened: asyncio.Semaphore) ->
             while await reader.read(65536):
                 pass
             writer.close()
-        await asyncio.sleep(1)
+        # The server closes what sends no request; a client that came back at once would not be idle.
+        await asyncio.sleep(HEAD_TIMEOUT_S if kind == _IDLE else 1)
 
 
 def _print(text: str) -> None:

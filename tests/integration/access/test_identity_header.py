@@ -58,6 +58,16 @@ def test_a_signed_header_names_the_person_of_a_request(proxied: Live) -> None:
     assert submitted == {"submitted_by": "ann@example.org"}
 
 
+def test_the_groups_of_the_last_request_are_stored_whatever_another_process_stored_meanwhile(proxied: Live) -> None:
+    database = proxied.dependencies.database
+    other = Person("ann@example.org", frozenset({Role.VIEWER}), frozenset({"other"}))
+    for _ in range(2):
+        assert httpx.get(f"{proxied.url}/runs", headers=identity()).status_code == 200
+        with database.connect() as connection:
+            assert people.get(connection, other.name).groups == {"developers"}
+            people.record(connection, other, "provider")
+
+
 @pytest.mark.parametrize(
     "headers",
     [
