@@ -85,7 +85,8 @@ async def inbox_changes(state: AppState, first: InboxReading) -> AsyncIterator[s
             elif time.monotonic() - spoke_at >= state.heartbeat_s:
                 yield HEARTBEAT
                 spoke_at = time.monotonic()
-            await sleep(_INBOX_PAUSE_S)
+            # All streams go on at the same moments, so that they share a reading.
+            await sleep(_INBOX_PAUSE_S - time.monotonic() % _INBOX_PAUSE_S)
 
 
 async def changes(state: AppState, first: RunProgress) -> AsyncIterator[str]:
