@@ -10,7 +10,9 @@ _DEPLOYMENT = re.compile(r'(?<="deployment":")[^"]+')
 
 
 def normal(value: Any) -> Any:
-    """The same JSON value, with `<time>` for times, `<deployment>` for the database and `<id 1>`, `<id 2>` … for drawn ids, by their appearance.
+    """The same JSON value, with `<time>` for times and `<id 1>`, `<id 2>` … for drawn ids, by their appearance.
+
+    `<deployment>` stands for the name of the database in the record of a decision.
 
     Hashes stay, and so do the ids and keys that are derived from them: what they are made of may not change.
     Times are not told apart: two of them may or may not fall into one millisecond.
