@@ -165,7 +165,7 @@ def test_the_first_answer_is_final_and_the_same_again_is_a_replay(api: Api) -> N
 
 
 def test_an_approval_of_the_plan_does_not_answer_the_question(api: Api) -> None:
-    # Quirk N13: the original delivered it to the ask gate.
+    # The TypeScript original delivered it to the ask gate.
     run = Waiting(api.dependencies, constraints=ASK)
     assert api.post(f"/runs/{run.run_id}/approve-plan", {"approvedBy": "ann"}).status_code == 202
     assert run.segment().next_action == "ANSWER"

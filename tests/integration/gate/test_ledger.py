@@ -57,7 +57,7 @@ def test_the_same_key_with_another_payload_is_a_409_and_stores_nothing(api: Api,
 
 
 def test_a_dedupe_key_is_unique_within_its_gate_only(api: Api) -> None:
-    # Quirk N15: the original forgot the gate, and lost the second gate's message.
+    # The TypeScript original forgot the gate, and lost the second gate's message.
     run = Waiting(api.dependencies, constraints={"askUser": True})
     ask = run.rows("human_gates")[0]["gate_key"]
     body = {"answeredBy": "ann", "answer": {"answer": "42"}, "dedupeKey": "k"}
@@ -68,7 +68,7 @@ def test_a_dedupe_key_is_unique_within_its_gate_only(api: Api) -> None:
 
 
 def test_the_ledger_is_the_same_by_run_id_and_by_intent_id(api: Api) -> None:
-    # Quirk N16: the original kept a row under the run id, then failed.
+    # The TypeScript original kept a row under the run id, then failed.
     run = Waiting(api.dependencies)
     first = approve(api, run, dedupeKey="k")
     again = api.post(f"/runs/{run.id}/approve-plan", {"approvedBy": "ann", "dedupeKey": "k"})
@@ -77,7 +77,7 @@ def test_the_ledger_is_the_same_by_run_id_and_by_intent_id(api: Api) -> None:
 
 
 def test_a_decision_inserted_by_hand_continues_the_run(api: Api) -> None:
-    # Quirk N14: the original waited for the deadline.
+    # The TypeScript original waited for the deadline.
     run = Waiting(api.dependencies)
     with api.dependencies.database.connect() as connection:
         connection.execute(
