@@ -19,7 +19,7 @@ from sisu_pipeline.queueing import dbos_queues, fan_out_wait, task_service
 from sisu_pipeline.steps.execute import Task, shards
 from sisu_pipeline.store.runs import Run
 from sisu_pipeline.workflow.dependencies import Dependencies
-from sisu_pipeline.workflow.step_execution import plan_run, plan_tasks
+from sisu_pipeline.workflow.task_planning import plan_run, plan_tasks
 
 _SERIALIZER = DefaultSerializer()
 _BATCH = 250

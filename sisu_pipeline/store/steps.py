@@ -46,6 +46,14 @@ def stored(connection: Connection, run_id: str, step: StepId) -> StepResult | No
     return None if found is None else StepResult(step, found.output, attempt=found.attempt, is_replay=True)
 
 
+def output(connection: Connection, run_id: str, step: StepId) -> dict[str, Any]:
+    """The committed output of a step. Raises LookupError before the step is committed."""
+    found = stored(connection, run_id, step)
+    if found is None:
+        raise LookupError(f"{step} of {run_id} has no row yet")
+    return found.output
+
+
 def of_run(connection: Connection, run_id: str) -> list[StoredStep]:
     """The committed steps of a run, in the order they were executed."""
     return fetch_all(connection, "steps.of_run", StoredStep, {"run_id": run_id})

@@ -19,7 +19,7 @@ from sisu_pipeline.steps.execute import FanOut
 from sisu_pipeline.store.queues import outbox
 from sisu_pipeline.workflow.dependencies import dependencies
 from sisu_pipeline.workflow.run_failure import end_run
-from sisu_pipeline.workflow.step_execution import plan_run
+from sisu_pipeline.workflow.task_planning import plan_run
 
 _MAX_CACHED_PLANS = 64
 _RECONNECT_SECONDS = 1.0

@@ -78,3 +78,10 @@ def suspend(database: Database, intent_id: str) -> bool:
         crash_point("gate.suspend.before")
     crash_point("gate.suspend.after")
     return True
+
+
+def entered(connection: Connection, intent_id: str, dagster_run_id: str | None) -> Run:
+    """The intent's run, which the Dagster run owns. Raises NotOwner."""
+    if dagster_run_id is None:
+        return runs.get(connection, intent_id)
+    return enter_within(connection, intent_id, dagster_run_id)

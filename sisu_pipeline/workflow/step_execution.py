@@ -21,9 +21,8 @@ from sisu_pipeline.crash_points import crash_point
 from sisu_pipeline.domain import budget, forms
 from sisu_pipeline.domain.identity import run_id
 from sisu_pipeline.domain.status import RunStatus
-from sisu_pipeline.domain.workspace_files import workspace_files
 from sisu_pipeline.steps import apply_patch, compile, decide, execute, gate_terms
-from sisu_pipeline.steps.execute import FanOut, TaskResult
+from sisu_pipeline.steps.execute import TaskResult
 from sisu_pipeline.steps.step_result import StepResult
 from sisu_pipeline.store import answers, gates, intents, plans, runs, steps, tasks
 from sisu_pipeline.store.plans import Version
@@ -77,7 +76,7 @@ def compile_intent(dependencies: Dependencies, intent_id: str, dagster_run_id: s
     """CompileST: plan the intent."""
     with ending_on_failure(dependencies, run_id(intent_id)):
         with dependencies.database.connect() as connection:
-            start = _start(connection, _entered(connection, intent_id, dagster_run_id), StepId.COMPILE)
+            start = _start(connection, ownership.entered(connection, intent_id, dagster_run_id), StepId.COMPILE)
         if start.stored is not None:
             return start.stored
         plan = plan_terms.compiled_plan(dependencies, start.intent)
@@ -98,7 +97,7 @@ def apply_patches(
     """
     with ending_on_failure(dependencies, run_id(intent_id)):
         with dependencies.database.connect() as connection:
-            run = _entered(connection, intent_id, dagster_run_id)
+            run = ownership.entered(connection, intent_id, dagster_run_id)
             asked = answers.asked(connection, run.id)
             if asked.is_open and asked.answered is None and not run.status.is_terminal:
                 return None
@@ -130,7 +129,7 @@ def decide_plan(dependencies: Dependencies, intent_id: str, dagster_run_id: str 
     """DecideST: turn the approved plan into what to execute. None while the plan waits for its decision."""
     with ending_on_failure(dependencies, run_id(intent_id)):
         with dependencies.database.connect() as connection:
-            run = _entered(connection, intent_id, dagster_run_id)
+            run = ownership.entered(connection, intent_id, dagster_run_id)
             decision = gates.decision(connection, run.id)
             if decision is None and not run.status.is_terminal:
                 return None
@@ -147,7 +146,7 @@ def _approved(connection: Connection, run: Run, decision: RecordedDecision | Non
     """The plan that was approved; None when it was rejected."""
     if decision is None or decision.decision is Decision.REJECTED:
         return None
-    patched = PatchedPlan.from_json(_output(connection, run, StepId.APPLY_PATCH))
+    patched = PatchedPlan.from_json(steps.output(connection, run.id, StepId.APPLY_PATCH))
     return _Approved(patched, plans.current(connection, run.id), gates.plan_hash(connection, run.id))
 
 
@@ -178,38 +177,11 @@ def _apply_edited(dependencies: Dependencies, start: _Start, version: Version) -
     patching.exchange(dependencies.database, workspace, start.run.id, version.read().patch_plan or [])
 
 
-def plan_tasks(dependencies: Dependencies, intent_id: str, retry: int | None = None) -> FanOut:
-    """The tasks of ExecuteST: `plan_run` without the run."""
-    return plan_run(dependencies, intent_id, retry)[1]
-
-
-def plan_run(
-    dependencies: Dependencies, intent_id: str, retry: int | None = None, dagster_run_id: str | None = None
-) -> tuple[Run, FanOut]:
-    """The run and the tasks of its ExecuteST: the same on every call, from the approved plan and the intent.
-
-    `retry` is the number of the retry whose tasks are planned, by default the run's current one. Raises
-    BudgetExceeded over `maxFanout`.
-    """
-    with ending_on_failure(dependencies, run_id(intent_id)):
-        with dependencies.database.connect() as connection:
-            run = _entered(connection, intent_id, dagster_run_id)
-            intent = intents.verified(connection, run.intent_id)
-            failures = tasks.failures_before(connection, run.id, run.retry_count if retry is None else retry)
-            version = plans.current(connection, run.id)
-            build = _output(connection, run, StepId.DECIDE)["structured"]
-            approved = plan_terms.approved_tasks(dependencies, connection, run, version, build)
-        files = workspace_files(intent, version.read())
-        planned = execute.build_tasks(run.intent_id, run.id, approved, run.recipe_hash, files, failures)
-        budget.check_fan_out(run.budget, len(planned))
-        return run, planned
-
-
 def collect(dependencies: Dependencies, intent_id: str, dagster_run_id: str | None = None) -> StepResult:
     """The end of ExecuteST: merge the results, of which every task has one."""
     with ending_on_failure(dependencies, run_id(intent_id)):
         with dependencies.database.connect() as connection:
-            start = _start(connection, _entered(connection, intent_id, dagster_run_id), StepId.EXECUTE)
+            start = _start(connection, ownership.entered(connection, intent_id, dagster_run_id), StepId.EXECUTE)
             if start.stored is not None:
                 return start.stored
             run = start.run
@@ -275,21 +247,7 @@ def commit(dependencies: Dependencies, intent_id: str, result: StepResult) -> No
 def stored_output(dependencies: Dependencies, intent_id: str, step: StepId) -> dict[str, Any]:
     """A step's committed output. Raises LookupError before the step is committed."""
     with dependencies.database.connect() as connection:
-        return _output(connection, runs.get(connection, intent_id), step)
-
-
-def _output(connection: Connection, run: Run, step: StepId) -> dict[str, Any]:
-    stored = steps.stored(connection, run.id, step)
-    if stored is None:
-        raise LookupError(f"{step} of {run.id} has no row yet")
-    return stored.output
-
-
-def _entered(connection: Connection, intent_id: str, dagster_run_id: str | None) -> Run:
-    """The intent's run, which the Dagster run owns. Raises NotOwner."""
-    if dagster_run_id is None:
-        return runs.get(connection, intent_id)
-    return ownership.enter_within(connection, intent_id, dagster_run_id)
+        return steps.output(connection, runs.get(connection, intent_id).id, step)
 
 
 def _start(connection: Connection, run: Run, step: StepId) -> _Start:

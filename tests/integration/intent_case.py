@@ -16,7 +16,7 @@ from sisu_pipeline.domain.status import IllegalTransition
 from sisu_pipeline.steps.execute import Task
 from sisu_pipeline.store import gates, tasks
 from sisu_pipeline.store.tasks import Outcome, Try
-from sisu_pipeline.workflow import ownership, patching, step_execution
+from sisu_pipeline.workflow import ownership, patching, step_execution, task_planning
 from sisu_pipeline.workflow.dependencies import Dependencies
 from sisu_pipeline.workflow.run_failure import RunEnded
 from sisu_pipeline.workflow.step_execution import PlanRejected, SandboxExecutionFailed
@@ -168,7 +168,7 @@ class Case:
         """Results of tasks that wait for one: each twice, and the last one never when the worker dies."""
         pending = [] if self.model.has_ended else self.model.pending()
         if pending:
-            planned = step_execution.plan_tasks(self.dependencies, self.id)
+            planned = task_planning.plan_tasks(self.dependencies, self.id)
             assert len(planned) == self.model.tasks
             for place in pending if keeps else pending[:-1]:
                 self._keep(planned[place], codes[place])

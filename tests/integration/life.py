@@ -12,7 +12,7 @@ from sisu_pipeline.store import gates, runs, tasks
 from sisu_pipeline.store.rules.decisions import PlanDecision
 from sisu_pipeline.store.runs import Run
 from sisu_pipeline.store.tasks import Outcome
-from sisu_pipeline.workflow import patching, step_execution
+from sisu_pipeline.workflow import patching, step_execution, task_planning
 from sisu_pipeline.workflow.dependencies import Dependencies
 from tests.builders import a_run, an_intent
 
@@ -71,7 +71,7 @@ class Life:
         self.decide()
 
     def execute(self, answer: Callable[[Task], SandboxResult]) -> StepResult:
-        planned = step_execution.plan_tasks(self.dependencies, self.id)
+        planned = task_planning.plan_tasks(self.dependencies, self.id)
         with self.dependencies.database.connect() as connection:
             outcomes = [Outcome(self.run_id, task, 1, "mock", answer(task)) for task in planned]
             tasks.store_outcomes(connection, outcomes, self.dependencies.blobs)

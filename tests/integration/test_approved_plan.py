@@ -16,7 +16,7 @@ from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.steps.decide import BuildDiffers, build_prompt
 from sisu_pipeline.steps.execute import TaskDefaults
 from sisu_pipeline.store import intents, plans
-from sisu_pipeline.workflow import step_execution
+from sisu_pipeline.workflow import task_planning
 from sisu_pipeline.workflow.dependencies import Dependencies
 from tests.builders import apply_recipe
 from tests.integration.life import FILES, PATCHES, Life, ended
@@ -155,7 +155,7 @@ def test_settings_that_change_after_the_plan_do_not_change_its_tasks(
     try:
         life.say(Decision.APPROVED)
         life.decide()
-        tasks = step_execution.plan_tasks(life.dependencies, life.id)
+        tasks = task_planning.plan_tasks(life.dependencies, life.id)
     finally:
         with dependencies.database.connect() as connection:
             connection.execute("DELETE FROM app.sbx_templates")

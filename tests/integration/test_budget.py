@@ -9,7 +9,7 @@ from sisu_pipeline.contracts.sandbox_request import SandboxResult
 from sisu_pipeline.domain.budget import BudgetExceeded
 from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.steps.execute import Task
-from sisu_pipeline.workflow import step_execution
+from sisu_pipeline.workflow import task_planning
 from sisu_pipeline.workflow.dependencies import Dependencies
 from tests.builders import apply_recipe
 from tests.integration.life import FILES, PATCHES, Life, ended
@@ -72,7 +72,7 @@ def test_a_fan_out_over_budget_leaves_evidence_too(dependencies: Dependencies) -
     life = Life(dependencies, budget={**PLENTY, "maxFanout": 1}, tests=["a", "b"])
     life.approve()
     with pytest.raises(BudgetExceeded):
-        step_execution.plan_tasks(dependencies, life.id)
+        task_planning.plan_tasks(dependencies, life.id)
     assert [row["content"]["unit"] for row in budget_artifacts(dependencies)] == ["count"]
 
 
@@ -91,5 +91,5 @@ def test_a_recipe_may_decide_about_its_tasks_network(
         apply_recipe(connection, "compile-default", net=net)
     life = Life(dependencies, tests=["a"])
     life.approve()
-    (task,) = step_execution.plan_tasks(dependencies, life.id)
+    (task,) = task_planning.plan_tasks(dependencies, life.id)
     assert task.request.net is wanted

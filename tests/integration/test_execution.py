@@ -11,7 +11,7 @@ from sisu_pipeline.contracts.step_outputs import PlannerOutput, StepId
 from sisu_pipeline.domain.canonical import same_json
 from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.store import runs
-from sisu_pipeline.workflow import step_execution
+from sisu_pipeline.workflow import step_execution, task_planning
 from sisu_pipeline.workflow.dependencies import Dependencies
 from tests.integration.life import BUDGET, FILES, PATCHES, Life, ended
 
@@ -36,7 +36,7 @@ def test_an_approved_intent_goes_from_plan_to_result(dependencies: Dependencies)
 def test_every_sandbox_is_given_the_patched_files(dependencies: Dependencies) -> None:
     life = Life(dependencies, tests=["a", "b"], files=FILES, patches=PATCHES)
     life.approve()
-    for task in step_execution.plan_tasks(dependencies, life.id):
+    for task in task_planning.plan_tasks(dependencies, life.id):
         assert {file.path: file.inline for file in task.request.files_in} == {
             "a.txt": "after\n",
             "keep.txt": "keep\n",
@@ -82,7 +82,7 @@ def test_the_tasks_are_the_same_on_every_call_and_machine(dependencies: Dependen
     life = Life(dependencies, tests=["a", "b"], files=FILES, patches=PATCHES)
     life.approve()
     elsewhere = replace(dependencies, workspaces=tmp_path / "another machine")
-    assert step_execution.plan_tasks(dependencies, life.id) == step_execution.plan_tasks(elsewhere, life.id)
+    assert task_planning.plan_tasks(dependencies, life.id) == task_planning.plan_tasks(elsewhere, life.id)
 
 
 def test_an_early_approval_of_this_plan_counts(dependencies: Dependencies) -> None:
@@ -107,4 +107,4 @@ def test_a_stored_output_is_read_and_a_missing_one_is_an_error(dependencies: Dep
 def test_repeated_tests_count_once_against_the_budget(dependencies: Dependencies) -> None:
     life = Life(dependencies, budget=BUDGET, tests=["a", "b", "a", "b"])
     life.approve()
-    assert len(step_execution.plan_tasks(dependencies, life.id)) == 2
+    assert len(task_planning.plan_tasks(dependencies, life.id)) == 2

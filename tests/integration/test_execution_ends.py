@@ -14,7 +14,7 @@ from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.domain.workspace_files import PathNotAllowed
 from sisu_pipeline.steps.execute import Task
 from sisu_pipeline.store import runs
-from sisu_pipeline.workflow import patching, run_failure, step_execution
+from sisu_pipeline.workflow import patching, run_failure, step_execution, task_planning
 from sisu_pipeline.workflow.dependencies import Dependencies
 from sisu_pipeline.workflow.run_failure import RunEnded
 from sisu_pipeline.workflow.step_execution import PlanRejected, SandboxExecutionFailed
@@ -137,7 +137,7 @@ def test_a_fan_out_over_its_budget_ends_the_run_before_any_task(dependencies: De
     life = Life(dependencies, budget=BUDGET, tests=["a", "b", "c"])
     life.approve()
     with pytest.raises(BudgetExceeded, match=r"budget:maxFanout: observed 3 > limit 2 \(runtime\)"):
-        step_execution.plan_tasks(dependencies, life.id)
+        task_planning.plan_tasks(dependencies, life.id)
     assert life.run.status is RunStatus.RETRIES_EXCEEDED
     assert life.counts()["tasks"] == 0
 

@@ -13,7 +13,7 @@ from sisu_pipeline.recovery import cancel_cleanup
 from sisu_pipeline.steps.execute import Task
 from sisu_pipeline.store import runs, tasks
 from sisu_pipeline.store.tasks import Outcome, Try
-from sisu_pipeline.workflow import commands, patching, step_execution
+from sisu_pipeline.workflow import commands, patching, step_execution, task_planning
 from sisu_pipeline.workflow.dependencies import Dependencies
 from sisu_pipeline.workflow.run_failure import RunEnded
 from sisu_pipeline.workflow.step_execution import SandboxExecutionFailed
@@ -40,7 +40,7 @@ def _fail(life: Life, failing: str) -> None:
 
 
 def _keys(life: Life) -> dict[str, str]:
-    return {task.request.cmd: task.key for task in step_execution.plan_tasks(life.dependencies, life.id)}
+    return {task.request.cmd: task.key for task in task_planning.plan_tasks(life.dependencies, life.id)}
 
 
 def _broken_laws(dependencies: Dependencies) -> set[str]:
@@ -81,7 +81,7 @@ def test_a_successful_retry_keeps_the_evidence_of_the_failure(dependencies: Depe
 
 def _keep_retried(life: Life, code: ErrorCode, attempt: int = 1) -> None:
     """The result of the second task, which the retry asks again, with nobody left to merge it."""
-    asked = step_execution.plan_tasks(life.dependencies, life.id)[1]
+    asked = task_planning.plan_tasks(life.dependencies, life.id)[1]
     with life.dependencies.database.connect() as connection:
         tasks.store_tries(
             connection, [Try(life.run_id, asked.key, number, code, "") for number in range(1, attempt)]
@@ -141,7 +141,7 @@ def test_the_plan_of_a_retry_is_the_same_while_its_own_results_arrive(dependenci
     _fail(life, "b")
     with dependencies.database.connect() as connection:
         retry = runs.get(connection, life.id).retry_count
-    after = {task.request.cmd: task.key for task in step_execution.plan_tasks(dependencies, life.id, retry)}
+    after = {task.request.cmd: task.key for task in task_planning.plan_tasks(dependencies, life.id, retry)}
     assert after == before
 
 

@@ -6,7 +6,7 @@ from sisu_pipeline.settings import load_settings
 from sisu_pipeline.store import runs, tasks
 from sisu_pipeline.store.queues import sandbox_instances
 from sisu_pipeline.store.tasks import Outcome
-from sisu_pipeline.workflow import step_execution
+from sisu_pipeline.workflow import task_planning
 from sisu_pipeline.workflow.dependencies import Dependencies
 from tests.integration.life import Life, ended
 
@@ -19,7 +19,7 @@ def wanted(dependencies: Dependencies, life: Life, *keys: str) -> set[str]:
 def test_a_task_is_wanted_until_it_has_its_result_or_its_run_has_ended(dependencies: Dependencies) -> None:
     life = Life(dependencies, tests=["a", "b"])
     life.approve()
-    first, second = step_execution.plan_tasks(dependencies, life.id)
+    first, second = task_planning.plan_tasks(dependencies, life.id)
     assert wanted(dependencies, life, first.key, second.key) == {first.key, second.key}
     with dependencies.database.connect() as connection:
         kept = Outcome(life.run_id, first, 1, "e2b", ended()(first))

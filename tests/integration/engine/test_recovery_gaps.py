@@ -28,7 +28,7 @@ from sisu_pipeline.engine.failure_cause import failure_cause
 from sisu_pipeline.queueing import segment_queue
 from sisu_pipeline.recovery import cancel_cleanup, run_recovery
 from sisu_pipeline.worker import segment_runner
-from sisu_pipeline.workflow import commands, step_execution
+from sisu_pipeline.workflow import commands, task_planning
 from tests.integration.engine.conftest import Engine
 from tests.integration.engine.intents import Stage, until
 from tests.integration.engine.workers import Nursery, Worker, has_ended
@@ -174,7 +174,7 @@ def test_a_fan_out_whose_connection_breaks_is_enqueued_again_and_the_run_succeed
 ) -> None:
     """DBOS repeats what it says when a connection breaks, but not its batch insert."""
     workflow_id = stage.decided("cut off while it fans out", tests=["t0", "t1"], command="run")
-    task = step_execution.plan_tasks(stage.dependencies, workflow_id)[1]
+    task = task_planning.plan_tasks(stage.dependencies, workflow_id)[1]
     with nursery.worker("intentQ"):
         with engine.database.connect() as other:
             other.execute("INSERT INTO dbos.workflow_status (workflow_uuid) VALUES (%s)", [task.key])

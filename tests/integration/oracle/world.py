@@ -20,7 +20,7 @@ from sisu_pipeline.store import gates, tasks
 from sisu_pipeline.store.outputs.artifacts import INLINE_LIMIT
 from sisu_pipeline.store.rules.decisions import PlanDecision
 from sisu_pipeline.store.runs import Run
-from sisu_pipeline.workflow import ownership, run_failure, step_execution
+from sisu_pipeline.workflow import ownership, run_failure, step_execution, task_planning
 from sisu_pipeline.workflow.dependencies import Dependencies
 from sql import query
 from tests.builders import a_run, an_intent
@@ -124,7 +124,7 @@ class World:
 
     def execute(self, run: Run) -> None:
         """ExecuteST: every task on the mock provider, then the merge."""
-        for task in step_execution.plan_tasks(self.dependencies, run.workflow_id):
+        for task in task_planning.plan_tasks(self.dependencies, run.workflow_id):
             asyncio.run(self._run(run, task))
         result = step_execution.collect(self.dependencies, run.workflow_id)
         step_execution.commit(self.dependencies, run.workflow_id, result)
