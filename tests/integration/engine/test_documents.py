@@ -4,6 +4,8 @@ import re
 
 import pytest
 
+from sisu_pipeline.contracts.access import Person, Role
+from sisu_pipeline.store import sessions
 from tests.docs_generators.markdown import DOCS
 from tests.docs_generators.markdown_page import MarkdownPage
 from tests.integration.engine.intents import Stage
@@ -30,6 +32,8 @@ def test_a_documented_statement_executes(stage: Stage, page: str, statement: str
     stage.request(stage.intent("documented"))
     assert statement.count(";") == 1
     with stage.dependencies.database.connect() as connection:
+        ann = Person("ann@example.org", frozenset({Role.VIEWER}))
+        sessions.open_session_of(connection, "documented", ann, "127.0.0.1")
         if statement.startswith("SELECT"):
             connection.execute("SET TRANSACTION READ ONLY")
             assert connection.execute(statement.encode()).description
