@@ -16,7 +16,7 @@ from sisu_pipeline.proof.harness.lab_stack import LabStack
 from tests.e2e.conftest import until
 
 PARTITION = "engine-tenant"
-STOP_TIMEOUT_S = 10.0
+STOP_TIMEOUT_S = 20.0
 
 _RUNS = """
 query Runs($tags: [ExecutionTag!]!) {

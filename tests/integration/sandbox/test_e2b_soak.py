@@ -87,7 +87,7 @@ def soak(server: E2bServer, ledger: Path, count: int, rate: float = CREATES_PER_
                     sandbox,
                     store,
                     "run_1",
-                    Task(position, a_request(f"echo {key} >> {ledger}; sleep 0.1", task_key=key)),
+                    Task(position, a_request(f"echo {key} >> {ledger}; sleep 0.1", task_key=key), "e2b"),
                     ignore,
                 )
                 for position, key in enumerate(keys)

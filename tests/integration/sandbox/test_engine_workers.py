@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,12 @@ def evidence(stage: Stage, workflow_id: str) -> list[dict[str, Any]]:
     return [row["sandbox"] for row in rows]
 
 
+def planned_for(stage: Stage, provider: str) -> Stage:
+    """The same stage, whose plans name this sandbox provider."""
+    defaults = replace(stage.dependencies.task_defaults, provider=provider)
+    return Stage(replace(stage.dependencies, task_defaults=defaults), stage.instance)
+
+
 def in_flight(stage: Stage, version: str, command: str) -> str:
     """A decided run whose fifty tasks are on their queue; returns its workflow id."""
     tests = [f"t{number}" for number in range(IN_FLIGHT)]
@@ -76,7 +83,7 @@ def test_e2b_fifty_tasks_of_a_killed_worker_are_adopted_and_none_is_started_agai
     ledger = tmp_path / "ledger"
     release = tmp_path / "release"
     command = f"sh -c 'echo $0 >> {ledger}; until [ -e {release} ]; do sleep 0.2; done; echo done'"
-    workflow_id = in_flight(stage, "v-e2b", command)
+    workflow_id = in_flight(planned_for(stage, "e2b"), "v-e2b", command)
     knobs: dict[str, Any] = {
         "SBX_PROVIDER": "e2b",
         "E2B_API_KEY": API_KEY,
@@ -105,7 +112,7 @@ def test_e2b_fifty_tasks_of_a_killed_worker_are_adopted_and_none_is_started_agai
 def test_local_fifty_tasks_of_a_killed_worker_died_with_it_and_say_that_they_were_started_again(
     stage: Stage, nursery: Nursery
 ) -> None:
-    workflow_id = in_flight(stage, "v-local", f"sh -c 'sleep {SECONDS} && echo done'")
+    workflow_id = in_flight(planned_for(stage, "local"), "v-local", f"sh -c 'sleep {SECONDS} && echo done'")
     with nursery.worker("sbxQ", DBOS__APPVERSION="v-local", SBX_PROVIDER="local") as group:
         until(lambda: len(sleeping()) == IN_FLIGHT, "not all began")
         before = set(sleeping())
@@ -132,7 +139,7 @@ def test_local_a_worker_that_is_stopped_gives_its_folders_and_uids_back(
 ) -> None:
     before = sandbox_leftovers.take_inventory(settings().home)
     tests = [f"t{number}" for number in range(3)]
-    workflow_id = stage.decided("stopped", tests=tests, command="true", version="v-stopped")
+    workflow_id = planned_for(stage, "local").decided("stopped", tests=tests, command="true", version="v-stopped")
     fan_out.start(stage.dependencies, workflow_id)
     with nursery.worker("sbxQ", DBOS__APPVERSION="v-stopped", SBX_PROVIDER="local") as group:
         done = "SELECT count(*) FROM dbos.workflow_status WHERE parent_workflow_id = %s AND status = 'SUCCESS'"
