@@ -8,9 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from sisu_pipeline.contracts.step_outputs import StepId
 from sisu_pipeline.domain.status import RunStatus
-from sisu_pipeline.steps.step_result import PLAN_GATE, Gate
+from sisu_pipeline.steps.step_result import plan_gate
 from sisu_pipeline.store import gates, runs
 from sisu_pipeline.store.runs import Run
 from tests.builders import a_run
@@ -31,7 +30,7 @@ def run(api: Api) -> Run:
 
 def _waiting(api: Api, run: Run) -> None:
     with api.dependencies.database.connect() as connection:
-        gates.open_gate(connection, run.id, Gate("approve-plan-1", StepId.APPLY_PATCH, PLAN_GATE, PLAN))
+        gates.open_gate(connection, run.id, plan_gate(run.id, PLAN))
         runs.move(connection, runs.move(connection, run, RunStatus.RUNNING), RunStatus.WAITING_INPUT)
 
 
