@@ -8,8 +8,10 @@ from functools import partial
 
 from fastapi import FastAPI, Request, Response
 from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from resources.write_batcher import Batcher
 from sisu_pipeline.api.auth.authentication import Authentication
@@ -118,7 +120,21 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 async def _answer(request: Request, failure: Exception) -> Response:
+    if isinstance(failure, HTTPException) and failure.status_code == 405:
+        # The framework names the methods of the first route with this path, not those of all.
+        failure = HTTPException(405, headers={"Allow": ", ".join(_methods(request))})
     return error_responses.answer(request, failure)
+
+
+def _methods(request: Request) -> set[str]:
+    """The methods of all routes whose path matches the request's."""
+    routes = [route for route in request.app.router.routes if isinstance(route, APIRoute)]
+    return {
+        method
+        for route in routes
+        if route.matches(request.scope)[0] is not Match.NONE
+        for method in route.methods or ()
+    }
 
 
 def _serve_docs(app: FastAPI) -> None:

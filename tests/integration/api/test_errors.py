@@ -24,6 +24,12 @@ def test_no_route_is_a_404(api: Api, path: str) -> None:
     assert answer.json() == {"error": "not found", "code": "not_found", "details": []}
 
 
+@pytest.mark.parametrize("path", ["/policies", "/recipes"])
+def test_a_405_names_the_methods_of_all_routes_with_the_path(api: Api, path: str) -> None:
+    answer = api.client.request("OPTIONS", path)
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, POST")
+
+
 @pytest.mark.parametrize(("method", "path"), [("GET", "/intents"), ("DELETE", "/runs"), ("PATCH", "/healthz")])
 def test_another_method_is_a_405_that_names_the_right_one(api: Api, method: str, path: str) -> None:
     answer = api.client.request(method, path)
