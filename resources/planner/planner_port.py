@@ -35,5 +35,5 @@ class Planner(Protocol):
         ...
 
     def recorded(self, question: Question) -> PlannerOutput | None:
-        """The answer that was recorded for a question before; None if there is none. Asks nobody."""
+        """The answer that was recorded for a question before; None if none was. Never asks the planner."""
         ...

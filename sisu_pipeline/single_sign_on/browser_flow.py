@@ -70,7 +70,7 @@ class BrowserFlow:
         return self.client.finish(attempt, dict(request.query_params), self.redirect_uri)
 
     def refused(self, message: str, status: int) -> Response:
-        """The page that states why nobody is signed in."""
+        """The page that states why the sign-in failed."""
         page = _REFUSED.format(message=html.escape(message), begin=html.escape(f"{self.base_url}{BEGIN}"))
         answer = Response(page, status, media_type="text/html", headers=_headers())
         answer.delete_cookie(self._name, httponly=True, samesite="lax", secure=self.is_secure)

@@ -1,4 +1,4 @@
-"""What the settings say about single sign-on, with the keys and secrets it needs."""
+"""The single sign-on that the settings configure, with its keys and secrets."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""People by name: what their tokens, their identity provider or their proxy says about them."""
+"""People by name, with the rights that their tokens, their identity provider or their proxy give them."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager

@@ -13,7 +13,7 @@ from resources.sandbox.e2b.runner_script import CommandEnd
 from resources.sandbox.output_capture import MOST_BYTES, Kind, Output
 
 _START_S = 30.0
-# envd's own deadline. Ours is shorter, and tells a slow command from a slow connection.
+# envd's own deadline. Ours is shorter, and distinguishes a slow command from a slow connection.
 _GRACE_S = 60.0
 
 

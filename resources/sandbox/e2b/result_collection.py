@@ -30,7 +30,7 @@ async def collect(
     reasons = {
         file.path: selection.reason_to_skip(file.path, is_regular=file.is_regular, size=file.size) for file in files
     }
-    # Inputs with a new time but equal content may be listed too; nothing else is fetched in vain.
+    # Inputs with a new time but equal content may be listed too; no other file is fetched without need.
     most = limits.files + len(placed)
     readable = [file.path for file in files if reasons[file.path] is None][:most]
     contents = await _read_all(sandbox, PurePosixPath(WORK) / directory, readable)
