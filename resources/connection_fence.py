@@ -1,8 +1,10 @@
 """Fencing: a worker that recovery has declared dead gets no further connection, so it commits nothing.
 
 A worker is alive as long as the session that announced it (`sisu_pipeline/recovery/worker_liveness.py`). Recovery
-terminates that session first, then every other session of the process, and only then requeues its work. It is
-therefore enough to check each connection when it is taken: earlier ones are terminated, later ones are refused.
+terminates that session first, then every other session of the process by its name, and only then requeues its work.
+It is therefore enough to check each connection once, after it has got that name: a connection that passes the check
+exists when recovery looks for the sessions of the process, and a later one is refused. A pooled connection that was
+terminated is noticed without a round trip: the end of its stream can be read.
 """
 
 import select
@@ -10,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from weakref import WeakSet
 
 import psycopg
 from psycopg.pq import TransactionStatus
@@ -31,7 +34,11 @@ class Fence:
     lost: Callable[[], None]
 
 
+_PASSED = "sisu_fence"
+"""The key of an SQLAlchemy connection's record that holds the fence which the connection has passed."""
+
 _fence: Fence | None = None
+_checked: WeakSet[psycopg.Connection[Any] | psycopg.AsyncConnection[Any]] = WeakSet()
 _stop: Callable[[], None] | None = None
 
 
@@ -57,72 +64,69 @@ def connection_broke() -> None:
 
 
 def check(connection: psycopg.Connection[Any]) -> None:
-    """Check a connection when it is taken from a pool: it works, and this process may still use it.
+    """Check a connection when it is taken from a pool: it works, and this process may use it.
 
-    Raises OperationalError. Without a fence this costs no round trip: when Postgres ends an idle connection, its
-    message and the end of the stream can be read. A connection that breaks later is noticed by the first statement.
+    Raises OperationalError. Only the first time does this cost a round trip. A connection that breaks later is
+    noticed by the first statement.
     """
-    if _fence is None:
-        if _has_something_to_read(connection.fileno()):
-            ConnectionPool.check_connection(connection)
+    if _has_something_to_read(connection.fileno()):
+        ConnectionPool.check_connection(connection)
+    if _fence is None or connection in _checked:
         return
     if connection.info.transaction_status is not TransactionStatus.IDLE:
         raise psycopg.OperationalError("a connection was returned in the middle of a transaction")
     autocommit = connection.autocommit
     connection.autocommit = True
     try:
-        lives = connection.execute(query("workers.session_lives"), _parameters(_fence)).fetchone()
+        with connection.cursor() as cursor:
+            lives = _names_and_passes(cursor, _fence)
     finally:
         connection.autocommit = autocommit
-    if lives is None:
+    if not lives:
         _fence.lost()
+    _checked.add(connection)
 
 
 async def check_async(connection: psycopg.AsyncConnection[Any]) -> None:
     """Check a connection of an asynchronous pool in the same way."""
-    if _fence is None:
-        if _has_something_to_read(connection.fileno()):
-            await AsyncConnectionPool.check_connection(connection)
+    if _has_something_to_read(connection.fileno()):
+        await AsyncConnectionPool.check_connection(connection)
+    if _fence is None or connection in _checked:
         return
     await connection.set_autocommit(True)
     try:
+        await connection.execute(query("workers.name_session"), {"name": _fence.application_name})
         cursor = await connection.execute(query("workers.session_lives"), _parameters(_fence))
         lives = await cursor.fetchone()
     finally:
         await connection.set_autocommit(False)
     if lives is None:
         _fence.lost()
+    _checked.add(connection)
 
 
 def guard(engine: Engine) -> None:
     """Check the connections of an SQLAlchemy engine too, and name them, so that recovery can terminate them."""
     engine.pool._pre_ping = False  # replaced by the check below
 
-    @event.listens_for(engine, "connect")
-    def name(connection: Any, _record: object) -> None:
-        if _fence is not None:
-            with connection.cursor() as cursor:
-                cursor.execute(query("workers.name_session"), {"name": _fence.application_name})
-            connection.commit()
-
     @event.listens_for(engine, "checkout")
-    def checked(connection: Any, _record: object, _proxy: object) -> None:
+    def checked(connection: Any, record: Any, _proxy: object) -> None:
+        must_respond = _has_something_to_read(connection.fileno())
+        # A connection can be older than the fence of its process.
+        must_pass = _fence is not None and record.info.get(_PASSED) is not _fence
+        if not must_respond and not must_pass:
+            return
         try:
             with connection.cursor() as cursor:
-                if _fence is None:
-                    cursor.execute(query("workers.session_responds"))
-                    lives = True
-                else:
-                    cursor.execute(query("workers.session_lives"), _parameters(_fence))
-                    lives = cursor.fetchone() is not None
-            connection.rollback()
+                lives = _names_and_passes(cursor, _fence) if _fence is not None else _responds(cursor)
+            connection.commit()
         except Exception as error:
             if isinstance(error, DBAPIError) or engine.dialect.is_disconnect(error, connection, None):  # type: ignore[arg-type]
                 raise InvalidatePoolError from error
             raise
-        if not lives:
-            assert _fence is not None
+        if _fence is not None and not lives:
             _fence.lost()
+        record.info[_PASSED] = _fence
 
 
 def watch(engine: Engine) -> None:
@@ -137,6 +141,18 @@ def watch(engine: Engine) -> None:
         # Without a connection, the attempt to open one has failed.
         if context.is_disconnect or context.connection is None:
             connection_broke()
+
+
+def _names_and_passes(cursor: Any, fence: Fence) -> bool:
+    """Name a session, then return whether its process still has the session of the fence; in this order."""
+    cursor.execute(query("workers.name_session"), {"name": fence.application_name})
+    cursor.execute(query("workers.session_lives"), _parameters(fence))
+    return cursor.fetchone() is not None
+
+
+def _responds(cursor: Any) -> bool:
+    cursor.execute(query("workers.session_responds"))
+    return True
 
 
 def _has_something_to_read(descriptor: int) -> bool:

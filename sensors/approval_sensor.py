@@ -8,6 +8,7 @@ from resources.notifications import listening, wait_for_rows
 from sisu_pipeline.crash_points import crash_point
 from sisu_pipeline.defs import asset_metadata
 from sisu_pipeline.defs.asset_keys import DECISION, EXECUTION, INTENT_JOB, PATCHED_PLAN, PLAN_APPROVAL
+from sisu_pipeline.engine.sensor_instance import share_instance
 from sisu_pipeline.queueing import segment_queue
 from sisu_pipeline.settings import settings
 from sisu_pipeline.store.queues import outbox
@@ -29,6 +30,7 @@ _BEHIND = {"ANSWER": [PATCHED_PLAN, DECISION, EXECUTION], "APPROVE_PLAN": [DECIS
 )
 def approval_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
     """Listen for decisions during the tick. In the portable profile, request another Dagster run for each."""
+    share_instance(context)
     if settings().sisu_profile == "stock":
         return _request_second_runs()
     return _resume_until(context.instance, time.monotonic() + LISTEN_SECONDS)

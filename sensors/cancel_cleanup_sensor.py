@@ -9,6 +9,7 @@ from resources.database import Connection
 from resources.notifications import wait_for_rows
 from sisu_pipeline.crash_points import crash_point
 from sisu_pipeline.engine.run_reports import report_canceled
+from sisu_pipeline.engine.sensor_instance import share_instance
 from sisu_pipeline.recovery import cancel_cleanup
 from sisu_pipeline.store.queues import outbox
 from sisu_pipeline.store.queues.outbox import CanceledRun
@@ -27,6 +28,7 @@ RETRY_SECONDS = 0.25
 )
 def closing_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     """Listen for the length of a tick, so that a canceled run is cleaned up as soon as its segment ends."""
+    share_instance(context)
     deadline = time.monotonic() + TICK_SECONDS
     cleaned_up = 0
     while (left := deadline - time.monotonic()) > 0:

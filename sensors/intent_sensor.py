@@ -6,6 +6,7 @@ from resources.notifications import wait_for_rows
 from sisu_pipeline.crash_points import crash_point
 from sisu_pipeline.defs.asset_keys import INTENT_JOB
 from sisu_pipeline.defs.assets import INTENTS
+from sisu_pipeline.engine.sensor_instance import share_instance
 from sisu_pipeline.store.queues import outbox
 from sisu_pipeline.workflow.dependencies import dependencies
 
@@ -21,6 +22,7 @@ BATCH = 25
 )
 def intent_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
     """Listen for the length of a tick, so that a run is requested as soon as its row is committed."""
+    share_instance(context)
     database = dependencies().database
     queued = wait_for_rows(
         database, "sisu_queued", lambda connection: outbox.unrequested(connection, BATCH), LISTEN_SECONDS

@@ -7,6 +7,7 @@ import dagster as dg
 
 from sisu_pipeline.contracts.intent import QueueName
 from sisu_pipeline.engine.failure_cause import failure_cause
+from sisu_pipeline.engine.sensor_instance import share_instance
 from sisu_pipeline.recovery import run_recovery
 from sisu_pipeline.settings import settings
 from sisu_pipeline.workflow.dependencies import dependencies
@@ -22,6 +23,7 @@ TICK_SECONDS = 20.0
 )
 def recovery_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     """Check once a second for the length of a tick, as every worker does (`worker/worker_process.py`)."""
+    share_instance(context)
     deadline = time.monotonic() + TICK_SECONDS
     monitor = run_recovery.WorkerMonitor(dependencies().database)
     requeued: list[run_recovery.RequeuedWork] = []
