@@ -5,14 +5,11 @@ from typing import Annotated
 import typer
 
 from sisu_pipeline.cli.commands import (
-    bench_commands,
     db_commands,
-    demo_command,
     doctor_command,
     env_command,
     gate_commands,
     intent_commands,
-    lab_commands,
     oracle_command,
     rule_commands,
     run_commands,
@@ -20,6 +17,7 @@ from sisu_pipeline.cli.commands import (
     token_commands,
     worker_command,
 )
+from sisu_pipeline.cli.proof_commands import bench_commands, demo_command, lab_commands
 
 app = typer.Typer(
     name="sisu",

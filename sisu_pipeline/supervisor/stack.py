@@ -1,6 +1,5 @@
 """`sisu start`: supervises the processes of the whole system and restarts those that end."""
 
-import ctypes
 import fcntl
 import os
 import signal
@@ -12,7 +11,6 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import BinaryIO
 
 import psycopg
 
@@ -21,6 +19,7 @@ from sisu_pipeline import database_server
 from sisu_pipeline.domain.operator_errors import OperatorError
 from sisu_pipeline.queueing.sandbox_provider import check_sandbox
 from sisu_pipeline.settings import PROJECT_ROOT, Settings
+from sisu_pipeline.supervisor.child_processes import die_with_parent, kill_group, open_log, run_in_background
 from sisu_pipeline.supervisor.port_probes import port_accepts, socket_accepts
 from sisu_pipeline.supervisor.stack_setup import prepare, stack_environment
 
@@ -32,9 +31,6 @@ _LONGEST_SOCKET = 107
 _ONE_CTRL_C_S = 1.0
 _POLL_S = 0.05
 _RESTART_PAUSE_S = 0.5
-_PR_SET_PDEATHSIG = 1
-# On a busy machine, API requests, which take milliseconds, have priority over workers.
-_NICENESS = 5
 
 
 class StackError(OperatorError):
@@ -116,7 +112,7 @@ class Stack:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(max(timeout, 0.1))
             # Its children are killed too: a code server that is killed leaves one behind.
-            _kill_group(process)
+            kill_group(process)
             process.wait()
         self.running.clear()
         if self._stops_database and database_server.is_running(self.settings):
@@ -174,7 +170,7 @@ class Stack:
             # A second server on a socket in use would silently share its traffic with the first one.
             self.settings.code_socket.unlink(missing_ok=True)
         self.settings.logs.mkdir(parents=True, exist_ok=True)
-        with _open_log(self.settings.logs / f"{program.name}.log") as log:
+        with open_log(self.settings.logs / f"{program.name}.log") as log:
             self.running[program.name] = subprocess.Popen(
                 program.command,
                 cwd=PROJECT_ROOT,
@@ -183,7 +179,7 @@ class Stack:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=die_with_parent if program.serves_people else _run_in_background,
+                preexec_fn=die_with_parent if program.serves_people else run_in_background,
             )
 
     def _await(self, program: Program) -> None:
@@ -210,7 +206,7 @@ class Stack:
             self._next_start[program.name] = now + _RESTART_PAUSE_S
             self.restarts[program.name] = self.restarts.get(program.name, 0) + 1
             self.report(f"{program.name} ended (exit {process.returncode}): restarted")
-            _kill_group(process)
+            kill_group(process)
             self._spawn(program)
 
     def _restart_database(self, now: float) -> None:
@@ -272,32 +268,5 @@ class Stack:
         elif now - self._stop_requested_at > _ONE_CTRL_C_S:
             self.report("killing")
             for process in list(self.running.values()):
-                _kill_group(process)
+                kill_group(process)
         self.stopping = True
-
-
-def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    """Kill the processes of a program's session that are left, its children included."""
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-
-
-def _open_log(path: Path) -> BinaryIO:
-    """Open for appending, for the owner only: a log of a failure may quote what the program read."""
-    log = os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab")
-    os.fchmod(log.fileno(), 0o600)
-    return log
-
-
-def _run_in_background() -> None:
-    die_with_parent()
-    os.nice(_NICENESS)
-    # Where Linux groups processes by session, the niceness of the group sets the session's share (`man 7 sched`).
-    with suppress(OSError):
-        Path("/proc/self/autogroup").write_text(str(_NICENESS))
-
-
-def die_with_parent() -> None:
-    """In the child, before exec: terminate when the supervisor is killed."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    os.umask(0o077)

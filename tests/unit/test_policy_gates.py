@@ -79,6 +79,7 @@ PROCESSES = {
     "resources/sandbox/": "runs tasks",
     "sisu_pipeline/cli/": "becomes the process it was asked for",
     "sisu_pipeline/proof/": "starts and kills whole stacks",
+    "sisu_pipeline/supervisor/child_processes.py": "lowers the priority of a child before it starts",
     "sisu_pipeline/supervisor/stack.py": "starts the processes of `sisu start`",
     "sisu_pipeline/worker/worker_group.py": "forks warm worker processes",
 }
@@ -91,7 +92,7 @@ ENVIRONMENT = {
 NATIVE = {
     "resources/private_mounts.py": "mounts",
     "resources/sandbox/local/": "builds and probes the sandbox with system calls that Python lacks",
-    "sisu_pipeline/supervisor/stack.py": "a child dies with its supervisor (prctl)",
+    "sisu_pipeline/supervisor/child_processes.py": "a child dies with its supervisor (prctl)",
     "sisu_pipeline/worker/worker_group.py": "limits the arenas of malloc before it forks",
 }
 

@@ -15,7 +15,7 @@ import psutil
 
 from sisu_pipeline.domain.operator_errors import OperatorError
 from sisu_pipeline.settings import PROJECT_ROOT, Settings, child_environment, load_settings
-from sisu_pipeline.supervisor.stack import die_with_parent
+from sisu_pipeline.supervisor.child_processes import die_with_parent
 
 START_TIMEOUT_S = 150.0
 STOP_TIMEOUT_S = 15.0

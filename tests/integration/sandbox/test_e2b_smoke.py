@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from sisu_pipeline import settings as settings_module
-from sisu_pipeline.cli.commands.lab_commands import app
+from sisu_pipeline.cli.proof_commands.lab_commands import app
 from sisu_pipeline.proof.labs import e2b_smoke
 from sisu_pipeline.settings import load_settings
 from tests.support.e2b.client import E2bServer

@@ -2,7 +2,7 @@
 
 import typer
 
-from sisu_pipeline.cli.commands.source_checkout import require_source_checkout
+from sisu_pipeline.cli.proof_commands.source_checkout import require_source_checkout
 from sisu_pipeline.console.command_output import print_line, report_failures
 
 

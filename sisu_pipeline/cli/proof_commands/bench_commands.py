@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sisu_pipeline.cli.commands.source_checkout import require_source_checkout
+from sisu_pipeline.cli.proof_commands.source_checkout import require_source_checkout
 from sisu_pipeline.console.command_output import AsJson, CommandOutput, report_failures, to_json_text
 from sisu_pipeline.console.exit_codes import FAILED, Failure
 

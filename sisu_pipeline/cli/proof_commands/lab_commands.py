@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sisu_pipeline.cli.commands.source_checkout import require_source_checkout
+from sisu_pipeline.cli.proof_commands.source_checkout import require_source_checkout
 from sisu_pipeline.console.command_output import AsJson, CommandOutput, print_line, report_failures
 from sisu_pipeline.console.exit_codes import ENVIRONMENT_ERROR, FAILED, Failure
 

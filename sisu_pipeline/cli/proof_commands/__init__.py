@@ -1,0 +1,1 @@
+"""Commands that demonstrate, test and measure: `sisu demo`, `sisu lab` and `sisu bench`."""
