@@ -43,6 +43,12 @@ class SignInSettings(BaseModel):
         default="openid profile email",
         pattern=r"^openid( [!-~]+)*$",
     )
+    sisu_oidc_userinfo: bool = setting(
+        "Whether groups, and a name that the ID token lacks, are also read from the provider's userinfo endpoint.",
+        read_by=_READERS,
+        since=_SINCE,
+        default=False,
+    )
     sisu_identity_header: str | None = setting(
         "Header in which a proxy sends the signed identity of a person, a JWT.",
         read_by=_READERS,

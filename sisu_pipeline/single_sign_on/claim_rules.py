@@ -33,6 +33,13 @@ class ClaimRules:
             raise IdentityRefused(f"{name} is in no group that gives a role here (SISU_GROUP_ROLES)")
         return Person(name, frozenset(roles), groups)
 
+    def merged(self, claims: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+        """Verified claims with those that only `more` has; groups are those of both. Raises IdentityRefused."""
+        merged = {**more, **claims, self.groups_claim: sorted(self._groups(claims) | self._groups(more))}
+        if more.get("email_verified") is False:
+            merged["email_verified"] = False
+        return merged
+
     def _name(self, claims: Mapping[str, Any]) -> str:
         name = claims.get(self.name_claim)
         if not isinstance(name, str) or not name.strip():

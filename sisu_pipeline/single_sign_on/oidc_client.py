@@ -1,6 +1,7 @@
 """Sign-in with an OpenID Connect provider: authorization code flow with PKCE, state and nonce.
 
-Identities are read from the ID token only, after its signature, issuer, audience, nonce and times are verified.
+Identities are read from the ID token, after its signature, issuer, audience, nonce and times are verified. Where
+the settings say so, the userinfo endpoint adds what the token lacks, about the same subject only.
 """
 
 import base64
@@ -44,6 +45,8 @@ class Provider:
     client_id: str
     client_secret: str | None
     scopes: str
+    asks_userinfo: bool = False
+    """Whether the userinfo endpoint adds to the claims of the ID token."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +59,16 @@ class Attempt:
 
 
 @dataclass(frozen=True)
+class _Tokens:
+    identity: str
+    access: str | None
+
+
+@dataclass(frozen=True)
 class _Metadata:
     authorization_endpoint: str
     token_endpoint: str
+    userinfo_endpoint: str | None
     takes_basic: bool
     keys: KeySet
     read_at: float
@@ -101,10 +111,24 @@ class OidcClient:
             raise IdentityRefused("the answer comes from another provider")
         if "error" in answer or not answer.get("code"):
             raise IdentityRefused(f"the provider answered {answer.get('error', 'without a code')[:100]!r}")
-        token = self._exchange(answer["code"], attempt.verifier, redirect_uri)
-        return self._rules.person(self._verified(token, attempt.nonce))
+        tokens = self._exchange(answer["code"], attempt.verifier, redirect_uri)
+        claims = self._verified(tokens.identity, attempt.nonce)
+        if self._provider.asks_userinfo:
+            claims = self._rules.merged(claims, self._userinfo(tokens.access, claims.get("sub")))
+        return self._rules.person(claims)
 
-    def _exchange(self, code: str, verifier: str, redirect_uri: str) -> str:
+    def _userinfo(self, access_token: str | None, subject: object) -> dict[str, Any]:
+        """The claims of the userinfo endpoint. Raises IdentityRefused if they are about another subject."""
+        endpoint = self._metadata().userinfo_endpoint
+        if endpoint is None or access_token is None:
+            raise ProviderUnavailable("the provider has no userinfo endpoint or gave no token for it")
+        claims = _request("GET", endpoint, bearer=access_token)
+        # OpenID Connect Core §5.3.2: the claims of another subject must not be used.
+        if not isinstance(subject, str) or claims.get("sub") != subject:
+            raise IdentityRefused("the provider's userinfo is about another subject than the ID token")
+        return claims
+
+    def _exchange(self, code: str, verifier: str, redirect_uri: str) -> _Tokens:
         form = {
             "grant_type": "authorization_code",
             "code": code,
@@ -122,7 +146,8 @@ class OidcClient:
         token = answer.get("id_token")
         if not isinstance(token, str):
             raise ProviderUnavailable("the provider returned no ID token for the code")
-        return token
+        access = answer.get("access_token")
+        return _Tokens(token, access if isinstance(access, str) else None)
 
     def _verified(self, token: str, nonce: str) -> dict[str, Any]:
         registry = jwt.JWTClaimsRegistry(
@@ -172,21 +197,32 @@ class OidcClient:
         if not all(isinstance(place, str) and place.startswith(("https:", f"{scheme}:")) for place in places):
             raise ProviderUnavailable("the provider's metadata lacks an endpoint, or one without https")
         authorization, token, keys = map(str, places)
+        userinfo = found.get("userinfo_endpoint")
+        if userinfo is not None and not str(userinfo).startswith(("https:", f"{scheme}:")):
+            raise ProviderUnavailable("the provider's userinfo endpoint is without https")
         try:
             key_set = KeySet.import_key_set(_request("GET", keys))  # type: ignore[arg-type]
         except (JoseError, KeyError, ValueError, TypeError):
             raise ProviderUnavailable("the provider's keys cannot be read") from None
         methods = found.get("token_endpoint_auth_methods_supported", [_BASIC])
-        return _Metadata(authorization, token, _BASIC in methods, key_set, time.monotonic())
+        return _Metadata(
+            authorization, token, userinfo and str(userinfo), _BASIC in methods, key_set, time.monotonic()
+        )
 
 
 def _request(
-    method: str, url: str, form: Mapping[str, str] | None = None, basic: tuple[str, str] | None = None
+    method: str,
+    url: str,
+    form: Mapping[str, str] | None = None,
+    basic: tuple[str, str] | None = None,
+    bearer: str | None = None,
 ) -> dict[str, Any]:
     """The JSON object that an endpoint of the provider answers with. Raises ProviderUnavailable."""
     place = url.partition("?")[0]
     try:
         headers = {"Accept": "application/json"}
+        if bearer is not None:
+            headers["Authorization"] = f"Bearer {bearer}"
         answer = httpx.request(method, url, data=form, auth=basic, headers=headers, timeout=_TIMEOUT_S)
     except httpx.HTTPError as failure:
         raise ProviderUnavailable(f"{place} does not answer: {type(failure).__name__}") from None

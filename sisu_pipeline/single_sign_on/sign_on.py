@@ -39,7 +39,13 @@ def _provider(settings: SignInSettings, rules: ClaimRules) -> OidcClient | None:
     secret = _secret(
         settings.sisu_oidc_client_secret, settings.sisu_oidc_client_secret_file, "SISU_OIDC_CLIENT_SECRET_FILE"
     )
-    provider = Provider(settings.sisu_oidc_issuer, settings.sisu_oidc_client_id, secret, settings.sisu_oidc_scopes)
+    provider = Provider(
+        settings.sisu_oidc_issuer,
+        settings.sisu_oidc_client_id,
+        secret,
+        settings.sisu_oidc_scopes,
+        asks_userinfo=settings.sisu_oidc_userinfo,
+    )
     return OidcClient(provider, rules)
 
 

@@ -34,11 +34,13 @@ class IdentityProvider:
     metadata: dict[str, Any] = field(default_factory=dict)
     forged_token: str | None = None
     key_requests: int = 0
+    userinfo: Any = field(default_factory=lambda: {"sub": "1"})
+    """What the userinfo endpoint answers to the access token."""
     codes: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def published(self) -> dict[str, Any]:
         """The metadata document."""
-        names = ("authorization_endpoint", "token_endpoint", "jwks_uri")
+        names = ("authorization_endpoint", "token_endpoint", "jwks_uri", "userinfo_endpoint")
         places = {name: f"{self.issuer}/{name}" for name in names}
         return {"issuer": self.issuer, **places, **self.metadata}
 
@@ -89,6 +91,8 @@ def identity_provider() -> Iterator[IdentityProvider]:
             elif url.path == "/jwks_uri":
                 provider.key_requests += 1
                 self._answer(200, KeySet([provider.key]).as_dict(private=False))
+            elif url.path == "/userinfo_endpoint" and self.headers["Authorization"] == "Bearer x":
+                self._answer(200, provider.userinfo)
             elif url.path == "/authorization_endpoint":
                 self.send_response(303)
                 self.send_header("Location", provider.authorize(_first(url.query)))

@@ -31,7 +31,15 @@ def provider() -> Iterator[IdentityProvider]:
 
 
 @pytest.fixture
-def live(clean_database: Database, tmp_path: Path, provider: IdentityProvider) -> Iterator[Live]:
+def asks_userinfo() -> bool:
+    """Whether the API also asks the userinfo endpoint; a test overrides it."""
+    return False
+
+
+@pytest.fixture
+def live(
+    clean_database: Database, tmp_path: Path, provider: IdentityProvider, asks_userinfo: bool
+) -> Iterator[Live]:
     """An API whose people sign in with the provider; the secret comes from a file."""
     secret = tmp_path / "secret"
     secret.write_text(f"{CLIENT_SECRET}\n")
@@ -40,6 +48,7 @@ def live(clean_database: Database, tmp_path: Path, provider: IdentityProvider) -
         "SISU_OIDC_CLIENT_ID": CLIENT_ID,
         "SISU_OIDC_CLIENT_SECRET_FILE": str(secret),
         "SISU_GROUP_ROLES": json.dumps(ROLES),
+        "SISU_OIDC_USERINFO": str(asks_userinfo).lower(),
     }
     with serving(dependencies_over(clean_database, tmp_path), environment=environment) as running:
         yield running
@@ -199,6 +208,55 @@ def test_a_person_without_a_group_that_gives_a_role_is_refused(
         refused = sign_in(browser)
     assert refused.status_code == 401
     assert "in no group that gives a role" in refused.text
+
+
+@pytest.mark.parametrize("asks_userinfo", [True])
+def test_groups_and_a_missing_name_come_from_the_userinfo_endpoint_too(
+    live: Live, browser: httpx.Client, provider: IdentityProvider
+) -> None:
+    provider.claims["email"] = None
+    provider.userinfo = {"sub": "1", "email": "ann@example.org", "groups": ["developers"]}
+    assert sign_in(browser).status_code == 200
+    session = browser.get("/session").json()
+    assert (session["owner"], session["groups"]) == ("ann@example.org", ["developers", "platform"])
+    assert session["roles"] == ["approver", "submitter", "viewer"]
+    provider.claims["email"] = "bob@example.org"
+    sign_in(browser)
+    assert browser.get("/session").json()["owner"] == "bob@example.org"
+
+
+def test_without_the_setting_userinfo_is_not_asked(browser: httpx.Client, provider: IdentityProvider) -> None:
+    provider.userinfo = {"sub": "1", "groups": ["developers"]}
+    assert sign_in(browser).status_code == 200
+    assert browser.get("/session").json()["groups"] == ["platform"]
+
+
+@pytest.mark.parametrize("asks_userinfo", [True])
+@pytest.mark.parametrize(
+    ("userinfo", "status"),
+    [
+        ({"sub": "2", "groups": ["developers"]}, 401),
+        ({"groups": ["developers"]}, 401),
+        ({"sub": "1", "groups": "developers"}, 401),
+        ({"sub": "1", "email_verified": False}, 401),
+        ([], 502),
+    ],
+)
+def test_userinfo_that_is_not_exactly_right_signs_nobody_in(
+    live: Live, browser: httpx.Client, provider: IdentityProvider, userinfo: Any, status: int
+) -> None:
+    provider.userinfo = userinfo
+    assert sign_in(browser).status_code == status
+    assert f"sisu_session_{live.port}" not in browser.cookies
+
+
+@pytest.mark.parametrize("asks_userinfo", [True])
+@pytest.mark.parametrize("endpoint", [None, "ftp://x", "http://127.0.0.1:9/none"])
+def test_a_provider_whose_userinfo_cannot_be_asked_is_a_502(
+    browser: httpx.Client, provider: IdentityProvider, endpoint: str | None
+) -> None:
+    provider.metadata["userinfo_endpoint"] = endpoint
+    assert sign_in(browser).status_code == 502
 
 
 def test_the_answer_must_belong_to_the_sign_in_of_this_browser(live: Live, browser: httpx.Client) -> None:
