@@ -77,7 +77,10 @@ def gates(view: Json) -> str:
     for gate in view["gates"]:
         if "form" in gate:
             parts += ["", f"question: {for_cell(gate['form']['question'])}"]
-    recorded = [for_cell(f"{each['createdAt']} {each['actor']}: {each['kind']}") for each in view["interactions"]]
+    recorded = [
+        for_cell(f"{each['createdAt']} {each['actor']}: {each['kind']} ({each['channel'] or '-'})")
+        for each in view["interactions"]
+    ]
     return "\n".join([*parts, *(["", *recorded] if recorded else [])])
 
 
@@ -124,8 +127,17 @@ def gate(state: Json) -> str:
     """Format the decision, or the state of the gate."""
     decision = state["decision"]
     if decision is not None:
-        return f"{decision['decision']} by {decision['decidedBy']}"
+        voters = [f"{vote['person']} ({vote['channel'] or '-'})" for vote in decision["votes"]]
+        return f"{decision['decision']} by {', '.join(voters) or decision['decidedBy']}"
     return "not open yet" if state["gate"] is None else f"open, plan {state['gate']['planSha256'][:12]}…"
+
+
+def history(events: list[Json]) -> str:
+    """Format the changes of a run as a table."""
+    names = ("at", "event", "person", "channel", "reason", "planSha256")
+    rows: list[tuple[str, ...]] = [("TIME", "EVENT", "PERSON", "CHANNEL", "REASON", "PLAN")]
+    rows += [tuple(_short(event[name] or "-", 72) for name in names) for event in events]
+    return table(rows)
 
 
 def tasks(state: Json) -> str:

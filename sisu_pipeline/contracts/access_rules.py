@@ -38,6 +38,7 @@ API_RULES: Mapping[str, Rule] = {
     "show_gate": Audience.SIGNED_IN,
     "show_plan": Audience.SIGNED_IN,
     "list_interactions": Audience.SIGNED_IN,
+    "show_history": Audience.SIGNED_IN,
     "list_runs": Audience.SIGNED_IN,
     "show_run": Audience.SIGNED_IN,
     "watch_run": Audience.SIGNED_IN,

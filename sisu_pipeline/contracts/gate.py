@@ -22,7 +22,7 @@ class Decision(StrEnum):
 
 
 class Channel(StrEnum):
-    """How a decision was made. The server sets it; no request contains it."""
+    """How a decision or another change was made. The server sets it; no request contains it."""
 
     API = "api"
     INBOX = "inbox"
@@ -30,6 +30,7 @@ class Channel(StrEnum):
     DAGSTER = "dagster"
     DEADLINE = "deadline"
     POLICY = "policy"
+    ENGINE = "engine"
 
 
 class TimeoutOutcome(StrEnum):

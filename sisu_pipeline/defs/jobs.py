@@ -37,8 +37,11 @@ def _submit(context: dg.OpExecutionContext, config: SubmitIntentConfig) -> str:
     request = RunRequest.from_json(config.run)
     with dependencies().database.connect() as connection:
         person = _person(connection, context, Role.SUBMITTER)
-        stored = commands.submit_intent(connection, intent, person)
-        started = commands.start_run(connection, stored.id, request, dependencies().app_version, person)
+        stored = commands.submit_intent(connection, intent, person, Channel.DAGSTER)
+    # Two transactions, as through the API: a start waits for every submission of its intent.
+    with dependencies().database.connect() as connection:
+        version = dependencies().app_version
+        started = commands.start_run(connection, stored.id, request, version, person, Channel.DAGSTER)
     context.add_output_metadata({"intentId": stored.id, "runId": started.run_id, "isReplay": started.is_replay})
     context.log.info(f"intent {stored.id} is run {started.run_id}")
     return stored.id

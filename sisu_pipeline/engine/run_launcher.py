@@ -8,6 +8,7 @@ import dagster as dg
 from dagster._core.launcher.base import LaunchRunContext, RunLauncher
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 
+from sisu_pipeline.contracts.gate import Channel
 from sisu_pipeline.contracts.operation import OperationRequest
 from sisu_pipeline.crash_points import crash_point
 from sisu_pipeline.defs.asset_keys import INTENT_JOB
@@ -15,6 +16,7 @@ from sisu_pipeline.defs.run_tags import PARTITION_TAG
 from sisu_pipeline.domain.errors import NotFound
 from sisu_pipeline.domain.status import IllegalTransition, RunStatus
 from sisu_pipeline.engine.database_retry import retry_while_database_is_away
+from sisu_pipeline.engine.run_identity import authenticated_person
 from sisu_pipeline.queueing import segment_queue
 from sisu_pipeline.store import runs
 from sisu_pipeline.store.runs import Run
@@ -90,7 +92,8 @@ def _cancel(intent_id: str, dagster_run_id: str) -> None:
     with dependencies().database.connect() as connection, suppress(NotFound, IllegalTransition):
         # A second Dagster run, which replays an ended intent, does not cancel it.
         if runs.get(connection, intent_id).dagster_run_id == dagster_run_id:
-            commands.cancel(connection, intent_id, OperationRequest(actor="dagster", reason="run terminated"))
+            request = OperationRequest(actor=authenticated_person.get() or "dagster", reason="run terminated")
+            commands.cancel(connection, intent_id, request, channel=Channel.DAGSTER)
 
 
 def _claim(intent_id: str, dagster_run: dg.DagsterRun) -> tuple[Run | None, str]:

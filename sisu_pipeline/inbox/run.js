@@ -43,11 +43,13 @@ export function progress(run) {
   const { tasks, decision } = run;
   return [
     el("p", { class: "facts" }, isEnded(run) ? outcome(run) : el("span", {}, run.status), el("span", {}, "started ", age(run.createdAt)),
-      decision ? el("span", {}, `${decision.decision} by ${decision.decidedBy}`) : null, ...lineage(run, session.dagsterUrl)),
+      decision ? el("span", {}, `${decision.decision} by ${voters(decision)}`) : null, ...lineage(run, session.dagsterUrl)),
     tasks.total ? el("p", {}, el("progress", { max: tasks.total, value: tasks.finished, "aria-label": "Tasks" }),
       ` ${tasks.finished} of ${tasks.total} tasks${tasks.failed ? `, ${tasks.failed} failed` : ""}`) : null,
   ].filter(Boolean);
 }
+
+const voters = ({ votes, decidedBy }) => votes.map((vote) => `${vote.person} (${vote.channel ?? "–"})`).join(", ") || decidedBy;
 
 export const isEnded = (run) => ["succeeded", "failed", "canceled", "retries_exceeded"].includes(run.status);
 
@@ -61,8 +63,8 @@ function table(title, columns, rows) {
 function interactionTable(interactions) {
   if (!interactions.length) return null;
   const words = ({ payload }) => payload.notes || (payload.answer ? JSON.stringify(payload.answer) : "") || payload.outcome || "";
-  return table("Interactions", ["Name", "Interaction", "Reason or answer", "Time"],
-    interactions.map((each) => [each.actor, each.kind, words(each), age(each.createdAt)]));
+  return table("Interactions", ["Name", "Interaction", "Channel", "Reason or answer", "Time"],
+    interactions.map((each) => [each.actor, each.kind, each.channel ?? "–", words(each), age(each.createdAt)]));
 }
 
 function steps(run) {

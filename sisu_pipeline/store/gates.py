@@ -157,7 +157,7 @@ def decide(connection: Connection, wanted: PlanDecision) -> RecordedDecision:
     standing = Standing(person.name, Role.APPROVER in person.roles, person.groups)
     quorum.check_person(connection, run.id, standing, wanted.decision)
     if wanted.edited_plan is not None:
-        current = _change_plan(connection, run, wanted.edited_plan, current, wanted.decided_by)
+        current = _change_plan(connection, run, wanted.edited_plan, current, wanted)
     # Without a hash in the request, the decision is about the plan that is open at this moment.
     wanted = replace(wanted, plan_sha256=current or wanted.plan_sha256)
     if wanted.decision is Decision.REJECTED:
@@ -232,7 +232,7 @@ def _record(connection: Connection, wanted: PlanDecision, approvers: Sequence[st
     return recorded
 
 
-def _change_plan(connection: Connection, run: Run, edited: Plan, current: str | None, editor: str) -> str:
+def _change_plan(connection: Connection, run: Run, edited: Plan, current: str | None, wanted: PlanDecision) -> str:
     """Store the edited plan and return its hash. The caller has checked which plan it was made of."""
     if current is None:
         raise DecisionConflict("the gate is not open yet; wait for the plan before you edit it")
@@ -245,7 +245,8 @@ def _change_plan(connection: Connection, run: Run, edited: Plan, current: str | 
     check_edit(compiled, edited, run.budget)
     if compiled == edited:
         return before.sha256
-    return plans.add(connection, run.id, edited, sealed, before.sha256, editor).sha256
+    editor, channel = wanted.decided_by, wanted.channel
+    return plans.add(connection, run.id, edited, sealed, before.sha256, editor, channel).sha256
 
 
 def _interaction(wanted: PlanDecision) -> NewInteraction:

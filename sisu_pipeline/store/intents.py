@@ -6,6 +6,7 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from resources.database import Connection
+from sisu_pipeline.contracts.gate import Channel
 from sisu_pipeline.contracts.intent import Intent
 from sisu_pipeline.domain.canonical import same_json
 from sisu_pipeline.domain.errors import DeterminismBreach, NotFound
@@ -28,7 +29,9 @@ class _StoredIntent:
     payload: dict[str, Any]
 
 
-def store(connection: Connection, intent: Intent, submitter: str | None = None) -> Stored:
+def store(
+    connection: Connection, intent: Intent, submitter: str | None = None, channel: Channel = Channel.API
+) -> Stored:
     """Store an intent; the same content again is a replay.
 
     Raises DeterminismBreach when other content is stored under its id.
@@ -43,13 +46,19 @@ def store(connection: Connection, intent: Intent, submitter: str | None = None) 
     )
     if not inserted and not same_json(get(connection, identifier).to_json(), intent.to_json()):
         raise DeterminismBreach(f"intent {identifier} is stored with content that does not match its id")
-    record_submission(connection, identifier, "submit", submitter)
+    record_submission(connection, identifier, "submit", submitter, channel)
     return Stored(identifier, not inserted)
 
 
-def record_submission(connection: Connection, identifier: str, action: str, person: str | None) -> None:
-    """Record who submitted an intent or started its run, also again: each is an author. Idempotent."""
-    execute(connection, "intents.record_submission", {"id": identifier, "action": action, "person": person})
+def record_submission(
+    connection: Connection, identifier: str, action: str, person: str | None, channel: Channel
+) -> None:
+    """Record who submitted an intent or started its run, also again: each is an author. Idempotent.
+
+    Waits for a decision about the intent's run that is being recorded.
+    """
+    values = {"id": identifier, "action": action, "person": person, "channel": channel}
+    execute(connection, "intents.record_submission", values)
 
 
 def get(connection: Connection, identifier: str) -> Intent:

@@ -60,6 +60,18 @@ class Interaction:
 
 
 @dataclass(frozen=True)
+class RunEvent:
+    """One change of a run. `person` is None where no token was required, `channel` where it was not recorded."""
+
+    at: datetime
+    event: str
+    person: str | None
+    channel: str | None
+    reason: str | None
+    plan_sha256: str | None
+
+
+@dataclass(frozen=True)
 class _Identity:
     payload_hash: str
     kind: str
@@ -105,3 +117,8 @@ def vote(connection: Connection, run_id: str, interaction: NewInteraction, plan_
 def of_run(connection: Connection, run_id: str, limit: int) -> list[Interaction]:
     """The interactions at a run's gates, in order, at most `limit`."""
     return fetch_all(connection, "interactions.of_run", Interaction, {"run_id": run_id, "limit": limit})
+
+
+def history(connection: Connection, run_id: str, limit: int) -> list[RunEvent]:
+    """Every change of a run from its submission on, in order, at most `limit`."""
+    return fetch_all(connection, "interactions.history", RunEvent, {"run_id": run_id, "limit": limit})

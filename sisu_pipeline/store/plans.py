@@ -7,6 +7,7 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from resources.database import Connection
+from sisu_pipeline.contracts.gate import Channel
 from sisu_pipeline.contracts.planned_work import CompletePlan, PinnedVersion, PlannedTask
 from sisu_pipeline.contracts.step_outputs import Plan
 from sisu_pipeline.domain.canonical import sha256_hex, sha256_json
@@ -151,7 +152,13 @@ def edited_hash(connection: Connection, run_id: str) -> str | None:
 
 
 def add(
-    connection: Connection, run_id: str, plan: Plan, sealed: SealedPlan | None, based_on: str, edited_by: str
+    connection: Connection,
+    run_id: str,
+    plan: Plan,
+    sealed: SealedPlan | None,
+    based_on: str,
+    edited_by: str,
+    channel: Channel,
 ) -> Version:
     """Store a changed plan as the next version; `based_on` is the hash of the version it was made of."""
     content = plan.to_json()
@@ -165,6 +172,7 @@ def add(
             "plan_sha256": sha256_json(content) if sealed is None else sealed.sha256,
             "based_on_sha256": based_on,
             "edited_by": edited_by,
+            "channel": channel,
         },
     )
     if sealed is not None:

@@ -1,6 +1,6 @@
 """Runs: one per intent. The only module that writes a run's status."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
@@ -8,6 +8,7 @@ from psycopg.types.json import Jsonb
 
 from resources.database import Connection
 from sisu_pipeline.contracts.approval_policy import ApprovalRules
+from sisu_pipeline.contracts.gate import Channel
 from sisu_pipeline.contracts.step_outputs import StepId
 from sisu_pipeline.domain.canonical import same_json
 from sisu_pipeline.domain.errors import Drift, IdentityDrift, NotFound
@@ -83,6 +84,15 @@ class PinnedPolicy:
 
 
 @dataclass(frozen=True)
+class Cause:
+    """Who causes a change of a run's status, why, and by which channel."""
+
+    person: str
+    reason: str
+    channel: Channel
+
+
+@dataclass(frozen=True)
 class DescribedRun(Run):
     """A run with its intent's goal."""
 
@@ -105,6 +115,7 @@ def start(
     app_version: str,
     submitter: str | None = None,
     policy: PinnedPolicy | None = None,
+    channel: Channel = Channel.API,
 ) -> Stored:
     """Insert the run of an intent; its row is also the request for a Dagster run. A repeat is a replay.
 
@@ -149,7 +160,7 @@ def start(
         ]
         if drift:
             raise IdentityDrift(workflow_id, drift)
-    record_submission(connection, workflow_id, "start", submitter)
+    record_submission(connection, workflow_id, "start", submitter, channel)
     return Stored(started_id, not inserted)
 
 
@@ -196,10 +207,12 @@ def move(
     error: str | None = None,
     next_action: str | None = None,
     next_segment: bool = False,
+    cause: Cause | None = None,
 ) -> Run:
     """Change the status from the one `run` was read with; returns the run as it is then. Raises IllegalTransition.
 
-    `next_segment` ends the current segment: what continues the run is a new queue workflow.
+    `next_segment` ends the current segment: what continues the run is a new queue workflow. Without `cause`, the
+    change is recorded as one that the engine made.
     """
     if not can_move(run.status, status):
         raise IllegalTransition(run.status, status)
@@ -216,6 +229,7 @@ def move(
             "next_action": next_action,
             "segments": int(next_segment),
             "retries": int(repairing),
+            "cause": None if cause is None else Jsonb(asdict(cause)),
         },
     )
     if moved is None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from resources.database import Connection
 from sisu_pipeline.contracts.access import Person, Role
@@ -12,6 +13,18 @@ from sisu_pipeline.store.tokens import Lookup
 
 LIFE_S = 12 * 3600
 """Seconds until a session expires."""
+
+
+@dataclass(frozen=True)
+class OpenSession:
+    """A session of a signed-in browser. `token_id` is None for a person of the identity provider."""
+
+    id: str
+    person: str
+    host: str
+    token_id: str | None
+    created_at: datetime
+    expires_at: datetime
 
 
 @dataclass(frozen=True)
@@ -79,3 +92,24 @@ def look_up_all(connection: Connection, given: Sequence[tuple[str, str]]) -> dic
 def close_session(connection: Connection, session_id: str) -> None:
     """End a session. Safe to repeat."""
     execute(connection, "sessions.close", {"sha256": sha256_hex(session_id)})
+
+
+def every_open(connection: Connection) -> list[OpenSession]:
+    """The open sessions, the newest first."""
+    return fetch_all(connection, "sessions.list", OpenSession)
+
+
+def end(
+    connection: Connection,
+    made_by: str,
+    *,
+    identifier: str | None = None,
+    person: str | None = None,
+    reason: str = "",
+) -> list[OpenSession]:
+    """End the session with this id, or all sessions of a person; returns those that were open.
+
+    The next request with the cookie is refused, and streams end within seconds.
+    """
+    values = {"id": identifier, "person": person, "made_by": made_by, "reason": reason or None}
+    return fetch_all(connection, "sessions.end", OpenSession, values)

@@ -11,6 +11,8 @@ from sisu_pipeline.domain.canonical import sha256_hex
 from sisu_pipeline.domain.errors import NotFound
 from sisu_pipeline.store.records import fetch_all, fetch_first, fetch_one
 
+UNKNOWN = "sisu:unknown"
+"""Recorded where the account that changes a token is not known."""
 _ID_DIGITS = 12
 _NO_HASH = ""
 """A value that is not the hash of any token."""
@@ -26,6 +28,19 @@ class Token:
     groups: frozenset[str]
     created_at: datetime
     revoked_at: datetime | None
+
+
+@dataclass(frozen=True)
+class AccessChange:
+    """A token that was created or revoked, or a session that was ended, with who did it and why."""
+
+    made_at: datetime
+    event: str
+    subject: str
+    person: str
+    made_by: str
+    reason: str | None
+    channel: str
 
 
 @dataclass(frozen=True)
@@ -61,9 +76,16 @@ class _FoundToken:
 
 
 def create(
-    connection: Connection, token: str, owner: str, roles: Sequence[Role], groups: Sequence[str] = ()
+    connection: Connection,
+    token: str,
+    owner: str,
+    roles: Sequence[Role],
+    groups: Sequence[str] = (),
+    made_by: str = UNKNOWN,
 ) -> Token:
     """Store a token's hash. The caller generates the token, 256 random bits, and shows it to its owner only.
+
+    `made_by` is the account that creates it.
 
     Raises ValueError for a name that is not a person's (`contracts/person_name.py`).
     """
@@ -78,6 +100,7 @@ def create(
             "roles": sorted(set(roles)),
             "groups": sorted(set(groups)),
             "sha256": digest,
+            "made_by": made_by,
         },
     )
     return _token(stored)
@@ -88,9 +111,15 @@ def every(connection: Connection) -> list[Token]:
     return [_token(stored) for stored in fetch_all(connection, "tokens.list", _StoredToken)]
 
 
-def revoke(connection: Connection, identifier: str) -> Token:
+def history(connection: Connection, limit: int) -> list[AccessChange]:
+    """The changes of tokens and sessions, the newest first, at most `limit`."""
+    return fetch_all(connection, "tokens.history", AccessChange, {"limit": limit})
+
+
+def revoke(connection: Connection, identifier: str, made_by: str = UNKNOWN, reason: str | None = None) -> Token:
     """Revoke a token by its id. Idempotent. Raises NotFound."""
-    stored = fetch_first(connection, "tokens.revoke", _StoredToken, {"id": identifier})
+    values = {"id": identifier, "made_by": made_by, "reason": reason}
+    stored = fetch_first(connection, "tokens.revoke", _StoredToken, values)
     if stored is None:
         raise NotFound("token not found")
     return _token(stored)

@@ -8,6 +8,7 @@ import dagster as dg
 
 from resources.database import Connection, Database
 from resources.process_cache import once
+from sisu_pipeline.contracts.gate import Channel
 from sisu_pipeline.contracts.operation import OperationRequest
 from sisu_pipeline.crash_points import crash_point
 from sisu_pipeline.defs.run_tags import PARTITION_TAG
@@ -105,7 +106,7 @@ def _cancel(database: Database, workflow_id: str, dagster_run_id: str) -> None:
     request = OperationRequest(actor="dagster", reason="the run was marked canceled")
     with database.connect() as connection, suppress(NotFound, IllegalTransition):
         if runs.get(connection, workflow_id).dagster_run_id == dagster_run_id:
-            commands.cancel(connection, workflow_id, request)
+            commands.cancel(connection, workflow_id, request, channel=Channel.DAGSTER)
 
 
 def _enter(database: Database, workflow_id: str, dagster_run_id: str) -> None:

@@ -2,7 +2,7 @@
 
 Each command works in the caller's transaction and writes nothing when it raises. `submitter`, `decider`,
 `answerer` and `canceler` are the owner of the caller's token; without a token, the name in the request counts.
-`channel` is how the caller decides or answers.
+`channel` is how the caller's request came; it is recorded with what the request changes.
 """
 
 import re
@@ -25,7 +25,7 @@ from sisu_pipeline.store.answers import RecordedAnswer
 from sisu_pipeline.store.intents import Stored
 from sisu_pipeline.store.rules import policies
 from sisu_pipeline.store.rules.decisions import PlanDecision, RecordedDecision
-from sisu_pipeline.store.runs import PinnedPolicy, Run
+from sisu_pipeline.store.runs import Cause, PinnedPolicy, Run
 
 _GATE_KEY = re.compile(r"[a-z0-9][a-z0-9:_-]{0,127}")
 _INTENT_ID = re.compile(r"ih_[0-9a-f]{64}")
@@ -41,17 +41,24 @@ class Started:
     is_replay: bool
 
 
-def submit_intent(connection: Connection, intent: Intent, submitter: str | None = None) -> Stored:
+def submit_intent(
+    connection: Connection, intent: Intent, submitter: str | None = None, channel: Channel = Channel.API
+) -> Stored:
     """Store an intent. The same content is the same intent, and its first known submitter remains its submitter.
 
     Raises ConstraintInvalid when its constraints describe a gate that cannot be opened.
     """
     _check_gates(intent)
-    return intents.store(connection, intent, submitter and _person(submitter))
+    return intents.store(connection, intent, submitter and _person(submitter), channel)
 
 
 def start_run(
-    connection: Connection, intent_id: str, request: RunRequest, app_version: str, submitter: str | None = None
+    connection: Connection,
+    intent_id: str,
+    request: RunRequest,
+    app_version: str,
+    submitter: str | None = None,
+    channel: Channel = Channel.API,
 ) -> Started:
     """Start the run of an intent: check the policy, then the intent, then insert the run, whose row is the outbox.
 
@@ -69,7 +76,7 @@ def start_run(
     check_submitter(version, submitter and _person(submitter), groups)
     # A repetition keeps what the run was started with, whatever the policy is now.
     policy = _pinned(version, intent) if run is None else None
-    started = runs.start(connection, intent_id, admission, app_version, submitter, policy)
+    started = runs.start(connection, intent_id, admission, app_version, submitter, policy, channel)
     return Started(started.id, intent_id, started.is_replay)
 
 
@@ -155,7 +162,11 @@ def answer(
 
 
 def cancel(
-    connection: Connection, run_reference: str, request: OperationRequest, canceler: str | None = None
+    connection: Connection,
+    run_reference: str,
+    request: OperationRequest,
+    canceler: str | None = None,
+    channel: Channel = Channel.API,
 ) -> Run:
     """Cancel a run. Canceling a canceled run returns it unchanged.
 
@@ -165,11 +176,18 @@ def cancel(
     run = runs.lock(connection, checked_reference(run_reference))
     if run.status is RunStatus.CANCELED:
         return run
-    error = f"canceled by {_person(canceler or request.actor)}" + (f": {request.reason}" if request.reason else "")
-    return runs.move(connection, run, RunStatus.CANCELED, error=error, next_action="NONE")
+    cause = Cause(_person(canceler or request.actor), request.reason, channel)
+    error = f"canceled by {cause.person}" + (f": {request.reason}" if request.reason else "")
+    return runs.move(connection, run, RunStatus.CANCELED, error=error, next_action="NONE", cause=cause)
 
 
-def retry(connection: Connection, run_reference: str, request: OperationRequest, retrier: str | None = None) -> Run:
+def retry(
+    connection: Connection,
+    run_reference: str,
+    request: OperationRequest,
+    retrier: str | None = None,
+    channel: Channel = Channel.API,
+) -> Run:
     """Execute a failed run again from its first step without a good result, in a new Dagster run.
 
     A gate whose deadline passed with a rejection or without an answer is opened again. Raises NotFound,
@@ -177,11 +195,12 @@ def retry(connection: Connection, run_reference: str, request: OperationRequest,
     the plan: a retry cannot override that.
     """
     run = runs.lock(connection, checked_reference(run_reference))
-    deadlines.reopen(connection, run, _person(retrier or request.actor), request.reason)
+    cause = Cause(_person(retrier or request.actor), request.reason, channel)
+    deadlines.reopen(connection, run, cause.person, cause.reason)
     decided = gates.decision(connection, run.id)
     if decided is not None and decided.decision is Decision.REJECTED:
         raise DecisionConflict(f"the plan was rejected by {decided.decided_by}: submit a changed intent instead")
-    return runs.move(connection, run, RunStatus.REPAIRING, next_action="NONE", next_segment=True)
+    return runs.move(connection, run, RunStatus.REPAIRING, next_action="NONE", next_segment=True, cause=cause)
 
 
 def _person(name: str) -> str:

@@ -1,5 +1,6 @@
 -- Where self-approval is forbidden, every author is known, and none of them is among the people whose approvals the
--- decision counts: not a submitter of the intent, a person who started its run, or an editor of the plan.
+-- decision counts: not a submitter of the intent, a person who started its run, or an editor of the plan. Locks order
+-- submissions and decisions about one intent (app.order_submission), so their times do.
 -- source: docs/human-gate.md, Who must approve
 WITH forbidding AS (
     SELECT p.run_id, r.intent_id, p.approvers, p.decided_at

@@ -15,6 +15,11 @@ SELECT id, name, version, queue_name, max_concurrency, max_steps, max_sandbox_mi
 FROM app.recipes ORDER BY name, version
 
 -- record_submission --
--- Record a person (null if no token was required) who submitted an intent or started its run, each once.
-INSERT INTO app.submissions (intent_id, action, person) VALUES (%(id)s, %(action)s, %(person)s)
+-- Record a person (null if no token was required) who submitted an intent or started its run, each once. What is
+-- recorded already waits for no lock.
+INSERT INTO app.submissions (intent_id, action, person, channel)
+SELECT %(id)s, %(action)s, %(person)s::text, %(channel)s
+WHERE NOT EXISTS (
+    SELECT FROM app.submissions made WHERE made.intent_id = %(id)s AND made.action = %(action)s
+    AND made.person IS NOT DISTINCT FROM %(person)s::text)
 ON CONFLICT DO NOTHING

@@ -18,6 +18,11 @@ WHERE run_id = %(run_id)s AND gate_key = %(gate_key)s AND kind = 'approve' AND p
   AND actor = %(actor)s
 ORDER BY created_at LIMIT 1
 
+-- history --
+-- Who did what to a run, when, why and by which channel, in order. A run's own status changes follow what caused them.
+SELECT at, event, person, channel, reason, plan_sha256 FROM app.run_history WHERE run_id = %(run_id)s
+ORDER BY at, event LIMIT %(limit)s
+
 -- of_run --
 -- The interactions at a run's gates, in order.
 SELECT gate_key, dedupe_key, kind, actor, plan_sha256, payload, payload_hash, channel, created_at

@@ -8,8 +8,9 @@ SELECT plan_sha256 FROM app.plan_versions WHERE run_id = %(run_id)s ORDER BY ver
 
 -- insert --
 -- Insert an edited plan as the run's next version. The caller has locked the run's row.
-INSERT INTO app.plan_versions (run_id, version, plan, plan_sha256, based_on_sha256, edited_by)
-SELECT %(run_id)s, coalesce(max(version), 1) + 1, %(plan)s, %(plan_sha256)s, %(based_on_sha256)s, %(edited_by)s
+INSERT INTO app.plan_versions (run_id, version, plan, plan_sha256, based_on_sha256, edited_by, channel)
+SELECT %(run_id)s, coalesce(max(version), 1) + 1, %(plan)s, %(plan_sha256)s, %(based_on_sha256)s, %(edited_by)s,
+    %(channel)s
 FROM app.plan_versions WHERE run_id = %(run_id)s
 RETURNING *
 

@@ -1,3 +1,8 @@
+-- recorded_votes --
+-- The approvals that the decision about a run's plan counts, the first one first.
+SELECT person, channel, plan_sha256, voted_at, record FROM app.approval_votes WHERE run_id = %(run_id)s
+ORDER BY voted_at, person
+
 -- rules --
 -- The approval rules of runs, and what they depend on at this moment: the newest version's approvers, the authors, and
 -- whether requests need a token. A submission without a person, or none, means that an author is unknown.

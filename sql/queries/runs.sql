@@ -31,10 +31,10 @@ ORDER BY r.created_at DESC, r.id DESC
 LIMIT %(limit)s
 
 -- move --
--- Change the status of a run from the one it was read with. Only this function may; a trigger refuses a transition
--- that the state machine lacks.
+-- Change the status of a run from the one it was read with, and record who or what caused it. Only this function may; a
+-- trigger refuses a transition that the state machine lacks.
 SELECT * FROM app.move_run(
-    %(id)s, %(current)s, %(status)s, %(error)s, %(next_action)s, %(segments)s, %(retries)s)
+    %(id)s, %(current)s, %(status)s, %(error)s, %(next_action)s, %(segments)s, %(retries)s, %(cause)s)
 
 -- count_segment --
 -- Advance a run to its next segment: the previous one was executed and the run did not end.

@@ -22,6 +22,7 @@ LEDGERS: dict[str, set[str]] = {
         *("status", "error", "next_action", "last_step", "segment", "retry_count", "app_version"),
         *("dagster_run_id", "created_at", "requested_at", "updated_at", "closed_at"),
     },
+    "run_changes": set(),
     "run_steps": set(),
     "artifacts": set(),
     "human_gates": {"deadline_at"},
@@ -29,6 +30,7 @@ LEDGERS: dict[str, set[str]] = {
     "gate_answers": set(),
     "passed_deadlines": set(),
     "plan_approvals": {"reported_at", "plan_sha256", "signature"},  # the last two from null only
+    "approval_votes": {"signature"},
     "complete_plans": set(),
     "plan_versions": set(),
     "patch_history": {"applied_at", "rolled_back_at"},

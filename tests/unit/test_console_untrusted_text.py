@@ -40,12 +40,19 @@ def test_a_plan_cannot_rewrite_its_own_display(text: str, capsys: pytest.Capture
             "complete": complete,
             "patches": [patch],
         },
-        "interactions": [{"createdAt": "now", "actor": text, "kind": "approved"}],
+        "interactions": [{"createdAt": "now", "actor": text, "kind": "approved", "channel": "cli"}],
     }
     CommandOutput(as_json=False).print_result(view, lambda: formatting.gates(view))
     written = capsys.readouterr().out
     assert shows_only_data(written)
     assert written.count("\\") >= 8
+
+
+@EVERY_ATTACK
+def test_a_run_cannot_rewrite_its_own_history(text: str) -> None:
+    event = dict.fromkeys(("at", "event", "person", "channel", "reason", "planSha256"), text)
+    assert shows_only_data(formatting.history([event]).replace("\n", ""))
+    assert len(formatting.history([event]).splitlines()) == 2
 
 
 def test_a_name_with_line_breaks_does_not_break_a_table() -> None:

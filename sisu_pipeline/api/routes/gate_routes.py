@@ -12,7 +12,7 @@ from sisu_pipeline.api.http.query_parameters import PlainRequest
 from sisu_pipeline.api.http.request_body import FormBody, RawBody, parse, parse_aside
 from sisu_pipeline.api.http.request_channel import ChannelOf
 from sisu_pipeline.api.routes.decision_batches import decide
-from sisu_pipeline.api.schemas.gate_schemas import GateEntry, Gates, Inbox, Interactions, PlanView
+from sisu_pipeline.api.schemas.gate_schemas import GateEntry, Gates, History, Inbox, Interactions, PlanView
 from sisu_pipeline.api.schemas.run_schemas import Answered, Approvals, Approved, Rejected
 from sisu_pipeline.api.state.app_state import AppStateOf
 from sisu_pipeline.api.views import gate_views
@@ -111,3 +111,10 @@ def list_interactions(run_id: RunReference, state: AppStateOf) -> Response:
     """Decisions, votes and answers at a run's gates, in order."""
     with state.pool.snapshot() as connection:
         return reply(gate_views.interactions(connection, run_id))
+
+
+@router.get("/runs/{run_id}/history", response_model=History, responses=documented(400, 404))
+def show_history(run_id: RunReference, state: AppStateOf) -> Response:
+    """Who did what to the run, when, why and by which channel, from its submission on."""
+    with state.pool.snapshot() as connection:
+        return reply(gate_views.history(connection, run_id))

@@ -10,6 +10,7 @@ from sisu_pipeline.api.http.openapi import request_body
 from sisu_pipeline.api.http.path_parameters import IntentId
 from sisu_pipeline.api.http.query_parameters import PlainRequest
 from sisu_pipeline.api.http.request_body import RawBody, parse
+from sisu_pipeline.api.http.request_channel import ChannelOf
 from sisu_pipeline.api.schemas.run_schemas import IntentSubmitted, RunStarted
 from sisu_pipeline.api.state.app_state import AppStateOf
 from sisu_pipeline.contracts.intent import Intent, RunRequest
@@ -28,11 +29,11 @@ router = APIRouter(route_class=GuardedRoute, dependencies=[PlainRequest], tags=[
     },
     openapi_extra=request_body(Intent, required=True),
 )
-def submit_intent(raw: RawBody, caller: CallerOf, state: AppStateOf) -> Response:
+def submit_intent(raw: RawBody, caller: CallerOf, channel: ChannelOf, state: AppStateOf) -> Response:
     """Store an intent under the id derived from its content; 200 if it is already stored."""
     intent = parse(raw, Intent)
     with state.pool.connect() as connection:
-        stored = commands.submit_intent(connection, intent, caller.name)
+        stored = commands.submit_intent(connection, intent, caller.name, channel)
     body = IntentSubmitted(intent_id=stored.id, is_replay=stored.is_replay)
     return reply(body, 200 if stored.is_replay else 201)
 
@@ -44,10 +45,12 @@ def submit_intent(raw: RawBody, caller: CallerOf, state: AppStateOf) -> Response
     responses=documented(400, 404, 409, 413),
     openapi_extra=request_body(RunRequest),
 )
-def start_run(intent_id: IntentId, raw: RawBody, caller: CallerOf, state: AppStateOf) -> Response:
+def start_run(
+    intent_id: IntentId, raw: RawBody, caller: CallerOf, channel: ChannelOf, state: AppStateOf
+) -> Response:
     """Start the run of an intent. Repeating the request is a replay; another identity is a 409."""
     request = parse(raw, RunRequest)
     with state.pool.connect() as connection:
-        started = commands.start_run(connection, intent_id, request, state.app_version, caller.name)
+        started = commands.start_run(connection, intent_id, request, state.app_version, caller.name, channel)
     body = RunStarted(run_id=started.run_id, workflow_id=started.intent_id, is_replay=started.is_replay)
     return reply(body, 202)

@@ -12,6 +12,7 @@ from sisu_pipeline.api.http.openapi import request_body
 from sisu_pipeline.api.http.path_parameters import PolicyReference, RecipeReference
 from sisu_pipeline.api.http.query_parameters import PlainRequest
 from sisu_pipeline.api.http.request_body import FormBody, parse
+from sisu_pipeline.api.http.request_channel import ChannelOf
 from sisu_pipeline.api.schemas.rule_schemas import (
     AppliedPolicy,
     AppliedRecipe,
@@ -26,8 +27,6 @@ from sisu_pipeline.contracts.recipe import RecipeDefinition
 from sisu_pipeline.store.rules import policies, recipes
 from sisu_pipeline.store.rules.policies import StoredPolicy
 from sisu_pipeline.store.rules.recipes import StoredRecipe
-
-CHANNEL = "api"
 
 router = APIRouter(route_class=GuardedRoute, dependencies=[PlainRequest], tags=["rules"])
 
@@ -58,11 +57,11 @@ def show_policy(policy_id: PolicyReference, state: AppStateOf) -> Response:
     },
     openapi_extra=request_body(ApprovalPolicy, required=True),
 )
-def apply_policy(raw: FormBody, caller: CallerOf, state: AppStateOf) -> Response:
+def apply_policy(raw: FormBody, caller: CallerOf, channel: ChannelOf, state: AppStateOf) -> Response:
     """Store an approval policy as its next version; runs that start from now on keep it."""
     policy = parse(raw, ApprovalPolicy)
     with state.pool.connect() as connection:
-        stored, is_replay = policies.apply(connection, policy, caller.name, CHANNEL)
+        stored, is_replay = policies.apply(connection, policy, caller.name, channel)
     return reply(AppliedPolicy(**_policy(stored), is_replay=is_replay), 200 if is_replay else 201)
 
 
@@ -92,11 +91,11 @@ def show_recipe(name: RecipeReference, state: AppStateOf) -> Response:
     },
     openapi_extra=request_body(RecipeDefinition, required=True),
 )
-def apply_recipe(raw: FormBody, caller: CallerOf, state: AppStateOf) -> Response:
+def apply_recipe(raw: FormBody, caller: CallerOf, channel: ChannelOf, state: AppStateOf) -> Response:
     """Store a recipe as its next version; runs that start from now on keep it. 404 if its policy is unknown."""
     recipe = parse(raw, RecipeDefinition)
     with state.pool.connect() as connection:
-        stored, is_replay = recipes.apply(connection, recipe, caller.name, CHANNEL)
+        stored, is_replay = recipes.apply(connection, recipe, caller.name, channel)
     return reply(AppliedRecipe(**_recipe(stored), is_replay=is_replay), 200 if is_replay else 201)
 
 

@@ -161,6 +161,31 @@ class Interactions(Contract):
     """Interactions, in order."""
 
 
+class HistoryEvent(Contract):
+    """One change of a run."""
+
+    at: Time
+    """Time of the change."""
+    event: str
+    """What happened: `submit`, `start`, a new status, `approve`, `reject`, `answer`, `timeout`, `edit`, `approved`,
+    `rejected` or `reopen`."""
+    person: str | None
+    """Name of the person or of the part of the system; null where no token was required."""
+    channel: str | None
+    """How the change was made; null if it was not recorded."""
+    reason: str | None
+    """Reason, notes or cause; null without any."""
+    plan_sha256: str | None = Field(alias="planSha256")
+    """Hash of the plan that the change is about; null if it is about none."""
+
+
+class History(Contract):
+    """Who did what to a run, when, why and by which channel; at most the first 500 changes."""
+
+    events: list[HistoryEvent]
+    """Changes, in order."""
+
+
 class Gates(Contract):
     """A run's gates, in the order they opened."""
 

@@ -180,6 +180,21 @@ class GateView(Contract):
     """Outcome of the gate when its deadline passes."""
 
 
+class VoteView(Contract):
+    """An approval that the decision counts."""
+
+    person: str
+    """Name of the person who approved."""
+    channel: Channel | None
+    """How the approval was made; null for one of release 0.2.0."""
+    plan_sha256: str = Field(alias="planSha256")
+    """Hash of the approved plan."""
+    voted_at: Time
+    """Time of the approval."""
+    record: str | None
+    """Canonical JSON of the approval, which a signature covers; null for one of release 0.2.0."""
+
+
 class DecisionView(Contract):
     """The decision on the plan."""
 
@@ -197,6 +212,8 @@ class DecisionView(Contract):
     """How the decision was made; null for a decision of release 0.2.0."""
     record: str | None
     """Canonical JSON of the decision, which a signature covers; null until the gate opens."""
+    votes: list[VoteView]
+    """Approvals that the decision counts, the first one first; empty for rejections, deadlines and policies."""
 
 
 class TaskCounts(Contract):

@@ -9,6 +9,8 @@ from sisu_pipeline.api.schemas.gate_schemas import (
     Form,
     GateEntry,
     GateState,
+    History,
+    HistoryEvent,
     Inbox,
     Interactions,
     InteractionView,
@@ -115,6 +117,13 @@ def interactions(connection: Connection, run_reference: str) -> Interactions:
     run = runs.get(connection, checked_reference(run_reference))
     found = ledger.of_run(connection, run.id, MAX_INTERACTIONS)
     return Interactions(interactions=[InteractionView(**vars(interaction)) for interaction in found])
+
+
+def history(connection: Connection, run_reference: str) -> History:
+    """Every change of a run from its submission on. Raises NotFound."""
+    run = runs.get(connection, checked_reference(run_reference))
+    found = ledger.history(connection, run.id, MAX_INTERACTIONS)
+    return History(events=[HistoryEvent(**vars(event)) for event in found])
 
 
 def _is_shared(gate: ListedGate) -> bool:

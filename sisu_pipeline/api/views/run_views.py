@@ -18,12 +18,14 @@ from sisu_pipeline.api.schemas.run_schemas import (
     RunView,
     StepView,
     TaskCounts,
+    VoteView,
 )
 from sisu_pipeline.contracts.step_outputs import StepId
 from sisu_pipeline.store import gates, human_gates, plans, runs, steps, tasks
 from sisu_pipeline.store.human_gates import HumanGate
 from sisu_pipeline.store.outputs import artifacts
 from sisu_pipeline.store.queues import queue_depth as depth
+from sisu_pipeline.store.rules import quorum
 from sisu_pipeline.store.runs import Run
 from sisu_pipeline.workflow.commands import checked_reference
 
@@ -134,6 +136,7 @@ def _decision(connection: Connection, run: Run) -> DecisionView | None:
         plan_sha256=decided.plan_sha256,
         channel=decided.channel,
         record=decided.record,
+        votes=[VoteView(**vars(vote)) for vote in quorum.recorded_votes(connection, run.id)],
     )
 
 

@@ -75,6 +75,17 @@ def show(run: RunId, url: Url = None, as_json: AsJson = False) -> None:
 
 
 @app.command()
+def history(run: RunId, url: Url = None, as_json: AsJson = False) -> None:
+    """Show who did what to a run, when, why and by which channel."""
+    from sisu_pipeline.console import formatting
+    from sisu_pipeline.console.api_client import Api
+
+    with report_failures(as_json) as out:
+        events = Api(url).get("runs", run, "history")["events"]
+        out.print_result(events, lambda: formatting.history(events))
+
+
+@app.command()
 def watch(
     run: RunId,
     until_gate: Annotated[

@@ -7,7 +7,7 @@ from typing import Any
 
 from resources.database import Connection
 from sisu_pipeline.contracts.approval_policy import ApprovalRules, People
-from sisu_pipeline.contracts.gate import Decision
+from sisu_pipeline.contracts.gate import Channel, Decision
 from sisu_pipeline.domain.approval.eligibility import Eligibility, Standing
 from sisu_pipeline.domain.errors import DecisionForbidden
 from sisu_pipeline.store.records import fetch_all, fetch_one
@@ -19,6 +19,17 @@ class Vote:
 
     actor: str
     created_at: datetime
+
+
+@dataclass(frozen=True)
+class RecordedVote:
+    """An approval that a decision counts; `channel` and `record` are None for one in release 0.2.0."""
+
+    person: str
+    channel: Channel | None
+    plan_sha256: str
+    voted_at: datetime
+    record: str | None
 
 
 @dataclass(frozen=True)
@@ -88,6 +99,11 @@ def check_person(connection: Connection, run_id: str, own: Standing, decision: D
     refusal = rules.refusal_to_approve(own) if is_approval else rules.refusal_to_decide(own)
     if refusal is not None:
         raise DecisionForbidden(refusal)
+
+
+def recorded_votes(connection: Connection, run_id: str) -> list[RecordedVote]:
+    """The approvals that the decision about a run's plan counts, the first one first."""
+    return fetch_all(connection, "quorum.recorded_votes", RecordedVote, {"run_id": run_id})
 
 
 def tally(connection: Connection, run_id: str) -> Tally:

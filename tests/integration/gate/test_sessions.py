@@ -2,17 +2,20 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import httpx
+import psycopg
 import pytest
 
 from resources import migrations
 from sisu_pipeline.api.auth import authentication
-from sisu_pipeline.contracts.access import Role
+from sisu_pipeline.cli.commands.decision_commands import user_name
+from sisu_pipeline.contracts.access import Person, Role
 from sisu_pipeline.store import sessions, tokens
-from tests.integration.api.conftest import Api
+from tests.integration.api.conftest import HOST, Api
 from tests.integration.gate.conftest import As, a_token
+from tests.integration.gate.test_cli import sisu
 
 ENDS_WITHIN_S = 5.0
 
@@ -103,6 +106,60 @@ def test_a_stream_ends_within_seconds_of_its_tokens_revocation(api: Api, client_
         except httpx.RemoteProtocolError:
             pass  # the stream is cut off
         assert time.monotonic() - began < ENDS_WITHIN_S + 1
+
+
+@pytest.mark.parametrize("names", ["id", "person"])
+def test_an_operator_ends_sessions_and_their_streams_within_seconds(api: Api, names: str) -> None:
+    database = api.dependencies.database
+    with database.connect() as connection:
+        sessions.open_session_of(connection, "of-eve", Person("eve", frozenset({Role.VIEWER}), frozenset()), HOST)
+        sessions.open_session_of(connection, "of-ann", Person("ann", frozenset({Role.VIEWER}), frozenset()), HOST)
+    cookie = api.state.session_cookie
+    eve, ann = ({"Cookie": f"{cookie}={each}"} for each in ("of-eve", "of-ann"))
+    assert api.client.get("/runs", headers=eve).status_code == 200
+    listed = sisu(api, "session", "list", url=False, DATABASE_URL=database.url)
+    assert [(each["person"], each["tokenId"]) for each in listed] == [("ann", None), ("eve", None)]
+    assert "of-eve" not in str(listed)
+    which = ["--person", "eve"] if names == "person" else [listed[1]["id"]]
+    with api.client.stream("GET", "/inbox/events", headers=eve) as stream:
+        lines = stream.iter_lines()
+        assert next(lines) == "event: inbox"
+        (ended,) = sisu(api, "session", "end", *which, "--reason", "left", url=False, DATABASE_URL=database.url)
+        assert ended["id"] == listed[1]["id"]
+        began = time.monotonic()
+        with suppress(httpx.RemoteProtocolError):  # the stream is cut off
+            for _ in lines:
+                pass
+        assert time.monotonic() - began < ENDS_WITHIN_S + 1
+    assert api.client.get("/runs", headers=eve).status_code == 401
+    assert api.client.get("/runs", headers=ann).status_code == 200
+    (change,) = sisu(api, "token", "history", url=False, DATABASE_URL=database.url)
+    assert [change[name] for name in ("event", "person", "madeBy", "channel", "reason")] == [
+        "session ended",
+        "eve",
+        user_name(),
+        "cli",
+        "left",
+    ]
+    refused = sisu(api, "session", "end", listed[1]["id"], status=1, url=False, DATABASE_URL=database.url)
+    assert refused["code"] == "not_found"
+    assert sisu(api, "session", "end", status=1, url=False, DATABASE_URL=database.url)["code"] == "no_session"
+
+
+def test_each_change_of_a_token_states_who_made_it_and_is_never_changed(api: Api) -> None:
+    database = api.dependencies.database
+    made = sisu(api, "token", "create", "ann", "--role", "viewer", url=False, DATABASE_URL=database.url)
+    for _ in range(2):
+        sisu(api, "token", "revoke", made["id"], "--reason", "lost", url=False, DATABASE_URL=database.url)
+    changes = sisu(api, "token", "history", url=False, DATABASE_URL=database.url)
+    assert [(each["event"], each["subject"], each["madeBy"], each["reason"]) for each in changes] == [
+        ("token revoked", made["id"], user_name(), "lost"),
+        ("token created", made["id"], user_name(), "roles viewer"),
+    ]
+    assert made["token"] not in str(changes)
+    for statement in ("UPDATE access.changes SET made_by = 'x'", "DELETE FROM access.changes"):
+        with pytest.raises(psycopg.errors.RestrictViolation), database.connect() as connection:
+            connection.execute(statement)
 
 
 def test_tokens_survive_a_reset_of_the_product(api: Api) -> None:

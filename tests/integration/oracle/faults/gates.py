@@ -3,6 +3,11 @@
 from tests.integration.oracle.faults.change import ADD_RECEIPT, ZEROS, fault
 
 _RECORD = "UPDATE app.plan_approvals made SET record = app.approval_record(made) WHERE run_id = %(decided)s"
+_UNCOUNTED = "DELETE FROM app.approval_votes WHERE run_id = %(decided)s"
+_VOTE_RECORD = (
+    "UPDATE app.approval_votes SET record = replace(record, '\"api\"', to_json(channel)::text) "
+    "WHERE run_id = %(decided)s"
+)
 FORBID_SELF_APPROVAL = (
     "UPDATE app.runs SET approval_rules = approval_rules || '{\"selfApproval\": false}' WHERE id = %(decided)s"
 )
@@ -81,6 +86,9 @@ GATE = (
         "another plan was approved",
         f"UPDATE app.plan_approvals SET plan_sha256 = {ZEROS} WHERE run_id = %(decided)s",
         _RECORD,
+        f"UPDATE app.human_interactions SET plan_sha256 = {ZEROS} WHERE run_id = %(decided)s",
+        f"UPDATE app.approval_votes SET record = replace(record, plan_sha256, {ZEROS}), plan_sha256 = {ZEROS} "
+        "WHERE run_id = %(decided)s",
     ),
     fault(
         "213_decision_names_its_plan",
@@ -119,6 +127,51 @@ GATE = (
         "a person decided as the deadline",
         "UPDATE app.plan_approvals SET channel = 'deadline' WHERE run_id = %(decided)s",
         _RECORD,
+    ),
+    fault(
+        "218_each_counted_approval_has_a_record",
+        "a person who did not approve",
+        "UPDATE app.plan_approvals SET approvers = '{eve}' WHERE run_id = %(decided)s",
+    ),
+    fault(
+        "218_each_counted_approval_has_a_record",
+        "an approval without a record",
+        _UNCOUNTED,
+    ),
+    fault(
+        "218_each_counted_approval_has_a_record",
+        "a record of an approval that is not counted",
+        "INSERT INTO app.approval_votes (run_id, person, plan_sha256, channel, voted_at, record) "
+        "SELECT run_id, 'eve', plan_sha256, channel, voted_at, replace(record, '\"ann\"', '\"eve\"') "
+        "FROM app.approval_votes WHERE run_id = %(decided)s",
+        "INSERT INTO app.human_interactions "
+        "(run_id, gate_key, dedupe_key, kind, actor, plan_sha256, payload, payload_hash, channel, created_at) "
+        "SELECT run_id, gate_key, 'eve', kind, 'eve', plan_sha256, payload, payload_hash, channel, created_at "
+        "FROM app.human_interactions WHERE run_id = %(decided)s",
+    ),
+    fault(
+        "218_each_counted_approval_has_a_record",
+        "another channel than the person's",
+        "UPDATE app.approval_votes SET channel = 'cli' WHERE run_id = %(decided)s",
+        _VOTE_RECORD,
+    ),
+    fault(
+        "218_each_counted_approval_has_a_record",
+        "another time than the person's",
+        "UPDATE app.approval_votes SET voted_at = voted_at - interval '1 day', record = replace(record, "
+        "to_char(voted_at AT TIME ZONE 'UTC', 'YYYY-MM-DD'), "
+        "to_char((voted_at - interval '1 day') AT TIME ZONE 'UTC', 'YYYY-MM-DD')) WHERE run_id = %(decided)s",
+    ),
+    fault(
+        "218_each_counted_approval_has_a_record",
+        "another plan than the decision's",
+        f"UPDATE app.approval_votes SET record = replace(record, plan_sha256, {ZEROS}), plan_sha256 = {ZEROS} "
+        "WHERE run_id = %(decided)s",
+    ),
+    fault(
+        "218_each_counted_approval_has_a_record",
+        "a blank in the record",
+        "UPDATE app.approval_votes SET record = replace(record, ',', ', ') WHERE run_id = %(decided)s",
     ),
     fault(
         "220_nothing_executes_before_approval",
@@ -164,12 +217,14 @@ GATE = (
         "UPDATE app.plan_approvals SET decided_by = 'sisu:deadline', channel = 'deadline', approvers = '{}' "
         "WHERE run_id = %(decided)s",
         _RECORD,
+        _UNCOUNTED,
     ),
     fault(
         "230_deadlines_approve_only_where_allowed",
         "the system approved under another name",
         "UPDATE app.plan_approvals SET decided_by = 'sisu:sensor', approvers = '{}' WHERE run_id = %(decided)s",
         _RECORD,
+        _UNCOUNTED,
     ),
     fault(
         "232_authors_do_not_approve",
@@ -204,11 +259,6 @@ GATE = (
     ),
     fault(
         "234_approvals_meet_the_quorum",
-        "a person who did not approve",
-        "UPDATE app.plan_approvals SET approvers = '{eve}' WHERE run_id = %(decided)s",
-    ),
-    fault(
-        "234_approvals_meet_the_quorum",
         "a person whom the intent does not name",
         'UPDATE app.runs SET approval_rules = approval_rules || \'{"namedApprovers": ["bob"]}\' '
         "WHERE id = %(decided)s",
@@ -219,6 +269,7 @@ GATE = (
         "UPDATE app.plan_approvals SET decided_by = 'policy:default@1', channel = 'policy', approvers = '{}' "
         "WHERE run_id = %(decided)s",
         _RECORD,
+        _UNCOUNTED,
     ),
     fault(
         "236_policies_approve_by_their_own_rule",

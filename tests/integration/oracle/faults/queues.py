@@ -1,6 +1,7 @@
 """How the laws about what the queues hold are broken, and what only looks so."""
 
 from tests.integration.oracle.faults.change import ADD_RECEIPT, ZEROS, fault, legal
+from tests.integration.oracle.faults.runs import note
 
 _ADD_WORKFLOW = (
     "INSERT INTO dbos.workflow_status (workflow_uuid, status, name, queue_name, queue_partition_key, "
@@ -118,6 +119,7 @@ LEGAL = (
         "INSERT INTO app.human_interactions (run_id, gate_key, dedupe_key, kind, actor, payload, payload_hash) "
         "SELECT run_id, gate_key, 'k', 'approve', 'ann', '{}', plan_sha256 FROM app.human_gates "
         "WHERE run_id = %(waiting)s",
+        "SELECT app.record_votes(made) FROM app.plan_approvals made WHERE run_id = %(waiting)s",
     ),
     legal(
         "a rollback that failed and says so",
@@ -129,5 +131,6 @@ LEGAL = (
         "a retried run that nobody has taken up",
         "UPDATE app.runs SET status = 'repairing', retry_count = 1, error = NULL, next_action = NULL, "
         "dagster_run_id = NULL, segment = segment + 1 WHERE id = %(broken)s",
+        note("broken", "repairing"),
     ),
 )

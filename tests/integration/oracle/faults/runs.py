@@ -85,6 +85,18 @@ STEPS = (
     ),
 )
 
+_NOTE = (
+    "INSERT INTO app.run_changes (run_id, from_status, to_status, person, reason, channel) "
+    "SELECT {id}, to_status, '{status}', 'sisu:engine', NULL, 'engine' FROM app.run_changes "
+    "WHERE run_id = {id} ORDER BY number DESC LIMIT 1"
+)
+
+
+def note(name: str, status: str) -> str:
+    """Record that a run has this status, as a change of the status does while triggers are on."""
+    return _NOTE.format(id=f"%({name})s", status=status)
+
+
 RUNS = (
     fault(
         "600_succeeded_runs_are_complete",
@@ -95,12 +107,14 @@ RUNS = (
         "600_succeeded_runs_are_complete",
         "succeeded at the gate",
         "UPDATE app.runs SET status = 'succeeded', next_action = NULL WHERE id = %(waiting)s",
+        note("waiting", "succeeded"),
     ),
     fault(
         "600_succeeded_runs_are_complete",
         "succeeded with a failed task",
         "UPDATE app.patch_history SET rolled_back_at = NULL WHERE run_id = %(broken)s",
         "UPDATE app.runs SET status = 'succeeded', next_action = NULL, error = NULL WHERE id = %(broken)s",
+        note("broken", "succeeded"),
     ),
     fault(
         "610_ended_runs_say_why",
@@ -121,6 +135,7 @@ RUNS = (
         "620_waiting_runs_wait_at_an_open_gate",
         "waiting after the decision was carried out",
         "UPDATE app.runs SET status = 'waiting_input', next_action = 'APPROVE_PLAN' WHERE id = %(decided)s",
+        note("decided", "waiting_input"),
     ),
     fault(
         "630_unfinished_runs_carry_no_outcome",
@@ -131,6 +146,31 @@ RUNS = (
         "630_unfinished_runs_carry_no_outcome",
         "a queued run at its second segment",
         "UPDATE app.runs SET segment = 2 WHERE id = %(queued)s",
+    ),
+    fault(
+        "640_status_changes_are_recorded",
+        "a change that is not recorded",
+        "DELETE FROM app.run_changes WHERE run_id = %(waiting)s AND to_status = 'waiting_input'",
+    ),
+    fault(
+        "640_status_changes_are_recorded",
+        "no change is recorded",
+        "DELETE FROM app.run_changes WHERE run_id = %(waiting)s",
+    ),
+    fault(
+        "640_status_changes_are_recorded",
+        "a change from another status",
+        "UPDATE app.run_changes SET from_status = 'repairing' WHERE run_id = %(waiting)s",
+    ),
+    fault(
+        "640_status_changes_are_recorded",
+        "a change that no one caused, through a channel of people",
+        "UPDATE app.run_changes SET channel = 'cli' WHERE run_id = %(waiting)s",
+    ),
+    fault(
+        "640_status_changes_are_recorded",
+        "a change by a person that the engine caused",
+        "UPDATE app.run_changes SET person = 'ann' WHERE run_id = %(waiting)s",
     ),
 )
 
