@@ -1,6 +1,6 @@
 """Sentences for values that break a contract: the field, the rule and the value, without the validator's own texts.
 
-For example `priority must be at least 0 (got -1)`, `goal must not be empty` and `unknown field 'gaol'; did you mean
+For example `priority must be at least 1 (got 0)`, `goal must not be empty` and `unknown field 'gaol'; did you mean
 'goal'?`.
 """
 

@@ -8,6 +8,8 @@ from pydantic import Field
 from sisu_pipeline.contracts.base import Contract
 
 Text = Annotated[str, Field(min_length=1)]
+Key = Annotated[str, Field(min_length=1, max_length=255)]
+"""A text that becomes a key, an index entry or a label: Postgres indexes up to 2,704 bytes."""
 
 
 class Intent(Contract):
@@ -68,29 +70,30 @@ class Budget(Contract):
 class RunRequest(Contract):
     """How to run an intent. Every field is optional; null means absent."""
 
-    trace_id: str | None = None
+    trace_id: Annotated[str, Field(max_length=255)] | None = None
     """Trace id that the run records; part of its identity."""
     queue_name: QueueName | None = None
     """Queue of the run; default: the queue of its recipe."""
     lane: Lane | None = None
     """Priority class; default: `interactive`."""
-    priority: int | None = Field(default=None, ge=0, le=2**31 - 1)
+    priority: int | None = Field(default=None, ge=1, le=2**31 - 1)
     """Priority on the queue; a lower number runs earlier. Default: 1 for `interactive`, 1000 for `batch`."""
-    deduplication_id: str | None = Field(default=None, alias="deduplicationID")
+    deduplication_id: Annotated[str, Field(max_length=255)] | None = Field(default=None, alias="deduplicationID")
     """Accepted for compatibility, without effect."""
     timeout_ms: int | None = Field(default=None, ge=1, le=2**53 - 1, alias="timeoutMS")
-    """Expected duration in milliseconds, checked against `maxWallClockMS` of the budget."""
-    recipe_name: str | None = None
+    """Longest time in milliseconds from the start request to the end of the run, waiting included. A run that has
+    not ended by then is canceled."""
+    recipe_name: Annotated[str, Field(max_length=255)] | None = None
     """Name of the recipe; default: `compile-default`."""
     recipe_version: int | None = None
     """Version of the recipe; default: the newest."""
     workload: Workload | None = None
     """Expected resources, checked against the limits of the recipe."""
-    tenant_id: Text | None = None
+    tenant_id: Key | None = None
     """Tenant of the run."""
-    task_key: Text | None = None
+    task_key: Key | None = None
     """Accepted for compatibility, without effect; must not be blank."""
-    queue_partition_key: Text | None = None
+    queue_partition_key: Key | None = None
     """Partition of the queue; required, because the queue is partitioned."""
     budget: Budget | None = None
     """Hard limits of the run."""

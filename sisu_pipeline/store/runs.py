@@ -93,6 +93,13 @@ class Cause:
 
 
 @dataclass(frozen=True)
+class TimedOutRun:
+    """A run that has not ended within its `timeoutMS`."""
+
+    id: str
+
+
+@dataclass(frozen=True)
 class DescribedRun(Run):
     """A run with its intent's goal."""
 
@@ -235,6 +242,12 @@ def move(
     if moved is None:
         raise IllegalTransition(get(connection, run.id).status, status)
     return moved
+
+
+def timed_out(connection: Connection, limit: int) -> list[str]:
+    """The ids of runs that have not ended within their `timeoutMS`, the oldest first, at most `limit`."""
+    rows = fetch_all(connection, "runs.timed_out", TimedOutRun, {"limit": limit})
+    return [row.id for row in rows]
 
 
 def count_segment(connection: Connection, run: Run) -> Run:

@@ -5,6 +5,8 @@ is the same in every attempt, so that a receiver can drop repeated deliveries. T
 (https://www.standardwebhooks.com) sign the time of the attempt too, so that a receiver can refuse old messages.
 """
 
+import asyncio
+import math
 import time
 from base64 import b64encode
 from dataclasses import dataclass
@@ -19,6 +21,7 @@ MAX_ATTEMPTS = 12
 _FIRST_WAIT_S = 5.0
 _MAX_WAIT_S = 3600.0
 _TIMEOUT_S = 5.0
+"""How long one attempt may take, from the connection to the end of the answer."""
 _BATCH = 100
 _MAX_ERROR = 300
 
@@ -43,15 +46,17 @@ def enforce(database: Database) -> list[tuple[str, str]]:
     return enforced
 
 
-def deliver(database: Database, webhook: Webhook) -> int:
-    """Post every escalation that is due; returns how many the webhook accepted."""
+def deliver(database: Database, webhook: Webhook, for_s: float = math.inf) -> int:
+    """Post escalations that are due, for at most `for_s` seconds; returns how many the webhook accepted."""
     accepted = 0
-    with httpx.Client(timeout=_TIMEOUT_S, follow_redirects=False) as client:
-        for _ in range(_BATCH):
-            delivered = _deliver_one(database, webhook, client)
-            if delivered is None:
-                break
-            accepted += delivered
+    until = time.monotonic() + for_s
+    for _ in range(_BATCH):
+        delivered = _deliver_one(database, webhook)
+        if delivered is None:
+            break
+        accepted += delivered
+        if time.monotonic() >= until:
+            break
     return accepted
 
 
@@ -72,13 +77,13 @@ def headers(secret: str, message_id: str, sent_at: int, body: bytes) -> dict[str
     }
 
 
-def _deliver_one(database: Database, webhook: Webhook, client: httpx.Client) -> bool | None:
+def _deliver_one(database: Database, webhook: Webhook) -> bool | None:
     """Post the next escalation with its row locked; returns whether it was accepted, None when none is due."""
     with database.connect() as connection:
         escalation = deadlines.take_escalation(connection, MAX_ATTEMPTS)
         if escalation is None:
             return None
-        error = _post(webhook, client, str(escalation.payload["id"]), canonical_json(escalation.payload).encode())
+        error = _post(webhook, str(escalation.payload["id"]), canonical_json(escalation.payload).encode())
         if error is None:
             deadlines.mark_delivered(connection, escalation)
         else:
@@ -87,10 +92,19 @@ def _deliver_one(database: Database, webhook: Webhook, client: httpx.Client) -> 
         return error is None
 
 
-def _post(webhook: Webhook, client: httpx.Client, message_id: str, body: bytes) -> str | None:
+def _post(webhook: Webhook, message_id: str, body: bytes) -> str | None:
+    """Post one message; returns the error, or None when it was accepted."""
     signed = headers(webhook.secret, message_id, int(time.time()), body)
     try:
-        answer = client.post(webhook.url, content=body, headers=signed)
+        answer = asyncio.run(asyncio.wait_for(_send(webhook.url, body, signed), _TIMEOUT_S))
+    except TimeoutError:
+        return f"no complete answer within {_TIMEOUT_S:g} s"
     except httpx.HTTPError as failure:
         return f"{type(failure).__name__}: {failure}"[:_MAX_ERROR]
     return None if answer.is_success else f"HTTP {answer.status_code}"
+
+
+async def _send(url: str, body: bytes, signed: dict[str, str]) -> httpx.Response:
+    """The receiver's answer. The caller bounds the whole exchange: `httpx` bounds each read only."""
+    async with httpx.AsyncClient(follow_redirects=False, timeout=None) as client:  # noqa: S113
+        return await client.post(url, content=body, headers=signed)

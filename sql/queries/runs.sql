@@ -122,6 +122,14 @@ UPDATE app.runs SET closed_at = clock_timestamp() WHERE id = %(id)s AND closed_a
 -- Runs canceled in the last hour, for workers that missed the notification.
 SELECT id FROM app.runs WHERE status = 'canceled' AND updated_at > now() - interval '1 hour'
 
+-- timed_out --
+-- Runs that have not ended within their `timeoutMS`, the oldest first. The time between submission and end counts, waiting
+-- included, by the database's clock.
+SELECT id FROM app.runs
+WHERE timeout_ms IS NOT NULL AND status IN ('queued', 'running', 'waiting_input', 'repairing')
+  AND clock_timestamp() - created_at >= make_interval(secs => timeout_ms / 1000.0)
+ORDER BY created_at, id LIMIT %(limit)s
+
 -- active --
 -- The newest queued and running runs with their goal. Runs at a gate are listed by their gates.
 SELECT run.*, intent.goal FROM app.runs run JOIN app.intents intent ON intent.id = run.intent_id

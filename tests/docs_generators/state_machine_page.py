@@ -11,6 +11,7 @@ _FINISH = "workflow/step_execution.py:finish"
 _END = "workflow/run_failure.py:end_run"
 _CANCEL = "workflow/commands.py:cancel"
 _RETRY = "workflow/commands.py:retry"
+_TIME_OUT = "workflow/run_timeouts.py:cancel_late"
 
 _INTRODUCTION = """\
 # The states of a run
@@ -46,7 +47,7 @@ _MEANINGS = {
     RunStatus.REPAIRING: "An operator retried the run. No worker has begun the new Dagster run.",
     RunStatus.SUCCEEDED: "ExecuteST is committed and every task succeeded.",
     RunStatus.FAILED: "Reserved for failures that are not retried automatically. No code ends a run with it.",
-    RunStatus.CANCELED: "An operator canceled the run. Cleanup rolls back its patches.",
+    RunStatus.CANCELED: "An operator canceled the run, or its `timeoutMS` passed. Cleanup rolls back its patches.",
     RunStatus.RETRIES_EXCEEDED: (
         "The run ended without success: a task or a step failed, a person or a deadline rejected the plan, or a"
         " budget was exceeded. `app.runs.error` holds the reason."
@@ -56,14 +57,15 @@ _MEANINGS = {
 
 @dataclass(frozen=True)
 class Cause:
-    """When a transition happens, and the function that performs it; None when no code does."""
+    """When a transition happens, and the functions that perform it; None when no code does."""
 
     when: str
     who: str | None
+    or_who: str | None = None
 
 
 _UNUSED = Cause(NOTHING, None)
-_CANCELED = Cause("an operator cancels the run", _CANCEL)
+_CANCELED = Cause("an operator cancels the run, or its `timeoutMS` passes", _CANCEL, _TIME_OUT)
 
 CAUSES = {
     (RunStatus.QUEUED, RunStatus.RUNNING): Cause("a worker begins the first segment", _ENTER),
@@ -120,7 +122,8 @@ def _transitions() -> str:
     rows = []
     for current, wanted in _pairs():
         cause = CAUSES[current, wanted]
-        rows.append((code(current), code(wanted), cause.when, code(cause.who) if cause.who else ""))
+        who = ", ".join(code(name) for name in (cause.who, cause.or_who) if name)
+        rows.append((code(current), code(wanted), cause.when, who))
     return table(("from", "to", "when", "who"), rows)
 
 

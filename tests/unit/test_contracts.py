@@ -29,7 +29,7 @@ RUN_REQUEST = {
     "traceId": "t",
     "queueName": "intentQ",
     "lane": "batch",
-    "priority": 0,
+    "priority": 1,
     "deduplicationID": "d",
     "timeoutMS": 1,
     "recipeName": "compile-default",

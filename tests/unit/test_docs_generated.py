@@ -33,7 +33,7 @@ def test_every_transition_of_a_run_is_explained() -> None:
 
 
 def test_the_page_names_every_function_that_moves_a_run() -> None:
-    named = {cause.who for cause in CAUSES.values() if cause.who is not None}
+    named = {who for cause in CAUSES.values() for who in (cause.who, cause.or_who) if who is not None}
     paths = {path.relative_to(PACKAGE).as_posix(): _movers(path) for path in PACKAGE.rglob("*.py")}
     movers = {f"{path}:{name}" for path, names in paths.items() for name in names}
     assert named <= movers

@@ -51,7 +51,7 @@ def test_the_recipe_is_the_one_named_else_the_default_in_its_highest_version(
         ({}, Lane.INTERACTIVE, 1),
         ({"lane": "interactive"}, Lane.INTERACTIVE, 1),
         ({"lane": "batch"}, Lane.BATCH, 1000),
-        ({"lane": "batch", "priority": 0}, Lane.BATCH, 0),
+        ({"lane": "batch", "priority": 1}, Lane.BATCH, 1),
         ({"priority": 7}, Lane.INTERACTIVE, 7),
     ],
 )
@@ -165,7 +165,7 @@ requests = st.fixed_dictionaries(
             dict.fromkeys(BUDGET, positive) | {"maxRetriesPerStep": counts},
         ),
         "timeoutMS": positive,
-        "priority": counts,
+        "priority": positive,
         "lane": st.sampled_from(["interactive", "batch"]),
         "tenantId": keys,
         "queuePartitionKey": keys,

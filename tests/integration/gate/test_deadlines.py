@@ -3,10 +3,12 @@
 import base64
 import hmac
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -18,7 +20,7 @@ from sisu_pipeline.domain.setting_errors import SettingsError
 from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.settings import load_settings
 from sisu_pipeline.store import deadlines
-from sisu_pipeline.workflow import escalation
+from sisu_pipeline.workflow import escalation, run_timeouts
 from sisu_pipeline.workflow.escalation import Webhook
 from tests.integration.api.conftest import Api
 from tests.integration.gate.conftest import Recipe
@@ -239,6 +241,47 @@ def test_a_message_is_sent_twelve_times_at_most(api: Api, free_port: Callable[[]
     (row,) = run.rows("escalations")
     assert row["attempts"] == escalation.MAX_ATTEMPTS
     assert "ConnectError" in row["last_error"]
+
+
+def test_an_answer_that_never_ends_fails_the_attempt_in_time(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(escalation, "_TIMEOUT_S", 0.5)
+    run = overdue_run(api)
+    stop = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def trickle() -> None:
+            connection, _ = server.accept()
+            with connection, suppress(OSError):
+                connection.sendall(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+                while not stop.wait(0.05):
+                    connection.sendall(b"x")
+
+        thread = threading.Thread(target=trickle)
+        thread.start()
+        webhook = Webhook(f"http://127.0.0.1:{server.getsockname()[1]}/", "s")
+        assert escalation.deliver(api.dependencies.database, webhook) == 0
+        stop.set()
+        thread.join()
+    (row,) = run.rows("escalations")
+    assert row["last_error"] == "no complete answer within 0.5 s"
+
+
+def test_a_run_is_canceled_when_its_time_limit_has_passed(api: Api) -> None:
+    run = Waiting(api.dependencies, request={"timeoutMS": 2000})
+    assert run_timeouts.enforce(api.dependencies.database) == []
+    run.started_earlier("2 seconds")
+    assert run_timeouts.enforce(api.dependencies.database) == [run.run_id]
+    assert run_timeouts.enforce(api.dependencies.database) == []
+    shown = api.get(f"/runs/{run.run_id}").json()
+    assert shown["status"] == "canceled"
+    assert shown["error"] == "canceled by sisu:deadline: it did not end within its timeoutMS of 2000 ms"
+    assert approve(api, run).status_code == 409
+
+
+def test_the_largest_time_limit_never_passes(api: Api) -> None:
+    run = Waiting(api.dependencies, request={"timeoutMS": 2**53 - 1})
+    run.started_earlier("1000 years")
+    assert run_timeouts.enforce(api.dependencies.database) == []
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,13 @@ class Waiting(Life):
                 [self.run_id],
             )
 
+    def started_earlier(self, interval: str) -> None:
+        """Move the run's start into the past."""
+        with self.dependencies.database.connect() as connection:
+            connection.execute(
+                "UPDATE app.runs SET created_at = created_at - %s::interval WHERE id = %s", [interval, self.run_id]
+            )
+
     def rows(self, table: str) -> list[dict[str, Any]]:
         """Every row of this run in a table of ours."""
         with self.dependencies.database.connect() as connection:

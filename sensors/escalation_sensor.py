@@ -1,0 +1,33 @@
+"""escalation_sensor: delivers escalations to the webhook. A slow receiver must not delay the deadlines."""
+
+import time
+
+import dagster as dg
+
+from sisu_pipeline.settings import settings
+from sisu_pipeline.workflow import escalation
+from sisu_pipeline.workflow.dependencies import dependencies
+from sisu_pipeline.workflow.escalation import Webhook
+
+TICK_SECONDS = 20.0
+CHECK_INTERVAL_SECONDS = 1.0
+
+
+@dg.sensor(
+    minimum_interval_seconds=1,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    jobs=[],
+    description="Delivers escalations, one per passed deadline, to the webhook.",
+)
+def escalation_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+    """Check once a second for the length of a tick."""
+    url, secret = settings().sisu_escalation_url, settings().sisu_escalation_secret
+    if url is None or secret is None:
+        return dg.SkipReason("No webhook is configured (SISU_ESCALATION_URL, SISU_ESCALATION_SECRET).")
+    webhook = Webhook(url.get_secret_value(), secret.get_secret_value())
+    until = time.monotonic() + TICK_SECONDS
+    delivered = 0
+    while time.monotonic() < until:
+        delivered += escalation.deliver(dependencies().database, webhook, until - time.monotonic())
+        time.sleep(CHECK_INTERVAL_SECONDS)
+    return dg.SkipReason(f"Delivered {delivered} escalation(s).")
