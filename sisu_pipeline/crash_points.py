@@ -36,7 +36,9 @@ POINTS = (
     # Steps: the work is done, the row is written, the row is committed; by step.
     *(f"{step}.{point}" for step in StepId for point in ("work.after", "commit.before", "commit.after")),
     # Patches: remembered in a row, written to the file, marked in the row; taken back.
+    # A rename removes the file at its old path first.
     "patch.remember.after",
+    "patch.remove.after",
     "patch.write.after",
     "patch.mark.after",
     "patch.restore.after",

@@ -20,14 +20,18 @@ def _plan(intent: Intent) -> dict[str, Any]:
     patches = intent.inputs.get("patches", [])
     plan = {
         "design": [f"Design for: {intent.goal}"],
-        "files": [patch.get("targetPath") for patch in patches if isinstance(patch, dict)]
-        if isinstance(patches, list)
-        else [],
+        "files": _paths(patches) if isinstance(patches, list) else [],
         "risks": [],
         "tests": intent.inputs.get("tests", []),
         "testCommand": intent.inputs.get("testCommand", DEFAULT_TEST_COMMAND),
     }
     return plan | ({"patchPlan": patches} if patches else {})
+
+
+def _paths(patches: list[Any]) -> list[Any]:
+    """The paths that the patches name: of a renamed file, the old one too."""
+    named = [patch.get(name) for patch in patches if isinstance(patch, dict) for name in ("fromPath", "targetPath")]
+    return [path for path in named if path is not None]
 
 
 def _build(intent: Intent) -> dict[str, Any]:

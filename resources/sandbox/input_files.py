@@ -35,6 +35,11 @@ async def fetch_files(request: SandboxRequest, most_bytes: int, resolve: UriReso
     return files
 
 
+def executables(request: SandboxRequest) -> frozenset[str]:
+    """The paths of the input files that can be executed."""
+    return frozenset(file.path for file in request.files_in if file.mode == "100755")
+
+
 async def _content(file: FileIn, resolve: UriResolver | None) -> bytes:
     if file.inline is not None:
         return _encoded(file.inline)

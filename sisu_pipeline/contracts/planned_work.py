@@ -6,11 +6,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from sisu_pipeline.contracts.base import Contract
-from sisu_pipeline.contracts.sandbox_request import Sha256
+from sisu_pipeline.contracts.sandbox_request import Mode, Sha256
 
 GitBlob = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
-Mode = Literal["100644", "100755"]
-"""The modes that git stores for files: plain and executable."""
 
 
 class Section(Contract):

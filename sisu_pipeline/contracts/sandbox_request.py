@@ -1,13 +1,18 @@
 """The sandbox request and result."""
 
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from sisu_pipeline.contracts.base import Contract
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Mode = Literal["100644", "100755"]
+"""The modes that git stores for files: plain and executable."""
+
+BINARY_URI = "data:;base64,"
+"""Start of the `uri` of a file whose content stands in it, in base64."""
 
 
 class ErrorCode(StrEnum):
@@ -34,11 +39,15 @@ _INFRASTRUCTURE = frozenset(
 
 
 class FileIn(Contract):
-    """A file to place under the working directory before the command runs; `path` is relative to it."""
+    """A file to place under the working directory before the command runs; `path` is relative to it.
+
+    A file without a mode is plain.
+    """
 
     path: str
     inline: str | None = None
     uri: str | None = None
+    mode: Mode | None = None
 
 
 class FileOut(Contract):

@@ -12,8 +12,7 @@ from resources.database import Connection
 from sisu_pipeline.contracts.step_outputs import StepId
 from sisu_pipeline.defs import timing_plot
 from sisu_pipeline.domain.canonical import canonical_pieces, sha256_pieces
-from sisu_pipeline.domain.complete_plan import patch_states
-from sisu_pipeline.domain.file_diff import remarks, unified_diff
+from sisu_pipeline.domain.changes.plan_changes import changes_of
 from sisu_pipeline.domain.untrusted_text import code_block, for_cell, for_markdown
 from sisu_pipeline.domain.workspace_files import intent_files
 from sisu_pipeline.steps.step_result import StepResult
@@ -131,15 +130,12 @@ def _planned(connection: Connection, run: Run, step: StepId) -> Metadata:
         "base": for_cell(complete.base.title),
     }
     files = intent_files(intents.get(connection, run.intent_id))
-    changes = [
-        (path, remarks(before, after), unified_diff(path, before, after))
-        for path, before, after in patch_states(stored.read(), files)
-    ]
-    notes = [f"{for_cell(path)}: {note}" for path, found, _ in changes for note in found]
+    changes = changes_of(stored.read(), files)
+    notes = [f"{for_cell(change.path)}: {note}" for change in changes for note in change.remarks]
     if notes:
         described["notes"] = "\n".join(notes)
     if changes:
-        diff = "".join(text for *_, text in changes)
+        diff = "".join(change.diff for change in changes)
         cut = f"\n… cut after {MAX_DIFF} of {len(diff)} characters" if len(diff) > MAX_DIFF else ""
         described["diff"] = dg.MetadataValue.md(code_block(diff[:MAX_DIFF] + cut))
     return described

@@ -4,7 +4,7 @@
 each section stands as the sha256 of its own canonical JSON. Content of files is never part of it, only its hashes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import overload
 
@@ -18,16 +18,13 @@ from sisu_pipeline.contracts.planned_work import (
     PlannedTask,
     TemplateReference,
 )
-from sisu_pipeline.contracts.step_outputs import Plan, PlanPatch
+from sisu_pipeline.contracts.step_outputs import Plan
 from sisu_pipeline.domain.canonical import canonical_json, git_blob_id, sha256_hex, sha256_json
-from sisu_pipeline.domain.file_diff import FileState, unified_diff
+from sisu_pipeline.domain.changes.plan_changes import Files, files_after
+from sisu_pipeline.domain.file_diff import FileState
 
 VERSION = 1
 _SECTIONS = ("changes", "tasks", "recipe", "policy", "base")
-
-
-class PatchOutdated(Exception):
-    """A patch was made for a file with other content."""
 
 
 @dataclass(frozen=True)
@@ -145,14 +142,12 @@ class PlanTerms:
     policy: PinnedVersion
 
 
-def seal(plan: Plan, files: Mapping[str, str], terms: PlanTerms) -> SealedPlan:
-    """The complete plan of a plan that names its command. `files` are the intent's files, path to text."""
+def seal(plan: Plan, files: Files, terms: PlanTerms) -> SealedPlan:
+    """The complete plan of a plan that names its command. `files` are those that the plan starts from."""
     assert plan.test_command is not None, "a compiled plan names its command"
-    before = _states(files)
-    after = _states({**files, **{patch.target_path: patch.postimage_content for patch in plan.patch_plan or []}})
     base = PlanBase(commit=None, files_sha256=files_sha256(files))
     return SealedPlan(
-        changes=canonical_json([change.to_json() for change in changes(before, after)]),
+        changes=canonical_json([change.to_json() for change in changes(files, files_after(plan, files))]),
         tasks=PlannedTasks.of(plan.test_command, plan.tests, terms.tasks).section,
         recipe=canonical_json(terms.recipe.to_json()),
         policy=canonical_json(terms.policy.to_json()),
@@ -160,32 +155,7 @@ def seal(plan: Plan, files: Mapping[str, str], terms: PlanTerms) -> SealedPlan:
     )
 
 
-def patch_states(plan: Plan, files: Mapping[str, str]) -> list[tuple[str, FileState | None, FileState]]:
-    """Each patch of a plan in order: its path, and the file before and after it. Patches may share a file."""
-    states: dict[str, FileState] = _states(files)
-    found: list[tuple[str, FileState | None, FileState]] = []
-    for patch in plan.patch_plan or []:
-        after = FileState(patch.postimage_content.encode())
-        found.append((patch.target_path, states.get(patch.target_path), after))
-        states[patch.target_path] = after
-    return found
-
-
-def with_diffs(plan: Plan, files: Mapping[str, str]) -> Plan:
-    """The plan with the diff of each patch computed from its content, whatever the planner or a person wrote.
-
-    Raises PatchOutdated when a patch was made for a file with other content.
-    """
-    if plan.patch_plan is None:
-        return plan
-    patches = []
-    for patch, (path, old, new) in zip(plan.patch_plan, patch_states(plan, files), strict=True):
-        _check_precondition(patch, old)
-        patches.append(patch.model_copy(update={"diff_text": unified_diff(path, old, new)}))
-    return plan.model_copy(update={"patch_plan": patches})
-
-
-def changes(before: Mapping[str, FileState], after: Mapping[str, FileState]) -> list[PlannedChange]:
+def changes(before: Files, after: Files) -> list[PlannedChange]:
     """The files that differ, sorted by path. A renamed file is one that is deleted and one that is created."""
     return [
         _change(path, before.get(path), after.get(path))
@@ -194,18 +164,17 @@ def changes(before: Mapping[str, FileState], after: Mapping[str, FileState]) -> 
     ]
 
 
-def files_sha256(files: Mapping[str, str]) -> str:
-    """The hash of a set of files: of the canonical JSON that maps each path to the sha256 of its bytes."""
-    return sha256_json({path: sha256_hex(text) for path, text in files.items()})
+def files_sha256(files: Files) -> str:
+    """The hash of a set of files: of the canonical JSON that maps each path to the sha256 of its bytes.
+
+    The mode stands before the hash of an executable file, after a space.
+    """
+    return sha256_json({path: _named(state) for path, state in files.items()})
 
 
-def _check_precondition(patch: PlanPatch, old: FileState | None) -> None:
-    found = None if old is None else sha256_hex(old.content)
-    if patch.old_sha256 not in (None, found):
-        has = "does not exist" if found is None else f"has the sha256 {found}"
-        raise PatchOutdated(
-            f"{patch.target_path} {has}, and its patch was made for {patch.old_sha256}: make the patch again"
-        )
+def _named(state: FileState) -> str:
+    digest = sha256_hex(state.content)
+    return digest if state.mode == "100644" else f"{state.mode} {digest}"
 
 
 def _change(path: str, old: FileState | None, new: FileState | None) -> PlannedChange:
@@ -224,7 +193,3 @@ def _hashes(state: FileState | None) -> FileHashes | None:
     if state is None:
         return None
     return FileHashes(sha256=sha256_hex(state.content), git_blob=git_blob_id(state.content))
-
-
-def _states(files: Mapping[str, str]) -> dict[str, FileState]:
-    return {path: FileState(text.encode()) for path, text in files.items()}

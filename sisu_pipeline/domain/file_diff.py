@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Literal
 
-from sisu_pipeline.contracts.planned_work import Mode
+from sisu_pipeline.contracts.sandbox_request import Mode
 from sisu_pipeline.domain.canonical import git_blob_id
 from sisu_pipeline.domain.untrusted_text import hidden_characters
 

@@ -1,7 +1,9 @@
-"""The files of a workspace: which paths are accepted, and the content that an intent and its plan give them."""
+"""The files of a workspace: which paths are accepted, and the files that an intent carries."""
+
+from collections.abc import Collection
 
 from sisu_pipeline.contracts.intent import Intent
-from sisu_pipeline.contracts.step_outputs import Plan
+from sisu_pipeline.domain.file_diff import FileState
 
 PARTIAL_SUFFIX = ".sisu-partial"
 """The end of the name of a file that is being written."""
@@ -18,18 +20,20 @@ class WorkspaceFilesInvalid(Exception):
     """`inputs.files` is not an object that maps paths to text."""
 
 
-def intent_files(intent: Intent) -> dict[str, str]:
-    """The files an intent carries in `inputs.files`, as text by path. Raises WorkspaceFilesInvalid."""
+def intent_files(intent: Intent) -> dict[str, FileState]:
+    """The files an intent carries in `inputs.files`, by path. Raises WorkspaceFilesInvalid."""
     files = intent.inputs.get("files", {})
     if not isinstance(files, dict) or not all(isinstance(text, str) for text in files.values()):
         raise WorkspaceFilesInvalid("inputs.files must be an object that maps paths to text")
-    return files
+    return {path: FileState(text.encode()) for path, text in files.items()}
 
 
-def workspace_files(intent: Intent, plan: Plan) -> dict[str, str]:
-    """The files of the workspace after the plan is applied, from the intent and the plan alone."""
-    patched = {patch.target_path: patch.postimage_content for patch in plan.patch_plan or []}
-    return intent_files(intent) | patched
+def check_folders(paths: Collection[str]) -> None:
+    """Raises PathNotAllowed when one path is a folder of another."""
+    for path in paths:
+        parts = relative_parts(path)
+        if any("/".join(parts[:length]) in paths for length in range(1, len(parts))):
+            raise PathNotAllowed(path)
 
 
 def relative_parts(path: str) -> tuple[str, ...]:

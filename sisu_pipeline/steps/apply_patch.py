@@ -3,20 +3,28 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sisu_pipeline.contracts.step_outputs import PatchedPlan, Plan, StepId
+from sisu_pipeline.contracts.sandbox_request import Mode
+from sisu_pipeline.contracts.step_outputs import PatchedPlan, PatchOp, Plan, StepId
 from sisu_pipeline.domain.canonical import sha256_hex
 from sisu_pipeline.steps.step_result import StepResult, json_artifact, nothing_artifact, plan_gate
 
 
 @dataclass(frozen=True)
 class AppliedPatch:
-    """A patch as it was applied: hashes are sha256 of raw bytes; no preimage means the file was new."""
+    """A patch as it was applied: hashes are sha256 of raw bytes; no preimage means the file was new.
+
+    No postimage means that the patch deleted the file. `op` is None for a plan of an earlier release.
+    """
 
     index: int
     target_path: str
     preimage_hash: str | None
-    postimage_hash: str
+    postimage_hash: str | None
     diff_hash: str
+    op: PatchOp | None = None
+    from_path: str | None = None
+    old_mode: Mode | None = None
+    mode: Mode | None = None
 
 
 def patched_plan(
@@ -53,10 +61,13 @@ def diff_hash(diff_text: str) -> str:
 
 
 def _card(patch: AppliedPatch) -> dict[str, Any]:
-    return {
+    card = {
         "patchIndex": patch.index,
         "targetPath": patch.target_path,
         "preimageHash": patch.preimage_hash,
         "postimageHash": patch.postimage_hash,
         "diffHash": patch.diff_hash,
     }
+    if patch.op is None:
+        return card
+    return {**card, "op": patch.op, "fromPath": patch.from_path, "oldMode": patch.old_mode, "mode": patch.mode}

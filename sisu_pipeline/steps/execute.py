@@ -1,15 +1,17 @@
 """ExecuteST: the tasks of the approved plan, and the merge of their results."""
 
 import itertools
+from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, overload
 
 from sisu_pipeline.contracts.planned_work import PlannedTask, TemplateReference
-from sisu_pipeline.contracts.sandbox_request import ErrorCode, FileIn, Limits, SandboxRequest
+from sisu_pipeline.contracts.sandbox_request import BINARY_URI, ErrorCode, FileIn, Limits, SandboxRequest
 from sisu_pipeline.contracts.step_outputs import StepId
-from sisu_pipeline.domain.canonical import sha256_json
+from sisu_pipeline.domain.canonical import sha256_hex, sha256_json
 from sisu_pipeline.domain.complete_plan import PlannedTasks, TaskTerms
+from sisu_pipeline.domain.file_diff import FileState
 from sisu_pipeline.domain.identity import task_key
 from sisu_pipeline.steps.step_result import StepResult
 
@@ -17,6 +19,7 @@ FALLBACK_ENVIRONMENT = "local-node-24"
 MAX_SHARDS = 128
 MAX_ATTEMPTS = 3
 SEPARATOR = "\n---\n"
+_PLAIN_MODE = "100644"
 _METRICS = ("wallMs", "cpuMs", "memPeakMB")
 
 
@@ -199,23 +202,37 @@ def build_tasks(
     run_id: str,
     planned: PlannedTasks,
     deps_hash: str,
-    files: Mapping[str, str],
+    files: Mapping[str, FileState],
     failures: Mapping[int, int] | None = None,
 ) -> FanOut:
     """The sandbox tasks of a plan.
 
-    `files` are the workspace's files, path to text, which every sandbox receives. `failures` counts how often the
-    task of a position failed before this retry; the count is part of the new task's key.
+    `files` are the workspace's files by path, which every sandbox receives. `failures` counts how often the task of
+    a position failed before this retry; the count is part of the new task's key.
     """
     return FanOut(
         intent_id,
         run_id,
         planned,
         deps_hash,
-        tuple(FileIn(path=path, inline=files[path]) for path in sorted(files)),
-        sha256_json(dict(files)) if files else None,
+        tuple(_input(path, files[path]) for path in sorted(files)),
+        sha256_json({path: _identity(state) for path, state in files.items()}) if files else None,
         failures or {},
     )
+
+
+def _input(path: str, state: FileState) -> FileIn:
+    mode = None if state.mode == _PLAIN_MODE else state.mode
+    if state.text is not None:
+        return FileIn(path=path, inline=state.text, mode=mode)
+    return FileIn(path=path, uri=BINARY_URI + b64encode(state.content).decode(), mode=mode)
+
+
+def _identity(state: FileState) -> str | dict[str, str]:
+    """A file in the hash of a task's files: its text, or mode and hash of a file that is not plain text."""
+    if state.text is not None and state.mode == _PLAIN_MODE:
+        return state.text
+    return {"mode": state.mode, "sha256": sha256_hex(state.content)}
 
 
 def shards(count: int, most: int = MAX_SHARDS) -> tuple[range, ...]:

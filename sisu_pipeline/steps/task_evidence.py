@@ -1,8 +1,9 @@
 """The artifacts of one sandbox task."""
 
+from base64 import b64decode
 from typing import Any
 
-from sisu_pipeline.contracts.sandbox_request import SandboxRequest, SandboxResult
+from sisu_pipeline.contracts.sandbox_request import BINARY_URI, FileIn, SandboxRequest, SandboxResult
 from sisu_pipeline.contracts.step_outputs import StepId
 from sisu_pipeline.domain.canonical import sha256_hex, sha256_json
 from sisu_pipeline.domain.identity import artifact_uri
@@ -56,11 +57,19 @@ def index_uri(run_id: str, key: str) -> str:
 def request_record(request: SandboxRequest) -> dict[str, Any]:
     """A request as stored: files by hash only, because the workspace's content is stored once."""
     record = request.to_json()
-    record["filesIn"] = [
-        {"path": file.path, "sha256": sha256_hex(file.inline)} if file.inline is not None else file.to_json()
-        for file in request.files_in
-    ]
+    record["filesIn"] = [_file_record(file) for file in request.files_in]
     return record
+
+
+def _file_record(file: FileIn) -> dict[str, Any]:
+    if file.uri is not None and file.uri.startswith(BINARY_URI):
+        digest = sha256_hex(b64decode(file.uri.removeprefix(BINARY_URI)))
+    elif file.inline is not None:
+        digest = sha256_hex(file.inline)
+    else:
+        return file.to_json()
+    mode = {} if file.mode is None else {"mode": file.mode}
+    return {"path": file.path, "sha256": digest, **mode}
 
 
 def _json(kind: str, name: str, value: Any) -> tuple[str, str, Any, str]:

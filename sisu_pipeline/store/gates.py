@@ -14,7 +14,7 @@ from sisu_pipeline.crash_points import crash_point
 from sisu_pipeline.domain.approval.automatic import is_low_risk
 from sisu_pipeline.domain.approval.eligibility import Standing
 from sisu_pipeline.domain.canonical import sha256_json
-from sisu_pipeline.domain.complete_plan import PatchOutdated
+from sisu_pipeline.domain.changes.plan_changes import PatchOutdated
 from sisu_pipeline.domain.errors import DecisionConflict, DeterminismBreach
 from sisu_pipeline.domain.plan_edit import EditRefused
 from sisu_pipeline.domain.plan_edit import check as check_edit
@@ -134,7 +134,7 @@ def decide(connection: Connection, wanted: PlanDecision) -> RecordedDecision:
     """Record a decision. The first one is final; a later one that agrees with it returns it.
 
     Raises NotFound, DecisionConflict (another decision or plan, an ended run, a deadline that passed with
-    another outcome), DedupeConflict, DecisionForbidden, or plan_edit.EditRefused.
+    another outcome), DedupeConflict, DecisionForbidden, plan_changes.ChangeInvalid, or plan_edit.EditRefused.
     """
     # A suspension locks the same row, so one of the two always sees the other and no wake-up is lost.
     run = runs.lock(connection, wanted.run_id)

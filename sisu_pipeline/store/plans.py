@@ -11,7 +11,8 @@ from sisu_pipeline.contracts.gate import Channel
 from sisu_pipeline.contracts.planned_work import CompletePlan, PinnedVersion, PlannedTask
 from sisu_pipeline.contracts.step_outputs import Plan
 from sisu_pipeline.domain.canonical import sha256_hex, sha256_json
-from sisu_pipeline.domain.complete_plan import PlannedTasks, PlanTerms, SealedPlan, TaskTerms, seal, with_diffs
+from sisu_pipeline.domain.changes.plan_changes import completed
+from sisu_pipeline.domain.complete_plan import PlannedTasks, PlanTerms, SealedPlan, TaskTerms, seal
 from sisu_pipeline.domain.errors import DeterminismBreach, NotFound
 from sisu_pipeline.domain.workspace_files import intent_files
 from sisu_pipeline.store import intents
@@ -118,14 +119,17 @@ def planned_tasks(connection: Connection, run_id: str, version: Version) -> Plan
 
 
 def edited(connection: Connection, run: Run, plan: Plan) -> tuple[Plan, SealedPlan | None]:
-    """A person's version of a run's plan, completed: the command unless it has one, and its complete plan.
+    """A person's version of a run's plan, completed: its patches, the command unless it has one, its complete plan.
 
     Terms that no person edits (provider, limits, recipe, policy) are those of the compiled plan. The complete plan
-    is None when a release before 0.3 compiled that one.
+    is None when a release before 0.3 compiled that one. Raises ChangeInvalid or PatchOutdated.
     """
+    files = intent_files(intents.get(connection, run.intent_id))
+    with_patches = completed(plan, files)
     stored = fetch_first(connection, "plans.terms", _StoredTerms, {"run_id": run.id, "version": 1})
     if stored is None:
         return plan, None
+    plan = with_patches
     if plan.test_command is None:
         compiled = fetch_value(connection, "plans.compiled_command", {"run_id": run.id})
         plan = plan.model_copy(update={"test_command": compiled})
@@ -134,8 +138,6 @@ def edited(connection: Connection, run: Run, plan: Plan) -> tuple[Plan, SealedPl
         PinnedVersion.model_validate_json(stored.recipe),
         PinnedVersion.model_validate_json(stored.policy),
     )
-    files = intent_files(intents.get(connection, run.intent_id))
-    plan = with_diffs(plan, files)
     return plan, seal(plan, files, terms)
 
 

@@ -103,7 +103,7 @@ def decide(
     """Approve or reject a run's plan. The first decision is final; a later one that agrees returns it.
 
     Raises NotFound, DecisionConflict (another decision or plan, or a run that has ended), DedupeConflict,
-    DecisionForbidden, or plan_edit.EditRefused.
+    DecisionForbidden, plan_changes.ChangeInvalid, or plan_edit.EditRefused.
     """
     return gates.decide(connection, plan_decision(run_reference, request, decider, channel))
 

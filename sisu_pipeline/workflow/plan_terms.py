@@ -8,7 +8,8 @@ from resources.planner.planner_port import Question
 from sisu_pipeline.contracts.intent import Intent
 from sisu_pipeline.contracts.planned_work import PinnedVersion
 from sisu_pipeline.contracts.step_outputs import PatchedPlan, Plan
-from sisu_pipeline.domain.complete_plan import PlannedTasks, PlanTerms, SealedPlan, TaskTerms, seal, with_diffs
+from sisu_pipeline.domain.changes.plan_changes import completed
+from sisu_pipeline.domain.complete_plan import PlannedTasks, PlanTerms, SealedPlan, TaskTerms, seal
 from sisu_pipeline.domain.workspace_files import intent_files
 from sisu_pipeline.steps import apply_patch, compile, decide
 from sisu_pipeline.store import plans, tasks
@@ -18,14 +19,14 @@ from sisu_pipeline.workflow.dependencies import Dependencies
 
 
 def compiled_plan(dependencies: Dependencies, intent: Intent) -> Plan:
-    """The plan that the planner makes of an intent, with its command and with diffs computed from its content.
+    """The plan that the planner makes of an intent, with its command and its completed patches.
 
     A planner whose plan does not name a command is asked for the build at once, before any approval.
-    Raises PlannerUnavailable, PlannerAnswerInvalid, BuildDiffers, WorkspaceFilesInvalid, PatchOutdated, or
-    ContractInvalid.
+    Raises PlannerUnavailable, PlannerAnswerInvalid, BuildDiffers, WorkspaceFilesInvalid, ChangeInvalid,
+    PatchOutdated, or ContractInvalid.
     """
     question = Question("plan", compile.plan_prompt(intent), intent)
-    plan = with_diffs(compile.read_plan(intent, dependencies.planner.answer(question)), intent_files(intent))
+    plan = completed(compile.read_plan(intent, dependencies.planner.answer(question)), intent_files(intent))
     if plan.test_command is not None:
         return plan
     patched = apply_patch.without_patches(plan, None)

@@ -2,8 +2,9 @@
 
 from sisu_pipeline.contracts.step_outputs import StepId
 from sisu_pipeline.domain import budget
+from sisu_pipeline.domain.changes.plan_changes import files_after
 from sisu_pipeline.domain.identity import run_id
-from sisu_pipeline.domain.workspace_files import workspace_files
+from sisu_pipeline.domain.workspace_files import intent_files
 from sisu_pipeline.steps import execute
 from sisu_pipeline.steps.execute import FanOut
 from sisu_pipeline.store import intents, plans, steps, tasks
@@ -34,7 +35,7 @@ def plan_run(
             version = plans.current(connection, run.id)
             build = steps.output(connection, run.id, StepId.DECIDE)["structured"]
             approved = plan_terms.approved_tasks(dependencies, connection, run, version, build)
-        files = workspace_files(intent, version.read())
+        files = files_after(version.read(), intent_files(intent))
         planned = execute.build_tasks(run.intent_id, run.id, approved, run.recipe_hash, files, failures)
         budget.check_fan_out(run.budget, len(planned))
         return run, planned

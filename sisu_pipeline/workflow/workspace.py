@@ -17,6 +17,10 @@ from sisu_pipeline.domain.workspace_files import PARTIAL_SUFFIX, PathNotAllowed,
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
+class PathTaken(PathNotAllowed):
+    """A folder is where the path has a file, or a file where it has a folder."""
+
+
 @dataclass(frozen=True)
 class FileContent:
     """A file's bytes and its permission bits."""
@@ -36,7 +40,7 @@ class Workspace:
         self.root.mkdir(parents=True, exist_ok=True)
 
     def read(self, path: str) -> FileContent | None:
-        """The file's content; None when it does not exist. Raises PathNotAllowed."""
+        """The file's content; None when it does not exist. Raises PathNotAllowed or PathTaken."""
         try:
             with self._open(path, os.O_RDONLY) as descriptor, os.fdopen(os.dup(descriptor), "rb") as file:
                 return FileContent(file.read(), stat.S_IMODE(os.fstat(descriptor).st_mode))
@@ -44,7 +48,10 @@ class Workspace:
             return None
 
     def write(self, path: str, content: bytes, mode: int = 0o644) -> None:
-        """Write the whole file and create its folders. A reader sees the old or the new content, never a part."""
+        """Write the whole file and create its folders. A reader sees the old or the new content, never a part.
+
+        Raises PathNotAllowed, or PathTaken when a folder is there or a file is where a folder must be.
+        """
         *folders, name = relative_parts(path)
         with self._folder(path, folders, create=True) as folder:
             _refuse_special(path, folder, name)
@@ -64,12 +71,16 @@ class Workspace:
                 raise
 
     def remove(self, path: str) -> None:
-        """Remove the file and the folders that are empty then. Does nothing when the file does not exist."""
+        """Remove the file and the folders that are empty then. Does nothing when the file does not exist.
+
+        Raises PathNotAllowed.
+        """
         *folders, name = relative_parts(path)
         try:
             with self._folder(path, folders, create=False) as folder:
+                _refuse_special(path, folder, name)
                 os.unlink(name, dir_fd=folder)
-        except FileNotFoundError:
+        except (FileNotFoundError, PathTaken):
             return
         for depth in range(len(folders), 0, -1):
             try:
@@ -108,9 +119,10 @@ def _descend(path: str, folder: int, name: str, *, create: bool) -> int:
     try:
         inner = os.open(name, _DIRECTORY, dir_fd=folder)
     except OSError as error:
-        if error.errno in (errno.ELOOP, errno.ENOTDIR):
-            raise PathNotAllowed(path) from error
-        raise
+        if error.errno not in (errno.ELOOP, errno.ENOTDIR):
+            raise
+        _refuse_special(path, folder, name)
+        raise PathTaken(path) from error
     os.close(folder)
     return inner
 
@@ -120,5 +132,7 @@ def _refuse_special(path: str, folder: int, name: str) -> None:
         status = os.stat(name, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
         return
+    if stat.S_ISDIR(status.st_mode):
+        raise PathTaken(path)
     if not stat.S_ISREG(status.st_mode):
         raise PathNotAllowed(path)

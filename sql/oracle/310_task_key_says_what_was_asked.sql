@@ -1,26 +1,39 @@
 -- The key of each task with a result is the hash of its intent, run, command, test, template, workspace files and the
--- number of failures of the position before the current retry. All of these are recomputed from the rows. For a run
--- without a complete plan, which release 0.2.0 compiled, the task is also one of the recorded decision.
+-- number of failures of the position before the current retry. All of these are recomputed from the rows. A file counts
+-- as its text, or, when it is executable or not text, as its mode and sha256. For a run without a complete plan, which
+-- release 0.2.0 compiled, the task is also one of the recorded decision.
 -- source: hard law "Determinism" (docs/operator-guide.md)
 WITH decided AS (
     SELECT r.id AS run_id, r.intent_id, r.recipe_id || ':' || r.recipe_version || ':' || r.recipe_hash AS template_key,
         d.output #>> '{structured,test_command}' AS cmd, d.output #> '{structured,tests}' AS tests,
-        coalesce(i.payload #> '{inputs,files}', '{}') || coalesce(patched.files, '{}') AS files
+        coalesce(i.payload #> '{inputs,files}', '{}') - coalesce(patched.gone, '{}') || coalesce(patched.files, '{}')
+            AS files
     FROM app.run_steps d
     JOIN app.runs r ON r.id = d.run_id
     JOIN app.intents i ON i.id = r.intent_id
     JOIN app.current_plans c ON c.run_id = d.run_id
     LEFT JOIN LATERAL (
-        SELECT jsonb_object_agg(patch ->> 'targetPath', patch ->> 'postimageContent' ORDER BY place) AS files
-        FROM jsonb_array_elements(c.plan -> 'patchPlan') WITH ORDINALITY AS p (patch, place)
+        SELECT array_agg(coalesce(patch ->> 'fromPath', patch ->> 'targetPath')) AS gone,
+            jsonb_object_agg(patch ->> 'targetPath', CASE
+                WHEN patch ? 'contentBase64' OR patch ->> 'mode' = '100755' THEN jsonb_build_object(
+                    'mode', coalesce(patch ->> 'mode', '100644'),
+                    'sha256', encode(sha256(coalesce(
+                        decode(patch ->> 'contentBase64', 'base64'), convert_to(text, 'UTF8'))), 'hex'))
+                ELSE to_jsonb(text) END ORDER BY place) FILTER (WHERE patch ->> 'op' IS DISTINCT FROM 'delete') AS files
+        FROM jsonb_array_elements(c.plan -> 'patchPlan') WITH ORDINALITY AS p (patch, place),
+            LATERAL (SELECT coalesce(patch ->> 'postimageContent', i.payload #> '{inputs,files}'
+                ->> coalesce(patch ->> 'fromPath', patch ->> 'targetPath')) AS text) before
     ) patched ON true
     WHERE d.step_id = 'DecideST'
 ), hashed AS (
     SELECT run_id, intent_id, template_key, cmd, tests, (
         SELECT encode(sha256(convert_to(
-            '{' || string_agg(to_json(path) || ':' || to_json(content), ',' ORDER BY path COLLATE "C") || '}',
+            '{' || string_agg(to_json(path) || ':' || CASE jsonb_typeof(content)
+                WHEN 'string' THEN to_json(content #>> '{}')::text
+                ELSE '{"mode":"' || (content ->> 'mode') || '","sha256":"' || (content ->> 'sha256') || '"}' END,
+                ',' ORDER BY path COLLATE "C") || '}',
             'UTF8')), 'hex')
-        FROM jsonb_each_text(files) AS f (path, content)
+        FROM jsonb_each(files) AS f (path, content)
     ) AS files_hash
     FROM decided
 ), named AS (

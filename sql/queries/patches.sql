@@ -2,11 +2,12 @@
 -- Record a patch before the file changes. The first record is final; a patch that is applied again after a rollback (in
 -- a retry) has to be rolled back again.
 INSERT INTO app.patch_history (
-    run_id, step_id, patch_index, target_path, preimage_hash, preimage_content, preimage_mode,
-    postimage_hash, postimage_content, diff_hash)
+    run_id, step_id, patch_index, op, target_path, from_path, preimage_hash, preimage_content, preimage_mode,
+    postimage_hash, postimage_content, postimage_mode, diff_hash)
 VALUES (
-    %(run_id)s, %(step_id)s, %(patch_index)s, %(target_path)s, %(preimage_hash)s, %(preimage_content)s,
-    %(preimage_mode)s, %(postimage_hash)s, %(postimage_content)s, %(diff_hash)s)
+    %(run_id)s, %(step_id)s, %(patch_index)s, %(op)s, %(target_path)s, %(from_path)s, %(preimage_hash)s,
+    %(preimage_content)s, %(preimage_mode)s, %(postimage_hash)s, %(postimage_content)s, %(postimage_mode)s,
+    %(diff_hash)s)
 ON CONFLICT (run_id, step_id, patch_index) DO UPDATE SET rolled_back_at = NULL
 
 -- get --

@@ -9,9 +9,9 @@ import pytest
 from sisu_pipeline.contracts.gate import Decision
 from sisu_pipeline.contracts.sandbox_request import ErrorCode, SandboxResult
 from sisu_pipeline.domain.budget import BudgetExceeded
+from sisu_pipeline.domain.changes.plan_changes import ChangeInvalid
 from sisu_pipeline.domain.errors import DeterminismBreach
 from sisu_pipeline.domain.status import RunStatus
-from sisu_pipeline.domain.workspace_files import PathNotAllowed
 from sisu_pipeline.steps.execute import Task
 from sisu_pipeline.store import runs
 from sisu_pipeline.workflow import patching, run_failure, step_execution, task_planning
@@ -66,11 +66,12 @@ def test_a_plan_out_of_contract_ends_the_run(dependencies: Dependencies, inputs:
 def test_a_patch_that_leaves_the_workspace_ends_the_run_with_nothing_patched(dependencies: Dependencies) -> None:
     escape = {"targetPath": "../out.txt", "postimageContent": "x", "diffText": ""}
     life = Life(dependencies, files=FILES, patches=[*PATCHES, escape])
-    life.compile()
-    with pytest.raises(PathNotAllowed):
-        life.patch()
-    assert life.files() == FILES
-    assert life.run.error == "PATCH_PATH_NOT_ALLOWED:../out.txt"
+    with pytest.raises(ChangeInvalid):
+        life.compile()
+    assert life.run.error == (
+        "path '../out.txt' must be relative and stay in the workspace: no '.', '..' or empty part"
+    )
+    assert life.counts() == {"steps": 0, "artifacts": 0, "gates": 0, "tasks": 0}
 
 
 def test_a_run_whose_workspace_cannot_be_restored_ends_with_that_in_its_error(

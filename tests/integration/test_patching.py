@@ -7,13 +7,12 @@ from typing import Any
 import pytest
 
 from resources.database import Database
-from sisu_pipeline.contracts.step_outputs import Plan, PlanPatch
+from sisu_pipeline.contracts.step_outputs import PlanPatch
 from sisu_pipeline.domain.canonical import sha256_hex
 from sisu_pipeline.domain.workspace_files import (
     PathNotAllowed,
     WorkspaceFilesInvalid,
     intent_files,
-    workspace_files,
 )
 from sisu_pipeline.steps.apply_patch import AppliedPatch
 from sisu_pipeline.workflow import patching
@@ -106,7 +105,7 @@ def test_patches_of_one_file_build_on_each_other_and_are_rolled_back_in_reverse(
 
 def test_a_patch_is_described_by_hashes_of_raw_text(run: Patching) -> None:
     (applied,) = run.apply(a_patch("a.txt", "né", diff="none"))
-    assert applied == AppliedPatch(0, "a.txt", None, sha256_hex("né"), sha256_hex("none"))
+    assert applied == AppliedPatch(0, "a.txt", None, sha256_hex("né"), sha256_hex("none"), mode="100644")
 
 
 def test_applying_again_changes_nothing_and_returns_the_same(run: Patching) -> None:
@@ -279,10 +278,3 @@ def test_the_workspace_is_seeded_with_the_intents_files_once(run: Patching) -> N
 def test_files_that_do_not_map_paths_to_text_are_refused(files: Any) -> None:
     with pytest.raises(WorkspaceFilesInvalid):
         intent_files(an_intent(inputs={"files": files}))
-
-
-def test_the_files_of_the_workspace_follow_from_the_rows_alone() -> None:
-    intent = an_intent(inputs={"files": {"a.txt": "a", "b.txt": "b"}})
-    patches = [a_patch("b.txt", "patched"), a_patch("c.txt", "1"), a_patch("c.txt", "2")]
-    plan = Plan(goal="g", design=[], files=[], risks=[], tests=[], patch_plan=patches)
-    assert workspace_files(intent, plan) == {"a.txt": "a", "b.txt": "patched", "c.txt": "2"}

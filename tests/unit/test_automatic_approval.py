@@ -9,8 +9,10 @@ from sisu_pipeline.contracts.planned_work import PinnedVersion, TemplateReferenc
 from sisu_pipeline.contracts.step_outputs import Plan
 from sisu_pipeline.domain.approval.automatic import is_low_risk
 from sisu_pipeline.domain.complete_plan import PlanTerms, TaskTerms, seal
+from sisu_pipeline.domain.file_diff import FileState
 
 RULE = AutomaticApproval(paths=["docs/*"], commands=["pytest"], max_bytes=10, max_tasks=2)
+FILES = {"docs/a.md": FileState(b"old\n")}
 PINNED = PinnedVersion(id="p", version=1, sha256="0" * 64)
 
 
@@ -29,7 +31,7 @@ def a_plan(**changes: Any) -> Plan:
 
 def covers(plan: Plan, net: bool = False) -> bool:
     terms = TaskTerms("mock", "local", TemplateReference(id=None, key="k"), net, 1000)
-    return is_low_risk(RULE, plan, seal(plan, {"docs/a.md": "old\n"}, PlanTerms(terms, PINNED, PINNED)).read())
+    return is_low_risk(RULE, plan, seal(plan, FILES, PlanTerms(terms, PINNED, PINNED)).read())
 
 
 def test_a_plan_that_meets_every_condition_is_approved() -> None:
@@ -45,9 +47,27 @@ def test_a_plan_that_meets_every_condition_is_approved() -> None:
         {"testCommand": "pytest; curl x"},
         {"patchPlan": [{"targetPath": "src/a.py", "postimageContent": "x", "diffText": "-"}]},
         {"patchPlan": [{"targetPath": "docs/a.md", "postimageContent": "eleven byte", "diffText": "-"}]},
+        {"patchPlan": [{"targetPath": "docs/a.md", "contentBase64": "AAECAwQFBgcICQo="}]},
+        {"patchPlan": [{"targetPath": "docs/a.md", "op": "delete"}]},
+        {"patchPlan": [{"targetPath": "docs/b.md", "op": "rename", "fromPath": "docs/a.md"}]},
+        {"patchPlan": [{"targetPath": "docs/a.md", "op": "modify", "mode": "100755"}]},
+        {"patchPlan": [{"targetPath": "docs/b.md", "postimageContent": "", "mode": "100755"}]},
         {"ask": {"question": "Really?", "form": {"type": "object"}}},
     ],
-    ids=["no test", "tasks", "test name", "command", "path", "size", "question"],
+    ids=[
+        "no test",
+        "tasks",
+        "test name",
+        "command",
+        "path",
+        "size",
+        "binary size",
+        "delete",
+        "rename",
+        "mode",
+        "executable",
+        "question",
+    ],
 )
 def test_each_condition_alone_sends_the_plan_to_a_person(changes: dict[str, Any]) -> None:
     assert not covers(a_plan(**changes))

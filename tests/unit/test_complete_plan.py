@@ -12,14 +12,12 @@ from sisu_pipeline.contracts.planned_work import PinnedVersion, TemplateReferenc
 from sisu_pipeline.contracts.step_outputs import MAX_TESTS, Plan
 from sisu_pipeline.domain.canonical import canonical_json, git_blob_id, sha256_hex, sha256_json
 from sisu_pipeline.domain.complete_plan import (
-    PatchOutdated,
     PlannedTasks,
     PlanTerms,
     SealedPlan,
     TaskTerms,
     changes,
     seal,
-    with_diffs,
 )
 from sisu_pipeline.domain.file_diff import FileState
 
@@ -29,7 +27,7 @@ TERMS = PlanTerms(
     PinnedVersion(id="rcp", version=1, sha256="a" * 64),
     PinnedVersion(id="rcp", version=1, sha256="b" * 64),
 )
-FILES = {"a.txt": "before\n", "b.txt": "kept\n"}
+FILES = {"a.txt": FileState(b"before\n"), "b.txt": FileState(b"kept\n")}
 BARE: dict[str, Any] = {
     "goal": "g",
     "design": [],
@@ -54,7 +52,10 @@ def test_the_hash_is_of_a_head_of_section_hashes() -> None:
         "recipe": sha256_json({"id": "rcp", "version": 1, "sha256": "a" * 64}),
         "policy": sha256_json({"id": "rcp", "version": 1, "sha256": "b" * 64}),
         "base": sha256_json(
-            {"commit": None, "filesSha256": sha256_json({path: sha256_hex(text) for path, text in FILES.items()})}
+            {
+                "commit": None,
+                "filesSha256": sha256_json({path: sha256_hex(state.content) for path, state in FILES.items()}),
+            }
         ),
     }
     assert (sealed.head, sealed.sha256) == (canonical_json(head), sha256_json(head))
@@ -107,8 +108,13 @@ def test_a_change_names_its_content_by_hash_only() -> None:
         (a_plan(patchPlan=[{**PATCH, "postimageContent": "other\n"}]), FILES, TERMS),
         (a_plan(patchPlan=[{**PATCH, "targetPath": "c.txt"}]), FILES, TERMS),
         (a_plan(patchPlan=None), FILES, TERMS),
-        (a_plan(), {**FILES, "b.txt": "other\n"}, TERMS),
-        (a_plan(), {**FILES, "c.txt": "more\n"}, TERMS),
+        (a_plan(patchPlan=[{**PATCH, "mode": "100755"}]), FILES, TERMS),
+        (a_plan(patchPlan=[{"targetPath": "a.txt", "op": "delete"}]), FILES, TERMS),
+        (a_plan(patchPlan=[{"targetPath": "c.txt", "op": "rename", "fromPath": "a.txt"}]), FILES, TERMS),
+        (a_plan(patchPlan=[{"targetPath": "a.txt", "contentBase64": "//4="}]), FILES, TERMS),
+        (a_plan(), {**FILES, "b.txt": FileState(b"other\n")}, TERMS),
+        (a_plan(), {**FILES, "b.txt": FileState(b"kept\n", "100755")}, TERMS),
+        (a_plan(), {**FILES, "c.txt": FileState(b"more\n")}, TERMS),
         (a_plan(), FILES, replace(TERMS, tasks=replace(TASKS, provider="mock"))),
         (a_plan(), FILES, replace(TERMS, tasks=replace(TASKS, net=True))),
         (a_plan(), FILES, replace(TERMS, tasks=replace(TASKS, timeout_ms=300_001))),
@@ -121,15 +127,15 @@ def test_a_change_names_its_content_by_hash_only() -> None:
     ],
 )
 def test_whatever_changes_what_is_executed_changes_the_hash(
-    plan: Plan, files: dict[str, str], terms: PlanTerms
+    plan: Plan, files: dict[str, FileState], terms: PlanTerms
 ) -> None:
     assert seal(plan, files, terms).sha256 != seal(a_plan(), FILES, TERMS).sha256
 
 
-def test_two_patches_of_one_file_are_one_change_and_a_patch_without_effect_is_none() -> None:
+def test_two_patches_of_one_file_in_an_old_plan_are_one_change_and_a_patch_without_effect_is_none() -> None:
     twice = a_plan(patchPlan=[{**PATCH, "postimageContent": "first\n"}, PATCH])
     assert seal(twice, FILES, TERMS) == seal(a_plan(), FILES, TERMS)
-    assert seal(a_plan(patchPlan=[{**PATCH, "postimageContent": FILES["a.txt"]}]), FILES, TERMS).changes == "[]"
+    assert seal(a_plan(patchPlan=[{**PATCH, "postimageContent": "before\n"}]), FILES, TERMS).changes == "[]"
 
 
 def test_what_is_sealed_is_read_as_it_was() -> None:
@@ -165,26 +171,3 @@ def test_changes_are_exactly_what_turns_one_set_of_files_into_the_other(
             hashes[change.path] = (change.mode, change.new.sha256)
         assert change.op == ("create" if change.old is None else "delete" if change.new is None else "modify")
     assert hashes == {path: (state.mode, sha256_hex(state.content)) for path, state in after.items()}
-
-
-def test_a_diff_is_computed_from_the_content_whatever_was_written() -> None:
-    lie = {**PATCH, "diffText": "-lie\n+lie2\n"}
-    plan = with_diffs(a_plan(patchPlan=[lie, {**PATCH, "postimageContent": "last\n"}]), FILES)
-    assert plan.patch_plan is not None
-    diffs = [patch.diff_text.splitlines()[-2:] for patch in plan.patch_plan]
-    assert diffs == [["-before", "+after"], ["-after", "+last"]]
-
-
-@pytest.mark.parametrize(("path", "old"), [("a.txt", "before\n"), ("a.txt", None), ("new.txt", None)])
-def test_a_patch_made_for_this_content_is_accepted(path: str, old: str | None) -> None:
-    patch = {**PATCH, "targetPath": path, "oldSha256": None if old is None else sha256_hex(old)}
-    assert with_diffs(a_plan(patchPlan=[patch]), FILES).patch_plan
-
-
-@pytest.mark.parametrize(
-    ("path", "says"), [("a.txt", "a.txt has the sha256"), ("new.txt", "new.txt does not exist")]
-)
-def test_a_patch_made_for_other_content_is_refused(path: str, says: str) -> None:
-    patch = {**PATCH, "targetPath": path, "oldSha256": "0" * 64}
-    with pytest.raises(PatchOutdated, match=says):
-        with_diffs(a_plan(patchPlan=[patch]), FILES)

@@ -9,7 +9,9 @@ from jsonschema import Draft202012Validator
 
 from resources.planner.planner_port import Question
 from resources.planner.replay_planner import ReplayPlanner
+from sisu_pipeline.contracts.base import ContractInvalid
 from sisu_pipeline.contracts.intent import Intent
+from sisu_pipeline.contracts.step_outputs import PlanPatch
 from sisu_pipeline.domain.forms import check_form
 from sisu_pipeline.steps import gate_terms
 from sisu_pipeline.steps.compile import plan_prompt, read_plan
@@ -53,6 +55,46 @@ def test_an_example_compiles_with_the_built_in_planner(example: dict[str, Any], 
     assert plan.get("patchPlan", []) == inputs.get("patches", [])
 
 
+CONTRADICTIONS: list[dict[str, Any]] = [
+    {},
+    {"op": "create"},
+    {"op": "modify"},
+    {"op": "rename"},
+    {"op": "remove"},
+    {"op": "delete", "postimageContent": ""},
+    {"op": "delete", "mode": "100644"},
+    {"op": "modify", "fromPath": "b", "postimageContent": ""},
+    {"fromPath": "b", "postimageContent": ""},
+    {"postimageContent": "", "contentBase64": ""},
+    {"op": "rename", "fromPath": "b", "postimageContent": "", "contentBase64": ""},
+    {"op": "create", "postimageContent": "", "oldSha256": "0" * 64},
+    {"mode": "120000", "postimageContent": ""},
+]
+PATCHES: list[dict[str, Any]] = [
+    {"postimageContent": ""},
+    {"contentBase64": "//4A", "postimageContent": None, "op": None},
+    {"op": "create", "postimageContent": "", "mode": "100755"},
+    {"op": "modify", "mode": "100755"},
+    {"op": "modify", "postimageContent": "", "oldSha256": "0" * 64},
+    {"op": "delete", "oldSha256": "0" * 64},
+    {"op": "rename", "fromPath": "b"},
+    {"op": "rename", "fromPath": "b", "contentBase64": "//4A", "mode": "100755"},
+]
+
+
+@pytest.mark.parametrize("patch", [*PATCHES, *CONTRADICTIONS])
+def test_the_schema_and_the_contract_agree_about_a_patch(patch: dict[str, Any]) -> None:
+    content = {"targetPath": "a", **patch}
+    intent = {"goal": "demo", "inputs": {"patches": [content]}, "constraints": {}}
+    is_accepted = patch in PATCHES
+    assert Draft202012Validator(SCHEMA).is_valid(intent) == is_accepted
+    if is_accepted:
+        PlanPatch.from_json(content)
+    else:
+        with pytest.raises(ContractInvalid):
+            PlanPatch.from_json(content)
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -61,6 +103,11 @@ def test_an_example_compiles_with_the_built_in_planner(example: dict[str, Any], 
         {"inputs": {"tests": [1]}},
         {"inputs": {"files": {"../secret": ""}}},
         {"inputs": {"patches": [{}]}},
+        *({"inputs": {"patches": [{"targetPath": "a", **patch}]}} for patch in CONTRADICTIONS),
+        *(
+            {"inputs": {"patches": [{"targetPath": path, "op": "delete"}]}}
+            for path in ("../a", "a/.git/config", ".GIT", "git~1/x", ".git. /x")
+        ),
         {"constraints": {"planApprovalTimeoutS": 0}},
         {"constraints": {"testHooks": {"askUser": "which?"}}},
     ],

@@ -61,6 +61,48 @@ SENTENCES: list[tuple[type[Contract], Any, str]] = [
         {**PLAN, "patchPlan": [{**PATCH, "targetPath": "a", "postimageContent": "d" * 200_001}]},
         "patchPlan[0].postimageContent must have at most 200,000 characters",
     ),
+    *(
+        (Plan, {**PLAN, "patchPlan": [{"targetPath": "a", **patch}]}, sentence)
+        for patch, sentence in (
+            ({}, "the patch of 'a' must have postimageContent or contentBase64"),
+            ({"op": "create"}, "the patch of 'a' must have postimageContent or contentBase64"),
+            ({"op": "modify"}, "the patch of 'a' must have postimageContent, contentBase64 or mode"),
+            (
+                {"postimageContent": "", "contentBase64": ""},
+                "the patch of 'a' must have postimageContent or contentBase64, not both",
+            ),
+            ({"contentBase64": "a"}, "contentBase64 of the patch of 'a' must be base64 with padding"),
+            (
+                {"op": "delete", "postimageContent": ""},
+                "the patch of 'a' deletes the file; leave out the content and the mode",
+            ),
+            (
+                {"op": "delete", "mode": "100644"},
+                "the patch of 'a' deletes the file; leave out the content and the mode",
+            ),
+            ({"op": "rename"}, "the patch of 'a' must have both op 'rename' and fromPath, or neither"),
+            (
+                {"op": "modify", "fromPath": "b", "postimageContent": ""},
+                "the patch of 'a' must have both op 'rename' and fromPath, or neither",
+            ),
+            (
+                {"op": "rename", "fromPath": "a"},
+                "the patch of 'a' renames the file to the path it has; name another fromPath",
+            ),
+            (
+                {"op": "create", "postimageContent": "", "oldSha256": "0" * 64},
+                "the patch of 'a' creates the file; leave out oldSha256",
+            ),
+            (
+                {"op": "remove"},
+                "patchPlan[0].op must be one of create, modify, delete, rename (got 'remove')",
+            ),
+            (
+                {"mode": "120000", "postimageContent": ""},
+                "patchPlan[0].mode must be one of 100644, 100755 (got '120000')",
+            ),
+        )
+    ),
     (SandboxRequest, {**SANDBOX, "net": "no"}, "net must be true or false (got 'no')"),
     (SandboxRequest, {**SANDBOX, "limits": {"cpu": "all"}}, "limits.cpu must be a number (got 'all')"),
 ]

@@ -21,6 +21,7 @@ PURE = (
     "sisu_pipeline/contracts/",
     "sisu_pipeline/domain/budget.py",
     "sisu_pipeline/domain/canonical.py",
+    "sisu_pipeline/domain/changes/",
     "sisu_pipeline/domain/complete_plan.py",
     "sisu_pipeline/domain/file_diff.py",
     "sisu_pipeline/domain/identity.py",

@@ -84,8 +84,10 @@ def test_without_boot_evidence_there_is_no_diagnostic() -> None:
 
 
 def test_a_request_is_stored_with_its_files_hashes_not_their_text() -> None:
-    record = request_record(a_request(FileIn(path="a", inline="x"), FileIn(path="b", uri="artifact://b")))
+    binary = FileIn(path="c", uri="data:;base64,/wA=", mode="100755")
+    record = request_record(a_request(FileIn(path="a", inline="x"), FileIn(path="b", uri="artifact://b"), binary))
     assert record["filesIn"] == [
         {"path": "a", "sha256": sha256_hex("x")},
         {"path": "b", "uri": "artifact://b"},
+        {"path": "c", "sha256": sha256_hex(b"\xff\0"), "mode": "100755"},
     ]

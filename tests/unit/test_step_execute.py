@@ -7,10 +7,11 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sisu_pipeline.contracts.sandbox_request import ErrorCode
+from sisu_pipeline.contracts.sandbox_request import ErrorCode, FileIn
 from sisu_pipeline.contracts.step_outputs import MAX_TESTS, StepId
 from sisu_pipeline.domain.canonical import canonical_json, canonical_pieces
 from sisu_pipeline.domain.complete_plan import PlannedTasks
+from sisu_pipeline.domain.file_diff import FileState
 from sisu_pipeline.steps.execute import (
     MAX_SHARDS,
     FanOut,
@@ -37,7 +38,8 @@ def tasks(
     run: str = RUN,
 ) -> FanOut:
     planned = PlannedTasks.of(command, tests, template.terms(DEFAULTS))
-    return build_tasks(WORKFLOW, run, planned, template.deps_hash, files or {})
+    states = {path: FileState(text.encode()) for path, text in (files or {}).items()}
+    return build_tasks(WORKFLOW, run, planned, template.deps_hash, states)
 
 
 def test_without_tests_the_command_itself_is_the_one_task() -> None:
@@ -102,6 +104,19 @@ def test_every_sandbox_gets_the_workspaces_files_in_a_fixed_order() -> None:
     forwards, backwards = tasks("t", files={"a": "1", "b": "2"}), tasks("t", files={"b": "2", "a": "1"})
     assert forwards == backwards
     assert [(file.path, file.inline) for file in forwards[0].request.files_in] == [("a", "1"), ("b", "2")]
+
+
+def test_a_file_that_is_executable_or_not_text_is_given_as_such_and_changes_the_key() -> None:
+    planned = PlannedTasks.of("run", (), COLD.terms(DEFAULTS))
+    plain, executable, binary = (
+        build_tasks(WORKFLOW, RUN, planned, COLD.deps_hash, {"a": state})[0]
+        for state in (FileState(b"1"), FileState(b"1", "100755"), FileState(b"\xff\0"))
+    )
+    assert plain.request.files_in == (FileIn(path="a", inline="1"),)
+    assert executable.request.files_in == (FileIn(path="a", inline="1", mode="100755"),)
+    assert binary.request.files_in == (FileIn(path="a", uri="data:;base64,/wA="),)
+    assert plain.key == tasks(command="run", files={"a": "1"})[0].key
+    assert len({plain.key, executable.key, binary.key}) == 3
 
 
 def test_a_registered_template_is_named_in_the_request() -> None:

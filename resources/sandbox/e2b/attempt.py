@@ -18,7 +18,7 @@ from resources.sandbox.e2b.provider_retry import uninterrupted
 from resources.sandbox.e2b.remote_command import Execution, OutOfTime
 from resources.sandbox.e2b.result_collection import collect
 from resources.sandbox.e2b.sandbox_start import Boot, SandboxStart
-from resources.sandbox.input_files import UploadFailed, check_sizes, fetch_files
+from resources.sandbox.input_files import UploadFailed, check_sizes, executables, fetch_files
 from resources.sandbox.output_capture import Output
 from resources.sandbox.output_files import NO_FILES, Collected
 from resources.sandbox.request_checks import check_request, safe_relative_path
@@ -74,7 +74,9 @@ class Attempt:
     async def _run(self) -> SandboxResult:
         try:
             directory, files = await self._prepare()
-            package = runner_script.package(self._request.cmd, self._request.env, directory, files)
+            package = runner_script.package(
+                self._request.cmd, self._request.env, directory, files, executables(self._request)
+            )
             async with self._resources.quota.sandbox():
                 return await self._in_sandbox(package, directory, files)
         except RequestRefused as reason:

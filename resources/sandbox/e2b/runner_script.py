@@ -91,7 +91,13 @@ class CommandEnd:
     left: tuple[ChangedFile, ...] | None
 
 
-def package(cmd: str, env: Mapping[str, str], directory: PurePosixPath, files: Mapping[str, bytes]) -> bytes:
+def package(
+    cmd: str,
+    env: Mapping[str, str],
+    directory: PurePosixPath,
+    files: Mapping[str, bytes],
+    executables: frozenset[str] = frozenset(),
+) -> bytes:
     """One archive with the script, the command, its environment and input files."""
     place = PurePosixPath(WORK) / directory
     variables = {"PYTHONDONTWRITEBYTECODE": "1", **env}  # as in the local sandbox: caches are not outputs
@@ -101,6 +107,7 @@ def package(cmd: str, env: Mapping[str, str], directory: PurePosixPath, files: M
         ".sisu/env": b"".join(f"{name}={value}\0".encode() for name, value in variables.items()),
         **{str(place / path): content for path, content in files.items()},
     }
+    executable = {str(place / path) for path in executables}
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w", format=tarfile.PAX_FORMAT) as tar:
         folder = tarfile.TarInfo(str(place))
@@ -109,6 +116,7 @@ def package(cmd: str, env: Mapping[str, str], directory: PurePosixPath, files: M
         for name, content in inner.items():
             member = tarfile.TarInfo(name)
             member.size = len(content)
+            member.mode = 0o755 if name in executable else 0o644
             tar.addfile(member, io.BytesIO(content))
     return archive.getvalue()
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from resources.sandbox.input_files import check_sizes, fetch_files
+from resources.sandbox.input_files import check_sizes, executables, fetch_files
 from resources.sandbox.local.isolation.bwrap import BOX_WORK
 from resources.sandbox.request_checks import check_request, safe_relative_path
 from resources.sandbox.sandbox_port import RequestRefused, UriResolver
@@ -16,6 +16,7 @@ class Plan:
 
     directory: PurePosixPath
     files: dict[str, bytes]
+    executables: frozenset[str]
 
     @property
     def inner_directory(self) -> str:
@@ -32,7 +33,7 @@ async def plan_request(request: SandboxRequest, disk_bytes: int, resolve: UriRes
         )
     check_sizes(request)
     directory = _directory(request.workdir)
-    return Plan(directory, await fetch_files(request, disk_bytes, resolve))
+    return Plan(directory, await fetch_files(request, disk_bytes, resolve), executables(request))
 
 
 def _directory(workdir: str | None) -> PurePosixPath:

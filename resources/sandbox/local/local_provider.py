@@ -139,7 +139,7 @@ class _Attempt:
     def _prepare(self, plan: Plan, slot: Slot) -> None:
         if self._host.instance.was_interrupted(self._request.task_key):
             self._how = "restarted"
-        place_files(self._work, plan.directory, plan.files, slot)
+        place_files(self._work, plan.directory, plan.files, slot, plan.executables)
 
     async def _execute(self, plan: Plan, slot: Slot, running: Running) -> CommandEnd:
         limits = self._request.limits

@@ -10,7 +10,13 @@ from resources.sandbox.local.user_slots import Slot
 from resources.sandbox.output_files import Collected, OutputLimits, OutputSelection
 
 
-def place_files(work: Path, directory: PurePosixPath, files: Mapping[str, bytes], slot: Slot) -> None:
+def place_files(
+    work: Path,
+    directory: PurePosixPath,
+    files: Mapping[str, bytes],
+    slot: Slot,
+    executables: frozenset[str] = frozenset(),
+) -> None:
     """Create `work` with `files` (path below `directory` -> content), all owned by `slot`. Raises OSError."""
     work.mkdir(mode=0o700)
     _own(work, slot)
@@ -21,6 +27,8 @@ def place_files(work: Path, directory: PurePosixPath, files: Mapping[str, bytes]
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         with os.fdopen(os.open(work / target, flags, 0o644), "wb") as file:
             file.write(content)
+            if path in executables:
+                os.fchmod(file.fileno(), 0o755)
         _own(work / target, slot)
 
 

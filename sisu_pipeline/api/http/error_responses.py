@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from sisu_pipeline.api.http.json_response import reply
 from sisu_pipeline.api.schemas.problem_schemas import Detail, InternalError, Problem
 from sisu_pipeline.domain.canonical import canonical_json
+from sisu_pipeline.domain.changes.plan_changes import ChangeInvalid
 from sisu_pipeline.domain.errors import (
     AnswerInvalid,
     DecisionConflict,
@@ -88,6 +89,9 @@ def refusal_of(failure: Exception) -> Refusal | None:  # noqa: PLR0911, PLR0912,
             return Refusal(403, "submission_forbidden", text)
         case DedupeConflict():
             return Refusal(409, "dedupe_conflict", text)
+        case ChangeInvalid():
+            fault = Detail(pointer=f"/plan/patchPlan/{failure.index}", message=failure.message)
+            return Refusal(400, "invalid_change", text, [fault])
         case EditRefused():
             return Refusal(409, "edit_refused", text)
         case DecisionConflict():

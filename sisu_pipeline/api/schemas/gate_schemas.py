@@ -9,7 +9,8 @@ from sisu_pipeline.api.schemas.run_schemas import Approvals, Count, RunHead, Run
 from sisu_pipeline.contracts.base import Contract
 from sisu_pipeline.contracts.gate import Channel, TimeoutOutcome
 from sisu_pipeline.contracts.planned_work import CompletePlan
-from sisu_pipeline.contracts.step_outputs import Plan
+from sisu_pipeline.contracts.sandbox_request import Mode, Sha256
+from sisu_pipeline.contracts.step_outputs import PatchOp, Plan
 from sisu_pipeline.domain.status import RunStatus
 
 
@@ -82,15 +83,36 @@ class Stranded(Contract):
     """Workflows that wait for a worker."""
 
 
+class FileView(Contract):
+    """A file without its content."""
+
+    mode: Mode
+    """Mode of the file."""
+    bytes: Count
+    """Size of the file in bytes."""
+    sha256: Sha256
+    """Hash of the content."""
+    is_binary: bool
+    """Whether the content is not text."""
+
+
 class PatchView(Contract):
-    """One patch of a plan: the file before (null if it is new or binary) and after."""
+    """One patch of a plan, with the file before and after it."""
 
     target_path: str
-    """Path of the file in the workspace."""
+    """Path of the file in the workspace; of a renamed file, the new path."""
+    op: PatchOp
+    """Effect on the file."""
+    from_path: str | None
+    """Old path of a renamed file; null for other patches."""
+    old: FileView | None
+    """File before the patch; null if the patch creates it."""
+    new: FileView | None
+    """File after the patch; null if the patch deletes it."""
     before: str | None
-    """Content of the file before the patch; null for a new or binary file."""
-    after: str
-    """Content of the file after the patch."""
+    """Text of the file before the patch; null for a new or binary file."""
+    after: str | None
+    """Text of the file after the patch; null for a deleted or binary file."""
     diff_text: str
     """The change as a unified diff, which `git apply` accepts; empty if the patch changes nothing."""
     remarks: list[str]

@@ -5,6 +5,7 @@ from typing import Any
 from resources.database import Connection
 from sisu_pipeline.api.schemas.gate_schemas import (
     ActiveRun,
+    FileView,
     FinishedRun,
     Form,
     GateEntry,
@@ -22,9 +23,10 @@ from sisu_pipeline.api.schemas.gate_schemas import (
 from sisu_pipeline.api.schemas.run_schemas import Approvals
 from sisu_pipeline.api.views import run_views
 from sisu_pipeline.contracts.gate import Decision
-from sisu_pipeline.domain.complete_plan import patch_states
+from sisu_pipeline.domain.canonical import sha256_hex
+from sisu_pipeline.domain.changes.plan_changes import Change, changes_of
 from sisu_pipeline.domain.errors import NotFound
-from sisu_pipeline.domain.file_diff import remarks, unified_diff
+from sisu_pipeline.domain.file_diff import FileState
 from sisu_pipeline.domain.workspace_files import intent_files
 from sisu_pipeline.store import answers, deadlines, gates, human_gates, intents, plans, runs, steps
 from sisu_pipeline.store import interactions as ledger
@@ -91,24 +93,39 @@ def plan(connection: Connection, run_reference: str) -> PlanView:
     version = plans.current(connection, run.id)
     read = version.read()
     files = intent_files(intents.get(connection, run.intent_id))
-    patches = [
-        PatchView(
-            target_path=path,
-            before=None if before is None else before.text,
-            after=after.text or "",
-            diff_text=unified_diff(path, before, after),
-            remarks=remarks(before, after),
-        )
-        for path, before, after in patch_states(read, files)
-    ]
     return PlanView(
         run_id=run.id,
         version=version.number,
         plan_sha256=version.sha256,
         plan=read,
         complete=plans.complete(connection, run.id, version.number),
-        patches=patches,
+        patches=[_patch(change) for change in changes_of(read, files)],
         versions=[PlanVersionView(**vars(edit)) for edit in plans.edits(connection, run.id)],
+    )
+
+
+def _patch(change: Change) -> PatchView:
+    return PatchView(
+        target_path=change.path,
+        op=change.op,
+        from_path=change.from_path,
+        old=_file(change.old),
+        new=_file(change.new),
+        before=None if change.old is None else change.old.text,
+        after=None if change.new is None else change.new.text,
+        diff_text=change.diff,
+        remarks=change.remarks,
+    )
+
+
+def _file(state: FileState | None) -> FileView | None:
+    if state is None:
+        return None
+    return FileView(
+        mode=state.mode,
+        bytes=len(state.content),
+        sha256=sha256_hex(state.content),
+        is_binary=state.text is None,
     )
 
 

@@ -14,7 +14,7 @@ _PLAIN_MODE = "100644"
 
 def is_low_risk(rule: AutomaticApproval, plan: Plan, complete: CompletePlan) -> bool:
     """Whether every condition of the rule holds for a plan and for everything that is executed with it."""
-    size = sum(len(patch.postimage_content.encode()) for patch in plan.patch_plan or [])
+    size = sum(len(patch.content or b"") for patch in plan.patch_plan or [])
     return (
         plan.ask is None
         and plan.test_command in rule.commands

@@ -3,29 +3,48 @@
 from dataclasses import dataclass
 
 from resources.database import Connection
-from sisu_pipeline.contracts.step_outputs import StepId
-from sisu_pipeline.store.records import execute, fetch_all, fetch_one
+from sisu_pipeline.contracts.step_outputs import PatchOp, StepId
+from sisu_pipeline.store.records import execute, fetch_all, fetch_first, fetch_one
 
 
 @dataclass(frozen=True)
 class RecordedPatch:
-    """A patch of a run's workspace. The pre-image is None when the patch creates the file."""
+    """A patch of a run's workspace.
+
+    The pre-image is the file at `from_path` of a rename, else at the target path; None when the patch creates the
+    file. The post-image is None when the patch deletes it. `op` is None in a row of release 0.2.0, which has no
+    post-image's mode either.
+    """
 
     run_id: str
     step_id: StepId
     patch_index: int
+    op: PatchOp | None
     target_path: str
+    from_path: str | None
     preimage_hash: str | None
     preimage_content: bytes | None
     preimage_mode: int | None
-    postimage_hash: str
-    postimage_content: bytes
+    postimage_hash: str | None
+    postimage_content: bytes | None
+    postimage_mode: int | None
     diff_hash: str
+
+    @property
+    def source_path(self) -> str:
+        """The path of the pre-image."""
+        return self.from_path or self.target_path
 
     @property
     def key(self) -> dict[str, object]:
         """What identifies the patch."""
         return {"run_id": self.run_id, "step_id": self.step_id, "patch_index": self.patch_index}
+
+
+def find(connection: Connection, run_id: str, step: StepId, index: int) -> RecordedPatch | None:
+    """A patch as it is recorded; None when it is not."""
+    key = {"run_id": run_id, "step_id": step, "patch_index": index}
+    return fetch_first(connection, "patches.get", RecordedPatch, key)
 
 
 def record(connection: Connection, patch: RecordedPatch) -> RecordedPatch:

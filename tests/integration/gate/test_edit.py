@@ -129,9 +129,21 @@ def test_an_exchange_of_patches_interrupted_anywhere_is_completed_by_the_next_wo
         ({"tests": ["a", "b", "c"]}, 409, "edit_refused", "budget:maxFanout: observed 3 > limit 2"),
         (
             {"patchPlan": [{"targetPath": "../x", "postimageContent": "", "diffText": ""}]},
-            409,
-            "edit_refused",
+            400,
+            "invalid_change",
             "../x",
+        ),
+        (
+            {"patchPlan": [{"targetPath": "none", "op": "delete"}]},
+            400,
+            "invalid_change",
+            "cannot delete 'none': the file does not exist",
+        ),
+        (
+            {"patchPlan": [{"targetPath": "a.txt", "op": "delete", "postimageContent": ""}]},
+            400,
+            "invalid_contract",
+            "the patch of 'a.txt' deletes the file; leave out the content and the mode",
         ),
         ({"ask": {"question": "?", "form": {"type": "object"}}}, 409, "edit_refused", "question"),
         (

@@ -25,11 +25,34 @@ from sisu_pipeline.workflow.dependencies import Dependencies
 from sql import query
 from tests.builders import a_run, an_intent
 
-FILES = {"app.py": "print('hi')\n", "tests/test_app.py": "def test(): pass\n"}
+FILES = {
+    "app.py": "print('hi')\n",
+    "tests/test_app.py": "def test(): pass\n",
+    "old name": 'é\t"\n',
+    "gone": "gone\n",
+    "tool": "true\n",
+    "moved and changed": "one\n",
+}
 PATCHES = [
     {"targetPath": "app.py", "postimageContent": "print('hé \"you\"')\n", "diffText": "-hi\n+you\n"},
     {"targetPath": "new.py", "postimageContent": "x = 1\n", "diffText": "+x = 1\n"},
 ]
+CHANGES = [
+    *PATCHES,
+    {"targetPath": "gone", "op": "delete"},
+    {"targetPath": 'é "name"', "op": "rename", "fromPath": "old name"},
+    {"targetPath": "tool", "op": "modify", "mode": "100755"},
+    {"targetPath": "new tool", "op": "create", "postimageContent": "true\n", "mode": "100755"},
+    {"targetPath": "data", "contentBase64": "//4A"},
+    {
+        "targetPath": "moved",
+        "op": "rename",
+        "fromPath": "moved and changed",
+        "contentBase64": "//4B",
+        "mode": "100755",
+    },
+]
+"""Patches of every operation, for the files above."""
 # Text that is easy to hash wrongly: quotes, escapes, control characters, planes beyond the first, a repeat.
 TESTS = ["unit", 'say "hi" \\ \t\x01\x7f', "é \U0001f600", "unit"]
 BUDGET = {
@@ -167,7 +190,7 @@ def add_workflow(connection: Connection, workflow_id: str, status: str, queue: s
 
 
 def _succeeded(world: World) -> None:
-    inputs = {"tests": TESTS, "testCommand": "sh -c", "files": FILES, "patches": PATCHES}
+    inputs = {"tests": TESTS, "testCommand": "sh -c", "files": FILES, "patches": CHANGES}
     with world.dependencies.database.connect() as connection:
         connection.execute(_REGISTER_TEMPLATE)
     for name, request, more in (
@@ -189,7 +212,7 @@ def _succeeded(world: World) -> None:
 def _failed(world: World) -> None:
     # The last one was approved early: nothing suspended.
     for name, command in (("broken", "FAIL_ME"), ("gave_up", "INFRA_FAIL"), ("slow", "TIMEOUT_ME")):
-        run = world.start(name, testCommand=command, files=FILES, patches=PATCHES)
+        run = world.start(name, testCommand=command, files=FILES, patches=CHANGES)
         if name == "slow":
             world.decide(run)
         world.plan(run)
