@@ -16,10 +16,10 @@ _events: set[type[Contract]] = set()
 _REFERENCE = "#/components/schemas/{model}"
 _ANY_JSON = {"$ref": _REFERENCE.format(model="Json")}
 _JSON: dict[str, Any] = {
-    "description": "Any JSON that means the same to every reader: no NUL in strings, numbers within ±(2^53-1).",
+    "description": "Any JSON that means the same to every reader: no NUL in strings, and whole numbers within "
+    "±(2^53-1) unless they are written with an exponent.",
     "anyOf": [
-        {"type": ["null", "boolean", "string"]},
-        {"type": "number", "minimum": -MAX_SAFE_INTEGER, "maximum": MAX_SAFE_INTEGER},
+        {"type": ["null", "boolean", "string", "number"]},
         {"type": "array", "items": _ANY_JSON},
         {"type": "object", "additionalProperties": _ANY_JSON},
     ],

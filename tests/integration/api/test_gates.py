@@ -43,6 +43,8 @@ def test_an_approval_is_202_and_says_when(api: Api, run: Run) -> None:
     assert shown["decidedAt"].endswith("Z")
     record = json.loads(shown["record"])
     assert (record["person"], record["planSha256"], record["runId"]) == ("po", PLAN, run.id)
+    (vote,) = shown.pop("votes")
+    assert (vote["person"], vote["planSha256"], vote["channel"]) == ("po", PLAN, "api")
     assert {**shown, "decidedAt": None, "record": None} == {
         "decision": "approved",
         "decidedBy": "po",

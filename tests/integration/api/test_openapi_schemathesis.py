@@ -37,7 +37,7 @@ _KNOWN_IDS = """
 parameters = {{ "path.intent_id" = "{intent}" }}
 
 [[operations]]
-include-path-regex = "^/runs/[^/]+(/((approve|reject)-plan|plan|gates|interactions))?$"
+include-path-regex = "^/runs/[^/]+(/((approve|reject)-plan|plan|gates|interactions|history))?$"
 parameters = {{ "path.run_id" = "{run}" }}
 
 [[operations]]
