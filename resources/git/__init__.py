@@ -1,0 +1,1 @@
+"""Git repositories as data: fetched, read and written without running any program that a repository names."""
