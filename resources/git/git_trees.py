@@ -4,7 +4,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,9 +17,13 @@ from sisu_pipeline.domain.file_diff import FileState
 Changes = Mapping[str, FileState | None]
 """Files by path as a change leaves them; None deletes the file."""
 
+Entries = Mapping[str, tuple[str, str] | None]
+"""Mode and object id by path as a change leaves them; None removes the entry."""
+
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 _LINE = re.compile(r"(\d{6}) (\w+) ([0-9a-f]{40}) +(-|\d+)")
 _FILE_MODES: tuple[Mode, ...] = ("100644", "100755")
+_FOLDER_MODE = "040000"
 _NO_OBJECT = "0" * 40
 
 
@@ -66,24 +70,29 @@ def list_tree(git: Git, tree: str, limits: TreeLimits | None = None) -> list[Tre
     return entries
 
 
-def read_files(git: Git, tree: str, paths: list[str]) -> dict[str, FileState | None]:
+def read_files(git: Git, tree: str, paths: Iterable[str]) -> dict[str, FileState | None]:
     """The files of a tree at some paths; None where there is nothing.
 
-    Raises GitRefused for a path that is a folder, a symbolic link, a submodule or a Git LFS pointer.
+    Raises GitRefused for a path that is a folder, a symbolic link, a submodule or a Git LFS pointer, or that is
+    below something else than a folder.
     """
     found: dict[str, FileState | None] = dict.fromkeys(paths)
-    if not paths:
+    if not found:
         return found
+    above = {folder for path in found for folder in _folders(path)}
+    # A path that git would read as an option or a pattern is neither.
     listing = git.run(
-        "list the tree", "--literal-pathspecs", "ls-tree", "-l", "-z", "--full-tree", tree, "--", *paths
+        *("list the tree", "--literal-pathspecs", "ls-tree", "-l", "-z", "--full-tree", tree, "--"),
+        *sorted(above | found.keys()),
     )
     for entry in (_entry(line) for line in listing.split(b"\0") if line):
-        if entry.path not in found:
-            continue
-        mode = regular_mode(entry.path, entry.mode)
-        content = read_blob(git, entry.object_id)
-        refuse_pointer(entry.path, content)
-        found[entry.path] = FileState(content, mode)
+        if entry.path in above and entry.mode != _FOLDER_MODE:
+            raise GitRefused(f"{entry.path} is not a folder of the repository: nothing can be below it")
+        if entry.path in found:
+            mode = regular_mode(entry.path, entry.mode)
+            content = read_blob(git, entry.object_id)
+            refuse_pointer(entry.path, content)
+            found[entry.path] = FileState(content, mode)
     return found
 
 
@@ -102,15 +111,16 @@ def apply_changes_to_tree(git: Git, tree: str, changes: Changes, subdirectory: s
     return replace_entries(git, tree, wanted)
 
 
-def replace_entries(git: Git, tree: str, wanted: Mapping[str, tuple[str, str] | None]) -> str:
+def replace_entries(git: Git, tree: str, wanted: Entries) -> str:
     """The id of the tree whose entries at these paths have this mode and object, or are absent."""
     with own_index(git) as indexed:
         indexed.run("read the tree", "read-tree", tree)
+        before = _staged_entries(indexed)
         # Deletions first: a deleted file may become a folder.
         ordered = sorted(wanted.items(), key=lambda entry: (entry[1] is not None, entry[0]))
         lines = [_index_line(path, entry) for path, entry in ordered]
         indexed.run("change the tree", "update-index", "-z", "--index-info", stdin=b"".join(lines))
-        _check_index(indexed, wanted)
+        _check_index(before, indexed, wanted)
         return indexed.text("write the tree", "write-tree")
 
 
@@ -147,7 +157,11 @@ def regular_mode(path: str, mode: str) -> Mode:
     for known in _FILE_MODES:
         if mode == known:
             return known
-    kind = {"120000": "a symbolic link", "160000": "a submodule or an embedded repository", "040000": "a folder"}
+    kind = {
+        "120000": "a symbolic link",
+        "160000": "a submodule or an embedded repository",
+        _FOLDER_MODE: "a folder",
+    }
     raise GitRefused(f"{path} is {kind.get(mode, f'of mode {mode}')}: only regular files can be changed")
 
 
@@ -179,14 +193,30 @@ def _index_line(path: str, entry: tuple[str, str] | None) -> bytes:
     return f"{mode} {blob}\t".encode() + os.fsencode(path) + b"\0"
 
 
-def _check_index(indexed: Git, wanted: Mapping[str, tuple[str, str] | None]) -> None:
-    """Raise GitRefused unless the index has the entries: git silently leaves out a path that it does not accept."""
-    listing = indexed.run("list the changed files", "ls-files", "--stage", "-z")
+def _check_index(before: dict[str, tuple[str, str]], indexed: Git, wanted: Entries) -> None:
+    """Raise GitRefused unless the index has the wanted entries, and every other one it had before.
+
+    Git silently leaves out a path that it does not accept, and replaces a file by a folder of its name.
+    """
+    found = _staged_entries(indexed)
+    for path, entry in wanted.items():
+        if found.get(path) != entry:
+            raise GitRefused(f"cannot change the tree: git does not accept the path {path!r}")
+    lost = before.keys() - found.keys() - wanted.keys()
+    if lost:
+        raise GitRefused(f"cannot change the tree: {min(lost)} would be replaced by a file or a folder of its name")
+
+
+def _staged_entries(indexed: Git) -> dict[str, tuple[str, str]]:
+    listing = indexed.run("list the files", "ls-files", "--stage", "-z")
     found = {}
     for line in listing.split(b"\0")[:-1]:
         head, _, name = line.partition(b"\t")
         mode, blob, _ = head.decode().split(" ")
         found[os.fsdecode(name)] = (mode, blob)
-    for path, entry in wanted.items():
-        if found.get(path) != entry:
-            raise GitRefused(f"cannot change the tree: git does not accept the path {path!r}")
+    return found
+
+
+def _folders(path: str) -> list[str]:
+    parts = path.split("/")[:-1]
+    return ["/".join(parts[:length]) for length in range(1, len(parts) + 1)]

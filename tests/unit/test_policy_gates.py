@@ -52,6 +52,7 @@ PURE_IMPORTS = (
 )
 
 CLOCKS = {
+    "resources/git/mirrors.py": "waits for the lock of a fetch until a deadline",
     "resources/notifications.py": "waits for a notification until a deadline",
     "resources/sandbox/": "measures how long a command ran; a result's metrics are evidence, never identity",
     "sensors/": "a tick may take only so long",
@@ -76,6 +77,7 @@ CLOCKS = {
 
 PROCESSES = {
     "resources/embedded_postgres.py": "runs the bundled server",
+    "resources/git/git_command.py": "runs git",
     "sisu_pipeline/database_server.py": "runs the bundled psql",
     "resources/sandbox/": "runs tasks",
     "sisu_pipeline/cli/": "becomes the process it was asked for",

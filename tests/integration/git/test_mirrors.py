@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from resources.git.git_errors import GitRefused, GitUnavailable
-from resources.git.git_trees import list_tree, read_files, tree_of, write_folder
+from resources.git.git_trees import apply_changes_to_tree, list_tree, read_files, tree_of, write_folder
 from resources.git.mirrors import Mirrors, MirrorSettings
 from resources.git.repository_address import AllowedRepositories, RuleInvalid
 from sisu_pipeline.domain.file_diff import FileState
@@ -186,3 +186,24 @@ def test_a_fetch_that_takes_too_long_may_be_tried_again(tmp_path: Path, reposito
     mirrors = Mirrors(MirrorSettings(tmp_path / "mirrors", timeout_s=0.001))
     with pytest.raises(GitUnavailable, match=r"within 0\.001 seconds|another process"):
         mirrors.resolve_ref(address_of(repository), "main")
+
+
+def test_a_file_below_a_file_or_in_place_of_a_folder_is_refused(repository: Path, tmp_path: Path) -> None:
+    mirrors, address = mirrors_in(tmp_path), address_of(repository)
+    tree = tree_of(mirrors.git(address), mirrors.resolve_ref(address, "main"))
+    for path in ("README.md/inner", "src"):
+        with pytest.raises(GitRefused, match=r"not a folder|is a folder"):
+            read_files(mirrors.git(address), tree, [path])
+        with pytest.raises(GitRefused, match="would be replaced"):
+            apply_changes_to_tree(mirrors.git(address), tree, {path: FileState(b"x")})
+
+
+def test_names_that_look_like_options_or_patterns_are_names(tmp_path: Path) -> None:
+    folder = tmp_path / "odd"
+    make_repository(folder, {"--help": "1", "*": "2", ":(top)x": "3", "a\nb": "4", "é": "5", "a": "6"})
+    mirrors, address = mirrors_in(tmp_path), address_of(folder)
+    tree = tree_of(mirrors.git(address), mirrors.resolve_ref(address, "main"))
+    found = read_files(mirrors.git(address), tree, ["--help", "*", ":(top)x", "a\nb", "é"])
+    assert [state and state.content for state in found.values()] == [b"1", b"2", b"3", b"4", b"5"]
+    changed = apply_changes_to_tree(mirrors.git(address), tree, {"--help": None, "*": FileState(b"new"), "é": None})
+    assert {entry.path for entry in list_tree(mirrors.git(address), changed)} == {"*", ":(top)x", "a\nb", "a"}
