@@ -7,7 +7,8 @@ from resources.sandbox.local.sandbox_host import LocalSettings
 from resources.sandbox.local.self_test import open_local
 from resources.sandbox.mock_provider import MockSandbox
 from resources.sandbox.receipts import Receipts
-from resources.sandbox.sandbox_port import Sandbox, SandboxUnavailable, UriResolver, Wanted
+from resources.sandbox.run_trees import RunTrees
+from resources.sandbox.sandbox_port import Sandbox, SandboxUnavailable, TreeResolver, UriResolver, Wanted
 
 
 def open_sandbox(
@@ -18,6 +19,7 @@ def open_sandbox(
     receipts: Receipts,
     e2b: E2bSettings | None = None,
     resolve_uri: UriResolver | None = None,
+    resolve_tree: TreeResolver | None = None,
     wanted: Wanted | None = None,
     local: LocalSettings | None = None,
     hard_limits: frozenset[str] = frozenset(),
@@ -36,10 +38,12 @@ def open_sandbox(
     if mode == "mock":
         return MockSandbox(receipts)
     if provider == "local":
-        return open_local(local or LocalSettings(home=home / "sandbox", hard_limits=hard_limits), resolve_uri)
+        return open_local(
+            local or LocalSettings(home=home / "sandbox", hard_limits=hard_limits), resolve_uri, resolve_tree
+        )
     if e2b is None or not e2b.api_key:
         raise SandboxUnavailable("SBX_PROVIDER=e2b requires E2B_API_KEY: set it, or use SBX_PROVIDER=local")
     # Imported only where it is used: the SDK takes a third of a second.
     from resources.sandbox.e2b.e2b_provider import E2bSandbox
 
-    return E2bSandbox(e2b, resolve_uri, wanted)
+    return E2bSandbox(e2b, resolve_uri, wanted, RunTrees(home / "sandbox" / "trees", resolve_tree))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from resources.git.git_command import Git
 from resources.git.git_errors import GitRefused
-from sisu_pipeline.contracts.planned_work import Mode
+from sisu_pipeline.contracts.sandbox_request import Mode
 from sisu_pipeline.domain.file_diff import FileState
 
 Changes = Mapping[str, FileState | None]

@@ -23,7 +23,7 @@ from resources.git.git_trees import (
     replace_entries,
     tree_of,
 )
-from sisu_pipeline.contracts.planned_work import Mode
+from sisu_pipeline.contracts.sandbox_request import Mode
 from sisu_pipeline.domain.file_diff import FileState
 
 AGENT_FILES = frozenset(

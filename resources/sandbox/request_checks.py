@@ -18,6 +18,8 @@ def check_request(request: SandboxRequest) -> None:
         if not key or "=" in key:
             raise RequestRefused("ENV_NAME_INVALID", f"{key!r} cannot name an environment variable")
     _check_files(request)
+    if request.tree is not None and request.files_in:
+        raise RequestRefused("TREE_WITH_FILES", "a request has either a tree or input files")
 
 
 def safe_relative_path(path: str) -> PurePosixPath:

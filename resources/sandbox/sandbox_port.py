@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from sisu_pipeline.contracts.sandbox_request import SandboxRequest, SandboxResult
@@ -45,6 +46,12 @@ ChunkSink = Callable[[Chunk], None]
 
 UriResolver = Callable[[str], Awaitable[bytes]]
 """Fetches the content of an input file named by `uri`. Raises LookupError when there is no such content."""
+
+TreeResolver = Callable[[str, str, Path], Awaitable[None]]
+"""Writes the files of a run's git tree to a folder, at once: `await resolve(run_id, tree, folder)`.
+
+Does nothing when the folder exists. Raises LookupError when there is no such tree.
+"""
 
 TaskRef = tuple[str, str]
 """A run id and a task key."""

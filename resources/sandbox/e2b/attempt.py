@@ -22,6 +22,7 @@ from resources.sandbox.input_files import UploadFailed, check_sizes, executables
 from resources.sandbox.output_capture import Output
 from resources.sandbox.output_files import NO_FILES, Collected
 from resources.sandbox.request_checks import check_request, safe_relative_path
+from resources.sandbox.run_trees import RunTrees
 from resources.sandbox.sandbox_port import ChunkSink, RequestRefused, TaskContext, UriResolver
 from sisu_pipeline.contracts.sandbox_request import ErrorCode, Metrics, SandboxRequest, SandboxResult
 
@@ -40,6 +41,7 @@ class AttemptResources:
     quota: Quota
     sweeper: Sweeper
     resolve_uri: UriResolver | None
+    trees: RunTrees
 
 
 class Attempt:
@@ -74,8 +76,10 @@ class Attempt:
     async def _run(self) -> SandboxResult:
         try:
             directory, files = await self._prepare()
-            package = runner_script.package(
-                self._request.cmd, self._request.env, directory, files, executables(self._request)
+            tree = await self._resources.trees.folder_of(self._request, self._context)
+            package = await asyncio.to_thread(
+                runner_script.package,
+                *(self._request.cmd, self._request.env, directory, files, executables(self._request), tree),
             )
             async with self._resources.quota.sandbox():
                 return await self._in_sandbox(package, directory, files)

@@ -1,5 +1,6 @@
 """The e2b provider: one sandbox at E2B per task, created once, adopted after a crash, killed at the end."""
 
+from pathlib import Path
 from typing import Any
 
 from resources.sandbox import evidence
@@ -11,6 +12,7 @@ from resources.sandbox.e2b.e2b_settings import E2bSettings
 from resources.sandbox.e2b.leftover_cleanup import Sweeper
 from resources.sandbox.e2b.provider_errors import Failed, Phase
 from resources.sandbox.e2b.provider_retry import persist
+from resources.sandbox.run_trees import RunTrees
 from resources.sandbox.sandbox_port import ChunkSink, SandboxHealth, TaskContext, UriResolver, Wanted
 from sisu_pipeline.contracts.sandbox_request import SandboxRequest, SandboxResult
 
@@ -21,13 +23,19 @@ class E2bSandbox:
     name = "e2b"
 
     def __init__(
-        self, settings: E2bSettings, resolve_uri: UriResolver | None = None, wanted: Wanted | None = None
+        self,
+        settings: E2bSettings,
+        resolve_uri: UriResolver | None = None,
+        wanted: Wanted | None = None,
+        trees: RunTrees | None = None,
     ) -> None:
         self.settings = settings
         self.account = Account(settings)
         self.quota = Quota(settings.concurrency, settings.creates_per_second)
         self.sweeper = Sweeper(self.account, wanted, settings.sweep_s)
-        self._resources = AttemptResources(settings, self.account, self.quota, self.sweeper, resolve_uri)
+        self._resources = AttemptResources(
+            settings, self.account, self.quota, self.sweeper, resolve_uri, trees or RunTrees(Path(), None)
+        )
         self._in_flight = InFlight()
 
     async def run(self, request: SandboxRequest, context: TaskContext, on_chunk: ChunkSink) -> SandboxResult:

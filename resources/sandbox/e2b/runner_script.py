@@ -10,7 +10,7 @@ import shlex
 import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 PACKAGE = ".sisu.tar"
 PID = ".sisu/pid"
@@ -97,8 +97,9 @@ def package(
     directory: PurePosixPath,
     files: Mapping[str, bytes],
     executables: frozenset[str] = frozenset(),
+    tree: Path | None = None,
 ) -> bytes:
-    """One archive with the script, the command, its environment and input files."""
+    """One archive with the script, the command, its environment and input files, and the files of `tree`."""
     place = PurePosixPath(WORK) / directory
     variables = {"PYTHONDONTWRITEBYTECODE": "1", **env}  # as in the local sandbox: caches are not outputs
     inner = {
@@ -112,6 +113,8 @@ def package(
     with tarfile.open(fileobj=archive, mode="w", format=tarfile.PAX_FORMAT) as tar:
         folder = tarfile.TarInfo(str(place))
         folder.type, folder.mode = tarfile.DIRTYPE, 0o755
+        if tree is not None:
+            tar.add(tree, WORK, filter=_without_owner)
         tar.addfile(folder)
         for name, content in inner.items():
             member = tarfile.TarInfo(name)
@@ -119,6 +122,12 @@ def package(
             member.mode = 0o755 if name in executable else 0o644
             tar.addfile(member, io.BytesIO(content))
     return archive.getvalue()
+
+
+def _without_owner(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    member.uid = member.gid = 0
+    member.uname = member.gname = ""
+    return member
 
 
 def parse_end(content: bytes) -> CommandEnd:

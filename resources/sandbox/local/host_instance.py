@@ -1,6 +1,7 @@
 """The data folder of one running provider, and cleanup after those that were killed.
 
     <home>/boxes/<instance>/<number>-<name>   the working folder of one sandbox, removed at its end
+    <home>/boxes/<instance>/<number>-<name>.layer   beside it, when a tree is mounted below it
     <home>/boxes/<instance>.lock              held while the instance lives; a worker that can lock it cleans up
     <home>/interrupted/<name>                 a task whose worker died while it ran, until it runs again
 
@@ -17,6 +18,9 @@ from pathlib import Path
 
 from resources.sandbox.local.isolation.file_tree import remove_tree
 from sisu_pipeline.domain.canonical import sha256_hex
+
+LAYER_SUFFIX = ".layer"
+"""End of the name of the empty folder beside a working folder that has a tree below it."""
 
 _REMEMBERED_S = 7 * 24 * 3600
 
@@ -81,7 +85,7 @@ def _remove_if_dead(lock_file: Path) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         boxes = lock_file.with_suffix("")
         if boxes.exists():
-            for box in boxes.iterdir():
+            for box in (found for found in boxes.iterdir() if found.suffix != LAYER_SUFFIX):
                 (_interrupted(boxes.parent) / box.name.partition("-")[2]).touch(mode=0o600)
             remove_tree(boxes)
         lock_file.unlink(missing_ok=True)

@@ -1,7 +1,7 @@
 """Validation of a request for the local provider, before anything is started."""
 
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from resources.sandbox.input_files import check_sizes, executables, fetch_files
 from resources.sandbox.local.isolation.bwrap import BOX_WORK
@@ -17,6 +17,8 @@ class Plan:
     directory: PurePosixPath
     files: dict[str, bytes]
     executables: frozenset[str]
+    tree: Path | None = None
+    """A folder of the host whose files the command finds in the writable folder."""
 
     @property
     def inner_directory(self) -> str:

@@ -6,21 +6,32 @@ It refuses to start where a sandbox does not isolate (`self_test.py`) and never 
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Literal, TypeVar
 
 from resources.sandbox import evidence
 from resources.sandbox.attempts_in_flight import InFlight, Running
 from resources.sandbox.input_files import UploadFailed
+from resources.sandbox.local.host_instance import LAYER_SUFFIX
 from resources.sandbox.local.isolation.cgroup import Cgroup
 from resources.sandbox.local.isolation.file_tree import remove_tree
 from resources.sandbox.local.launch_plan import Plan, plan_request
 from resources.sandbox.local.local_command import Bounds, CommandEnd, Execution
 from resources.sandbox.local.sandbox_host import Host
 from resources.sandbox.local.task_folder import collect_files, place_files
+from resources.sandbox.local.tree_layer import copy_tree, place_layer, reader
 from resources.sandbox.local.user_slots import Slot
 from resources.sandbox.output_capture import Output
 from resources.sandbox.output_files import NO_FILES, Collected, OutputLimits
-from resources.sandbox.sandbox_port import ChunkSink, RequestRefused, SandboxHealth, TaskContext, UriResolver
+from resources.sandbox.run_trees import RunTrees
+from resources.sandbox.sandbox_port import (
+    ChunkSink,
+    RequestRefused,
+    SandboxHealth,
+    TaskContext,
+    TreeResolver,
+    UriResolver,
+)
 from sisu_pipeline.contracts.sandbox_request import ErrorCode, Metrics, SandboxRequest, SandboxResult
 
 T = TypeVar("T")
@@ -37,9 +48,12 @@ class LocalSandbox:
 
     name = "local"
 
-    def __init__(self, host: Host, resolve_uri: UriResolver | None = None) -> None:
+    def __init__(
+        self, host: Host, resolve_uri: UriResolver | None = None, resolve_tree: TreeResolver | None = None
+    ) -> None:
         self._host = host
         self._resolve_uri = resolve_uri
+        self._trees = RunTrees(host.layout.trees, resolve_tree)
         self._in_flight = InFlight()
         self._output_limits = OutputLimits()
 
@@ -79,6 +93,7 @@ class LocalSandbox:
         attempt = _Attempt(self._host, request, context, on_chunk, self._output_limits)
         try:
             plan = await plan_request(request, self._host.settings.disk_mb * _MIB, self._resolve_uri)
+            plan = replace(plan, tree=await self._trees.folder_of(request, context))
             async with self._host.slots.lease() as slot:
                 return await attempt.run(plan, slot, running)
         except RequestRefused as reason:
@@ -112,6 +127,7 @@ class _Attempt:
         self._box = host.new_box(request.task_key)
         self._how: How = "created"
         self._work = host.layout.boxes / self._box
+        self._layer = host.layout.boxes / f"{self._box}{LAYER_SUFFIX}"
         self._cgroup: Cgroup | None = None
 
     async def run(self, plan: Plan, slot: Slot, running: Running) -> SandboxResult:
@@ -139,14 +155,26 @@ class _Attempt:
     def _prepare(self, plan: Plan, slot: Slot) -> None:
         if self._host.instance.was_interrupted(self._request.task_key):
             self._how = "restarted"
+        if plan.tree is not None and not self._host.can_layer:
+            copy_tree(plan.tree, self._work, slot)
+            return
         place_files(self._work, plan.directory, plan.files, slot, plan.executables)
+        if plan.tree is not None:
+            place_layer(self._layer, slot)
 
     async def _execute(self, plan: Plan, slot: Slot, running: Running) -> CommandEnd:
         limits = self._request.limits
         if self._host.cgroup_parent is not None:
             name = f"{self._host.instance.boxes.name}-{self._box}"
             self._cgroup = Cgroup.create(self._host.cgroup_parent, name, memory_mb=limits.mem_mb, cpu=limits.cpu)
-        pipes, spawner = self._host.launch(self._request, self._box, plan.inner_directory, slot, self._cgroup)
+        pipes, spawner = self._host.launch(
+            self._request,
+            self._box,
+            plan.inner_directory,
+            slot,
+            self._cgroup,
+            plan.tree if self._host.can_layer else None,
+        )
         bounds = Bounds(
             timeout_ms=self._request.timeout_ms,
             memory_mb=limits.mem_mb,
@@ -195,11 +223,15 @@ class _Attempt:
         return (ErrorCode.CMD_NONZERO if ending.exit_code else ErrorCode.NONE), ending.exit_code, None
 
     def _collect(self, plan: Plan) -> Collected:
-        return collect_files(self._work, plan.directory, plan.files, self._output_limits)
+        placed: Callable[[str], bytes | None] = plan.files.get
+        if plan.tree is not None:
+            placed = reader(plan.tree / plan.directory, self._output_limits.bytes_per_file)
+        return collect_files(self._work, plan.directory, placed, self._output_limits)
 
     def _clean_up(self) -> None:
-        if self._work.exists():
-            remove_tree(self._work)
+        for folder in (self._work, self._layer):
+            if folder.exists():
+                remove_tree(folder)
         if self._cgroup is not None:
             self._cgroup.remove()
 

@@ -1,6 +1,7 @@
 """The folders of the local provider, on the host and as the starting uid sees them.
 
     <home>/boxes/                      working folders (`host_instance.py`)
+    <home>/trees/<id>                  files of git trees, read-only below the working folders (`tree_layer.py`)
     <home>/etc                         the /etc of every sandbox
 
 When root runs the worker, `spawn_helper.py` also mounts all of them below one folder of `runtime`, in a mount
@@ -36,7 +37,13 @@ class Layout:
     boxes_seen: str
     bwrap: str
     sources: Sources
+    trees: Path
+    trees_seen: str
     stage: Stage | None
+
+    def trees_of(self, uid: int) -> str:
+        """The folder of the trees as a uid sees it: on a stage, one whose files belong to that uid."""
+        return self.trees_seen if self.stage is None else f"{self.trees_seen}/{uid}"
 
 
 def plain_layout(home: Path, boxes: Path, bwrap: Bwrap) -> Layout:
@@ -46,6 +53,8 @@ def plain_layout(home: Path, boxes: Path, bwrap: Bwrap) -> Layout:
         boxes_seen=str(boxes),
         bwrap=bwrap.path,
         sources=Sources(etc=str(home / "etc"), python=interpreter_prefix(), libraries=_libraries()),
+        trees=home / "trees",
+        trees_seen=str(home / "trees"),
         stage=None,
     )
 
@@ -66,6 +75,8 @@ def staged_layout(home: Path, boxes: Path, bwrap: Bwrap, directory: Path) -> Lay
             python=None if prefix is None else str(directory / "python"),
             libraries=_libraries(),
         ),
+        trees=home / "trees",
+        trees_seen=str(directory / "trees"),
         stage=Stage(str(directory), binds, bwrap.copies),
     )
 

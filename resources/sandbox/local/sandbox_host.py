@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from resources.sandbox.local.host_instance import Instance
+from resources.sandbox.local.host_instance import LAYER_SUFFIX, Instance
 from resources.sandbox.local.isolation import bwrap
 from resources.sandbox.local.isolation.bwrap import Bwrap
 from resources.sandbox.local.isolation.cgroup import Cgroup, delegated_cgroup
@@ -62,6 +62,8 @@ class Host:
     seccomp: str
     cgroup_parent: Path | None
     spawner: Spawner
+    can_layer: bool = False
+    """Whether a tree can be mounted below a working folder, without a copy."""
     _numbers: "itertools.count[int]" = field(default_factory=itertools.count)
     _restart: threading.Lock = field(default_factory=threading.Lock)
 
@@ -105,19 +107,27 @@ class Host:
         inner_directory: str,
         slot: Slot,
         cgroup: Cgroup | None,
+        tree: Path | None = None,
     ) -> tuple[Pipes, Spawner]:
-        """Start the command of `request`; returns its pipes and its spawner. Raises OSError."""
+        """Start the command of `request`; returns its pipes and its spawner. Raises OSError.
+
+        `tree` is a folder of `layout.trees` that the command finds below its working folder.
+        """
+        work, layers, trees = f"{self.layout.boxes_seen}/{box}", None, None
+        if tree is not None:
+            layers = bwrap.Layers(f"{self.layout.trees_of(slot.uid)}/{tree.name}", f"{work}{LAYER_SUFFIX}")
+            if self.layout.stage is not None:
+                trees = (str(self.layout.trees), self.layout.trees_of(slot.uid))
         launch = Launch(
             bwrap=self.layout.bwrap,
-            options=bwrap.options(
-                self.layout.sources, f"{self.layout.boxes_seen}/{box}", inner_directory, request.env
-            ),
+            options=bwrap.options(self.layout.sources, work, inner_directory, request.env, layers),
             command=bwrap.command(request.cmd, self.settings.most_processes, self.mark(box)),
             seccomp=self.seccomp,
             uid=slot.uid,
             gid=slot.gid,
             limits=self._limits(request),
             cgroup=None if cgroup is None else str(cgroup.path),
+            trees=trees,
         )
         spawner = self._running_spawner()
         return spawner.launch(launch), spawner
@@ -133,6 +143,7 @@ class Host:
             "bwrap": self.bwrap.path,
             "bwrapVersion": self.bwrap.version,
             "limitsNotEnforcedByKernel": ", ".join(_soft(mechanisms)) or "none",
+            "treesOfRuns": "mounted" if self.can_layer else "copied",
             "memoryLimit": "watchdog" if self.cgroup_parent is None else "cgroup",
             "uids": "one per sandbox" if self.slots.is_own_uid else "shared",
             "staged": self.layout.stage is not None,

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import platform
 import threading
 from pathlib import Path
@@ -10,22 +11,26 @@ from resources.sandbox.local.isolation.bwrap import BOX_PYTHON
 from resources.sandbox.local.isolation.system_calls import MACHINES
 from resources.sandbox.local.local_provider import LocalSandbox
 from resources.sandbox.local.sandbox_host import Host, LocalSettings
-from resources.sandbox.sandbox_port import SandboxUnavailable, TaskContext, UriResolver
+from resources.sandbox.sandbox_port import SandboxUnavailable, TaskContext, TreeResolver, UriResolver
 from sisu_pipeline.contracts.sandbox_request import ErrorCode, FileIn, Limits, SandboxRequest, SandboxResult
 
 _TIMEOUT_MS = 20_000
+_NO_TREE = "0" * 40
 _TRIED = ("ptrace", "mount", "keyctl", "add_key", "bpf", "io_uring_setup", "unshare", "setns", "userfaultfd")
 
 
-def open_local(settings: LocalSettings, resolve_uri: UriResolver | None = None) -> LocalSandbox:
+def open_local(
+    settings: LocalSettings, resolve_uri: UriResolver | None = None, resolve_tree: TreeResolver | None = None
+) -> LocalSandbox:
     """The ready provider. Raises SandboxUnavailable, which lists every isolation failure of this machine.
 
     Blocks for about a tenth of a second; may be called with or without a running event loop.
     """
     host = Host.open(settings)
-    sandbox = LocalSandbox(host, resolve_uri)
+    sandbox = LocalSandbox(host, resolve_uri, resolve_tree)
     try:
-        found = problems(_run_probe(host, sandbox))
+        found = problems(_run_probe(sandbox, probe_request(host)))
+        host.can_layer = not found and _can_layer(host, sandbox)
     except BaseException:
         host.close()
         raise
@@ -62,13 +67,30 @@ def probe_request(host: Host) -> SandboxRequest:
     )
 
 
-def _run_probe(host: Host, sandbox: LocalSandbox) -> SandboxResult:
+def _can_layer(host: Host, sandbox: LocalSandbox) -> bool:
+    """Whether a command can change and remove the files of a tree that is mounted below its working folder."""
+    if host.layout.stage is None and os.getuid() == 0:
+        return False  # the files of root would have no owner inside
+    folder = host.layout.trees / _NO_TREE
+    folder.mkdir(parents=True, exist_ok=True)
+    host.layout.trees.chmod(0o711)  # whatever the umask: a sandbox's uid passes through
+    folder.chmod(0o755)
+    (folder / "kept").write_text("1")
+    (folder / "removed").write_text("1")
+    host.can_layer = True
+    request = probe_request(host).model_copy(
+        update={"cmd": "echo 2 >> kept && rm removed && mkdir new", "files_in": (), "tree": _NO_TREE}
+    )
+    return _run_probe(sandbox, request).err_code is ErrorCode.NONE
+
+
+def _run_probe(sandbox: LocalSandbox, request: SandboxRequest) -> SandboxResult:
     """Run the probe in a thread of its own: the caller's may have a running event loop."""
     results: list[SandboxResult] = []
     context = TaskContext(run_id="selftest", step_id="selftest", attempt=1, idempotency_key=None)
 
     def run() -> None:
-        results.append(asyncio.run(sandbox.run(probe_request(host), context, lambda chunk: None)))
+        results.append(asyncio.run(sandbox.run(request, context, lambda chunk: None)))
 
     thread = threading.Thread(target=run, name="sandbox-selftest")
     thread.start()

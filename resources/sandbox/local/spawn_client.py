@@ -37,6 +37,8 @@ class Launch:
     gid: int
     limits: dict[str, int]
     cgroup: str | None = None
+    trees: tuple[str, str] | None = None
+    """A folder of the host and where to mount it so that its files, which are root's, belong to `uid`."""
 
 
 @dataclass(frozen=True)

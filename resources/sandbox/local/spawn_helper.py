@@ -78,7 +78,7 @@ def _mount(source: str, target: str, kind: str | None, flags: int, data: bytes |
 
 
 def _check(done: int, what: str) -> None:
-    if done != 0:
+    if done < 0:
         number = ctypes.get_errno()
         raise OSError(number, f"cannot {what}: {os.strerror(number)}")
 
@@ -237,6 +237,8 @@ def _become_sandbox(request: int, stdout: int, stderr: int, status: int, info: i
         spawner = os.getppid()
         wanted = json.loads(os.pread(request, os.fstat(request).st_size, 0))
         _reset_signals()
+        if wanted["trees"] is not None:
+            _mount_trees(wanted["uid"], *wanted["trees"])
         arguments = _memory_file(b"".join(option.encode() + b"\0" for option in wanted["options"]))
         seccomp = _memory_file(bytes.fromhex(wanted["seccomp"]))
         null = os.open("/dev/null", os.O_RDONLY)
@@ -250,6 +252,14 @@ def _become_sandbox(request: int, stdout: int, stderr: int, status: int, info: i
     except BaseException as error:
         _report(pipe, {"spawn-error": f"{type(error).__name__}: {error}"})
     os._exit(127)
+
+
+def _mount_trees(uid: int, source: str, target: str) -> None:
+    """Mount the trees for a uid, once in the life of the spawner, whose mounts a sandbox inherits."""
+    script = str(Path(__file__).with_name("owner_mount.py"))
+    command = [sys.executable, "-I", "-S", script, str(uid), source, target]
+    if not os.path.ismount(target) and os.spawnv(os.P_WAIT, sys.executable, command) != 0:  # noqa: S606
+        raise OSError(f"cannot mount {source} for the uid {uid}")
 
 
 def _confine(wanted: dict[str, Any], spawner: int) -> None:

@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 
 from resources.sandbox.local.isolation.file_tree import Entry, TreeTooLarge, open_beneath, open_folder, walk
@@ -33,9 +33,12 @@ def place_files(
 
 
 def collect_files(
-    work: Path, directory: PurePosixPath, placed: Mapping[str, bytes], limits: OutputLimits
+    work: Path, directory: PurePosixPath, placed: Callable[[str], bytes | None], limits: OutputLimits
 ) -> Collected:
-    """Every regular file below `directory` that the command created or changed. Raises OSError."""
+    """Every regular file below `directory` that the command created or changed. Raises OSError.
+
+    `placed` returns the content that a path below `directory` had before.
+    """
     root = open_folder(work)
     try:
         return _Collection(limits, placed).run(root, directory)
@@ -44,7 +47,7 @@ def collect_files(
 
 
 class _Collection:
-    def __init__(self, limits: OutputLimits, placed: Mapping[str, bytes]) -> None:
+    def __init__(self, limits: OutputLimits, placed: Callable[[str], bytes | None]) -> None:
         self._limits = limits
         self._placed = placed
         self._selection = OutputSelection(limits)
@@ -76,7 +79,7 @@ class _Collection:
         except OSError:
             self._selection.skip(entry.path, "not readable")
             return
-        if self._placed.get(entry.path) != content:
+        if self._placed(entry.path) != content:
             self._selection.keep(entry.path, content)
 
     def _read(self, folder: int, path: str) -> bytes:

@@ -62,8 +62,25 @@ def find_bwrap() -> Bwrap:
     return Bwrap(str(bundled), _version(str(bundled)), _files_of(bundled))
 
 
-def options(sources: Sources, work: str, inner_directory: str, environment: dict[str, str]) -> list[str]:
-    """The options for a sandbox whose only writable host folder is `work`. Order matters to bwrap."""
+@dataclass(frozen=True)
+class Layers:
+    """A read-only folder below the working folder, and an empty folder that the kernel needs beside it."""
+
+    lower: str
+    scratch: str
+
+
+def options(
+    sources: Sources,
+    work: str,
+    inner_directory: str,
+    environment: dict[str, str],
+    layers: Layers | None = None,
+) -> list[str]:
+    """The options for a sandbox whose only writable host folder is `work`. Order matters to bwrap.
+
+    With `layers`, the command also sees the files of a read-only folder, and `work` receives what it changes.
+    """
     return [
         *_namespaces(),
         *_system(),
@@ -78,7 +95,8 @@ def options(sources: Sources, work: str, inner_directory: str, environment: dict
         *("--dev", "/dev", "--remount-ro", "/dev"),
         *("--size", str(_SHM_BYTES), "--tmpfs", "/dev/shm"),  # noqa: S108
         *("--size", str(_TMP_BYTES), "--tmpfs", "/tmp"),  # noqa: S108 - inside the sandbox
-        *("--bind", work, BOX_WORK, "--chdir", inner_directory),
+        *_work(work, layers),
+        *("--chdir", inner_directory),
         *("--remount-ro", "/"),
         *_environment(sources, environment),
     ]
@@ -118,6 +136,12 @@ def _system() -> list[str]:
 
 def _interpreter(sources: Sources) -> list[str]:
     return [] if sources.python is None else ["--ro-bind", sources.python, BOX_PYTHON]
+
+
+def _work(work: str, layers: Layers | None) -> list[str]:
+    if layers is None:
+        return ["--bind", work, BOX_WORK]
+    return ["--overlay-src", layers.lower, "--overlay", work, layers.scratch, BOX_WORK]
 
 
 def _environment(sources: Sources, environment: dict[str, str]) -> list[str]:
