@@ -1,13 +1,15 @@
 """Patches are remembered before a file changes: whatever is interrupted, every byte comes back."""
 
+import itertools
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from resources.database import Database
-from sisu_pipeline.contracts.step_outputs import PlanPatch
+from sisu_pipeline.contracts.step_outputs import PatchOp, PlanPatch
 from sisu_pipeline.domain.canonical import sha256_hex
 from sisu_pipeline.domain.workspace_files import (
     PathNotAllowed,
@@ -278,3 +280,176 @@ def test_the_workspace_is_seeded_with_the_intents_files_once(run: Patching) -> N
 def test_files_that_do_not_map_paths_to_text_are_refused(files: Any) -> None:
     with pytest.raises(WorkspaceFilesInvalid):
         intent_files(an_intent(inputs={"files": files}))
+
+
+def _change(path: str, op: PatchOp | None = None, old: bytes | None = None, **more: Any) -> PlanPatch:
+    old_sha256 = None if old is None else sha256_hex(old)
+    return PlanPatch(target_path=path, op=op, old_sha256=old_sha256, **more)
+
+
+TOOL = b"#!/bin/sh\n"
+EVERY_OPERATION = (
+    _change("gone/file.txt", PatchOp.DELETE, b"gone"),
+    _change("data", PatchOp.MODIFY, BINARY, content_base64="/w==", mode="100755"),
+    _change("plain", PatchOp.RENAME, TOOL, from_path="bin/tool", mode="100644"),
+    _change("moved/kept", PatchOp.RENAME, b"kept", from_path="kept"),
+    _change("script", PatchOp.MODIFY, b"script", mode="100755"),
+    _change("new", PatchOp.CREATE, postimage_content="new", mode="100755"),
+    _change("file", PatchOp.DELETE, b"file"),
+    _change("file/inner", PatchOp.CREATE, postimage_content="inner"),
+    _change("folder", PatchOp.RENAME, b"inner", from_path="folder/inner"),
+    _change("deep/deeper", PatchOp.RENAME, b"deep", from_path="deep"),
+)
+AFTER_EVERY_OPERATION = {
+    "data": (b"\xff", 0o755),
+    "plain": (TOOL, 0o644),
+    "moved/kept": (b"kept", 0o640),
+    "script": (b"script", 0o755),
+    "new": (b"new", 0o755),
+    "file/inner": (b"inner", 0o644),
+    "folder": (b"inner", 0o644),
+    "deep/deeper": (b"deep", 0o644),
+}
+
+
+@pytest.fixture
+def filled(run: Patching) -> Patching:
+    """A workspace that every operation has a file in."""
+    run.workspace.write("gone/file.txt", b"gone")
+    run.workspace.write("data", BINARY)
+    run.workspace.write("bin/tool", TOOL, 0o755)
+    run.workspace.write("kept", b"kept", 0o640)
+    for path in ("script", "file", "deep"):
+        run.workspace.write(path, path.encode())
+    run.workspace.write("folder/inner", b"inner")
+    return run
+
+
+def test_every_operation_is_applied_and_rolled_back_to_every_byte_and_mode(filled: Patching) -> None:
+    before = filled.files()
+    applied = filled.apply(*EVERY_OPERATION)
+    assert filled.files() == AFTER_EVERY_OPERATION
+    assert not (filled.workspace.root / "gone").exists()
+    described = [(patch.op, patch.from_path, patch.old_mode, patch.mode) for patch in applied[:6]]
+    assert described == [
+        ("delete", None, "100644", None),
+        ("modify", None, "100644", "100755"),
+        ("rename", "bin/tool", "100755", "100644"),
+        ("rename", "kept", "100644", "100644"),
+        ("modify", None, "100644", "100755"),
+        ("create", None, None, "100755"),
+    ]
+    assert filled.apply(*EVERY_OPERATION) == applied
+    assert filled.roll_back() == len(EVERY_OPERATION)
+    assert filled.files() == before
+    assert filled.apply(*EVERY_OPERATION) == applied
+    assert filled.files() == AFTER_EVERY_OPERATION
+
+
+@pytest.mark.parametrize("method", ["write", "remove"])
+@pytest.mark.parametrize("lost_after", range(12))
+def test_an_application_interrupted_anywhere_is_completed_and_rolled_back(
+    filled: Patching, monkeypatch: pytest.MonkeyPatch, method: str, lost_after: int
+) -> None:
+    before = filled.files()
+    with monkeypatch.context() as patch:
+        _die_at(patch, method, lost_after)
+        with suppress(Crash):
+            filled.apply(*EVERY_OPERATION)
+    filled.apply(*EVERY_OPERATION)
+    assert filled.files() == AFTER_EVERY_OPERATION
+    with monkeypatch.context() as patch:
+        _die_at(patch, method, lost_after)
+        with suppress(Crash):
+            filled.roll_back()
+    filled.roll_back()
+    assert filled.files() == before
+
+
+def _die_at(monkeypatch: pytest.MonkeyPatch, method: str, count: int) -> None:
+    """Die at a call of a method of the workspace, after its effect if `count` is odd."""
+    works, calls = getattr(Workspace, method), itertools.count()
+
+    def dies(self: Workspace, *arguments: Any) -> None:
+        is_last = next(calls) == count // 2
+        if not is_last or count % 2:
+            works(self, *arguments)
+        if is_last:
+            raise Crash
+
+    monkeypatch.setattr(Workspace, method, dies)
+
+
+def test_a_missing_workspace_is_restored_after_every_operation(filled: Patching, tmp_path: Path) -> None:
+    before = filled.files()
+    filled.apply(*EVERY_OPERATION)
+    filled.workspace.root.rename(tmp_path / "elsewhere")
+    filled.roll_back()
+    assert filled.files() == before
+
+
+def test_seeding_a_patched_workspace_again_brings_no_deleted_file_back_for_good(run: Patching) -> None:
+    files = {"gone": "1", "file": "2", "folder/inner": "3", "old": "4"}
+    intent = an_intent(inputs={"files": files})
+    patches = (
+        _change("gone", PatchOp.DELETE, b"1"),
+        _change("file", PatchOp.DELETE, b"2"),
+        _change("file/inner", PatchOp.CREATE, postimage_content="new"),
+        _change("folder", PatchOp.RENAME, b"3", from_path="folder/inner"),
+        _change("new", PatchOp.RENAME, b"4", from_path="old"),
+    )
+    after = {"file/inner": (b"new", 0o644), "folder": (b"3", 0o644), "new": (b"4", 0o644)}
+    for _ in range(3):
+        patching.seed_workspace(run.workspace, intent)
+        run.apply(*patches)
+        assert run.files() == after
+    patching.seed_workspace(run.workspace, intent)
+    run.roll_back()
+    assert run.files() == {path: (text.encode(), 0o644) for path, text in files.items()}
+
+
+def test_files_of_an_intent_that_are_folders_of_each_other_are_refused(run: Patching) -> None:
+    with pytest.raises(PathNotAllowed):
+        patching.seed_workspace(run.workspace, an_intent(inputs={"files": {"a": "", "a/b": ""}}))
+
+
+@pytest.mark.parametrize(
+    "patch",
+    [
+        _change("a.txt", PatchOp.MODIFY, b"other", postimage_content="x"),
+        _change("a.txt", PatchOp.CREATE, postimage_content="x"),
+        _change("a.txt", PatchOp.DELETE, b"other"),
+        _change("none", PatchOp.DELETE, b"a"),
+        _change("b.txt", PatchOp.RENAME, b"other", from_path="a.txt"),
+        _change("b.txt", PatchOp.RENAME, b"a", from_path="none"),
+    ],
+)
+def test_a_patch_of_another_file_than_the_plan_names_changes_and_records_nothing(
+    run: Patching, patch: PlanPatch
+) -> None:
+    run.workspace.write("a.txt", b"a")
+    with pytest.raises(PatchMismatch, match="PREIMAGE_MISMATCH"):
+        run.apply(patch)
+    assert run.files() == {"a.txt": (b"a", 0o644)}
+    assert run.history() == []
+
+
+@pytest.mark.parametrize(("path", "moment"), [("old", "before"), ("new", "before"), ("new", "after")])
+def test_a_file_that_something_else_changed_stops_a_rename_and_its_rollback(
+    run: Patching, monkeypatch: pytest.MonkeyPatch, path: str, moment: str
+) -> None:
+    run.workspace.write("old", b"1")
+    rename = _change("new", PatchOp.RENAME, b"1", from_path="old")
+    if moment == "before":
+        with monkeypatch.context() as patch:
+            _die_at(patch, "remove", 0)
+            with pytest.raises(Crash):
+                run.apply(rename)
+    else:
+        run.apply(rename)
+    run.workspace.write(path, b"someone else's")
+    with pytest.raises(PatchMismatch):
+        run.apply(rename)
+    with pytest.raises(PatchMismatch):
+        run.roll_back()
+    assert run.files()[path] == (b"someone else's", 0o644)

@@ -17,12 +17,22 @@ from tests.integration.engine.conftest import Engine
 from tests.integration.engine.intents import Stage, until
 from tests.integration.engine.workers import Nursery, wait_for_workers
 
-FILES = {"a.txt": "before\n", "keep.txt": "keep\n"}
+FILES = {"a.txt": "before\n", "keep.txt": "keep\n", "gone.txt": "gone\n", "old.txt": "moved\n", "tool": "true\n"}
 PATCHES = [
     {"targetPath": "a.txt", "postimageContent": "after\n", "diffText": "-before\n+after\n"},
     {"targetPath": "new/b.txt", "postimageContent": "new\n", "diffText": "+new\n"},
+    {"targetPath": "gone.txt", "op": "delete"},
+    {"targetPath": "gone.txt.d/new.txt", "op": "rename", "fromPath": "old.txt"},
+    {"targetPath": "tool", "op": "modify", "contentBase64": "//4A", "mode": "100755"},
 ]
-PATCHED = {"a.txt": "after\n", "keep.txt": "keep\n", "new/b.txt": "new\n"}
+UNPATCHED = {path: (text.encode(), 0o644) for path, text in FILES.items()}
+PATCHED = {
+    "a.txt": (b"after\n", 0o644),
+    "keep.txt": (b"keep\n", 0o644),
+    "new/b.txt": (b"new\n", 0o644),
+    "gone.txt.d/new.txt": (b"moved\n", 0o644),
+    "tool": (b"\xff\xfe\0", 0o755),
+}
 
 STEPS = ("CompileST", "ApplyPatchST", "DecideST", "ExecuteST")
 
@@ -49,13 +59,13 @@ TABLE: list[tuple[str, Story]] = [
     *((f"{step}.{point}", APPROVED) for step in STEPS for point in ("work.after", "commit.before", "commit.after")),
     *((f"segment.{point}", APPROVED) for point in ("lock.before", "lock.after", "enter.after", "end.before")),
     *((f"events.flush.{point}", APPROVED) for point in ("before", "after")),
-    *((f"patch.{point}.after", APPROVED) for point in ("remember", "write", "mark")),
+    *((f"patch.{point}.after", APPROVED) for point in ("remember", "remove", "write", "mark")),
     *((f"fan_out.enqueue.{point}", APPROVED) for point in ("before", "after")),
     *((f"task.{point}", APPROVED) for point in ("run.before", "run.after", "commit.before", "commit.after")),
     *((f"run.succeed.{point}", APPROVED) for point in ("before", "after")),
     *((f"gate.suspend.{point}", PARKED) for point in ("before", "after")),
     *((f"run.fail.{point}", story) for story in (REJECTED, FAILING) for point in ("before", "after")),
-    *((f"patch.{point}.after", REJECTED) for point in ("restore", "rolled_back")),
+    *((f"patch.{point}.after", REJECTED) for point in ("remove", "restore", "rolled_back")),
     ("task.try.after", FLAKY),
 ]
 # One dies, and whoever gives its work back dies there too.
@@ -66,6 +76,7 @@ PAIRS: list[tuple[str, str]] = [
     ("run.succeed.after", "recovery.give_back.before"),
     # The first one dies in the middle of a step, the second when it does the step again.
     ("patch.write.after", "patch.mark.after"),
+    ("patch.remove.after", "ApplyPatchST.commit.before"),
     ("ExecuteST.commit.before", "ExecuteST.commit.after"),
     ("fan_out.enqueue.before", "segment.lock.after"),
 ]
@@ -117,16 +128,20 @@ def check(stage: Stage, story: Story, workflow_id: str) -> None:
     assert stage.value("SELECT count(*) FROM app.sbx_attempts") == story.try_rows
     receipts = stage.rows("SELECT seen_count FROM app.mock_receipts")
     assert [row["seen_count"] for row in receipts] == ([1, 1] if executed else [])
-    assert files(stage, workflow_id) == (PATCHED if succeeded else FILES)
+    assert files(stage, workflow_id) == (PATCHED if succeeded else UNPATCHED)
     assert stage.broken_laws() == []
 
 
-def files(stage: Stage, workflow_id: str) -> dict[str, str]:
-    """What lies in the run's workspace."""
+def files(stage: Stage, workflow_id: str) -> dict[str, tuple[bytes, int]]:
+    """What lies in the run's workspace: content and permission bits."""
     with stage.dependencies.database.connect() as connection:
         run = runs.get(connection, workflow_id)
     root = patching.workspace_of(stage.dependencies.workspaces, run.id).root
-    return {str(path.relative_to(root)): path.read_text() for path in root.rglob("*") if path.is_file()}
+    return {
+        str(path.relative_to(root)): (path.read_bytes(), path.stat().st_mode & 0o7777)
+        for path in root.rglob("*")
+        if path.is_file()
+    }
 
 
 @pytest.mark.parametrize(("point", "story"), TABLE, ids=[f"{point}-{story.ends}" for point, story in TABLE])

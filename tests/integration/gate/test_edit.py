@@ -7,7 +7,7 @@ import pytest
 
 from sisu_pipeline import oracle
 from sisu_pipeline.contracts.gate import Decision
-from sisu_pipeline.domain.canonical import sha256_json
+from sisu_pipeline.domain.canonical import sha256_hex, sha256_json
 from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.store import gates
 from sisu_pipeline.workflow import run_failure, step_execution
@@ -22,6 +22,12 @@ EDITED_PATCHES = [
 ]
 AFTER_PATCHES = {"a.txt": "after\n", "keep.txt": "keep\n", "new/b.txt": "new\n"}
 AFTER_EDIT = {"a.txt": "edited\n", "keep.txt": "keep\n", "other.txt": "other\n"}
+OPERATIONS = [
+    {"targetPath": "a.txt", "op": "delete"},
+    {"targetPath": "a.txt/inner", "postimageContent": "tool\n", "mode": "100755"},
+    {"targetPath": "kept/now.txt", "op": "rename", "fromPath": "keep.txt"},
+]
+AFTER_OPERATIONS = {"a.txt/inner": "tool\n", "kept/now.txt": "keep\n"}
 
 
 def shown(api: Api, run: Waiting) -> dict[str, Any]:
@@ -89,6 +95,25 @@ def test_a_failure_after_the_edit_restores_every_byte(api: Api) -> None:
     assert run.files() == AFTER_EDIT
     run_failure.end_run(api.dependencies, run.run_id, RunStatus.RETRIES_EXCEEDED, "a task failed")
     assert run.files() == FILES
+
+
+def test_a_plan_edited_to_delete_rename_and_create_is_executed_and_lawful(api: Api) -> None:
+    run = Waiting(api.dependencies)
+    view = shown(api, run)
+    plan = edited(view, patchPlan=OPERATIONS)
+    assert approve(api, run, planSha256=view["planSha256"], plan=plan).status_code == 202
+    patches = shown(api, run)["plan"]["patchPlan"]
+    assert [patch["oldSha256"] for patch in patches] == [sha256_hex("before\n"), None, sha256_hex("keep\n")]
+    assert run.segment().status is RunStatus.SUCCEEDED
+    assert run.files() == AFTER_OPERATIONS
+    (task,) = run.rows("sbx_runs")
+    assert task["request"]["filesIn"] == [
+        {"path": "a.txt/inner", "sha256": sha256_hex("tool\n"), "mode": "100755"},
+        {"path": "kept/now.txt", "sha256": sha256_hex("keep\n")},
+    ]
+    with api.dependencies.database.connect() as connection:
+        broken = {verdict.law for verdict in oracle.judge(connection) if not verdict.holds}
+    assert broken <= {"510_results_and_receipts_agree"}
 
 
 @pytest.mark.parametrize("lost_after", [0, 1, 2])

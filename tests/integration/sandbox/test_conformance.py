@@ -12,6 +12,7 @@ from resources.sandbox.memory_receipts import MemoryReceipts
 from resources.sandbox.mock_provider import MockSandbox
 from resources.sandbox.sandbox_port import Chunk, ChunkSink, Sandbox, TaskContext
 from sisu_pipeline.contracts.sandbox_request import ErrorCode, FileIn, FileOut, SandboxResult
+from sisu_pipeline.domain.canonical import sha256_hex
 from tests.integration.sandbox.conftest import e2b_settings
 from tests.unit.sandbox.requests import TASK_KEY, a_context, a_request, ignore
 
@@ -135,6 +136,17 @@ def test_two_requests_with_one_idempotency_key_give_one_result(subject: Subject)
 
 def test_health(subject: Subject) -> None:
     assert asyncio.run(subject.sandbox.health()).ok
+
+
+def test_files_in_keep_their_mode_and_every_byte(real: Subject) -> None:
+    files = (
+        FileIn(path="bin/tool", inline="#!/bin/sh\nprintf ran\n", mode="100755"),
+        FileIn(path="plain", inline="#!/bin/sh\n", mode="100644"),
+        FileIn(path="data", uri="data:;base64,//4ACg=="),
+    )
+    result = real.run("bin/tool && test ! -x plain && test ! -x data && cp data copy", files_in=files)
+    assert (result.err_code, result.stdout) == (ErrorCode.NONE, "ran"), result.stderr
+    assert [file.sha256 for file in result.files_out] == [sha256_hex(b"\xff\xfe\0\n")]
 
 
 def test_files_in_and_out(real: Subject) -> None:

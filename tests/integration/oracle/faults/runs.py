@@ -1,5 +1,6 @@
 """How the laws about runs, their steps, gates and patches are broken."""
 
+from sisu_pipeline.domain.canonical import sha256_hex
 from tests.integration.oracle.faults.change import ZEROS, fault
 
 IDENTITY = (
@@ -175,7 +176,17 @@ RUNS = (
 )
 
 _SHA256 = "encode(sha256(convert_to({}, 'UTF8')), 'hex')"
+_WITHOUT_APPLY_PATCH = (
+    "DELETE FROM app.artifacts WHERE run_id = %(canceled)s AND step_id = 'ApplyPatchST'",
+    "DELETE FROM app.run_steps WHERE run_id = %(canceled)s AND step_id = 'ApplyPatchST'",
+    "DELETE FROM app.human_gates WHERE run_id = %(canceled)s",
+    "UPDATE app.runs SET last_step = 'CompileST' WHERE id = %(canceled)s",
+)
 _CHANGE = """'[{"path": "x", "op": "create", "old": null, "new": {"sha256": "0"}}]'"""
+_CREATED = (
+    """'[{"path": "x", "op": "create", "oldMode": null, "mode": "100644", "old": null, "new": {"sha256": """
+    f""""{sha256_hex("")}"}}}}]'"""
+)
 
 PATCHES = (
     fault(
@@ -197,16 +208,40 @@ PATCHES = (
         "710_patches_are_the_plans",
         "a patch the plan does not have",
         "UPDATE app.patch_history SET patch_index = 5 WHERE run_id = %(canceled)s AND patch_index = 1",
-        "DELETE FROM app.artifacts WHERE run_id = %(canceled)s AND step_id = 'ApplyPatchST'",
-        "DELETE FROM app.run_steps WHERE run_id = %(canceled)s AND step_id = 'ApplyPatchST'",
-        "DELETE FROM app.human_gates WHERE run_id = %(canceled)s",
-        "UPDATE app.runs SET last_step = 'CompileST' WHERE id = %(canceled)s",
+        *_WITHOUT_APPLY_PATCH,
+    ),
+    fault(
+        "710_patches_are_the_plans",
+        "another mode than the plan's",
+        "UPDATE app.patch_history SET postimage_mode = 493 WHERE run_id = %(canceled)s AND patch_index = 1",
+        *_WITHOUT_APPLY_PATCH,
+    ),
+    fault(
+        "710_patches_are_the_plans",
+        "another operation than the plan's",
+        "UPDATE app.patch_history SET op = 'rename', from_path = 'x', preimage_hash = postimage_hash, "
+        "preimage_content = postimage_content, preimage_mode = 420 "
+        "WHERE run_id = %(canceled)s AND patch_index = 1",
+        *_WITHOUT_APPLY_PATCH,
     ),
     fault(
         "720_patch_cards_say_what_was_applied",
         "another card",
         f"UPDATE app.artifacts SET sha256 = {ZEROS} "
         "WHERE run_id = %(decided)s AND kind = 'patch_apply' AND idx = 0",
+    ),
+    fault(
+        "725_approved_changes_are_the_patches",
+        "another mode than the patch's",
+        f"UPDATE app.complete_plans SET changes = {_CREATED}, "
+        f"head = replace(head, {_SHA256.format('changes')}, {_SHA256.format(_CREATED)}) WHERE run_id = %(waiting)s",
+        f"UPDATE app.complete_plans SET plan_sha256 = {_SHA256.format('head')} WHERE run_id = %(waiting)s",
+        "UPDATE app.human_gates gate SET plan_sha256 = plan.plan_sha256 FROM app.complete_plans plan "
+        "WHERE gate.run_id = %(waiting)s AND plan.run_id = gate.run_id",
+        "UPDATE app.run_steps SET output = output - 'patchPlan' || "
+        """'{"patchPlan": [{"targetPath": "x", "op": "create", "postimageContent": "", "mode": "100755"}]}' """
+        "WHERE run_id = %(waiting)s AND step_id = 'CompileST'",
+        "UPDATE app.artifacts SET kind = 'patch_apply', idx = 0 WHERE run_id = %(waiting)s AND kind = 'none'",
     ),
     fault(
         "725_approved_changes_are_the_patches",
