@@ -34,6 +34,19 @@ def workspace_of(root: Path, run_id: str) -> Workspace:
     return Workspace(root / run_id)
 
 
+def prepare(database: Database, workspace: Workspace, run_id: str, intent: Intent) -> None:
+    """Create the folder with the intent's files, unless a patch has changed them already.
+
+    Content that is there before any patch is recorded belongs to the run of an earlier database, and is removed.
+    Raises PathNotAllowed.
+    """
+    with database.connect() as connection:
+        is_patched = history.exists(connection, run_id)
+    if not is_patched:
+        workspace.clear()
+    seed_workspace(workspace, intent)
+
+
 def seed_workspace(workspace: Workspace, intent: Intent) -> None:
     """Write the intent's files into the folder, except those that exist already.
 

@@ -109,7 +109,7 @@ def apply_patches(
         if asked.answered is not None and asked.answered.answer is None:
             raise NobodyAnswered("Ask-user gate timed out")
         workspace = patching.workspace_of(dependencies.workspaces, run.id)
-        patching.seed_workspace(workspace, start.intent)
+        patching.prepare(dependencies.database, workspace, run.id, start.intent)
         applied = patching.apply(dependencies.database, workspace, run.id, compiled.patch_plan or [])
         answer = None if asked.answered is None else asked.answered.answer
         return _finished(
@@ -173,7 +173,7 @@ def _decide(
 def _apply_edited(dependencies: Dependencies, start: _Start, version: Version) -> None:
     """Roll the compiled plan's patches back and apply those of the edited plan."""
     workspace = patching.workspace_of(dependencies.workspaces, start.run.id)
-    patching.seed_workspace(workspace, start.intent)
+    patching.prepare(dependencies.database, workspace, start.run.id, start.intent)
     patching.exchange(dependencies.database, workspace, start.run.id, version.read().patch_plan or [])
 
 

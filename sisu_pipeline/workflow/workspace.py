@@ -6,6 +6,7 @@ nor a symbolic link, planted before or during the walk, can lead outside.
 
 import errno
 import os
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -38,6 +39,11 @@ class Workspace:
     def create(self) -> None:
         """Create the folder unless it exists."""
         self.root.mkdir(parents=True, exist_ok=True)
+
+    def clear(self) -> None:
+        """Remove the folder with everything in it."""
+        with suppress(FileNotFoundError):
+            shutil.rmtree(self.root)
 
     def read(self, path: str) -> FileContent | None:
         """The file's content; None when it does not exist. Raises PathNotAllowed or PathTaken."""

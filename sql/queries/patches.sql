@@ -15,6 +15,10 @@ ON CONFLICT (run_id, step_id, patch_index) DO UPDATE SET rolled_back_at = NULL
 SELECT * FROM app.patch_history
 WHERE run_id = %(run_id)s AND step_id = %(step_id)s AND patch_index = %(patch_index)s
 
+-- exists --
+-- Whether a patch of a run is recorded.
+SELECT EXISTS (SELECT FROM app.patch_history WHERE run_id = %(run_id)s)
+
 -- mark_applied --
 -- Record that the file has the new content. The first time is final.
 UPDATE app.patch_history SET applied_at = clock_timestamp()

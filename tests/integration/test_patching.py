@@ -408,6 +408,17 @@ def test_seeding_a_patched_workspace_again_brings_no_deleted_file_back_for_good(
     assert run.files() == {path: (text.encode(), 0o644) for path, text in files.items()}
 
 
+def test_a_folder_that_an_earlier_database_left_is_emptied_before_the_first_patch_only(run: Patching) -> None:
+    intent = an_intent(inputs={"files": {"a.txt": "1"}})
+    run.workspace.write("a.txt", b"patched by the earlier run")
+    run.workspace.write("left/over.txt", b"")
+    patching.prepare(run.database, run.workspace, run.run_id, intent)
+    assert run.files() == {"a.txt": (b"1", 0o644)}
+    run.apply(_change("a.txt", PatchOp.MODIFY, b"1", postimage_content="2"))
+    patching.prepare(run.database, run.workspace, run.run_id, intent)
+    assert run.files() == {"a.txt": (b"2", 0o644)}
+
+
 def test_files_of_an_intent_that_are_folders_of_each_other_are_refused(run: Patching) -> None:
     with pytest.raises(PathNotAllowed):
         patching.seed_workspace(run.workspace, an_intent(inputs={"files": {"a": "", "a/b": ""}}))

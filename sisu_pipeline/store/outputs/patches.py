@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from resources.database import Connection
 from sisu_pipeline.contracts.step_outputs import PatchOp, StepId
-from sisu_pipeline.store.records import execute, fetch_all, fetch_first, fetch_one
+from sisu_pipeline.store.records import execute, fetch_all, fetch_first, fetch_one, fetch_value
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,12 @@ class RecordedPatch:
     def key(self) -> dict[str, object]:
         """What identifies the patch."""
         return {"run_id": self.run_id, "step_id": self.step_id, "patch_index": self.patch_index}
+
+
+def exists(connection: Connection, run_id: str) -> bool:
+    """Whether a patch of the run is recorded."""
+    found: bool = fetch_value(connection, "patches.exists", {"run_id": run_id})
+    return found
 
 
 def find(connection: Connection, run_id: str, step: StepId, index: int) -> RecordedPatch | None:

@@ -149,7 +149,7 @@ def test_a_worker_killed_at_a_crash_point_loses_nothing_and_repeats_no_side_effe
     armed: Path, stage: Stage, point: str, story: Story
 ) -> None:
     (armed / point).touch()
-    workflow_id = tell(stage, story, f"dies at {point}")
+    workflow_id = tell(stage, story, f"{story.ends} after it dies at {point}")
     assert not (armed / point).exists(), f"nobody came to {point}"
     check(stage, story, workflow_id)
 
