@@ -8,6 +8,7 @@ from sisu_pipeline.domain.untrusted_text import for_cell
 Json = Mapping[str, Any]
 
 _MAX_ARTIFACTS = 12
+_BINARY = "GIT binary patch"
 STEPS = ("CompileST", "ApplyPatchST", "DecideST", "ExecuteST")
 
 
@@ -71,9 +72,8 @@ def gates(view: Json) -> str:
         parts += [f"{name}:", *(f"  {for_cell(item)}" for item in plan["plan"][name])]
     parts += _execution(plan)
     for patch in plan["patches"]:
-        parts += [f"patch {for_cell(patch['targetPath'])}:", *(f"  note: {note}" for note in patch["remarks"])]
-        # Only line feeds: other line breaks are part of a line, and shown as escapes.
-        parts += [f"  {line}" for line in patch["diffText"].removesuffix("\n").split("\n")]
+        parts += [f"{_title(patch)}:", *(f"  note: {note}" for note in patch["remarks"])]
+        parts += [f"  {line}" for line in _readable(patch["diffText"])]
     for gate in view["gates"]:
         if "form" in gate:
             parts += ["", f"question: {for_cell(gate['form']['question'])}"]
@@ -82,6 +82,23 @@ def gates(view: Json) -> str:
         for each in view["interactions"]
     ]
     return "\n".join([*parts, *(["", *recorded] if recorded else [])])
+
+
+def _title(patch: Json) -> str:
+    """The operation and the paths of a patch."""
+    path = for_cell(patch["targetPath"])
+    return (
+        f"{patch['op']} {for_cell(patch['fromPath'])} to {path}" if patch["fromPath"] else f"{patch['op']} {path}"
+    )
+
+
+def _readable(diff: str) -> list[str]:
+    """The lines of a diff for a person: binary content is left out."""
+    # Only line feeds: other line breaks are part of a line, and shown as escapes.
+    lines = diff.removesuffix("\n").split("\n")
+    if _BINARY not in lines:
+        return lines
+    return [*lines[: lines.index(_BINARY)], f"{_BINARY}: left out, --json has it"]
 
 
 def _execution(plan: Json) -> list[str]:

@@ -135,6 +135,7 @@ def _planned(connection: Connection, run: Run, step: StepId) -> Metadata:
     if notes:
         described["notes"] = "\n".join(notes)
     if changes:
+        described["changes"] = "\n".join(for_cell(change.title) for change in changes)
         diff = "".join(change.diff for change in changes)
         cut = f"\n… cut after {MAX_DIFF} of {len(diff)} characters" if len(diff) > MAX_DIFF else ""
         described["diff"] = dg.MetadataValue.md(code_block(diff[:MAX_DIFF] + cut))

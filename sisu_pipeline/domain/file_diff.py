@@ -12,7 +12,7 @@ from difflib import SequenceMatcher
 from typing import Literal
 
 from sisu_pipeline.contracts.sandbox_request import Mode
-from sisu_pipeline.domain.canonical import git_blob_id
+from sisu_pipeline.domain.canonical import git_blob_id, sha256_hex
 from sisu_pipeline.domain.untrusted_text import hidden_characters
 
 CONTEXT = 3
@@ -70,7 +70,7 @@ def remarks(old: FileState | None, new: FileState | None) -> list[str]:
     if old is None and new is not None and new.mode == "100755":
         found.append("the file is executable")
     if (new is not None and new.text is None) or (old is not None and old.text is None):
-        return [*found, "the content is binary"]
+        return [*found, f"the content is binary: {_described(old, new)}"]
     before, after = (_line_endings(old), _line_endings(new)) if old is not None else ("", _line_endings(new))
     if old is not None and new is not None and before != after and "none" not in (before, after):
         found.append(f"line endings change from {before} to {after}")
@@ -83,6 +83,13 @@ def remarks(old: FileState | None, new: FileState | None) -> list[str]:
         if added:
             found.append(f"hidden characters: {' '.join(sorted(added))}")
     return found
+
+
+def _described(old: FileState | None, new: FileState | None) -> str:
+    """Size and hash of binary content before and after."""
+    states = [state for state in (old, new) if state is not None]
+    shown = [f"{len(state.content)} bytes, sha256 {sha256_hex(state.content)}" for state in states]
+    return " → ".join(dict.fromkeys(shown))
 
 
 def _headers(before: str, path: str, old: FileState | None, new: FileState | None) -> Iterator[str]:

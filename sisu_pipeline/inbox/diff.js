@@ -1,30 +1,32 @@
-// A unified diff of the server, side by side. A file that is new has one side. Unchanged parts are left out.
+// A unified diff of the server, side by side. A new or deleted file has one side. Unchanged parts are left out.
 
 import { el } from "./dom.js";
 import { visible } from "./hidden.js";
 
 const HUNK = /^@@ -(\d+)(?:,\d+)? \+(\d+)(?:,\d+)? @@/;
 const NO_END = "\\ No newline at end of file";
+const CAPTIONS = { create: "New file", modify: "Changed file", delete: "Deleted file", rename: "Renamed file" };
+const COLUMNS = { create: ["After"], delete: ["Before"] };
 
-export function diffTable(path, { before, diffText, remarks }) {
+export function diffTable({ targetPath, op, diffText, remarks }) {
   const notes = remarks.length ? el("ul", { class: "notes" }, remarks.map((note) => el("li", {}, note))) : null;
   if (diffText === "") return [el("p", { class: "quiet" }, "The file does not change.")];
   const hunks = parse(diffText);
-  if (!hunks.length) return [notes, el("pre", {}, visible(diffText))];
-  const isNew = before === null;
-  const columns = isNew ? ["After"] : ["Before", "After"];
+  // The remarks state size and hash of binary content; nobody reads the content itself.
+  if (!hunks.length) return [notes, el("pre", {}, visible(diffText.replace(/^GIT binary patch\n[^]*/m, "GIT binary patch")))];
+  const columns = COLUMNS[op] || ["Before", "After"];
   const head = el("tr", {}, columns.map((name) => el("th", { scope: "col", colspan: 2 }, name)));
-  const body = hunks.flatMap((rows, index) => [index || rows.skips ? gap(columns.length) : null, ...rows.map((row) => line(row, isNew))]);
+  const body = hunks.flatMap((rows, index) => [index || rows.skips ? gap(columns.length) : null, ...rows.map((row) => line(row, columns))]);
   const widths = columns.flatMap(() => [el("col", { class: "numbers" }), el("col")]);
-  const table = el("table", { class: isNew ? "diff one" : "diff" }, el("caption", {}, isNew ? "New file" : "Changed file"),
+  const table = el("table", { class: columns.length === 1 ? "diff one" : "diff" }, el("caption", {}, CAPTIONS[op]),
     el("colgroup", {}, widths), el("thead", {}, head), el("tbody", {}, body));
-  return [notes, el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `Changes of ${path}` }, table)];
+  return [notes, el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `Changes of ${targetPath}` }, table)];
 }
 
-function line({ left, right, kind }, isNew) {
+function line({ left, right, kind }, columns) {
   const side = (part, mark, style) => [el("td", { class: "number" }, part ? String(part.number) : ""),
     el("td", { class: kind !== "same" && part ? style : "" }, part ? [kind === "same" ? "  " : `${mark} `, ...text(part, kind)] : "")];
-  return el("tr", {}, isNew ? null : side(left, "−", "removed"), side(right, "+", "added"));
+  return el("tr", {}, columns.includes("Before") ? side(left, "−", "removed") : null, columns.includes("After") ? side(right, "+", "added") : null);
 }
 
 // A carriage return at the end of a line that does not change is left out: a remark states the line endings.

@@ -15,6 +15,17 @@ export function withLineEnds(original, edited) {
   return [...before.slice(0, start), ...middle, ...before.slice(before.length - end)].join("");
 }
 
+// The items of a list, one a line: those that were not edited are kept as they were, blank ones too.
+export function withItems(original, edited) {
+  const after = edited.split("\n");
+  const most = Math.min(original.length, after.length);
+  let start = 0, end = 0;
+  while (start < most && original[start] === after[start]) start++;
+  while (end < most - start && original.at(-1 - end) === after.at(-1 - end)) end++;
+  const middle = after.slice(start, after.length - end).filter((line) => line.trim());
+  return [...original.slice(0, start), ...middle, ...original.slice(original.length - end)];
+}
+
 const count = (all, one) => all.filter((each) => each === one).length;
 
 // A field and what it holds: `read` gives the original until a person changes the field.

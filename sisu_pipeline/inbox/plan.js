@@ -2,7 +2,7 @@
 
 import { el, labelled } from "./dom.js";
 import { diffTable } from "./diff.js";
-import { tracked, withLineEnds } from "./edits.js";
+import { tracked, withItems, withLineEnds } from "./edits.js";
 import { visible } from "./hidden.js";
 
 const LISTS = [["design", "Steps"], ["files", "Files"], ["risks", "Risks"], ["tests", "Tests"]];
@@ -14,10 +14,16 @@ export function reading({ plan, complete, patches, version, planSha256, versions
   return el("section", { id: "plan", "aria-labelledby": "plan-title" },
     el("h2", { id: "plan-title" }, "Plan"), execution(complete), lists,
     el("section", {}, el("h3", {}, "Patches"),
-      patches.length ? patches.map((patch) => [el("h3", {}, el("code", {}, visible(patch.targetPath))), ...diffTable(patch.targetPath, patch)]).flat()
+      patches.length ? patches.map((patch) => [el("h3", {}, title(patch)), ...diffTable(patch)]).flat()
         : el("p", { class: "quiet" }, "No file is changed.")),
     el("p", { class: "quiet" }, `Version ${version}, sha256 `, el("code", {}, planSha256)),
     changed.length ? el("ul", { class: "plain" }, changed) : null);
+}
+
+// The operation and the paths of a patch, for a heading.
+function title({ op, fromPath, targetPath }) {
+  const path = (name) => el("code", {}, visible(name));
+  return op === "rename" ? ["Rename ", path(fromPath), " to ", path(targetPath)] : [`${op[0].toUpperCase()}${op.slice(1)} `, path(targetPath)];
 }
 
 // Everything that is executed once the plan is approved.
@@ -45,29 +51,34 @@ export function editing({ plan, patches }) {
   const lists = LISTS.map(([name, title]) => {
     // An item with a line break cannot be edited one a line.
     const isPlain = !plan[name].some((item) => /[\r\n]/.test(item));
-    const items = area(plan[name].join("\n"), plan[name], (text) => text.split("\n").filter((line) => line.trim()), { readonly: !isPlain });
+    const items = area(plan[name].join("\n"), plan[name], (text) => withItems(plan[name], text), { readonly: !isPlain });
     return { name, title, items, hint: isPlain ? "one a line" : "has items of several lines, edit it with sisu gate approve --edited" };
   });
   const command = plan.testCommand ? area(plan.testCommand, plan.testCommand, (text) => withLineEnds(plan.testCommand, text), { class: "code", rows: "2", spellcheck: "false" }) : null;
-  const texts = patches.map((patch, index) => ({ patch, planned: plan.patchPlan[index], keep: el("input", { type: "checkbox" }),
-    content: area(patch.after, patch.after, (text) => withLineEnds(patch.after, text), { class: "code", spellcheck: "false" }) }));
+  const edits = patches.map((patch, index) => {
+    const planned = plan.patchPlan[index];
+    // A file that is deleted or not text has no field.
+    const withText = (text) => ({ ...planned, postimageContent: withLineEnds(patch.after, text), contentBase64: null });
+    const content = patch.after === null ? null : area(patch.after, planned, withText, { class: "code", spellcheck: "false" });
+    return { patch, planned, keep: el("input", { type: "checkbox" }), content };
+  });
   const nodes = [
     ...lists.map(({ title, items, hint }) => labelled(title, items.field, hint)),
     ...(command ? [labelled("Command", command.field, "each test is appended after a space")] : []),
-    ...texts.map(({ patch, keep, content }) => {
+    ...edits.map(({ patch, keep, content }) => {
       keep.checked = true;
       const toggle = labelled("Keep this patch", keep);
       toggle.firstChild.prepend(keep);
-      return el("fieldset", {}, el("legend", {}, visible(patch.targetPath)), toggle, labelled("Content after the patch", content.field));
+      return el("fieldset", {}, el("legend", {}, title(patch)), toggle, content ? labelled("Content after the patch", content.field)
+        : el("ul", { class: "notes" }, patch.remarks.map((note) => el("li", {}, note))));
     }),
   ];
   function read() {
-    const changed = { goal: plan.goal };
+    const changed = { ...plan };
     for (const { name, items } of lists) changed[name] = items.read();
     if (command) changed.testCommand = command.read();
-    const selected = texts.filter(({ keep }) => keep.checked).map(({ planned, content }) => ({ ...planned, postimageContent: content.read() }));
-    if (selected.length) changed.patchPlan = selected;
-    if (plan.ask) changed.ask = plan.ask;
+    const selected = edits.filter(({ keep }) => keep.checked).map(({ planned, content }) => (content ? content.read() : planned));
+    changed.patchPlan = selected.length ? selected : null;
     return changed;
   }
   return { nodes, read };

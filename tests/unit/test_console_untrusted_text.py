@@ -27,7 +27,13 @@ def shows_only_data(written: str) -> bool:
 @EVERY_ATTACK
 def test_a_plan_cannot_rewrite_its_own_display(text: str, capsys: pytest.CaptureFixture[str]) -> None:
     plan = {name: [text] for name in ("design", "files", "risks", "tests")}
-    patch = {"targetPath": text, "diffText": f"+{text}\n", "remarks": []}
+    patch: dict[str, Any] = {
+        "targetPath": text,
+        "op": "modify",
+        "fromPath": None,
+        "diffText": f"+{text}\n",
+        "remarks": [],
+    }
     complete = seal(Plan.from_json({**plan, "goal": "g", "testCommand": text}), {}, TERMS).read().to_json()
     view: dict[str, Any] = {
         "gates": [

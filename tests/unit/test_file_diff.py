@@ -5,10 +5,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from sisu_pipeline.domain.canonical import git_blob_id
+from sisu_pipeline.contracts.step_outputs import Plan
+from sisu_pipeline.domain.canonical import git_blob_id, sha256_hex
+from sisu_pipeline.domain.changes.plan_changes import changes_of
+from sisu_pipeline.domain.changes.tree_patches import patches_between
 from sisu_pipeline.domain.file_diff import FileState, remarks, unified_diff
 
 LINES = st.lists(
@@ -42,7 +45,7 @@ def applied(diff: str, states: dict[str, FileState | None], *options: str) -> di
 
 
 def _read(place: Path) -> FileState | None:
-    if not place.exists():
+    if not place.is_file():
         return None
     return FileState(place.read_bytes(), "100755" if place.stat().st_mode & 0o100 else "100644")
 
@@ -65,6 +68,30 @@ def test_git_applies_the_diff_and_takes_it_back(path: str, old: FileState | None
 def test_git_applies_a_rename_with_its_change(old: FileState, new: FileState) -> None:
     diff = unified_diff("new name", old, new, "old name")
     assert applied(diff, {"old name": old, "new name": None}) == {"old name": None, "new name": new}
+
+
+TREE_PATHS = st.sampled_from(["a", "a/x", "a/y z", "b", "b/ü", 'c/"q"\\', "c/new\nline", "d"])
+TREES = st.dictionaries(
+    TREE_PATHS, st.builds(FileState, BYTES, st.sampled_from(["100644", "100755"])), max_size=5
+).filter(lambda tree: not any(other.startswith(f"{path}/") for path in tree for other in tree))
+MOVES = st.dictionaries(TREE_PATHS, TREE_PATHS, max_size=3)
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.filter_too_much])
+@given(TREES, TREES, MOVES)
+def test_git_applies_the_diffs_of_a_whole_plan_and_takes_them_back(
+    before: dict[str, FileState], more: dict[str, FileState], moves: dict[str, str]
+) -> None:
+    after = {moves.get(path, path): state for path, state in before.items()} | more
+    assume(not any(other.startswith(f"{path}/") for path in after for other in after))
+    plan = Plan(goal="", design=[], files=[], risks=[], tests=[], patch_plan=patches_between(before, after))
+    diff = "".join(change.diff for change in changes_of(plan, before))
+    paths = dict.fromkeys({*before, *after})
+    if before == after:
+        assert diff == ""
+        return
+    assert applied(diff, paths | before) == paths | after
+    assert applied(diff, paths | after, "--reverse") == paths | before
 
 
 def test_blob_ids_are_gits_own(tmp_path: Path) -> None:
@@ -98,7 +125,14 @@ def test_a_large_file_with_one_changed_line_is_compared_quickly() -> None:
         (b"a\n", "a\u202eb\u200b\n".encode(), ["hidden characters: \\u200b \\u202e"]),
         (b"a\n", "a\u00a0b\n".encode(), ["hidden characters: \\xa0"]),
         (b"a\n", b"b\x1b[2K\n", ["hidden characters: \\x1b"]),
-        (b"a\n", b"\0", ["the content is binary"]),
+        (
+            b"a\n",
+            b"\0",
+            [
+                f"the content is binary: 2 bytes, sha256 {sha256_hex(b'a' + bytes([10]))}"
+                f" → 1 bytes, sha256 {sha256_hex(bytes(1))}"
+            ],
+        ),
         (b"a\n", b"b\n", []),
     ],
 )

@@ -71,13 +71,13 @@ def user_name() -> str:
 def read_json_file(file: Path) -> Any:
     """The JSON value in a file. Raises Failure when it cannot be read or parsed."""
     try:
-        return parse_json(file.read_text(), str(file))
+        return parse_json(file.read_bytes(), str(file))
     except OSError as error:
         raise Failure(f"cannot read {file}: {error.strerror}", "no_file") from None
 
 
-def parse_json(text: str, name: str) -> Any:
-    """Parse JSON. Raises Failure, which calls the text by `name`."""
+def parse_json(text: str | bytes, name: str) -> Any:
+    """Parse JSON; bytes are UTF-8. Raises Failure, which calls the text by `name`."""
     try:
         return json.loads(text)
     except ValueError as error:

@@ -53,6 +53,11 @@ class Change:
         return PatchOp.DELETE if self.new is None else PatchOp.MODIFY
 
     @property
+    def title(self) -> str:
+        """The operation and the paths on one line for a person."""
+        return f"{self.op} {f'{self.from_path} to ' if self.from_path else ''}{self.path}"
+
+    @property
     def diff(self) -> str:
         """The change as a unified diff that `git apply` accepts; empty when nothing changes."""
         return unified_diff(self.path, self.old, self.new, self.from_path)
@@ -61,11 +66,6 @@ class Change:
     def remarks(self) -> list[str]:
         """What a reader of the diff could overlook."""
         return remarks(self.old, self.new)
-
-    @property
-    def is_binary(self) -> bool:
-        """Whether the content before or after the change is not text."""
-        return any(state is not None and state.text is None for state in (self.old, self.new))
 
 
 def changes_of(plan: Plan, files: Files) -> list[Change]:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from sisu_pipeline.contracts.access import Role
+from sisu_pipeline.domain.canonical import sha256_hex
 from sisu_pipeline.domain.status import RunStatus
 from tests.integration.api.conftest import Api
 from tests.integration.gate.conftest import a_token
@@ -34,7 +35,7 @@ def test_waiting_gates_are_listed_and_shown_with_their_plan(api: Api) -> None:
     assert shown["plan"]["planSha256"] == run.plan_hash(api.client)
     command = [sys.executable, "-m", "sisu_pipeline.cli", "gate", "show", run.run_id, "--url", api.url]
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert "patch a.txt:" in text
+    assert "modify a.txt:" in text
     assert "-before" in text
 
 
@@ -50,6 +51,56 @@ def test_an_edited_plan_is_approved_from_a_file(api: Api, noun: str, tmp_path: P
     sisu(api, noun, "approve", run.run_id, "--by", "ann", "--plan", view["planSha256"], "--edited", str(file))
     assert run.segment().status is RunStatus.SUCCEEDED
     assert run.rows("sbx_runs")[0]["request"]["cmd"].endswith(" t9")
+
+
+CONTENTS = ["a\r\nb\r\n", "a\rb", "\ufeffno end", "", "  a\n\n", "a\u2028b\x0b\u202e"]
+UNTOUCHED = [
+    *({"targetPath": f"{number}.txt", "postimageContent": text} for number, text in enumerate(CONTENTS)),
+    {"targetPath": "data", "contentBase64": "//4A"},
+    {"targetPath": "moved.txt", "op": "rename", "fromPath": "keep.txt", "mode": "100755"},
+    {"targetPath": "a.txt", "op": "delete"},
+]
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_an_edit_of_one_risk_changes_no_other_byte(api: Api, tmp_path: Path, mark: str) -> None:
+    tests = [" leading", "trailing ", "", "two\nlines\r\n"]
+    run = Waiting(api.dependencies, tests=tests, testCommand="run\r\n", patches=UNTOUCHED)
+    shown = sisu(api, "gate", "show", run.run_id)["plan"]
+    file = tmp_path / "plan.json"
+    file.write_text(mark + json.dumps({**shown["plan"], "risks": ["é"]}, ensure_ascii=False), encoding="utf-8")
+    approve = ("gate", "approve", run.run_id, "--by", "ann", "--plan", shown["planSha256"], "--edited", str(file))
+    sisu(api, *approve, LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
+    after = api.get(f"/runs/{run.run_id}/plan").json()
+    assert after["plan"] == {**shown["plan"], "risks": ["é"]}
+    assert (after["version"], after["planSha256"]) == (2, shown["planSha256"])
+
+
+def test_an_edited_plan_that_is_not_utf_8_is_refused(api: Api, tmp_path: Path) -> None:
+    (tmp_path / "plan.json").write_bytes(b'{"goal": "\xff"}')
+    refused = sisu(api, "gate", "approve", "run_1", "--edited", str(tmp_path / "plan.json"), status=1)
+    assert refused["code"] == "invalid_json"
+
+
+def test_every_operation_is_shown_at_a_terminal(api: Api) -> None:
+    patches = [*UNTOUCHED, {"targetPath": "tool", "postimageContent": "true\n", "mode": "100755"}]
+    run = Waiting(api.dependencies, patches=patches)
+    command = [sys.executable, "-m", "sisu_pipeline.cli", "gate", "show", run.run_id, "--url", api.url]
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    for line in (
+        "create data:",
+        f"  note: the content is binary: 3 bytes, sha256 {sha256_hex(bytes.fromhex('fffe00'))}",
+        "  GIT binary patch: left out, --json has it",
+        "rename keep.txt to moved.txt:",
+        "  note: the mode changes from 100644 to 100755",
+        "  rename from keep.txt",
+        "delete a.txt:",
+        "  deleted file mode 100644",
+        "create tool:",
+        "  note: the file is executable",
+    ):
+        assert line in text.splitlines()
+    assert "literal" not in text
 
 
 def test_a_question_is_answered_and_a_plan_rejected(api: Api) -> None:
