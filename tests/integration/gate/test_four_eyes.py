@@ -45,9 +45,9 @@ APPROVERS = st.sampled_from(
 CONSTRAINTS = st.sampled_from(
     [
         {},
-        {},
         {"planApprovals": 3},
         {"planApprovers": ["ann", "bob", "cem"]},
+        {"planApprovers": ["ann", "bob", "cem"], "planApprovals": 2},
         {"planSelfApproval": False},
         {"testHooks": {"planApprovals": 2, "timeoutS": 60}},
     ]
@@ -294,7 +294,8 @@ class FourEyes(RuleBasedStateMachine):
 
     def _with_names(self, constraints: dict[str, Any]) -> dict[str, Any]:
         named = constraints.get("planApprovers")
-        return constraints if named is None else {"planApprovers": [self._name(each) for each in named]}
+        names = {} if named is None else {"planApprovers": [self._name(each) for each in named]}
+        return constraints | names
 
     def _name(self, person: str) -> str:
         return f"{person} {self.number}"
