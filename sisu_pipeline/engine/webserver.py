@@ -66,6 +66,11 @@ class GuardedWebserver(DagsterWebserver[WorkspaceProcessContext, BaseWorkspaceRe
             return _refused(415, "GraphQL operations are sent with Content-Type: application/json")
         elif set(request.query_params) - _LABELS:
             return _refused(400, "a GraphQL request takes no parameters in its URL")
+        elif not await _is_operation(request):
+            message = (
+                "a GraphQL request is a JSON object with query (a text), variables (an object) and operationName"
+            )
+            return _refused(400, message)
         response: Response = await super().graphql_http_endpoint(request)
         return response
 
@@ -112,6 +117,17 @@ def workspace_context(workspace: Path) -> Iterator[WorkspaceProcessContext]:
 
 async def _refuse_report(request: Request) -> Response:
     return _refused(403, "asset events are reported by the pipeline only")
+
+
+async def _is_operation(request: Request) -> bool:
+    """Whether the body has the form of an operation. Dagster's own code fails on others."""
+    try:
+        body = await request.json()
+    except (ValueError, RecursionError):
+        return False
+    if not isinstance(body, dict) or not isinstance(body.get("query") or "", str):
+        return False
+    return isinstance(body.get("variables") or {}, dict) and isinstance(body.get("operationName") or "", str)
 
 
 def _refused(status: int, message: str) -> JSONResponse:

@@ -100,6 +100,22 @@ def test_no_mutation_in_a_url_in_a_form_or_from_another_origin(
         assert answer.status_code == 403
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b"not json", b"[]", b'"x"', b"null", b"5", b"\xff", b"[" * 100_000, b'[{"query": "{__typename}"}]'),
+        *(b'{"query": 5}', b'{"query": "{__typename}", "variables": "x"}'),
+        *(b'{"query": "{__typename}", "variables": [1]}', b'{"query": "{__typename}", "operationName": 5}'),
+    ],
+    ids=lambda body: repr(body[:40]),
+)
+def test_a_body_that_is_no_operation_is_a_400(stack: LabStack, body: bytes) -> None:
+    headers = {"Content-Type": "application/json"}
+    answer = httpx.post(f"{stack.admin_url}/graphql", headers=headers, content=body, trust_env=False)
+    assert answer.status_code == 400
+    assert "a GraphQL request is a JSON object" in answer.json()["error"]
+
+
 @pytest.mark.parametrize("kind", ["materialization", "check", "observation"])
 def test_nobody_forges_an_event_of_the_lineage(stack: LabStack, waiting: str, kind: str) -> None:
     url = f"{stack.admin_url}/report_asset_{kind}/plan_approval"
