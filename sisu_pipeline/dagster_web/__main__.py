@@ -7,6 +7,7 @@ import uvicorn
 
 from resources.database import Database, DatabaseError
 from sisu_pipeline.api.auth.host_guard import host_name
+from sisu_pipeline.api.http.connection_limits import BoundedHttpProtocol
 from sisu_pipeline.dagster_web.guard import Guard, authorize, subscription_refusal
 from sisu_pipeline.dagster_web.sign_in import Authenticator
 from sisu_pipeline.domain.setting_errors import SettingsError
@@ -34,6 +35,7 @@ def main() -> None:
             app,
             host="127.0.0.1",
             port=configuration.admin_port,
+            http=BoundedHttpProtocol,
             log_level="warning",
             server_header=False,
             proxy_headers=False,

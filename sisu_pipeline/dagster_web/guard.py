@@ -28,6 +28,9 @@ from sisu_pipeline.dagster_web.sign_in import (
 )
 from sisu_pipeline.store.sessions import secure_name
 
+MOST_BODY_BYTES = 8 * 1024 * 1024
+"""Bytes of a request's body, as at the API."""
+_WITHOUT_BODY = frozenset({"GET", "HEAD"})
 _SCHEME = "bearer "
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -58,6 +61,13 @@ class Guard:
             else:
                 await WebSocketClose(1008, "refused")(scope, receive, send)
             return
+        if answer is None and scope["method"] not in _WITHOUT_BODY:
+            body = await _read(receive)
+            receive = _replay(body or b"", receive)
+            if body is None:
+                message = f"the body is larger than {MOST_BODY_BYTES} bytes"
+                refused = {"error": message, "code": "body_too_large", "details": []}
+                answer = JSONResponse(refused, 413, {"Connection": "close"})
         await (answer or self.app)(scope, receive, _with_headers(send))
 
     async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -156,6 +166,27 @@ def _web_request(scope: Scope) -> WebRequest:
         scope["type"] == "websocket",
         client[0] if client else None,
     )
+
+
+async def _read(receive: Receive) -> bytes | None:
+    """The body of a request; None as soon as it is too large. A client that leaves has sent an empty rest."""
+    body = bytearray()
+    while len(body) <= MOST_BODY_BYTES:
+        message = await receive()
+        body += message.get("body", b"")
+        if not message.get("more_body", False):
+            return bytes(body) if len(body) <= MOST_BODY_BYTES else None
+    return None
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """Receive a body that was read already, then what follows it."""
+    pending: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive_again() -> Message:
+        return pending.pop() if pending else await receive()
+
+    return receive_again
 
 
 def _with_headers(send: Send) -> Send:

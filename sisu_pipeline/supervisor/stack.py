@@ -169,7 +169,7 @@ class Stack:
         if program.name == "code-server":
             # A second server on a socket in use would silently share its traffic with the first one.
             self.settings.code_socket.unlink(missing_ok=True)
-        self.settings.logs.mkdir(parents=True, exist_ok=True)
+        self.settings.logs.mkdir(mode=0o700, parents=True, exist_ok=True)
         with open_log(self.settings.logs / f"{program.name}.log") as log:
             self.running[program.name] = subprocess.Popen(
                 program.command,

@@ -1,5 +1,6 @@
 """Dagster's port gives no more rights than the API: other origins and callers without a role change nothing."""
 
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -114,6 +115,27 @@ def test_a_body_that_is_no_operation_is_a_400(stack: LabStack, body: bytes) -> N
     answer = httpx.post(f"{stack.admin_url}/graphql", headers=headers, content=body, trust_env=False)
     assert answer.status_code == 400
     assert "a GraphQL request is a JSON object" in answer.json()["error"]
+
+
+def test_a_head_without_end_and_a_body_without_end_are_cut_off(stack: LabStack) -> None:
+    port = stack.settings.admin_port
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        connection.sendall(b"GET /server_info HTTP/1.1\r\nHost: 127.0.0.1\r\n")
+        with pytest.raises(OSError, match=r"reset|pipe"):
+            for number in range(2000):
+                connection.sendall(b"X-%d: %b\r\n" % (number, b"a" * 60_000))
+
+    def chunks() -> Iterator[bytes]:
+        yield b'{"query": "'
+        for _ in range(64):
+            yield b" " * (1024 * 1024)
+
+    headers = {"Content-Type": "application/json"}
+    try:
+        answer = httpx.post(f"{stack.admin_url}/graphql", headers=headers, content=chunks(), trust_env=False)
+    except httpx.WriteError:
+        return  # the server has answered and closed the connection while the body was being sent
+    assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
 
 
 @pytest.mark.parametrize("kind", ["materialization", "check", "observation"])

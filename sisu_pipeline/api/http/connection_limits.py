@@ -72,6 +72,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._stop_waiting()
         super().on_message_complete()
 
+    def handle_websocket_upgrade(self) -> None:
+        """Hand the connection over to the WebSocket protocol, without a limit of its time."""
+        self._stop_waiting()
+        super().handle_websocket_upgrade()
+
     def _wait(self) -> None:
         self._waiting[self] = None
         self._timer = self.loop.call_later(HEAD_TIMEOUT_S, self._close)
