@@ -47,6 +47,14 @@ POINTS = (
     "gate.suspend.before",
     "gate.suspend.after",
     "gate.decide.before",
+    # Questions to a coding agent: recorded, on the queue; a session and its row.
+    "question.ask.before",
+    "question.ask.after",
+    "question.enqueue.after",
+    "question.session.before",
+    "question.session.after",
+    "question.commit.before",
+    "question.commit.after",
     # Fan-out and tasks.
     "fan_out.enqueue.before",
     "fan_out.enqueue.after",

@@ -8,6 +8,7 @@ from typing import Literal, Self
 
 from pydantic import SecretStr, ValidationError, field_validator, model_validator
 
+from sisu_pipeline.contracts.planner_settings import PlannerSettings
 from sisu_pipeline.contracts.queue_settings import QueueSettings, setting
 from sisu_pipeline.contracts.sign_in_settings import SignInSettings
 from sisu_pipeline.domain.setting_errors import malformed, unknown_names
@@ -20,7 +21,7 @@ PROJECT_ROOT = Path(__file__).resolve().parent.parent
 _ALL = ("every process",)
 
 
-class Settings(SignInSettings, QueueSettings):
+class Settings(PlannerSettings, SignInSettings, QueueSettings):
     """Every setting, by its environment name in lower case."""
 
     port: int = setting("Port of the API and the inbox.", read_by=_ALL, default=3001, ge=1, le=65535)
@@ -85,12 +86,6 @@ class Settings(SignInSettings, QueueSettings):
         default=None,
     )
 
-    oc_mode: Literal["replay", "record", "live"] = setting(
-        "Planner. `replay`: recorded answers, otherwise the built-in planner. `record`: the built-in planner, "
-        "and its answers are recorded. `live`: refused by this version.",
-        read_by=_ALL,
-        default="replay",
-    )
     sbx_mode: Literal["mock", "live"] = setting(
         "`mock` simulates commands; `live` executes them with `SBX_PROVIDER`.",
         read_by=["sandbox-worker", "cli"],
@@ -212,6 +207,12 @@ class Settings(SignInSettings, QueueSettings):
         url = self.sisu_escalation_url
         if url is not None and not url.get_secret_value().startswith(("https://", "http://")):
             raise ValueError("SISU_ESCALATION_URL must begin with https:// or http://")
+        return self
+
+    @model_validator(mode="after")
+    def _agents_have_workers(self) -> Self:
+        if self.asks_agent and self.sisu_profile == "stock":
+            raise ValueError(f"OC_MODE={self.oc_mode} requires SISU_PROFILE=warm, whose workers ask the agent")
         return self
 
     @property

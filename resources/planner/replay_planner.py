@@ -1,4 +1,4 @@
-"""Planners of `OC_MODE=replay` and `record`: recorded answers if they exist, otherwise the built-in planner.
+"""The planner of `OC_MODE=replay`: recorded answers if they exist, otherwise the built-in planner.
 
 The name of a fixture is the sha256 of its question, so that it cannot answer another one.
 """
@@ -41,25 +41,17 @@ class ReplayPlanner:
         return _recorded(self.folder, question)
 
 
-class RecordingPlanner:
-    """`OC_MODE=record`: stores each answer of the built-in planner as a fixture."""
+def record(folder: Path, question: Question, output: PlannerOutput) -> Path:
+    """Store an answer as the fixture of its question; returns its path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = fixture_path(folder, question)
+    path.write_text(json.dumps(output.to_json(), indent=2, ensure_ascii=False) + "\n")
+    return path
 
-    name = "record"
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def answer(self, question: Question) -> PlannerOutput:
-        """The built-in answer, recorded."""
-        output = builtin_planner.answer(question)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(output.to_json(), indent=2, ensure_ascii=False)
-        fixture_path(self.folder, question).write_text(text + "\n")
-        return output
-
-    def recorded(self, question: Question) -> PlannerOutput | None:
-        """The recorded answer, if there is one. Raises PlannerUnavailable for a broken fixture."""
-        return _recorded(self.folder, question)
+def session_path(fixture: Path) -> Path:
+    """The file that holds the session of a fixture."""
+    return fixture.with_suffix(".session.json")
 
 
 def _recorded(folder: Path, question: Question) -> PlannerOutput | None:

@@ -65,6 +65,10 @@ class Budget(Contract):
     """Most retries of one task."""
     max_wall_clock_ms: int = Field(ge=1, alias="maxWallClockMS")
     """Longest time of the run in milliseconds, waiting for approval included."""
+    max_plan_tokens: int | None = Field(default=None, ge=1)
+    """Most tokens of the model that plans, input and output together. Null: no limit."""
+    max_plan_cost_usd: float | None = Field(default=None, gt=0, alias="maxPlanCostUSD")
+    """Most US dollars that planning may cost, by the prices of the deployment. Null: no limit."""
 
 
 class RunRequest(Contract):

@@ -11,6 +11,7 @@ import dagster as dg
 from sisu_pipeline.contracts.step_outputs import StepId
 from sisu_pipeline.defs import asset_metadata
 from sisu_pipeline.queueing import fan_out
+from sisu_pipeline.settings import settings
 from sisu_pipeline.steps.step_result import StepResult
 from sisu_pipeline.workflow import ownership, step_execution
 from sisu_pipeline.workflow.dependencies import Dependencies, dependencies
@@ -25,7 +26,11 @@ _GATED_ROW = dg.Out(io_manager_key=ROWS, is_required=False)
 _GatedStep = Callable[[Dependencies, str, str], StepResult | None]
 
 
-@dg.op(name=StepId.COMPILE.value, out=_ROW, description="Plan the intent.")
+# A coding agent's answer is waited for like a decision; without an agent, the step has nothing to wait for.
+_COMPILE_TAGS = {GATE_TAG: "plan"} if settings().asks_agent else {}
+
+
+@dg.op(name=StepId.COMPILE.value, out=_ROW, tags=_COMPILE_TAGS, description="Plan the intent.")
 def compile_st(context: dg.OpExecutionContext) -> StepResult:
     return step_execution.compile_intent(dependencies(), context.partition_key, context.run_id)
 

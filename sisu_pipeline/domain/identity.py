@@ -46,3 +46,13 @@ def task_key(intent: str, run: str, normalized_request: dict[str, Any]) -> str:
 def artifact_uri(run: str, step_id: str, task: str, name: str) -> str:
     """`artifact://run/<run>/step/<step>/task/<task>/<name>`; `task` is empty for a step's own artifacts."""
     return f"artifact://run/{run}/step/{step_id}/task/{task}/{name}"
+
+
+def op_key(run: str, step_id: str, attempt: int, schema_sha256: str, prompt_sha256: str) -> str:
+    """A question's key: `op_` and the sha256 of what it is about; also the id of its workflow on `compileQ`."""
+    return "op_" + sha256_hex(f"{run}:{step_id}:{attempt}:{schema_sha256}:{prompt_sha256}")
+
+
+def call_id(operation: str, number: int) -> str:
+    """The id of a row of the agent's ledger: `occall_` and 16 hex digits, from the question's key and the try."""
+    return "occall_" + sha256_hex(f"{operation}:{number}")[:16]

@@ -19,6 +19,7 @@ APPLICATION = "sisu"
 SCHEMA = "dbos"
 SEGMENT_WORKFLOW = "run_segment"
 TASK_WORKFLOW = "sandbox_task"
+QUESTION_WORKFLOW = "plan_question"
 POLL_SECONDS = 0.05
 
 
@@ -94,6 +95,14 @@ def register(database: Database, name: QueueName, settings: Settings) -> None:
     worker process; the rate counts starts per partition. 0 means unlimited. An intent worker process executes
     one segment at a time regardless of the settings: two Dagster runs in one process deadlock.
     """
+    if name is QueueName.COMPILE:
+        client(database).register_queue(
+            name,
+            worker_concurrency=settings.oc_concurrency,
+            polling_interval_sec=POLL_SECONDS,
+            on_conflict="always_update",
+        )
+        return
     is_intent_queue = name is QueueName.INTENT
     concurrency = settings.intent_queue_concurrency if is_intent_queue else settings.sbx_queue_concurrency
     rate = (

@@ -19,7 +19,7 @@ from sisu_pipeline.domain.errors import DecisionConflict, DeterminismBreach
 from sisu_pipeline.domain.plan_edit import EditRefused
 from sisu_pipeline.domain.plan_edit import check as check_edit
 from sisu_pipeline.steps.step_result import Gate, plan_gate_key
-from sisu_pipeline.store import deadlines, human_gates, interactions, people, plans, runs
+from sisu_pipeline.store import deadlines, human_gates, interactions, people, plan_questions, plans, runs
 from sisu_pipeline.store.interactions import NewInteraction
 from sisu_pipeline.store.records import execute, fetch_all, fetch_first, fetch_one
 from sisu_pipeline.store.rules import quorum
@@ -96,7 +96,12 @@ def decision(connection: Connection, run_id: str) -> RecordedDecision | None:
 
 
 def is_passed(connection: Connection, run: Run) -> bool:
-    """Whether the run may pass its current gate: the ask gate after CompileST, the plan gate later."""
+    """Whether the run may pass its current gate: the ask gate after CompileST, the plan gate later.
+
+    Before CompileST it may be waiting for the plan of a coding agent.
+    """
+    if run.last_step is None and plan_questions.of_attempt(connection, run) is not None:
+        return plan_questions.settled(connection, run) is not None
     if run.last_step == StepId.COMPILE:
         asked = [gate for gate in human_gates.of_run(connection, run.id) if gate.is_ask_gate]
         return all(human_gates.is_answered(connection, run.id, gate.gate_key) for gate in asked)

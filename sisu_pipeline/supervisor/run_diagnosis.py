@@ -69,7 +69,7 @@ def diagnose(facts: Facts) -> Diagnosis:
     if run.status.is_terminal:
         return _ended(run)
     if run.status is RunStatus.WAITING_INPUT and facts.decision is None:
-        return Diagnosis("It waits for approval of its plan.", f"sisu run approve {run.id}")
+        return _waiting(run)
     if facts.segment_status in ("ENQUEUED", "DELAYED"):
         return _enqueued(facts)
     if facts.segment_status == "PENDING":
@@ -123,6 +123,12 @@ def _not_enqueued(facts: Facts) -> Diagnosis:
         f"{what}; segment {run.segment} was requested {facts.requested_s:.0f} s ago and is not enqueued yet.",
         f"sisu run watch {run.id}",
     )
+
+
+def _waiting(run: Run) -> Diagnosis:
+    if run.next_action == "PLAN":
+        return Diagnosis("It waits for the plan of a coding agent.", "sisu doctor")
+    return Diagnosis("It waits for approval of its plan.", f"sisu run approve {run.id}")
 
 
 def _enqueued(facts: Facts) -> Diagnosis:

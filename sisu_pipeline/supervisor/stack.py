@@ -17,11 +17,10 @@ import psycopg
 from resources.database import Database, DatabaseError
 from sisu_pipeline import database_server
 from sisu_pipeline.domain.operator_errors import OperatorError
-from sisu_pipeline.queueing.sandbox_provider import check_sandbox
 from sisu_pipeline.settings import PROJECT_ROOT, Settings
 from sisu_pipeline.supervisor.child_processes import die_with_parent, kill_group, open_log, run_in_background
 from sisu_pipeline.supervisor.port_probes import port_accepts, socket_accepts
-from sisu_pipeline.supervisor.stack_setup import prepare, stack_environment
+from sisu_pipeline.supervisor.stack_setup import check_providers, prepare, stack_environment
 
 START_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 7.0
@@ -81,11 +80,11 @@ class Stack:
     def start(self) -> None:
         """Start the database and every program, in order; returns when all are ready.
 
-        Raises StackError, DatabaseError, or SandboxUnavailable when the provider cannot run on this machine.
+        Raises StackError, DatabaseError, SandboxUnavailable or PlannerUnavailable.
         """
         self._check_ports()
         self._check_home()
-        check_sandbox(self.settings)
+        check_providers(self.settings)
         self._stops_database = self._owns_database()
         self._database = prepare(self.settings)
         self._record_database()
@@ -163,6 +162,10 @@ class Stack:
                 Program("intent-worker", (*worker, "intentQ", "--processes", str(self.intent_workers))),
                 Program("sandbox-worker", (*worker, "sbxQ", "--processes", str(self.sandbox_workers))),
             ]
+        if self.settings.asks_agent:
+            programs.append(
+                Program("planner-worker", (python, "-m", "sisu_pipeline.worker", "--queue", "compileQ"))
+            )
         return programs
 
     def _spawn(self, program: Program) -> None:

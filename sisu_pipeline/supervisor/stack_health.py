@@ -9,6 +9,7 @@ import httpx
 import psycopg
 
 from resources.database import Connection, DatabaseError
+from resources.planner.planner_port import PlannerUnavailable
 from resources.sandbox.sandbox_port import SandboxUnavailable
 from sisu_pipeline.database_server import locate
 from sisu_pipeline.queueing.sandbox_provider import check_sandbox
@@ -63,8 +64,11 @@ def examine(settings: Settings) -> Health:
     except (DatabaseError, psycopg.OperationalError) as error:
         checks.append(Check("database", False, str(error).strip()))
     if settings.sisu_profile == "warm":
-        checks += [_workers(queues, queue, settings.dbos__appversion) for queue in ("intentQ", "sbxQ")]
+        names = ("intentQ", "sbxQ", "compileQ") if settings.asks_agent else ("intentQ", "sbxQ")
+        checks += [_workers(queues, queue, settings.dbos__appversion) for queue in names]
     checks.append(sandbox(settings))
+    if settings.asks_agent:
+        checks.append(planner(settings))
     return Health(versions, tuple(checks), queues)
 
 
@@ -90,6 +94,17 @@ def sandbox(settings: Settings) -> Check:
         return Check("sandbox", False, str(error))
     detail = ", ".join(f"{name} {_plain(value)}" for name, value in health.detail.items())
     return Check("sandbox", health.ok, detail or settings.sbx_mode)
+
+
+def planner(settings: Settings) -> Check:
+    """Check the coding agent: start it in its sandbox and open a session."""
+    from sisu_pipeline.queueing.agent_provider import check_agent
+
+    try:
+        facts = check_agent(settings)
+    except PlannerUnavailable as error:
+        return Check("planner", False, str(error))
+    return Check("planner", True, f"{facts.agent_name or settings.oc_agent} {facts.agent_version or ''}".strip())
 
 
 def _workers(queues: tuple[QueueState, ...], queue: str, version: str) -> Check:

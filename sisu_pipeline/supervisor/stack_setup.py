@@ -6,7 +6,21 @@ from pydantic import SecretStr
 
 from resources.database import Database
 from sisu_pipeline import database_server
+from sisu_pipeline.queueing.sandbox_provider import check_sandbox
 from sisu_pipeline.settings import Settings, child_environment
+
+
+def check_providers(settings: Settings) -> None:
+    """Check that the sandbox provider and, where one makes the plans, the coding agent can run on this machine.
+
+    Raises SandboxUnavailable or PlannerUnavailable.
+    """
+    check_sandbox(settings)
+    if settings.asks_agent:
+        # Imported only where it is used: the libraries of the protocols take most of a second.
+        from sisu_pipeline.queueing.agent_provider import check_agent
+
+        check_agent(settings)
 
 
 def prepare(settings: Settings) -> Database:

@@ -17,10 +17,11 @@ from sisu_pipeline.domain.status import IllegalTransition, RunStatus
 from sisu_pipeline.engine import run_driver
 from sisu_pipeline.engine.event_batching import batched_events
 from sisu_pipeline.engine.step_executor import Gatekeeper
+from sisu_pipeline.queueing import question_queue
 from sisu_pipeline.queueing.segment_queue import SegmentRequest
 from sisu_pipeline.store import gates, runs
 from sisu_pipeline.store.queues import segments
-from sisu_pipeline.workflow import commands, ownership
+from sisu_pipeline.workflow import agent_plans, commands, ownership
 from sisu_pipeline.workflow.dependencies import dependencies
 
 # Two Dagster runs in two threads of one process deadlock, because each configures logging when it starts.
@@ -84,6 +85,7 @@ def _run_intent(workflow_id: str, dagster_run_id: str) -> None:
             return
         _enter(database, workflow_id, dagster_run_id)
         crash_point("segment.enter.after")
+        _ask_agent(workflow_id)
         keeper = _gatekeeper(database, workflow_id, dagster_run_id)
         run_driver.drive(instance(), repository(), dagster_run, keeper)
     crash_point("segment.end.before")
@@ -115,6 +117,18 @@ def _enter(database: Database, workflow_id: str, dagster_run_id: str) -> None:
     except NotFound:
         # A partition without a run: the first step fails for that reason and logs it.
         return
+
+
+def _ask_agent(workflow_id: str) -> None:
+    """Where a coding agent makes the plans, ask it for the run's; CompileST waits for the answer."""
+    if not dependencies().asks_agent:
+        return
+    with suppress(NotFound):
+        asked = agent_plans.ask(dependencies(), workflow_id)
+        if asked is not None:
+            run, question = asked
+            question_queue.enqueue(dependencies().database, run, question.op_key)
+            crash_point("question.enqueue.after")
 
 
 def _gatekeeper(database: Database, workflow_id: str, dagster_run_id: str) -> Gatekeeper:

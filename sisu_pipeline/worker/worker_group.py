@@ -1,8 +1,9 @@
-"""A group of worker processes: `python -m sisu_pipeline.worker --queue intentQ|sbxQ --processes N`.
+"""A group of worker processes: `python -m sisu_pipeline.worker --queue intentQ|sbxQ|compileQ --processes N`.
 
 The group of `intentQ` imports everything once and forks its processes, which share that memory. The group of
-`sbxQ` usually has one process, which executes many tasks. A process that ends is replaced. On SIGTERM the group
-stops its processes (`worker_process.py` describes how they stop) and kills those that exceed the deadline.
+`sbxQ` usually has one process, which executes many tasks, and that of `compileQ` one, which runs agents. A process
+that ends is replaced. On SIGTERM the group stops its processes (`worker_process.py` describes how they stop) and
+kills those that exceed the deadline.
 """
 
 import argparse
@@ -27,7 +28,7 @@ _M_ARENA_MAX = -8
 def main() -> None:
     """The command line of a worker group."""
     parser = argparse.ArgumentParser(prog="sisu worker")
-    parser.add_argument("--queue", choices=[QueueName.INTENT, QueueName.SANDBOX], required=True)
+    parser.add_argument("--queue", choices=[QueueName.INTENT, QueueName.SANDBOX, QueueName.COMPILE], required=True)
     parser.add_argument("--processes", type=int, default=None)
     arguments = parser.parse_args()
     run_group(QueueName(arguments.queue), arguments.processes)
@@ -43,7 +44,7 @@ def run_group(queue: QueueName, processes: int | None) -> None:
     count = processes or (settings().intent_queue_worker_concurrency if is_intent_queue else 1)
     if is_intent_queue:
         preload()
-    else:
+    elif queue is QueueName.SANDBOX:
         check_sandbox(settings())
     WorkerGroup(queue, count).run()
 

@@ -1,8 +1,8 @@
 """One worker process of a group (`worker_group.py`): its registration with DBOS, its work, its end.
 
 An intent worker executes one Dagster run at a time and is replaced after `SISU_RUN_RECYCLE` of them. A sandbox
-worker executes many tasks on an event loop. On SIGTERM a worker takes no new work and finishes what it executes
-within `STOP_DEADLINE_S`; recovery requeues the rest.
+worker executes many tasks, a planner worker a few agents, on an event loop. On SIGTERM a worker takes no new work
+and finishes what it executes within `STOP_DEADLINE_S`; recovery requeues the rest.
 """
 
 import os
@@ -47,6 +47,8 @@ def run_worker(queue: QueueName, configuration: Settings, parent: int) -> None:
     close: Callable[[], None] = _nothing_to_close
     if queue is QueueName.INTENT:
         _register_segments(busy, configuration.sisu_run_recycle, stop)
+    elif queue is QueueName.COMPILE:
+        close = _register_questions(busy, configuration)
     else:
         close = _register_tasks(busy, configuration)
     version = configuration.dbos__appversion
@@ -125,6 +127,20 @@ def _register_tasks(busy: _Busy, configuration: Settings) -> Callable[[], None]:
     async def task(workflow_id: str, position: int, retry: int) -> str:
         with busy:
             return await worker.run(workflow_id, position, retry)
+
+    return worker.close
+
+
+def _register_questions(busy: _Busy, configuration: Settings) -> Callable[[], None]:
+    """Register the workflow of questions; return the function that ends their agents."""
+    from sisu_pipeline.worker.question_worker import QuestionWorker
+
+    worker = QuestionWorker(configuration)
+
+    @DBOS.workflow(name=dbos_queues.QUESTION_WORKFLOW, max_recovery_attempts=_MAX_RECOVERIES)
+    async def question(op_key: str) -> str:
+        with busy:
+            return await worker.run(op_key)
 
     return worker.close
 

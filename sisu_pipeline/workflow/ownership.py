@@ -11,6 +11,9 @@ from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.store import gates, runs
 from sisu_pipeline.store.runs import Run
 
+_NEXT_ACTION: dict[str | None, str] = {None: "PLAN", StepId.COMPILE: "ANSWER"}
+"""What a run waits for, by its last step."""
+
 
 class NotOwner(Exception):
     """Another Dagster run owns the intent; the message names it and what to do."""
@@ -73,7 +76,7 @@ def suspend(database: Database, intent_id: str) -> bool:
         if gates.is_passed(connection, run) or run.status.is_terminal:
             return False
         if run.status is not RunStatus.WAITING_INPUT:
-            action = "ANSWER" if run.last_step == StepId.COMPILE else "APPROVE_PLAN"
+            action = _NEXT_ACTION.get(run.last_step, "APPROVE_PLAN")
             runs.move(connection, run, RunStatus.WAITING_INPUT, next_action=action, next_segment=True)
         crash_point("gate.suspend.before")
     crash_point("gate.suspend.after")

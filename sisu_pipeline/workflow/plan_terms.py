@@ -7,7 +7,7 @@ from resources.database import Connection
 from resources.planner.planner_port import Question
 from sisu_pipeline.contracts.intent import Intent
 from sisu_pipeline.contracts.planned_work import PinnedVersion
-from sisu_pipeline.contracts.step_outputs import PatchedPlan, Plan
+from sisu_pipeline.contracts.step_outputs import PatchedPlan, Plan, PlannerOutput
 from sisu_pipeline.domain.changes.plan_changes import completed
 from sisu_pipeline.domain.complete_plan import PlannedTasks, PlanTerms, SealedPlan, TaskTerms, seal
 from sisu_pipeline.domain.workspace_files import intent_files
@@ -18,15 +18,18 @@ from sisu_pipeline.store.runs import Run
 from sisu_pipeline.workflow.dependencies import Dependencies
 
 
-def compiled_plan(dependencies: Dependencies, intent: Intent) -> Plan:
-    """The plan that the planner makes of an intent, with its command and its completed patches.
+def compiled_plan(dependencies: Dependencies, intent: Intent, answer: PlannerOutput | None = None) -> Plan:
+    """The plan in a planner's answer to an intent, with its command and its completed patches.
+
+    Without `answer`, the planner of the settings is asked.
 
     A planner whose plan does not name a command is asked for the build at once, before any approval.
     Raises PlannerUnavailable, PlannerAnswerInvalid, BuildDiffers, WorkspaceFilesInvalid, ChangeInvalid,
     PatchOutdated, or ContractInvalid.
     """
-    question = Question("plan", compile.plan_prompt(intent), intent)
-    plan = completed(compile.read_plan(intent, dependencies.planner.answer(question)), intent_files(intent))
+    if answer is None:
+        answer = dependencies.planner.answer(Question("plan", compile.plan_prompt(intent), intent))
+    plan = completed(compile.read_plan(intent, answer), intent_files(intent))
     if plan.test_command is not None:
         return plan
     patched = apply_patch.without_patches(plan, None)

@@ -28,7 +28,7 @@ from sisu_pipeline.store import answers, gates, intents, plans, runs, steps, tas
 from sisu_pipeline.store.plans import Version
 from sisu_pipeline.store.rules.decisions import RecordedDecision
 from sisu_pipeline.store.runs import Run
-from sisu_pipeline.workflow import ownership, patching, plan_terms
+from sisu_pipeline.workflow import agent_plans, ownership, patching, plan_terms
 from sisu_pipeline.workflow.dependencies import Dependencies
 from sisu_pipeline.workflow.run_failure import RunEnded, ending_on_failure
 
@@ -79,7 +79,8 @@ def compile_intent(dependencies: Dependencies, intent_id: str, dagster_run_id: s
             start = _start(connection, ownership.entered(connection, intent_id, dagster_run_id), StepId.COMPILE)
         if start.stored is not None:
             return start.stored
-        plan = plan_terms.compiled_plan(dependencies, start.intent)
+        answer = agent_plans.answer(dependencies, start.run)
+        plan = plan_terms.compiled_plan(dependencies, start.intent, answer)
         with dependencies.database.connect() as connection:
             sealed = plan_terms.seal_compiled(dependencies, connection, start.run, start.intent, plan)
         result = compile.compile_intent(start.run.id, start.intent, plan, sealed)

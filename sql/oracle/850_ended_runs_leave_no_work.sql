@@ -1,4 +1,4 @@
--- Half a minute after a run ended, none of its segments and tasks is queued or executing.
+-- Half a minute after a run ended, none of its segments, tasks and questions is queued or executing.
 -- source: docs/architecture.md, Segments and recovery
 -- needs: dbos.workflow_status
 WITH unfinished AS (
@@ -13,6 +13,10 @@ WITH unfinished AS (
     SELECT u.workflow_uuid, u.status, u.queue_name, s.run_id
     FROM unfinished u
     JOIN app.sbx_runs s ON s.task_key = u.id AND s.step_id = 'ExecuteST'
+    UNION ALL
+    SELECT u.workflow_uuid, u.status, u.queue_name, q.run_id
+    FROM unfinished u
+    JOIN app.plan_questions q ON q.op_key = u.id
     UNION ALL
     SELECT u.workflow_uuid, u.status, u.queue_name, m.run_id
     FROM unfinished u

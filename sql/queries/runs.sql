@@ -73,6 +73,8 @@ WHERE r.status = 'waiting_input'
   AND (r.requested_at IS NULL OR r.requested_at < clock_timestamp() - interval '60 seconds')
   AND CASE r.next_action
       WHEN 'ANSWER' THEN EXISTS (SELECT FROM app.gate_answers answered WHERE answered.run_id = r.id)
+      WHEN 'PLAN' THEN EXISTS (SELECT FROM app.opencode_calls settled
+          WHERE settled.run_id = r.id AND settled.attempt = r.retry_count + 1 AND settled.is_final)
       ELSE EXISTS (SELECT FROM app.plan_approvals made WHERE made.run_id = r.id) END
 UNION
 SELECT run_id FROM app.plan_approvals WHERE reported_at IS NULL
@@ -88,6 +90,8 @@ SELECT * FROM (
                AND (r.requested_at IS NULL OR r.requested_at < clock_timestamp() - interval '60 seconds')
                AND CASE r.next_action
                    WHEN 'ANSWER' THEN EXISTS (SELECT FROM app.gate_answers answered WHERE answered.run_id = r.id)
+                   WHEN 'PLAN' THEN EXISTS (SELECT FROM app.opencode_calls settled
+                       WHERE settled.run_id = r.id AND settled.attempt = r.retry_count + 1 AND settled.is_final)
                    ELSE made.run_id IS NOT NULL END AS waits,
            made.run_id IS NOT NULL AND made.reported_at IS NULL AS unreported
     FROM app.runs r LEFT JOIN app.plan_approvals made ON made.run_id = r.id

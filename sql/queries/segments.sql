@@ -72,9 +72,11 @@ SELECT workflow_uuid FROM dbos.workflow_status
 WHERE status = 'PENDING' AND (workflow_uuid = %(workflow_id)s OR workflow_uuid LIKE %(workflow_id)s || '/%%')
 
 -- waiting_work --
--- The queued workflows of this intent: segments by their id, tasks by their parent workflow.
+-- The queued workflows of this intent: segments by their id, tasks by their parent workflow, questions by their key.
 SELECT workflow_uuid FROM dbos.workflow_status
 WHERE status IN ('ENQUEUED', 'DELAYED') AND (
     workflow_uuid = %(workflow_id)s OR workflow_uuid LIKE %(workflow_id)s || '/%%'
-    OR (queue_name = 'sbxQ' AND parent_workflow_id = %(workflow_id)s))
+    OR (queue_name = 'sbxQ' AND parent_workflow_id = %(workflow_id)s)
+    OR workflow_uuid IN (SELECT q.op_key FROM app.plan_questions q JOIN app.runs r ON r.id = q.run_id
+                         WHERE r.workflow_id = %(workflow_id)s))
 ORDER BY workflow_uuid

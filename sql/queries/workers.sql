@@ -39,7 +39,7 @@ WHERE datname = current_database() AND application_name LIKE %(names)s AND pid <
 SELECT w.executor_id, l.pid AS holder, a.state_change AS active_at
 FROM (
     SELECT DISTINCT executor_id FROM dbos.workflow_status
-    WHERE status = 'PENDING' AND queue_name IN ('intentQ', 'sbxQ') AND executor_id IS NOT NULL) AS w
+    WHERE status = 'PENDING' AND queue_name IN ('intentQ', 'sbxQ', 'compileQ') AND executor_id IS NOT NULL) AS w
 LEFT JOIN pg_locks l ON l.locktype = 'advisory' AND l.granted AND l.mode = 'ExclusiveLock'
     AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
     AND ((l.classid::bigint << 32) | l.objid::bigint) = hashtextextended('sisu:worker:' || w.executor_id, 0)
@@ -49,7 +49,7 @@ ORDER BY w.executor_id
 -- held_workflows --
 -- The queue workflows that a worker holds, the oldest first.
 SELECT workflow_uuid AS workflow_id, queue_name FROM dbos.workflow_status
-WHERE status = 'PENDING' AND queue_name IN ('intentQ', 'sbxQ') AND executor_id = %(executor_id)s
+WHERE status = 'PENDING' AND queue_name IN ('intentQ', 'sbxQ', 'compileQ') AND executor_id = %(executor_id)s
 ORDER BY created_at, workflow_uuid
 
 -- connected --

@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from resources.planner.planner_factory import open_planner
 from resources.planner.planner_port import Agent, PlannerUnavailable, Question
-from resources.planner.replay_planner import RecordingPlanner, ReplayPlanner, fixture_path
+from resources.planner.replay_planner import ReplayPlanner, fixture_path, record
 from sisu_pipeline.contracts.base import ContractInvalid
 from sisu_pipeline.steps.compile import plan_prompt, read_plan
 from sisu_pipeline.steps.decide import read_build
@@ -107,14 +106,8 @@ def test_a_broken_fixture_is_an_error_not_the_built_in_answer(tmp_path: Path, te
 
 def test_what_is_recorded_is_what_replay_answers(tmp_path: Path) -> None:
     folder = tmp_path / "oc"
-    recorded = RecordingPlanner(folder).answer(a_question())
-    (path,) = folder.iterdir()
-    assert path.read_text().endswith("}\n")
-    assert ReplayPlanner(folder).answer(a_question()) == recorded
-
-
-def test_a_mode_means_its_planner(tmp_path: Path) -> None:
-    assert isinstance(open_planner("replay", tmp_path), ReplayPlanner)
-    assert isinstance(open_planner("record", tmp_path), RecordingPlanner)
-    with pytest.raises(PlannerUnavailable, match="OC_MODE=live"):
-        open_planner("live", tmp_path)
+    answer = ReplayPlanner(folder).answer(a_question(tests=["a"]))
+    recorded = record(folder, a_question(), answer)
+    assert [*folder.iterdir()] == [recorded]
+    assert recorded.read_text().endswith("}\n")
+    assert ReplayPlanner(folder).answer(a_question()) == answer

@@ -54,6 +54,7 @@ PURE_IMPORTS = (
 CLOCKS = {
     "resources/git/mirrors.py": "waits for the lock of a fetch until a deadline",
     "resources/notifications.py": "waits for a notification until a deadline",
+    "resources/planner/acp/": "watches an agent's silence and time; durations are evidence, never identity",
     "resources/sandbox/": "measures how long a command ran; a result's metrics are evidence, never identity",
     "sensors/": "a tick may take only so long",
     "sisu_pipeline/api/auth/authentication.py": "a proxy's signed header expires",
@@ -79,6 +80,8 @@ PROCESSES = {
     "resources/embedded_postgres.py": "runs the bundled server",
     "resources/git/git_command.py": "runs git",
     "sisu_pipeline/database_server.py": "runs the bundled psql",
+    "resources/planner/acp/box/box_relay.py": "becomes the agent inside its sandbox",
+    "resources/planner/acp/playback_agent.py": "starts the tool's server inside the sandbox, as agents do",
     "resources/sandbox/": "runs tasks",
     "sisu_pipeline/cli/": "becomes the process it was asked for",
     "sisu_pipeline/proof/": "starts and kills whole stacks",
@@ -99,7 +102,11 @@ NATIVE = {
     "sisu_pipeline/worker/worker_group.py": "limits the arenas of malloc before it forks",
 }
 
-ENQUEUE_SITES = ("sisu_pipeline/queueing/segment_queue.py", "sisu_pipeline/queueing/fan_out.py")
+ENQUEUE_SITES = (
+    "sisu_pipeline/queueing/segment_queue.py",
+    "sisu_pipeline/queueing/fan_out.py",
+    "sisu_pipeline/queueing/question_queue.py",
+)
 
 SQL_IN_PYTHON = {
     "resources/migrations.py": "names of databases and schemas are identifiers, which no parameter can be",
@@ -139,7 +146,8 @@ def test_only_the_named_modules_start_processes() -> None:
 
 def test_steps_and_api_start_no_process() -> None:
     places = ("sisu_pipeline/steps/", "sisu_pipeline/api/", "sisu_pipeline/store/", "resources/planner/")
-    assert breaches(in_place(places), gates.process_starts) == []
+    inside = ["resources/planner/acp/box/box_relay.py", "resources/planner/acp/playback_agent.py"]
+    assert breaches(in_place(places), gates.process_starts, inside) == []
 
 
 def test_each_queue_has_one_enqueue_site() -> None:
@@ -148,6 +156,7 @@ def test_each_queue_has_one_enqueue_site() -> None:
     assert sites == {
         ("sisu_pipeline/queueing/segment_queue.py", "QueueName.INTENT"),
         ("sisu_pipeline/queueing/fan_out.py", "QueueName.SANDBOX"),
+        ("sisu_pipeline/queueing/question_queue.py", "QueueName.COMPILE"),
     }
     count = [line for module in SOURCE for line, _ in gates.queue_names_enqueued(module)]
     assert len(count) == len(sites)

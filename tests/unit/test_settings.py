@@ -21,7 +21,7 @@ def test_variables_that_are_not_ours_are_ignored() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["SISU_PORT", "SBX_MODES", "OC_MODEL", "INTENT_QUEUE_SIZE", "HITL_TIMEOUT", "CHAOS_MONKEY", "DBOS__X"]
+    "name", ["SISU_PORT", "SBX_MODES", "OC_MODELS", "INTENT_QUEUE_SIZE", "HITL_TIMEOUT", "CHAOS_MONKEY", "DBOS__X"]
 )
 def test_an_unknown_name_of_ours_refuses_to_start_and_is_named(name: str) -> None:
     with pytest.raises(SettingsError, match=f"unknown settings: {name}"):

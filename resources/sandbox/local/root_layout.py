@@ -12,6 +12,7 @@ import os
 import sys
 import sysconfig
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,13 +41,15 @@ class Layout:
     trees: Path
     trees_seen: str
     stage: Stage | None
+    shared: Mapping[str, str]
+    """Further files and folders that launches may mount, by name."""
 
     def trees_of(self, uid: int) -> str:
         """The folder of the trees as a uid sees it: on a stage, one whose files belong to that uid."""
         return self.trees_seen if self.stage is None else f"{self.trees_seen}/{uid}"
 
 
-def plain_layout(home: Path, boxes: Path, bwrap: Bwrap) -> Layout:
+def plain_layout(home: Path, boxes: Path, bwrap: Bwrap, shared: Mapping[str, str]) -> Layout:
     """The layout for a starting uid that can reach every folder by its own path."""
     return Layout(
         boxes=boxes,
@@ -56,13 +59,15 @@ def plain_layout(home: Path, boxes: Path, bwrap: Bwrap) -> Layout:
         trees=home / "trees",
         trees_seen=str(home / "trees"),
         stage=None,
+        shared=shared,
     )
 
 
-def staged_layout(home: Path, boxes: Path, bwrap: Bwrap, directory: Path) -> Layout:
+def staged_layout(home: Path, boxes: Path, bwrap: Bwrap, directory: Path, shared: Mapping[str, str]) -> Layout:
     """The layout for an unprivileged uid started by root: everything below `directory`, which must be empty."""
     prefix = interpreter_prefix()
     binds = {"boxes": str(boxes), "etc": str(home / "etc")}
+    binds |= {f"shared/{name}": path for name, path in shared.items()}
     if prefix is not None:
         binds["python"] = prefix
     copied = next(iter(bwrap.copies), None)
@@ -78,6 +83,7 @@ def staged_layout(home: Path, boxes: Path, bwrap: Bwrap, directory: Path) -> Lay
         trees=home / "trees",
         trees_seen=str(directory / "trees"),
         stage=Stage(str(directory), binds, bwrap.copies),
+        shared={name: str(directory / "shared" / name) for name in shared},
     )
 
 

@@ -5,6 +5,7 @@ import itertools
 import os
 import resource
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ _HARD = frozenset({"cgroup", "rlimit", "own"})
 """The mechanisms that a command cannot exceed; a watchdog is exceeded between two checks."""
 
 _MIB = 1024 * 1024
+_NOTHING: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True)
@@ -68,15 +70,18 @@ class Host:
     _restart: threading.Lock = field(default_factory=threading.Lock)
 
     @classmethod
-    def open(cls, settings: LocalSettings) -> "Host":
-        """Open all resources. Raises SandboxUnavailable, which names the missing one."""
+    def open(cls, settings: LocalSettings, shared: Mapping[str, str] = _NOTHING) -> "Host":
+        """Open all resources. Raises SandboxUnavailable, which names the missing one.
+
+        `shared` are further files and folders of the host that launches may mount: the absolute path by a name.
+        """
         try:
-            return cls._open(settings)
+            return cls._open(settings, shared)
         except (OSError, UnsupportedMachine) as error:
             raise SandboxUnavailable(f"the local sandbox cannot start: {error}") from error
 
     @classmethod
-    def _open(cls, settings: LocalSettings) -> "Host":
+    def _open(cls, settings: LocalSettings, shared: Mapping[str, str]) -> "Host":
         found = bwrap.find_bwrap()
         seccomp = filter_program().hex()
         settings.home.mkdir(parents=True, exist_ok=True)
@@ -86,7 +91,7 @@ class Host:
         _require(settings.hard_limits, _mechanisms(slots, cgroup_parent is not None, cpu=True))
         instance = Instance.create(settings.home)
         try:
-            layout, spawner = _start(settings, instance.boxes, found)
+            layout, spawner = _start(settings, instance.boxes, found, shared)
         except BaseException:
             instance.remove()
             raise
@@ -129,8 +134,12 @@ class Host:
             cgroup=None if cgroup is None else str(cgroup.path),
             trees=trees,
         )
+        return self.start(launch)
+
+    def start(self, launch: Launch, stdin: int | None = None) -> tuple[Pipes, Spawner]:
+        """Start a sandbox; returns its pipes and its spawner. Raises OSError."""
         spawner = self._running_spawner()
-        return spawner.launch(launch), spawner
+        return spawner.launch(launch, stdin), spawner
 
     def enforcement(self, cgroup: Cgroup | None) -> dict[str, str]:
         """The mechanism that enforces each limit, for raw and for `sisu doctor`."""
@@ -178,11 +187,11 @@ class Host:
             "RLIMIT_NOFILE": 1024,
             "RLIMIT_RTPRIO": 0,
         }
-        return {name: _at_most_ours(name, limit) for name, limit in wanted.items()}
+        return {name: at_most_ours(name, limit) for name, limit in wanted.items()}
 
 
-def _at_most_ours(name: str, limit: int) -> int:
-    """The limit, or ours if that is lower: only privileged processes can raise one."""
+def at_most_ours(name: str, limit: int) -> int:
+    """The limit, or this process's own if that is lower: only privileged processes can raise one."""
     ours = resource.getrlimit(getattr(resource, name))[1]
     return limit if ours == resource.RLIM_INFINITY else min(limit, ours)
 
@@ -218,13 +227,13 @@ def _slots(settings: LocalSettings) -> UidPool | SharedSlot:
     return UidPool(settings.runtime / "uids", settings.uid_first, settings.uid_count)
 
 
-def _start(settings: LocalSettings, boxes: Path, found: Bwrap) -> tuple[Layout, Spawner]:
+def _start(settings: LocalSettings, boxes: Path, found: Bwrap, shared: Mapping[str, str]) -> tuple[Layout, Spawner]:
     if os.getuid() == 0:
         directory = settings.runtime / "stage"
         directory.mkdir(mode=0o711, parents=True, exist_ok=True)
         for folder in (settings.runtime, directory):
             folder.chmod(0o711)
-        layout = staged_layout(settings.home, boxes, found, directory)
+        layout = staged_layout(settings.home, boxes, found, directory, shared)
         try:
             return layout, Spawner.start(layout.stage)
         except PermissionError as error:
@@ -232,5 +241,5 @@ def _start(settings: LocalSettings, boxes: Path, found: Bwrap) -> tuple[Layout, 
             # self-test says so.
             if error.errno != errno.EPERM:
                 raise
-    layout = plain_layout(settings.home, boxes, found)
+    layout = plain_layout(settings.home, boxes, found, shared)
     return layout, Spawner.start(None)

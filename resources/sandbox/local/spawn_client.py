@@ -78,8 +78,8 @@ class Spawner:
         spawner._await_ready()
         return spawner
 
-    def launch(self, launch: Launch) -> Pipes:
-        """Start a sandbox. Raises OSError when the spawner is gone."""
+    def launch(self, launch: Launch, stdin: int | None = None) -> Pipes:
+        """Start a sandbox; without `stdin`, a descriptor, its stdin is empty. Raises OSError without a spawner."""
         request = os.memfd_create("launch")
         ours: list[int] = []
         theirs: list[int] = []
@@ -89,7 +89,7 @@ class Spawner:
                 reader, writer = os.pipe2(os.O_CLOEXEC)
                 ours.append(reader)
                 theirs.append(writer)
-            socket.send_fds(self.control, [b"launch"], [request, *theirs])
+            socket.send_fds(self.control, [b"launch"], [request, *theirs, *([] if stdin is None else [stdin])])
         except OSError:
             _close(ours)
             raise

@@ -6,10 +6,10 @@ follows the death of the starting *thread*; and a private mount namespace, made 
 unprivileged uid reach folders below directories closed to it (a Python under /root, a data folder of 0700).
 
 Protocol: a SOCK_SEQPACKET socket. One message per sandbox, with four descriptors: a JSON request, stdout, stderr,
-status. The status pipe carries one JSON object per line: `{"outer-pid"}`, bwrap's own status lines, and, once
-every process of the sandbox is gone, `{"reaped": {"cpuMs", "peakKb"}}`; a failure before bwrap runs is a
-`{"spawn-error"}`. When the socket closes, or the parent is gone, this process exits and the kernel kills every
-sandbox it started.
+status; a fifth one is its stdin, which is otherwise empty. The status pipe carries one JSON object per line:
+`{"outer-pid"}`, bwrap's own status lines, and, once every process of the sandbox is gone, `{"reaped": {"cpuMs",
+"peakKb"}}`; a failure before bwrap runs is a `{"spawn-error"}`. When the socket closes, or the parent is gone, this
+process exits and the kernel kills every sandbox it started.
 """
 
 import contextlib
@@ -62,7 +62,11 @@ def stage(directory: str, binds: dict[str, str], copies: dict[str, str]) -> None
     _mount("tmpfs", directory, "tmpfs", _MS_NOSUID | _MS_NODEV, b"mode=0711,size=16m")
     for name, source in binds.items():
         target = Path(directory) / name
-        target.mkdir(parents=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if Path(source).is_dir():
+            target.mkdir()
+        else:
+            target.touch()
         _mount(source, str(target), None, _MS_BIND | _MS_REC)
     for name, source in copies.items():
         target = Path(directory) / name
@@ -135,16 +139,16 @@ class Spawner:
                 return
 
     def _receive(self) -> bool:
-        message, descriptors, _, _ = socket.recv_fds(self._control, 64, 4, MSG_CMSG_CLOEXEC)
+        message, descriptors, _, _ = socket.recv_fds(self._control, 64, 5, MSG_CMSG_CLOEXEC)
         if not message:
             return False
-        request, stdout, stderr, status = descriptors
+        request, stdout, stderr, status, *stdin = descriptors
         info, info_writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         pid = os.fork()
         if pid == 0:
-            _become_sandbox(request, stdout, stderr, status, info_writer)
+            _become_sandbox(request, (*stdin, stdout, stderr), status, info_writer)
         self._boxes[pid] = Box(status, info)
-        for descriptor in (request, stdout, stderr, info_writer):
+        for descriptor in (request, stdout, stderr, info_writer, *stdin):
             os.close(descriptor)
         return True
 
@@ -229,7 +233,7 @@ def _report(pipe: int, line: dict[str, Any]) -> None:
         os.write(pipe, json.dumps(line).encode() + b"\n")
 
 
-def _become_sandbox(request: int, stdout: int, stderr: int, status: int, info: int) -> NoReturn:
+def _become_sandbox(request: int, streams: tuple[int, ...], status: int, info: int) -> NoReturn:
     pipe = status
     try:
         # Written here, not by the spawner: it must precede every line of bwrap.
@@ -241,8 +245,9 @@ def _become_sandbox(request: int, stdout: int, stderr: int, status: int, info: i
             _mount_trees(wanted["uid"], *wanted["trees"])
         arguments = _memory_file(b"".join(option.encode() + b"\0" for option in wanted["options"]))
         seccomp = _memory_file(bytes.fromhex(wanted["seccomp"]))
-        null = os.open("/dev/null", os.O_RDONLY)
-        _place((null, stdout, stderr, status, arguments, seccomp, info))
+        if len(streams) == 2:
+            streams = (os.open("/dev/null", os.O_RDONLY), *streams)
+        _place((*streams, status, arguments, seccomp, info))
         pipe = _STATUS_FD
         _confine(wanted, spawner)
         named = {"--json-status-fd": _STATUS_FD, "--info-fd": _INFO_FD, "--seccomp": _SECCOMP_FD}

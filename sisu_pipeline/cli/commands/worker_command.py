@@ -15,16 +15,23 @@ class Queue(StrEnum):
 
     INTENT = "intentQ"
     SANDBOX = "sbxQ"
+    COMPILE = "compileQ"
+
+
+_PROGRAMS = {Queue.INTENT: "intent-worker", Queue.SANDBOX: "sandbox-worker", Queue.COMPILE: "planner-worker"}
 
 
 def worker(
-    queue: Annotated[Queue, typer.Option(help="Queue to serve: intentQ for segments, sbxQ for sandbox tasks.")],
+    queue: Annotated[
+        Queue,
+        typer.Option(help="Queue to serve: intentQ for segments, sbxQ for sandbox tasks, compileQ for plans."),
+    ],
     processes: Annotated[
         int | None,
         typer.Option(
             min=1,
             max=256,
-            help="Number of processes; if omitted, INTENT_QUEUE_WORKER_CONCURRENCY for intentQ and 1 for sbxQ.",
+            help="Number of processes; if omitted, INTENT_QUEUE_WORKER_CONCURRENCY for intentQ, else 1.",
         ),
     ] = None,
 ) -> None:
@@ -39,7 +46,11 @@ def worker(
         locate(configuration)
         if queue is Queue.SANDBOX:
             check_sandbox(configuration)
-        program = "sandbox-worker" if queue is Queue.SANDBOX else "intent-worker"
+        if queue is Queue.COMPILE:
+            from sisu_pipeline.queueing.agent_provider import check_planner
+
+            check_planner(configuration)
+        program = _PROGRAMS[queue]
         environment = stack_environment(configuration, prepare(configuration), program)
         command = [sys.executable, "-m", "sisu_pipeline.worker", "--queue", queue.value]
         command += ["--processes", str(processes)] if processes else []

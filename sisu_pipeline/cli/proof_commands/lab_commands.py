@@ -147,6 +147,20 @@ def e2b_smoke(as_json: AsJson = False) -> None:
         _exit_unless(report["passed"])
 
 
+@app.command("agent-replay")
+def agent_replay(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="Recorded session (*.session.json).")],
+    as_json: AsJson = False,
+) -> None:
+    """Play a recorded session of a coding agent; plan and changes must be the recorded ones."""
+    with report_failures(as_json) as out:
+        from sisu_pipeline.proof.labs import agent_replay as lab
+
+        document = lab.run(file)
+        out.print_result(document, lambda: lab.summary(document))
+        _exit_unless(document["passed"])
+
+
 @contextmanager
 def _lab(as_json: bool) -> Iterator[CommandOutput]:
     with report_failures(as_json) as out:

@@ -2,7 +2,8 @@
 
 import asyncio
 import itertools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -12,15 +13,17 @@ from resources.sandbox.mock_provider import MockSandbox
 from resources.sandbox.receipts import Receipt, ReceiptState
 from sisu_pipeline.contracts.gate import Decision
 from sisu_pipeline.contracts.sandbox_request import SandboxResult
+from sisu_pipeline.domain.canonical import sha256_hex
 from sisu_pipeline.domain.identity import segment_workflow_id
 from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.queueing import task_runner
 from sisu_pipeline.steps.execute import Task
-from sisu_pipeline.store import gates, tasks
+from sisu_pipeline.store import gates, plan_questions, tasks
 from sisu_pipeline.store.outputs.artifacts import INLINE_LIMIT
+from sisu_pipeline.store.plan_questions import Session
 from sisu_pipeline.store.rules.decisions import PlanDecision
 from sisu_pipeline.store.runs import Run
-from sisu_pipeline.workflow import ownership, run_failure, step_execution, task_planning
+from sisu_pipeline.workflow import agent_plans, ownership, run_failure, step_execution, task_planning
 from sisu_pipeline.workflow.dependencies import Dependencies
 from sql import query
 from tests.builders import a_run, an_intent
@@ -63,6 +66,45 @@ BUDGET = {
     "maxWallClockMS": 60_000,
 }
 FINISHED, ENQUEUED, EXECUTING = "SUCCESS", "ENQUEUED", "PENDING"
+
+FAILED = Session(
+    agent="opencode acp",
+    model="m",
+    agent_name="OpenCode",
+    agent_version="1",
+    session_id=None,
+    stop_reasons=[],
+    response="",
+    tool_calls={},
+    model_calls=0,
+    uncounted_calls=0,
+    input_tokens=0,
+    output_tokens=0,
+    cost_usd=Decimal(0),
+    peak_mb=1,
+    durations_ms={},
+    transcript={"frames": []},
+    error={"code": "agent_ended", "message": "the agent ended"},
+)
+_CHANGES = [
+    {"op": "modify", "oldSha256": sha256_hex(FILES["app.py"]), "postimageContent": "1\n", "targetPath": "app.py"}
+]
+ANSWERED = replace(
+    FAILED,
+    input_tokens=1000,
+    output_tokens=50,
+    cost_usd=Decimal("0.5"),
+    error=None,
+    structured={
+        "design": ["d"],
+        "files": ["app.py"],
+        "risks": [],
+        "tests": ["t"],
+        "testCommand": "true",
+        "patchPlan": _CHANGES,
+    },
+    changes=_CHANGES,
+)
 
 _ADD_WORKFLOW = """
 INSERT INTO dbos.workflow_status (
@@ -120,6 +162,10 @@ class World:
     def plan(self, run: Run) -> None:
         """CompileST and ApplyPatchST, in a Dagster run of its own."""
         ownership.enter(self.dependencies.database, run.workflow_id, f"dagster-{next(self._numbers)}")
+        self.commit_plan(run)
+
+    def commit_plan(self, run: Run) -> None:
+        """CompileST and ApplyPatchST of a run that has an owner."""
         for step in (step_execution.compile_intent, step_execution.apply_patches):
             result = step(self.dependencies, run.workflow_id)
             assert result is not None
@@ -179,6 +225,7 @@ def build(dependencies: Dependencies) -> World:
         _succeeded(world)
         _failed(world)
         _unfinished(world)
+        _asked(world)
     with dependencies.database.connect() as connection:
         _queue_rows(connection)
     return world
@@ -245,6 +292,31 @@ def _unfinished(world: World) -> None:
     world.start("queued")
 
 
+def _asked(world: World) -> None:
+    """Runs whose plans an agent makes: one with a plan, one without an answer, one whose question was given up."""
+    for name in ("planned", "asking", "unplanned"):
+        run = world.start(name, files=FILES)
+        world.dependencies = replace(world.dependencies, asks_agent=True)
+        ownership.enter(world.dependencies.database, run.workflow_id, f"dagster-{name}")
+        asked = agent_plans.ask(world.dependencies, run.workflow_id)
+        assert asked is not None
+        world.suspend(run)
+        if name == "asking":
+            continue
+        for number, session in enumerate((FAILED, ANSWERED if name == "planned" else FAILED), 1):
+            with world.dependencies.database.connect() as connection:
+                blobs = world.dependencies.blobs
+                plan_questions.store(connection, asked[1], number, session, is_final=number == 2, blobs=blobs)
+        ownership.enter(world.dependencies.database, run.workflow_id, f"dagster-{name}")
+        if name == "planned":
+            world.commit_plan(run)
+            world.suspend(run)
+        else:
+            with pytest.raises(agent_plans.PlanningFailed):
+                step_execution.compile_intent(world.dependencies, run.workflow_id)
+    world.dependencies = replace(world.dependencies, asks_agent=False)
+
+
 def _queue_rows(connection: Connection) -> None:
     for run in connection.execute("SELECT * FROM app.runs WHERE status <> 'queued'").fetchall():
         segments = range(1, run["segment"] + (run["status"] != "waiting_input"))
@@ -255,4 +327,9 @@ def _queue_rows(connection: Connection) -> None:
             add_workflow(connection, identifier, status, "intentQ", run["queue_partition_key"])
         for task in connection.execute("SELECT task_key FROM app.sbx_runs WHERE run_id = %s", [run["id"]]):
             add_workflow(connection, task["task_key"], FINISHED, "sbxQ", run["queue_partition_key"])
+    for question in connection.execute(
+        "SELECT op_key, status FROM app.plan_questions JOIN app.runs ON id = run_id"
+    ):
+        status = ENQUEUED if question["status"] == "waiting_input" else FINISHED
+        add_workflow(connection, question["op_key"], status, "compileQ", "team-a")
     add_workflow(connection, "job/0b5f", FINISHED, "intentQ", "control")

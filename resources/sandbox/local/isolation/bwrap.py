@@ -4,6 +4,7 @@ import re
 import shutil
 import stat
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -76,10 +77,12 @@ def options(
     inner_directory: str,
     environment: dict[str, str],
     layers: Layers | None = None,
+    mounts: Sequence[str] = (),
 ) -> list[str]:
     """The options for a sandbox whose only writable host folder is `work`. Order matters to bwrap.
 
     With `layers`, the command also sees the files of a read-only folder, and `work` receives what it changes.
+    `mounts` are further options, which may bind more.
     """
     return [
         *_namespaces(),
@@ -96,6 +99,7 @@ def options(
         *("--size", str(_SHM_BYTES), "--tmpfs", "/dev/shm"),  # noqa: S108
         *("--size", str(_TMP_BYTES), "--tmpfs", "/tmp"),  # noqa: S108 - inside the sandbox
         *_work(work, layers),
+        *mounts,
         *("--chdir", inner_directory),
         *("--remount-ro", "/"),
         *_environment(sources, environment),

@@ -93,6 +93,7 @@ LEGAL = (
     legal(
         "a succeeded run whose last segment is just about to end",
         _WORKFLOW.format("status = 'PENDING'") + _LAST_SEGMENT,
+        "UPDATE app.runs SET updated_at = now() WHERE id = %(succeeded)s",
     ),
     legal(
         "a canceled workflow is off its queue",

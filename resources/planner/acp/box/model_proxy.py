@@ -1,0 +1,142 @@
+"""The model's proxy: forwards model calls to one provider, adds the key, counts tokens, keeps to the budget.
+
+It serves a Unix socket that is mounted into the agent's sandbox, which has no other way to a model and no key.
+"""
+
+import asyncio
+import contextlib
+import json
+import socket
+from collections.abc import AsyncIterator, Iterator
+
+import httpx
+import uvicorn
+from starlette.applications import Starlette
+from starlette.background import BackgroundTask
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from resources.planner.acp.agent_settings import Dialect, ModelSettings, PlanLimits
+from resources.planner.acp.box.model_usage import AnswerReader, Usage, exceeded
+
+_TIMEOUT = httpx.Timeout(600, connect=15)
+_LARGEST_REQUEST = 64 * 1024 * 1024
+_PATHS: dict[Dialect, tuple[str, ...]] = {
+    "openai": ("/chat/completions", "/responses", "/models"),
+    "anthropic": ("/v1/messages", "/v1/messages/count_tokens"),
+    "gemini": (":generateContent", ":streamGenerateContent", ":countTokens"),
+}
+"""Endings of the paths that are forwarded; every other path is refused."""
+
+
+class ModelProxy:
+    """The proxy of one question, and the tokens its agent has used."""
+
+    def __init__(self, model: ModelSettings, limits: PlanLimits) -> None:
+        self._model = model
+        self._limits = limits
+        self.usage = Usage()
+        self.errors: list[str] = []
+        """Sentences about calls that failed, the newest last."""
+        self.broken_budget: str | None = None
+
+    @contextlib.asynccontextmanager
+    async def serve(self, listener: socket.socket) -> AsyncIterator[None]:
+        """Serve the socket for the duration of the block."""
+        app = Starlette(routes=[Route("/{path:path}", self._forward, methods=["GET", "POST"])])
+        server = _Server(
+            uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_keep_alive=60)
+        )
+        async with httpx.AsyncClient(timeout=_TIMEOUT, follow_redirects=False) as self._client:
+            task = asyncio.create_task(server.serve(sockets=[listener]))
+            try:
+                yield
+            finally:
+                server.should_exit = server.force_exit = True
+                await task
+
+    async def _forward(self, request: Request) -> Response:
+        path = "/" + request.path_params["path"]
+        if not path.endswith(_PATHS[self._model.dialect]):
+            return _refused(f"the path {path} is not one of the model's API", 404)
+        self.broken_budget = self.broken_budget or exceeded(self.usage, self._limits, self._model)
+        if self.broken_budget is not None:
+            # 400: agents retry a 429 for ever.
+            return _refused(self.broken_budget, 400)
+        body = await request.body()
+        if len(body) > _LARGEST_REQUEST:
+            return _refused(f"the request is larger than {_LARGEST_REQUEST} bytes", 413)
+        call = self._client.build_request(
+            request.method,
+            self._url(path),
+            params=request.query_params if self._model.dialect == "gemini" else None,
+            content=_with_usage(body) if path.endswith("/chat/completions") else body,
+            headers=self._headers(request),
+        )
+        try:
+            answer = await self._client.send(call, stream=True)
+        except httpx.HTTPError as error:
+            self.errors.append(f"the model's provider cannot be reached: {type(error).__name__}")
+            return _refused(self.errors[-1], 502)
+        if answer.is_error:
+            self.errors.append(f"the model's provider answered {answer.status_code}")
+        kind = answer.headers.get("content-type", "application/json")
+        stream = self._counted(answer, is_stream=kind.startswith("text/event-stream"))
+        return StreamingResponse(
+            stream, answer.status_code, {"content-type": kind}, background=BackgroundTask(answer.aclose)
+        )
+
+    async def _counted(self, answer: httpx.Response, is_stream: bool) -> AsyncIterator[bytes]:
+        reader = AnswerReader(is_stream)
+        try:
+            async for data in answer.aiter_bytes():
+                reader.feed(data)
+                yield data
+        except httpx.HTTPError as error:
+            self.errors.append(f"the model's answer was broken off: {type(error).__name__}")
+        finally:
+            if not answer.is_error:
+                reader.finish(self.usage)
+
+    def _url(self, path: str) -> str:
+        """The provider's address of a path; the agent's base path inside may or may not repeat that of the URL."""
+        base = self._model.url.rstrip("/")
+        prefix = httpx.URL(base).path.rstrip("/")
+        return base + (path[len(prefix) :] if prefix and path.startswith(prefix + "/") else path)
+
+    def _headers(self, request: Request) -> dict[str, str]:
+        names = ("accept", "content-type", "anthropic-version", "anthropic-beta")
+        passed = {name: request.headers[name] for name in names if name in request.headers}
+        match self._model.dialect:
+            case "anthropic":
+                return passed | {"x-api-key": self._model.key}
+            case "gemini":
+                return passed | {"x-goog-api-key": self._model.key}
+            case "openai":
+                return passed | {"authorization": f"Bearer {self._model.key}"}
+
+
+class _Server(uvicorn.Server):
+    """A server inside a process that handles signals itself."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _with_usage(body: bytes) -> bytes:
+    """The request, which asks a streamed answer to state its tokens; unchanged if it is not a JSON object."""
+    try:
+        request = json.loads(body)
+    except ValueError:
+        return body
+    if not isinstance(request, dict) or not request.get("stream"):
+        return body
+    options = request.get("stream_options")
+    request["stream_options"] = {**(options if isinstance(options, dict) else {}), "include_usage": True}
+    return json.dumps(request).encode()
+
+
+def _refused(message: str, status: int) -> JSONResponse:
+    return JSONResponse({"error": {"message": message, "type": "sisu_refused"}}, status)

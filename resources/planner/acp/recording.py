@@ -1,0 +1,60 @@
+"""A recorded session: the question, the answer, and the transcript by which it can be played back."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from resources.planner.planner_port import PlannerUnavailable
+from sisu_pipeline.contracts.base import ContractInvalid
+from sisu_pipeline.contracts.intent import Intent
+from sisu_pipeline.domain.canonical import sha256_json
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A session with its answer; `changes` are those of the plan."""
+
+    intent: Intent
+    prompts: list[str]
+    plan: dict[str, Any]
+    changes: list[dict[str, Any]]
+    transcript: dict[str, Any]
+
+    @property
+    def changes_sha256(self) -> str:
+        """The hash of the changes, as the ledger keeps it."""
+        return sha256_json(self.changes)
+
+
+def write(path: Path, recording: Recording) -> None:
+    """Write a recording."""
+    document = {
+        "version": VERSION,
+        "intent": recording.intent.to_json(),
+        "prompts": recording.prompts,
+        "plan": recording.plan,
+        "changes": recording.changes,
+        "transcript": recording.transcript,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(document, ensure_ascii=False, indent=1) + "\n")
+
+
+def read(path: Path) -> Recording:
+    """Read a recording. Raises PlannerUnavailable for a file that is not one."""
+    try:
+        document = json.loads(path.read_text())
+        if document["version"] != VERSION:
+            raise ValueError(f"version {document['version']} is not {VERSION}")
+        return Recording(
+            Intent.from_json(document["intent"]),
+            document["prompts"],
+            document["plan"],
+            document["changes"],
+            document["transcript"],
+        )
+    except (OSError, ValueError, KeyError, TypeError, ContractInvalid) as error:
+        raise PlannerUnavailable(f"{path} is not a recorded session: {error}") from error

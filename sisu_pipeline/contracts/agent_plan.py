@@ -1,0 +1,30 @@
+"""What a coding agent submits: the plan without its changes, which are read from the agent's working directory."""
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from sisu_pipeline.contracts.base import Contract
+from sisu_pipeline.contracts.step_outputs import MAX_COMMAND, MAX_TESTS
+
+Line = Annotated[str, Field(min_length=1, max_length=10_000)]
+
+
+class AgentPlan(Contract):
+    """The arguments of the tool `submit_plan`."""
+
+    design: list[Line] = Field(max_length=25)
+    """What the change does and why, one decision per item."""
+    files: list[Line] = Field(max_length=30)
+    """Paths of the files that the change affects, relative to the working directory."""
+    risks: list[Line] = Field(max_length=15)
+    """What could go wrong. An empty list when nothing is known."""
+    tests: list[Line] = Field(max_length=MAX_TESTS)
+    """Names of the tests that prove the change. Each one becomes a task; an empty list becomes one task."""
+    test_command: str = Field(min_length=1, max_length=MAX_COMMAND)
+    """Shell command that each task executes in the changed working directory."""
+
+
+def plan_schema() -> dict[str, Any]:
+    """The JSON Schema of the tool's arguments."""
+    return AgentPlan.model_json_schema(by_alias=True)

@@ -1,0 +1,93 @@
+"""The coding agent that the settings select."""
+
+import asyncio
+import os
+import shlex
+from pathlib import Path
+
+from resources.planner.acp.agent_errors import AgentFailure
+from resources.planner.acp.agent_planner import AgentPlanner
+from resources.planner.acp.agent_session import SessionFacts
+from resources.planner.acp.agent_settings import AgentSettings, ModelSettings
+from resources.planner.planner_port import PlannerUnavailable
+from resources.sandbox.sandbox_port import SandboxUnavailable
+from sisu_pipeline.settings import Settings
+
+
+def open_agent(configuration: Settings) -> AgentPlanner:
+    """Open the planner of these settings. Raises PlannerUnavailable."""
+    try:
+        return AgentPlanner(agent_settings(configuration))
+    except (AgentFailure, SandboxUnavailable) as error:
+        raise PlannerUnavailable(str(error)) from error
+
+
+def check_agent(configuration: Settings) -> SessionFacts:
+    """Start the agent, open a session in its sandbox, and end it. Raises PlannerUnavailable."""
+    planner = open_agent(configuration)
+    try:
+        return asyncio.run(planner.check())
+    except AgentFailure as error:
+        raise PlannerUnavailable(str(error)) from error
+    finally:
+        planner.close()
+
+
+def check_planner(configuration: Settings) -> SessionFacts:
+    """What `check_agent` does, where an agent makes the plans. Raises PlannerUnavailable, also in `replay`."""
+    if not configuration.asks_agent:
+        raise PlannerUnavailable("OC_MODE=replay asks no agent, so compileQ has no work: set OC_MODE=live")
+    return check_agent(configuration)
+
+
+def agent_settings(configuration: Settings) -> AgentSettings:
+    """The settings of the agent and its model. Raises PlannerUnavailable for what is missing."""
+    given = configuration.oc_agent_paths or ""
+    try:
+        argv = tuple(shlex.split(configuration.oc_agent))
+    except ValueError as error:
+        raise PlannerUnavailable(f"OC_AGENT={configuration.oc_agent!r} is not a command: {error}") from None
+    return AgentSettings(
+        argv=argv,
+        home=configuration.home / "agents",
+        model=_model(configuration),
+        paths=tuple(Path(path).expanduser() for path in given.split(os.pathsep) if path),
+        concurrency=configuration.oc_concurrency,
+        memory_mb=configuration.oc_memory_mb,
+        idle_s=configuration.oc_idle_s,
+        wall_s=configuration.oc_wall_s,
+    )
+
+
+def _model(configuration: Settings) -> ModelSettings:
+    missing = [name.upper() for name in ("oc_provider_url", "oc_model") if getattr(configuration, name) is None]
+    if missing:
+        raise PlannerUnavailable(
+            f"OC_MODE={configuration.oc_mode} needs a model: set {' and '.join(missing)}, or use OC_MODE=replay"
+        )
+    assert configuration.oc_provider_url is not None and configuration.oc_model is not None
+    return ModelSettings(
+        url=configuration.oc_provider_url,
+        name=configuration.oc_model,
+        key=_key(configuration),
+        dialect=configuration.oc_provider,
+        input_price=configuration.oc_input_price,
+        output_price=configuration.oc_output_price,
+    )
+
+
+def _key(configuration: Settings) -> str:
+    if configuration.oc_api_key is not None:
+        return configuration.oc_api_key.get_secret_value()
+    if configuration.oc_api_key_file is None:
+        raise PlannerUnavailable(
+            f"OC_MODE={configuration.oc_mode} needs the key of its model's provider: set OC_API_KEY or "
+            "OC_API_KEY_FILE"
+        )
+    try:
+        key = Path(configuration.oc_api_key_file).expanduser().read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise PlannerUnavailable(f"OC_API_KEY_FILE cannot be read: {error}") from None
+    if not key:
+        raise PlannerUnavailable(f"OC_API_KEY_FILE {configuration.oc_api_key_file} is empty")
+    return key

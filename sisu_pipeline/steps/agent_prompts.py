@@ -1,0 +1,35 @@
+"""Prompts for a coding agent, which changes files in its working directory and then submits a plan."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sisu_pipeline.contracts.intent import Intent
+from sisu_pipeline.domain.canonical import canonical_json
+
+_IN_THE_DIRECTORY = ("files", "repo", "patches")
+"""Inputs that the prompt does not repeat: they are, or become, files of the working directory."""
+
+_TASK = """\
+Work in the current directory only. Read what you need, then make the change by editing the files: your edits are
+the proposed change. Run checks if they help. There is no network. Do not commit, and leave no file behind that does
+not belong to the change.
+
+When the change is complete, call the submit_plan tool of the server sisu exactly once. Its arguments are the design
+decisions, the paths of the affected files, the risks, the names of the tests that prove the change, and the shell
+command that runs one of them. A person reads the plan and approves or rejects it with your edits. Then stop."""
+
+REPAIR = """\
+No plan has been submitted. Finish the change if it is incomplete, then call the submit_plan tool of the server sisu
+once, and stop. If an earlier call was refused, correct the arguments that its answer names."""
+
+
+def plan_prompt(intent: Intent) -> str:
+    """The prompt for the change and its plan; a function of the intent."""
+    inputs = {name: value for name, value in intent.inputs.items() if name not in _IN_THE_DIRECTORY}
+    return "\n".join(
+        [f"Goal: {intent.goal}", *_given("Inputs", inputs), *_given("Constraints", intent.constraints), "", _TASK]
+    )
+
+
+def _given(name: str, values: Mapping[str, Any]) -> list[str]:
+    return [f"{name}: {canonical_json(values)}"] if values else []

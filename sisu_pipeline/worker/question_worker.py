@@ -1,0 +1,113 @@
+"""A planner worker's execution of questions from `compileQ`; a canceled run's agent is killed at once."""
+
+import asyncio
+import threading
+from contextlib import suppress
+
+import psycopg
+from psycopg_pool import PoolTimeout
+
+from resources.notifications import listen
+from resources.planner.acp.agent_planner import AgentPlanner
+from sisu_pipeline.domain.status import RunStatus
+from sisu_pipeline.queueing.agent_provider import agent_settings, open_agent
+from sisu_pipeline.queueing.question_service import QuestionService
+from sisu_pipeline.settings import Settings
+from sisu_pipeline.store import plan_questions
+from sisu_pipeline.store.queues import outbox
+from sisu_pipeline.workflow.dependencies import FIXTURES, dependencies
+from sisu_pipeline.workflow.run_failure import end_run
+
+_RECONNECT_SECONDS = 1.0
+_CLOSE_SECONDS = 4.0
+CANCELED = "CANCELED"
+
+
+class QuestionWorker:
+    """Asks questions on the process's event loop, as many at once as the settings allow."""
+
+    def __init__(self, configuration: Settings) -> None:
+        self._configuration = configuration
+        self._planner: AgentPlanner | None = None
+        self._service: QuestionService | None = None
+        self._opening = asyncio.Lock()
+        self._active: dict[str, tuple[str, asyncio.Task[str]]] = {}
+        self._canceled: set[str] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def run(self, op_key: str) -> str:
+        """Ask one question until it is settled.
+
+        Retries while the database is unreachable. Any other failure here is not the agent's and leaves the question
+        without a row, for which CompileST would wait forever: it ends the run.
+        """
+        while True:
+            try:
+                return await self._run(op_key)
+            except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout):
+                await asyncio.sleep(_RECONNECT_SECONDS)
+            except Exception as failure:
+                error = f"the plan could not be requested or stored: {type(failure).__name__}: {failure}"
+                run_id = await asyncio.to_thread(_run_of, op_key)
+                await asyncio.to_thread(end_run, dependencies(), run_id, RunStatus.RETRIES_EXCEEDED, error)
+                raise
+
+    def close(self) -> None:
+        """End every agent; for the main thread of a process about to end. Recovery requeues their questions."""
+        if self._loop is not None:
+            closed = asyncio.run_coroutine_threadsafe(self._close(), self._loop)
+            with suppress(TimeoutError):
+                closed.result(_CLOSE_SECONDS)
+
+    async def _close(self) -> None:
+        if self._planner is not None:
+            await asyncio.to_thread(self._planner.close)
+
+    async def _run(self, op_key: str) -> str:
+        run_id = await asyncio.to_thread(_run_of, op_key)
+        service = await self._opened()
+        if run_id in self._canceled:
+            return CANCELED
+        work = asyncio.create_task(service.settle(op_key))
+        self._active[op_key] = (run_id, work)
+        try:
+            return await work
+        except asyncio.CancelledError:
+            if run_id in self._canceled:
+                return CANCELED
+            raise
+        finally:
+            del self._active[op_key]
+
+    async def _opened(self) -> QuestionService:
+        async with self._opening:
+            if self._service is None:
+                settings = agent_settings(self._configuration)
+                self._planner = await asyncio.to_thread(open_agent, self._configuration)
+                records = FIXTURES if self._configuration.oc_mode == "record" else None
+                self._service = QuestionService(dependencies(), self._planner, settings, records)
+                self._loop = asyncio.get_running_loop()
+                threading.Thread(target=self._watch, args=(self._loop,), daemon=True, name="cancel-watch").start()
+            return self._service
+
+    def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Listen for cancellations while the process runs; read those missed during an interruption."""
+        while True:
+            with suppress(psycopg.Error), dependencies().database.connect(autocommit=True) as session:
+                listen(session, "sisu_canceled")
+                for canceled in outbox.canceled_lately(session):
+                    loop.call_soon_threadsafe(self._cancel, canceled)
+                for notice in session.notifies():
+                    loop.call_soon_threadsafe(self._cancel, notice.payload)
+            threading.Event().wait(_RECONNECT_SECONDS)
+
+    def _cancel(self, run_id: str) -> None:
+        self._canceled.add(run_id)
+        for asked_by, work in self._active.values():
+            if asked_by == run_id:
+                work.cancel()
+
+
+def _run_of(op_key: str) -> str:
+    with dependencies().database.connect() as connection:
+        return plan_questions.get(connection, op_key).run_id

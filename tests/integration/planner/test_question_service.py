@@ -1,0 +1,163 @@
+"""Questions in the ledger: sessions are recorded once, answers become plans, recordings can be played."""
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from resources.planner.acp.agent_planner import AgentPlanner
+from resources.planner.acp.session_replay import replay
+from resources.planner.planner_port import Question
+from resources.planner.replay_planner import ReplayPlanner, fixture_path, session_path
+from sisu_pipeline.domain.status import RunStatus
+from sisu_pipeline.queueing import question_service
+from sisu_pipeline.queueing.question_service import QuestionService
+from sisu_pipeline.steps.compile import plan_prompt
+from sisu_pipeline.store import plan_questions, runs
+from sisu_pipeline.store.runs import Run
+from sisu_pipeline.workflow import agent_plans, ownership, step_execution
+from sisu_pipeline.workflow.dependencies import Dependencies
+from sisu_pipeline.workflow.run_failure import end_run
+from tests.builders import a_run, an_intent
+from tests.integration.oracle.world import ANSWERED, FAILED
+from tests.integration.planner.conftest import model_settings, scripted_settings
+from tests.support.acp.scripted_agent import GOOD_PLAN
+from tests.support.acp.scripted_model import ScriptedModel
+
+OLD, NEW = "def greet():\n    return 'hello'\n", "def greet(name):\n    return name\n"
+INTENT = an_intent("Greet by name", inputs={"files": {"greet.py": OLD, "old.py": "x = 1\n"}})
+CHANGE = {"prompts": [[{"write": {"greet.py": NEW}}, {"shell": "mv old.py new.py"}, {"submit": GOOD_PLAN}]]}
+MODEL_CALL = {"model": {"model": "m", "stream": True, "messages": []}}
+BUDGET = {
+    "maxFanout": 10,
+    "maxSBXMinutes": 10,
+    "maxArtifactsMB": 10,
+    "maxRetriesPerStep": 3,
+    "maxWallClockMS": 600_000,
+}
+
+
+@pytest.fixture
+def asking(dependencies: Dependencies) -> Dependencies:
+    """Dependencies of a deployment whose plans an agent makes."""
+    return replace(dependencies, asks_agent=True)
+
+
+def asked(dependencies: Dependencies, **request: Any) -> tuple[Run, plan_questions.PlanQuestion]:
+    """A running run and its question."""
+    with dependencies.database.connect() as connection:
+        run = a_run(connection, INTENT, **request)
+    ownership.enter(dependencies.database, run.workflow_id, "dagster-1")
+    found = agent_plans.ask(dependencies, run.workflow_id)
+    assert found is not None
+    return found
+
+
+def settle(
+    dependencies: Dependencies,
+    folder: Path,
+    script: dict[str, Any],
+    op_key: str,
+    model: ScriptedModel | None = None,
+    records: Path | None = None,
+    **prices: Any,
+) -> None:
+    """Ask the scripted agent until the question is settled."""
+    settings = scripted_settings(folder, script, model=None if model is None else model_settings(model, **prices))
+    planner = AgentPlanner(settings)
+    try:
+        asyncio.run(QuestionService(dependencies, planner, settings, records).settle(op_key))
+    finally:
+        planner.close()
+
+
+def rows(dependencies: Dependencies) -> list[dict[str, Any]]:
+    """The ledger."""
+    with dependencies.database.connect() as connection:
+        return connection.execute("SELECT * FROM app.opencode_calls ORDER BY try").fetchall()
+
+
+def test_an_answer_is_recorded_compiled_and_played_back(asking: Dependencies, folder: Path) -> None:
+    run, question = asked(asking)
+    settle(asking, folder, CHANGE, question.op_key, records=folder / "oc")
+    result = step_execution.compile_intent(asking, run.workflow_id)
+    patches = {patch["targetPath"]: patch["op"] for patch in result.output["patchPlan"]}
+    assert patches == {"greet.py": "modify", "new.py": "rename"}
+    # The fixture answers the same question in OC_MODE=replay, and the session beside it can be played.
+    plan_question = Question("plan", plan_prompt(INTENT), INTENT)
+    replayed = ReplayPlanner(folder / "oc").answer(plan_question)
+    assert replayed.structured == rows(asking)[0]["structured"]
+    session = session_path(fixture_path(folder / "oc", plan_question))
+    played = replay(session, folder / "run")
+    assert played.is_equal and played.changes_sha256 == rows(asking)[0]["changes_sha256"]
+
+
+def test_a_played_session_that_ends_in_another_plan_is_reported(asking: Dependencies, folder: Path) -> None:
+    _, question = asked(asking)
+    settle(asking, folder, CHANGE, question.op_key, records=folder / "oc")
+    session = session_path(fixture_path(folder / "oc", Question("plan", plan_prompt(INTENT), INTENT)))
+    session.write_text(session.read_text().replace("test_greet", "test_other", 1))
+    assert replay(session, folder / "run").differences == ["the plan differs"]
+
+
+def test_the_same_question_is_asked_once(asking: Dependencies, folder: Path) -> None:
+    run, question = asked(asking)
+    assert agent_plans.ask(asking, run.workflow_id) == (run, question)
+    settle(asking, folder, CHANGE, question.op_key)
+    assert agent_plans.ask(asking, run.workflow_id) is None
+    settle(asking, folder, CHANGE, question.op_key)
+    assert [row["outcome"] for row in rows(asking)] == ["answered"]
+
+
+def test_a_late_answer_is_not_stored(asking: Dependencies) -> None:
+    run, question = asked(asking)
+    with asking.database.connect() as connection:
+
+        def store(number: int, session: plan_questions.Session) -> bool:
+            return plan_questions.store(connection, question, number, session, is_final=True, blobs=asking.blobs)
+
+        assert (store(1, FAILED), store(1, ANSWERED), store(2, ANSWERED)) == (True, False, False)
+        settled = plan_questions.settled(connection, run)
+    assert settled is not None and settled.outcome == "failed"
+
+
+def test_what_earlier_tries_used_counts_toward_the_budget(
+    asking: Dependencies, folder: Path, model: ScriptedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(question_service, "FIRST_BACKOFF_S", 0)
+    _, question = asked(asking, budget={**BUDGET, "maxPlanTokens": 2000})
+    script = {"prompts": [[MODEL_CALL, {"kill": True}]]}
+    settle(asking, folder, script, question.op_key, model)
+    codes = [(row["error"]["code"], row["input_tokens"] + row["output_tokens"]) for row in rows(asking)]
+    # 950 tokens were left after the first try; the call of the second one exceeded them.
+    assert codes[0] == ("agent_ended", 1050) and codes[-1][0] == "budget_exceeded"
+    assert len(codes) <= 3
+
+
+def test_a_limit_of_money_without_prices_starts_no_agent(
+    asking: Dependencies, folder: Path, model: ScriptedModel
+) -> None:
+    _, question = asked(asking, budget={**BUDGET, "maxPlanCostUSD": 0.5})
+    settle(asking, folder, CHANGE, question.op_key, model, input_price=None, output_price=None)
+    (row,) = rows(asking)
+    assert (row["error"]["code"], row["agent_name"]) == ("budget_exceeded", None)
+    assert "set OC_INPUT_PRICE and OC_OUTPUT_PRICE" in row["error"]["message"]
+
+
+def test_a_run_that_asked_an_agent_is_not_planned_without_one(asking: Dependencies) -> None:
+    run, _ = asked(asking)
+    assert ownership.suspend(asking.database, run.workflow_id)
+    in_replay_mode = replace(asking, asks_agent=False)
+    with pytest.raises(agent_plans.PlanMissing, match="waits for the plan of a coding agent"):
+        step_execution.compile_intent(in_replay_mode, run.workflow_id)
+    with asking.database.connect() as connection:
+        assert runs.get(connection, run.id).error is not None
+
+
+def test_a_canceled_run_asks_no_agent(asking: Dependencies, folder: Path) -> None:
+    run, question = asked(asking)
+    end_run(asking, run.id, RunStatus.CANCELED, "canceled")
+    settle(asking, folder, CHANGE, question.op_key)
+    assert rows(asking) == []
