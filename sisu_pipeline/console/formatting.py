@@ -43,10 +43,27 @@ def run(view: Json) -> str:
         ("recipe", f"{recipe['id']} (partition {view['queuePartitionKey']}, lane {view['lane']})"),
         ("policy", f"{view['policyRef']['id']}@{view['policyRef']['v']}"),
         ("Dagster run", view["dagsterRunId"] or "-"),
+        *planning(view),
         ("gate", gate(view)),
         ("tasks", tasks(view)),
     ]
     return "\n".join([table(facts), "", steps(view), "", artifacts(view), *_next(view)])
+
+
+def planning(view: Json) -> list[tuple[str, str]]:
+    """Format the sessions of the coding agent and their budget as facts."""
+    shown = view.get("planning")
+    if shown is None:
+        return []
+    limits = [f"{shown['maxPlanTokens']} tokens"] if shown["maxPlanTokens"] is not None else []
+    limits += [f"${shown['maxPlanCostUSD']:g}"] if shown["maxPlanCostUSD"] is not None else []
+    facts = [("plan budget", ", ".join(limits) or "no limit")]
+    for session in shown["sessions"]:
+        cost = "" if session["costUSD"] is None else f", ${session['costUSD']:.4f}"
+        end = session["outcome"] if session["error"] is None else f"failed: {session['error']}"
+        text = f"{session['agent']}, {session['tokens']} tokens{cost}, {session['durationMs'] / 1000:.1f} s, {end}"
+        facts.append(("agent", text))
+    return facts if shown["sessions"] else [*facts, ("agent", "at work")]
 
 
 def inbox(gates: Sequence[Json], stranded: Sequence[Json]) -> str:

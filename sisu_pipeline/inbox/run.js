@@ -27,7 +27,8 @@ export function picture({ run, gates, interactions, plan }, changed, output) {
     output.section,
     ...asking.map((gate) => gateSection(gate, plan, changed)),
     ...waiting.map(shortcut),
-    plan ? reading(plan) : el("p", { class: "quiet" }, "There is no plan yet."),
+    plan ? reading(plan) : el("p", { class: "quiet" }, run.nextAction === "PLAN" ? "A coding agent is making the plan." : "There is no plan yet."),
+    planning(run),
     ...waiting.map((gate) => gateSection(gate, plan, changed)),
     interactionTable(interactions), steps(run), artifacts(run), identity(run),
   ];
@@ -58,6 +59,15 @@ function table(title, columns, rows) {
   const body = rows.map((row) => el("tr", {}, row.map((cell) => el("td", {}, cell))));
   return el("section", {}, el("h2", {}, title),
     el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": title }, el("table", {}, el("thead", {}, head), el("tbody", {}, body))));
+}
+
+function planning({ planning: made }) {
+  if (!made) return null;
+  const limit = [made.maxPlanTokens && `${made.maxPlanTokens} tokens`, made.maxPlanCostUSD && `$${made.maxPlanCostUSD}`].filter(Boolean).join(", ");
+  const title = limit ? `Coding agent (at most ${limit})` : "Coding agent";
+  return table(title, ["Agent", "Model", "Tokens", "Cost", "Took", "Result", "Transcript"], made.sessions.map((each) => [
+    visible(each.agent), visible(each.model ?? "–"), String(each.tokens), each.costUSD === null ? "–" : `$${each.costUSD.toFixed(4)}`,
+    `${(each.durationMs / 1000).toFixed(1)} s`, visible(each.error ?? "a plan"), el("a", { href: artifactPath(each.transcriptUri) }, name(each.transcriptUri))]));
 }
 
 function interactionTable(interactions) {

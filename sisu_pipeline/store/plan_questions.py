@@ -15,7 +15,7 @@ from sisu_pipeline.domain.identity import artifact_uri, call_id, op_key
 from sisu_pipeline.steps.step_result import Artifact
 from sisu_pipeline.store.outputs import artifacts
 from sisu_pipeline.store.outputs.artifacts import BlobStore
-from sisu_pipeline.store.records import execute, fetch_first, fetch_one, fetch_value
+from sisu_pipeline.store.records import execute, fetch_all, fetch_first, fetch_one, fetch_value
 from sisu_pipeline.store.runs import Run
 
 
@@ -77,6 +77,25 @@ class Settled:
 
 
 @dataclass(frozen=True)
+class EndedSession:
+    """A session in the ledger as people see it."""
+
+    agent: str
+    agent_name: str | None
+    agent_version: str | None
+    model: str | None
+    error: dict[str, Any] | None
+    tool_calls: dict[str, int]
+    model_calls: int
+    input_tokens: int
+    output_tokens: int
+    cost_usd: Decimal | None
+    durations_ms: dict[str, int]
+    transcript_uri: str
+    created_at: datetime
+
+
+@dataclass(frozen=True)
 class Spent:
     """What the sessions of a question have used; the cost is None while none is known."""
 
@@ -126,6 +145,11 @@ def settled(connection: Connection, run: Run) -> Settled | None:
     """What settles the question of the run's current attempt, if anything does."""
     key = {"run_id": run.id, "attempt": run.retry_count + 1}
     return fetch_first(connection, "questions.settled", Settled, key)
+
+
+def sessions(connection: Connection, run_id: str) -> list[EndedSession]:
+    """The sessions of a run, in order."""
+    return fetch_all(connection, "questions.sessions", EndedSession, {"run_id": run_id})
 
 
 def count_tries(connection: Connection, key: str) -> int:

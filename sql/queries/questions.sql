@@ -42,3 +42,7 @@ RETURNING id
 SELECT c.*, q.prompt FROM app.opencode_calls c
 JOIN app.plan_questions q ON q.op_key = c.op_key
 WHERE c.run_id = %(run_id)s AND c.attempt = %(attempt)s AND c.is_final
+
+-- sessions --
+-- The sessions of a run with a coding agent, in order.
+SELECT * FROM app.opencode_calls WHERE run_id = %(run_id)s ORDER BY attempt, try

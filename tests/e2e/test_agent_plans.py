@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
+from sisu_pipeline.crash_points import POINTS
 from sisu_pipeline.proof.harness.lab_stack import lab_stack
 from sisu_pipeline.proof.harness.running_stack import RunningStack, connect_to
 from tests.e2e.conftest import run_sisu, until
@@ -57,6 +58,7 @@ def live(model: ScriptedModel) -> Iterator[RunningStack]:
         script = folder / "script.json"
         script.write_text(json.dumps({"goals": GOALS}))
         script.chmod(0o644)
+        (folder / "crash").mkdir()
         key = folder / "key"
         key.write_text(f"{KEY}\n")
         variables = {
@@ -72,6 +74,7 @@ def live(model: ScriptedModel) -> Iterator[RunningStack]:
             "OC_INPUT_PRICE": "1",
             "OC_OUTPUT_PRICE": "5",
             "OC_CONCURRENCY": "4",
+            "SISU_CRASH_AT": str(folder / "crash"),
         }
         with (
             lab_stack(folder / "home", variables, workers=1) as process,
@@ -138,6 +141,14 @@ def test_an_agent_plans_a_person_approves_and_the_change_is_executed(live: Runni
     assert KEY not in json.dumps(call)
     transcript = live.http.get(f"/artifacts/{call['transcript_uri']}").text
     assert "session/prompt" in transcript and KEY not in transcript
+    shown = run_of(live, workflow_id)["planning"]
+    assert (shown["maxPlanTokens"], shown["sessions"][0]["tokens"], shown["sessions"][0]["costUSD"]) == (
+        None,
+        1050,
+        0.00125,
+    )
+    text = run_sisu(live.process.environment, "run", "show", workflow_id).stdout
+    assert "scripted 1.2.3, 1050 tokens, $0.0013" in text and "no limit" in text
     live.approve(workflow_id)
     live.wait_for_status([workflow_id], "succeeded", 60)
     assert_lawful(live)
@@ -172,6 +183,17 @@ def test_a_question_of_a_killed_worker_is_asked_again(live: RunningStack, model:
     wait_for(live, workflow_id, "waiting_input", "APPROVE_PLAN")
     (call,) = calls(live, workflow_id)
     assert (call["outcome"], call["try"]) == ("answered", 1)
+    assert_lawful(live)
+
+
+@pytest.mark.parametrize("point", [name for name in POINTS if name.startswith(("question.", "gate.suspend."))])
+def test_wherever_a_process_dies_the_question_has_one_answer(live: RunningStack, point: str) -> None:
+    order = Path(live.process.environment["SISU_CRASH_AT"], point)
+    order.touch()
+    workflow_id = submit(live, "greet by name")
+    wait_for(live, workflow_id, "waiting_input", "APPROVE_PLAN")
+    assert not order.exists(), "no process died"
+    assert [call["outcome"] for call in calls(live, workflow_id)] == ["answered"]
     assert_lawful(live)
 
 

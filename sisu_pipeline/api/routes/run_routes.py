@@ -8,7 +8,8 @@ from sisu_pipeline.api.http.json_response import reply
 from sisu_pipeline.api.http.openapi import query_parameters
 from sisu_pipeline.api.http.path_parameters import RunReference
 from sisu_pipeline.api.http.query_parameters import PlainRequest, RunsQuery, RunsQueryParameters
-from sisu_pipeline.api.schemas.run_schemas import RunPage, RunView
+from sisu_pipeline.api.schemas.planning_schemas import RunView
+from sisu_pipeline.api.schemas.run_schemas import RunPage
 from sisu_pipeline.api.state.app_state import AppStateOf
 from sisu_pipeline.api.views import run_views
 

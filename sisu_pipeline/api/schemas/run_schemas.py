@@ -283,17 +283,6 @@ class RunProgress(RunHead):
     """Progress of the tasks."""
 
 
-class RunView(RunProgress):
-    """All details of a run, with at most its first 1,000 artifacts."""
-
-    steps: list[StepView]
-    """Committed results of the steps, in order."""
-    artifacts: list[ArtifactView]
-    """First 1,000 artifacts."""
-    artifact_count: Count
-    """Number of all artifacts."""
-
-
 class RunPage(Contract):
     """Runs, the newest first. `nextBefore` is the next page's `before`; null on the last page."""
 

@@ -6,6 +6,7 @@ from typing import Any
 from resources.database import Connection
 from sisu_pipeline.api.http.query_parameters import RunsQuery
 from sisu_pipeline.api.schemas.deployment_schemas import QueueDepth, QueueDepthRow, RunCount, VersionDepth
+from sisu_pipeline.api.schemas.planning_schemas import PlanningSession, PlanningView, RunView
 from sisu_pipeline.api.schemas.run_schemas import (
     ArtifactView,
     DecisionView,
@@ -15,15 +16,15 @@ from sisu_pipeline.api.schemas.run_schemas import (
     RunHead,
     RunPage,
     RunProgress,
-    RunView,
     StepView,
     TaskCounts,
     VoteView,
 )
 from sisu_pipeline.contracts.step_outputs import StepId
-from sisu_pipeline.store import gates, human_gates, plans, runs, steps, tasks
+from sisu_pipeline.store import gates, human_gates, plan_questions, plans, runs, steps, tasks
 from sisu_pipeline.store.human_gates import HumanGate
 from sisu_pipeline.store.outputs import artifacts
+from sisu_pipeline.store.plan_questions import EndedSession
 from sisu_pipeline.store.queues import queue_depth as depth
 from sisu_pipeline.store.rules import quorum
 from sisu_pipeline.store.runs import Run
@@ -37,6 +38,7 @@ def run_view(connection: Connection, run_reference: str) -> RunView:
     run = runs.get(connection, checked_reference(run_reference))
     return RunView(
         **progress(connection, run),
+        planning=_planning(connection, run),
         steps=[StepView(**vars(step)) for step in steps.of_run(connection, run.id)],
         artifacts=[ArtifactView(**vars(card)) for card in artifacts.of_run(connection, run.id, MAX_ARTIFACTS)],
         artifact_count=artifacts.count_of_run(connection, run.id),
@@ -112,6 +114,36 @@ def progress(connection: Connection, run: Run) -> dict[str, Any]:
         "decision": _decision(connection, run),
         "tasks": TaskCounts(**vars(tasks.progress(connection, run.id))),
     }
+
+
+def _planning(connection: Connection, run: Run) -> PlanningView | None:
+    question = plan_questions.of_attempt(connection, run)
+    ended = plan_questions.sessions(connection, run.id)
+    if question is None and not ended:
+        return None
+    budget = run.budget or {}
+    return PlanningView(
+        max_plan_tokens=budget.get("maxPlanTokens"),
+        max_plan_cost_usd=budget.get("maxPlanCostUSD"),
+        sessions=[_session(session) for session in ended],
+    )
+
+
+def _session(ended: EndedSession) -> PlanningSession:
+    named = " ".join(filter(None, (ended.agent_name, ended.agent_version)))
+    return PlanningSession(
+        outcome="answered" if ended.error is None else "failed",
+        error=None if ended.error is None else str(ended.error["message"]),
+        agent=named or ended.agent,
+        model=ended.model,
+        tool_calls=ended.tool_calls,
+        model_calls=ended.model_calls,
+        tokens=ended.input_tokens + ended.output_tokens,
+        cost_usd=None if ended.cost_usd is None else float(ended.cost_usd),
+        duration_ms=ended.durations_ms.get("all", 0),
+        transcript_uri=ended.transcript_uri,
+        created_at=ended.created_at,
+    )
 
 
 def _gate(gate: HumanGate, edited_sha256: str | None) -> GateView:

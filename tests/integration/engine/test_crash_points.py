@@ -80,8 +80,8 @@ PAIRS: list[tuple[str, str]] = [
     ("ExecuteST.commit.before", "ExecuteST.commit.after"),
     ("fan_out.enqueue.before", "segment.lock.after"),
 ]
-# A stack's other processes die at these (`tests/chaos/`).
-ELSEWHERE = ("api.", "intent_sensor.", "approval_sensor.", "launcher.", "gate.decide.", "closing.")
+# A stack's other processes die at these (`tests/chaos/`, `tests/e2e/test_agent_plans.py`).
+ELSEWHERE = ("question.", "api.", "intent_sensor.", "approval_sensor.", "launcher.", "gate.decide.", "closing.")
 
 
 @pytest.fixture

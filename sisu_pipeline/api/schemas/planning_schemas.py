@@ -1,0 +1,59 @@
+"""Response models about plans that a coding agent makes."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from sisu_pipeline.api.schemas.run_schemas import ArtifactView, Count, RunProgress, StepView, Time, absent
+from sisu_pipeline.contracts.base import Contract
+
+
+class PlanningSession(Contract):
+    """One session with a coding agent."""
+
+    outcome: Literal["answered", "failed"]
+    """`answered` with a plan, or `failed`."""
+    error: str | None
+    """Reason of the failure; null with a plan."""
+    agent: str
+    """Name and version of the agent, or its command."""
+    model: str | None
+    """Name of the model."""
+    tool_calls: dict[str, int]
+    """Number of tool calls by kind."""
+    model_calls: Count
+    """Number of calls of the model."""
+    tokens: Count
+    """Input and output tokens of the model."""
+    cost_usd: float | None = Field(alias="costUSD")
+    """Cost in US dollars; null without prices in the settings."""
+    duration_ms: Count
+    """Duration in milliseconds."""
+    transcript_uri: str
+    """Artifact with every frame of the session."""
+    created_at: Time
+    """Time of its end."""
+
+
+class PlanningView(Contract):
+    """The budget of a coding agent, and its sessions so far."""
+
+    max_plan_tokens: int | None
+    """Most tokens; null without a limit."""
+    max_plan_cost_usd: float | None = Field(alias="maxPlanCostUSD")
+    """Most US dollars; null without a limit."""
+    sessions: list[PlanningSession]
+    """Sessions in order; empty while the first one runs."""
+
+
+class RunView(RunProgress):
+    """All details of a run, with at most its first 1,000 artifacts."""
+
+    planning: PlanningView | None = Field(default=None, exclude_if=absent)
+    """Work of the coding agent; absent if none makes the plan."""
+    steps: list[StepView]
+    """Committed results of the steps, in order."""
+    artifacts: list[ArtifactView]
+    """First 1,000 artifacts."""
+    artifact_count: Count
+    """Number of all artifacts."""
