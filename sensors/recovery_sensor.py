@@ -29,8 +29,10 @@ def recovery_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     requeued: list[run_recovery.RequeuedWork] = []
     resumed: list[str] = []
     ended: list[str] = []
+    canceled: list[str] = []
     while time.monotonic() < deadline:
         requeued += monitor.recover()
+        canceled += run_recovery.cancel_removed(dependencies())
         if settings().sisu_profile == "warm":
             resumed += run_recovery.resume_lost(dependencies())
             ended += run_recovery.end_orphans(dependencies(), partial(failure_cause, context.instance))
@@ -43,5 +45,7 @@ def recovery_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         context.log.info(f"{QueueName.INTENT}: enqueued the lost segment of {workflow_id}")
     for workflow_id in ended:
         context.log.info(f"{workflow_id}: ended, because its Dagster run had failed")
-    done = len(requeued) + len(resumed) + len(ended)
+    for workflow_id in canceled:
+        context.log.info(f"{workflow_id}: canceled, because its Dagster run was deleted or canceled")
+    done = len(requeued) + len(resumed) + len(ended) + len(canceled)
     return dg.SkipReason(f"Recovered {done} workflow(s)." if done else "No work was lost.")

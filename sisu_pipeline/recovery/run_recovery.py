@@ -7,17 +7,21 @@ daemon may be dead too. A worker is replaced when its session has ended, or when
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from resources.database import Connection, Database
+from sisu_pipeline.contracts.gate import Channel
+from sisu_pipeline.contracts.operation import OperationRequest
 from sisu_pipeline.crash_points import crash_point
-from sisu_pipeline.domain.status import RunStatus
+from sisu_pipeline.domain.status import IllegalTransition, RunStatus
 from sisu_pipeline.queueing import dbos_queues, segment_queue
 from sisu_pipeline.store import runs
 from sisu_pipeline.store.queues import segments, worker_sessions
 from sisu_pipeline.store.queues.segments import LostSegment
 from sisu_pipeline.store.queues.worker_sessions import BusyWorker
+from sisu_pipeline.workflow import commands
 from sisu_pipeline.workflow.dependencies import Dependencies
 from sisu_pipeline.workflow.run_failure import end_run
 
@@ -25,6 +29,8 @@ INACTIVITY_SECONDS = 3.5
 CHECK_INTERVAL_SECONDS = 1.0
 _TERMINATION_SECONDS = 2.0
 _POLL_SECONDS = 0.02
+_OPERATOR = "dagster"
+"""Who deleted or canceled a Dagster run, as far as its tables tell."""
 _AT_WORK = frozenset({RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.REPAIRING})
 
 
@@ -128,6 +134,21 @@ def end_orphans(dependencies: Dependencies, cause: Callable[[str], str]) -> list
         error = f"Dagster run {orphan.dagster_run_id} failed around the steps: {cause(orphan.dagster_run_id)}"
         end_run(dependencies, orphan.id, RunStatus.RETRIES_EXCEEDED, error)
     return [orphan.workflow_id for orphan in orphans]
+
+
+def cancel_removed(dependencies: Dependencies) -> list[str]:
+    """Cancel every run whose Dagster run an operator has deleted or forced to end; returns workflow ids.
+
+    Nothing tells the run launcher about either, and without its Dagster run a run cannot continue.
+    """
+    with dependencies.database.connect() as connection:
+        removed = segments.removed(connection)
+    for run in removed:
+        how = "was deleted" if run.is_deleted else "was canceled"
+        request = OperationRequest(actor=_OPERATOR, reason=f"its Dagster run {run.dagster_run_id} {how}")
+        with dependencies.database.connect() as connection, suppress(IllegalTransition):
+            commands.cancel(connection, run.workflow_id, request, channel=Channel.DAGSTER)
+    return [run.workflow_id for run in removed]
 
 
 def _next(database: Database, lost: LostSegment) -> runs.Run | None:

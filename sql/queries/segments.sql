@@ -62,6 +62,14 @@ WHERE r.status IN ('queued', 'running', 'waiting_input', 'repairing')
   AND d.update_timestamp < (clock_timestamp() AT TIME ZONE 'UTC') - interval '5 seconds'
 ORDER BY r.created_at LIMIT 100
 
+-- removed --
+-- Active runs whose Dagster run an operator has deleted, or has ended as canceled without asking the run launcher.
+SELECT r.workflow_id, r.dagster_run_id, d.run_id IS NULL AS is_deleted
+FROM app.runs r LEFT JOIN dagster.runs d ON d.run_id = r.dagster_run_id
+WHERE r.status IN ('queued', 'running', 'waiting_input', 'repairing') AND r.dagster_run_id IS NOT NULL
+  AND (d.run_id IS NULL OR d.status = 'CANCELED')
+ORDER BY r.created_at LIMIT 100
+
 -- try_lock --
 -- Take the same lock if it is free, for work that must not run concurrently with a segment.
 SELECT pg_try_advisory_lock(hashtextextended('sisu:segment:' || %(workflow_id)s, 0)) AS held

@@ -126,6 +126,8 @@ def _read(connection: Connection, life: Life) -> None:
     segments.lost(connection)
     segments.unclaimed(connection)
     segments.orphaned(connection)
+    segments.removed(connection)
+    runs.timed_out(connection, 100)
     deadlines.due(connection, 100)
     deadlines.take_escalation(connection, 8)
     human_gates.waiting(connection, 100)

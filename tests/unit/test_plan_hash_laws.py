@@ -11,6 +11,7 @@ from sisu_pipeline.contracts.planned_work import CompletePlan, PinnedVersion, Te
 from sisu_pipeline.contracts.step_outputs import Plan
 from sisu_pipeline.domain.canonical import canonical_json
 from sisu_pipeline.domain.complete_plan import PlanTerms, SealedPlan, TaskTerms, seal
+from sisu_pipeline.domain.file_diff import FileState
 
 SECTIONS = ("changes", "tasks", "recipe", "policy", "base")
 
@@ -31,7 +32,10 @@ task_terms = st.builds(
 )
 terms = st.builds(PlanTerms, task_terms, versions, versions)
 paths = st.sampled_from(["a", "b", "c/d", "é"])
-files = st.dictionaries(paths, texts, max_size=3)
+modes = st.sampled_from(["100644", "100755"])
+files = st.dictionaries(
+    paths, st.builds(FileState, st.binary(max_size=12) | texts.map(str.encode), modes), max_size=3
+)
 plans = st.builds(
     lambda tests, command, patches: Plan.from_json(
         {
@@ -44,7 +48,7 @@ plans = st.builds(
     ),
     st.lists(texts.filter(str.strip), max_size=3),
     texts.filter(str.strip),
-    st.lists(st.tuples(paths, texts), max_size=3),
+    st.lists(st.tuples(paths, texts), max_size=3, unique_by=lambda change: change[0]),
 )
 sealed_plans = st.builds(seal, plans, files, terms)
 characters = st.characters(exclude_categories=["Cs"])

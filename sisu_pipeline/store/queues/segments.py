@@ -42,6 +42,15 @@ class OrphanedRun:
     dagster_run_id: str
 
 
+@dataclass(frozen=True)
+class RemovedRun:
+    """A run that has not ended although its Dagster run was deleted, or else canceled."""
+
+    workflow_id: str
+    dagster_run_id: str
+    is_deleted: bool
+
+
 def lock(session: Connection, workflow_id: str) -> None:
     """Take the intent's lock; waits for the segment that holds it. It is released at the end of the session."""
     execute(session, "segments.lock", {"workflow_id": workflow_id})
@@ -81,6 +90,11 @@ def unclaimed(connection: Connection) -> list[UnclaimedRun]:
 def open_dagster_runs(connection: Connection) -> list[OpenDagsterRun]:
     """Dagster runs that did not end with their intent, and that no queue holds."""
     return fetch_all(connection, "segments.open_dagster_runs", OpenDagsterRun)
+
+
+def removed(connection: Connection) -> list[RemovedRun]:
+    """Runs whose Dagster run was deleted or canceled in Dagster."""
+    return fetch_all(connection, "segments.removed", RemovedRun)
 
 
 def orphaned(connection: Connection) -> list[OrphanedRun]:
