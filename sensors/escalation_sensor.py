@@ -23,6 +23,8 @@ def escalation_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     """Check once a second for the length of a tick."""
     url, secret = settings().sisu_escalation_url, settings().sisu_escalation_secret
     if url is None or secret is None:
+        # The daemon starts the next tick at once, so this one takes its time.
+        time.sleep(TICK_SECONDS)
         return dg.SkipReason("No webhook is configured (SISU_ESCALATION_URL, SISU_ESCALATION_SECRET).")
     webhook = Webhook(url.get_secret_value(), secret.get_secret_value())
     until = time.monotonic() + TICK_SECONDS
