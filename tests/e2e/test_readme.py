@@ -63,7 +63,7 @@ def test_the_labs_work_word_for_word(environment: Environment) -> None:
     assert "All checks passed!" in _run(bootstrap, environment)
     with _running(server, environment):
         said = "".join(_run(block, environment) for block in shell)
-    assert "succeeded · last step ExecuteST · gate approved by po · tasks 1 of 1" in said
+    assert "succeeded · last step ExecuteST · gate approved by po (api) · tasks 1 of 1" in said
     assert "0 broken" in said
 
 
