@@ -102,7 +102,8 @@ class ModelProxy:
     def _url(self, path: str) -> str:
         """The provider's address of a path; the agent's base path inside may or may not repeat that of the URL."""
         base = self._model.url.rstrip("/")
-        prefix = httpx.URL(base).path.rstrip("/")
+        base_url = httpx.URL(base)
+        prefix = base_url.path.rstrip("/")
         return base + (path[len(prefix) :] if prefix and path.startswith(prefix + "/") else path)
 
     def _headers(self, request: Request) -> dict[str, str]:
