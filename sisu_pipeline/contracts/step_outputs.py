@@ -14,6 +14,9 @@ MAX_TESTS = 10_000
 MAX_COMMAND = 100_000
 # Longer than any file that an intent can carry: a diff may contain all of its lines.
 MAX_DIFF = 20_000_000
+MAX_PATCHES = 200
+MAX_FILES = 2 * MAX_PATCHES
+"""Paths that a plan lists: a rename has two."""
 MAX_TEXT = 200_000
 MAX_BASE64 = 266_664
 """Characters of 199,998 bytes, so that binary content that turns out to be text fits as text."""
@@ -134,7 +137,7 @@ class Plan(Contract):
     """Goal of the plan."""
     design: list[str] = Field(max_length=25)
     """Decisions of the design."""
-    files: list[str] = Field(max_length=30)
+    files: list[str] = Field(max_length=MAX_FILES)
     """Paths of the affected files."""
     risks: list[str] = Field(max_length=15)
     """Known risks."""
@@ -142,7 +145,7 @@ class Plan(Contract):
     """Names of the tests; each is one task."""
     test_command: str | None = Field(default=None, min_length=1, max_length=MAX_COMMAND)
     """Shell command of every task; an edited plan without one keeps that of the compiled plan."""
-    patch_plan: list[PlanPatch] | None = Field(default=None, max_length=20)
+    patch_plan: list[PlanPatch] | None = Field(default=None, max_length=MAX_PATCHES)
     """Files that the plan changes."""
     ask: Ask | None = None
     """Question to a person before the patches are applied."""
@@ -153,7 +156,7 @@ class PatchedPlan(Contract):
 
     goal: str
     design: list[str] = Field(max_length=25)
-    files: list[str] = Field(max_length=30)
+    files: list[str] = Field(max_length=MAX_FILES)
     risks: list[str] = Field(max_length=15)
     tests: TestNames
     answer: dict[str, Any] | None = None

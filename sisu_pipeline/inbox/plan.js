@@ -56,7 +56,7 @@ export function editing({ plan, patches }) {
   });
   const command = plan.testCommand ? area(plan.testCommand, plan.testCommand, (text) => withLineEnds(plan.testCommand, text), { class: "code", rows: "2", spellcheck: "false" }) : null;
   const edits = patches.map((patch, index) => {
-    const planned = plan.patchPlan[index];
+    const { diffText: _, ...planned } = plan.patchPlan[index];
     // A file that is deleted or not text has no field.
     const withText = (text) => ({ ...planned, postimageContent: withLineEnds(patch.after, text), contentBase64: null });
     const content = patch.after === null ? null : area(patch.after, planned, withText, { class: "code", spellcheck: "false" });

@@ -11,7 +11,16 @@ from sisu_pipeline.contracts.base import Contract, ContractInvalid
 from sisu_pipeline.contracts.gate import PlanApprovalRequest, PlanRejectionRequest
 from sisu_pipeline.contracts.intent import Budget, Intent, RunRequest, Workload
 from sisu_pipeline.contracts.sandbox_request import ErrorCode, SandboxRequest, SandboxResult
-from sisu_pipeline.contracts.step_outputs import MAX_TESTS, Build, PatchedPlan, Plan, PlannerOutput, StepId
+from sisu_pipeline.contracts.step_outputs import (
+    MAX_FILES,
+    MAX_PATCHES,
+    MAX_TESTS,
+    Build,
+    PatchedPlan,
+    Plan,
+    PlannerOutput,
+    StepId,
+)
 from sisu_pipeline.domain.canonical import same_json
 from tests import json_values
 
@@ -128,11 +137,11 @@ BAD: list[tuple[type[Contract], dict[str, Any], str, Any]] = [
     (PlanRejectionRequest, REJECTION, "rejectedBy", ""),
     (PlanRejectionRequest, REJECTION, "reason", ""),
     (Plan, PLAN, "design", ["d"] * 26),
-    (Plan, PLAN, "files", ["f"] * 31),
+    (Plan, PLAN, "files", ["f"] * (MAX_FILES + 1)),
     (Plan, PLAN, "risks", ["r"] * 16),
     (Plan, PLAN, "tests", ["t"] * (MAX_TESTS + 1)),
     (Plan, PLAN, "tests.0", None),
-    (Plan, PLAN, "patchPlan", [PATCH] * 21),
+    (Plan, PLAN, "patchPlan", [PATCH] * (MAX_PATCHES + 1)),
     (Plan, PLAN, "patchPlan.0.targetPath", ""),
     (Plan, PLAN, "patchPlan.0.targetPath", "x" * 1025),
     (Plan, PLAN, "patchPlan.0.postimageContent", "x" * 200_001),

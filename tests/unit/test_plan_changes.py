@@ -178,6 +178,29 @@ def test_a_contradiction_is_refused_in_one_sentence(patches: list[dict[str, Any]
     assert refusal.value.index == len(patches)
 
 
+@pytest.mark.parametrize(
+    ("patch", "path"),
+    [
+        ({"targetPath": "link", "postimageContent": ""}, "link"),
+        ({"targetPath": "link/inner", "postimageContent": ""}, "link/inner"),
+        ({"targetPath": "link", "op": "delete"}, "link"),
+        ({"targetPath": "x", "op": "rename", "fromPath": "link"}, "link"),
+        ({"targetPath": "link/x", "op": "rename", "fromPath": "a.txt"}, "link/x"),
+    ],
+)
+def test_a_patch_of_a_link_or_behind_one_is_refused(patch: dict[str, Any], path: str) -> None:
+    with pytest.raises(ChangeInvalid) as refusal:
+        completed(a_plan(patch), FILES, {"link", "other"})
+    assert refusal.value.message == f"cannot change '{path}': 'link' is a link, not a file or folder"
+
+
+def test_the_content_of_all_patches_together_is_bounded() -> None:
+    patches = [{"targetPath": f"{number}.txt", "postimageContent": "x" * 200_000} for number in range(41)]
+    completed(a_plan(*patches[:40]), {})
+    with pytest.raises(ChangeInvalid, match="at most 8,000,000 bytes"):
+        completed(a_plan(*patches), {})
+
+
 @pytest.mark.parametrize("path", [".gitignore", ".github/x", "a.git/b", "..a", "a..b"])
 def test_a_path_that_only_looks_like_a_refused_one_is_accepted(path: str) -> None:
     assert complete({"targetPath": path, "postimageContent": ""})

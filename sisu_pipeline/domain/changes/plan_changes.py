@@ -1,7 +1,7 @@
 """What the patches of a plan do to the files that they start from, and which patches contradict those files."""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from sisu_pipeline.contracts.field_errors import shown
@@ -12,6 +12,8 @@ from sisu_pipeline.domain.workspace_files import PathNotAllowed, relative_parts
 
 _LONGEST_NAME = 240
 """Bytes of a file name: a file that is being written has a longer one, and file systems take 255."""
+_MOST_BYTES = 8_000_000
+"""New content of all patches of a plan together."""
 _GIT_FOLDERS = frozenset({".git", "git~1"})
 
 Files = Mapping[str, FileState]
@@ -90,19 +92,27 @@ def files_after(plan: Plan, files: Files) -> dict[str, FileState]:
     return states
 
 
-def completed(plan: Plan, files: Files) -> Plan:
+def completed(plan: Plan, files: Files, links: Collection[str] = ()) -> Plan:
     """The plan with the op, the old hash and the diff of each patch, computed from the files.
 
     So that a plan has one form, content in base64 that is text becomes text, and a mode that the file would have
-    anyway is left out. Raises ChangeInvalid, or PatchOutdated when a patch was made for a file with other content.
+    anyway is left out. `links` are the paths of symbolic links and other entries that are neither files nor
+    folders: no patch may change them or lie behind them.
+
+    Raises ChangeInvalid, or PatchOutdated when a patch was made for a file with other content.
     """
     if plan.patch_plan is None:
         return plan
     states = dict(files)
     named: set[str] = set()
+    size = 0
     patches = []
     for index, patch in enumerate(plan.patch_plan):
+        _check_links(index, patch, links)
         _check(index, patch, states, named)
+        size += len(patch.content or b"")
+        if size > _MOST_BYTES:
+            raise ChangeInvalid(index, f"the patches must have at most {_MOST_BYTES:,} bytes of content together")
         change = _change(patch, states)
         _carry_out(change, states)
         patches.append(_completed(patch, change))
@@ -135,6 +145,15 @@ def _check(index: int, patch: PlanPatch, states: Files, named: set[str]) -> None
     _check_old(index, patch, states.get(patch.source_path))
     if patch.op is not PatchOp.DELETE:
         _check_place(index, patch, states)
+
+
+def _check_links(index: int, patch: PlanPatch, links: Collection[str]) -> None:
+    for path in (patch.source_path, patch.target_path):
+        link = next((place for place in (*_folders(path), path) if place in links), None)
+        if link is not None:
+            raise ChangeInvalid(
+                index, f"cannot change {shown(path)}: {shown(link)} is a link, not a file or folder"
+            )
 
 
 def _check_path(index: int, path: str) -> None:

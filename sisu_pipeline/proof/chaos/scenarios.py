@@ -94,6 +94,16 @@ class Scenario:
         found: dict[str, str] = self.inputs.get("files", {})
         return found
 
+    @property
+    def files_after(self) -> dict[str, str]:
+        """The files of its workspace after the patches."""
+        files = dict(self.files)
+        for patch in self.patches:
+            before = files.pop(patch.get("fromPath", patch["targetPath"]), "")
+            if patch.get("op") != "delete":
+                files[patch["targetPath"]] = patch.get("postimageContent", before)
+        return files
+
 
 def draw(seed: int, seconds: float) -> list[Scenario]:
     """Draw INTENTS_PER_MINUTE for `seconds`, in the order of submission."""
@@ -125,10 +135,17 @@ def _inputs(rng: random.Random, kind: ScenarioKind, number: int) -> dict[str, An
         "tests": [f"{round(rng.uniform(0.1, 2.0), 2)} t{n}" if sleeps else f"t{n}" for n in range(sizes)],
     }
     if rng.random() < 0.4:
-        inputs["files"] = {"notes.txt": f"intent {number}\n", "kept.txt": "kept\n"}
+        inputs["files"] = {
+            "notes.txt": f"intent {number}\n",
+            "kept.txt": "kept\n",
+            "gone.txt": "gone\n",
+            "old.txt": "moved\n",
+        }
         inputs["patches"] = [
             _patch("notes.txt", f"intent {number}, patched\n"),
             *([_patch("src/new.py", f"number = {number}\n")] if rng.random() < 0.5 else []),
+            {"targetPath": "gone.txt", "op": "delete"},
+            {"targetPath": "moved/new.txt", "op": "rename", "fromPath": "old.txt", "mode": "100755"},
         ]
     return inputs
 

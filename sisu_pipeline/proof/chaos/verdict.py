@@ -157,9 +157,8 @@ def _patch_differences(scenario: Scenario, row: Json, folder: Path) -> Iterator[
         if stands:
             yield "its workspace is missing"
         return
-    patched = {patch["targetPath"]: patch["postimageContent"] for patch in scenario.patches}
-    expected = scenario.files | (patched if stands else {})
-    for path in sorted({*patched, *scenario.files}):
+    expected = scenario.files_after if stands else scenario.files
+    for path in sorted({*scenario.files_after, *scenario.files}):
         found = workspace.read(path)
         text = None if found is None else found.content.decode()
         # A run that ended before ApplyPatchST has no files yet.
