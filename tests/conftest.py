@@ -45,6 +45,7 @@ _GROUPS = {
     "tests/integration/engine/test_two_machines.py": "stack",
     "tests/integration/engine/": "engine",
     "tests/integration/sandbox/": "sandbox",
+    "tests/integration/planner/": "sandbox",
     "tests/unit/sandbox/": "sandbox",
 }
 

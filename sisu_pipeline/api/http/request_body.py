@@ -51,7 +51,8 @@ async def read(request: Request, most_bytes: int = MAX_BYTES) -> bytes:
     try:
         async for chunk in request.stream():
             size += len(chunk)
-            if size > 4 * most_bytes:
+            # A client that is still sending when the connection closes never reads the refusal.
+            if size > 4 * MAX_BYTES:
                 break
             if size <= most_bytes:
                 chunks.append(chunk)
