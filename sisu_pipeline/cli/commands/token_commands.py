@@ -11,6 +11,8 @@ from sisu_pipeline.console.command_output import AsJson, report_failures
 from sisu_pipeline.console.exit_codes import Failure
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from sisu_pipeline.contracts.access import Role
     from sisu_pipeline.store.sessions import OpenSession
     from sisu_pipeline.store.tokens import AccessChange, Token
@@ -165,6 +167,12 @@ def end(
         )
 
 
+def _time(moment: "datetime") -> str:
+    from sisu_pipeline.api.schemas.run_schemas import iso
+
+    return iso(moment)
+
+
 def _sessions(found: "list[dict[str, Any]]") -> str:
     from sisu_pipeline.console import formatting
 
@@ -179,14 +187,14 @@ def _session(session: "OpenSession") -> dict[str, Any]:
         "person": session.person,
         "host": session.host,
         "tokenId": session.token_id,
-        "createdAt": session.created_at.isoformat(),
-        "expiresAt": session.expires_at.isoformat(),
+        "createdAt": _time(session.created_at),
+        "expiresAt": _time(session.expires_at),
     }
 
 
 def _change(change: "AccessChange") -> dict[str, Any]:
     return {
-        "madeAt": change.made_at.isoformat(),
+        "madeAt": _time(change.made_at),
         "event": change.event,
         "subject": change.subject,
         "person": change.person,
@@ -228,6 +236,6 @@ def _document(token: "Token") -> dict[str, Any]:
         "owner": token.owner,
         "roles": sorted(token.roles),
         "groups": sorted(token.groups),
-        "createdAt": token.created_at.isoformat(),
-        "revokedAt": token.revoked_at.isoformat() if token.revoked_at else None,
+        "createdAt": _time(token.created_at),
+        "revokedAt": _time(token.revoked_at) if token.revoked_at else None,
     }
