@@ -66,8 +66,8 @@ def planning(view: Json) -> list[tuple[str, str]]:
     return facts if shown["sessions"] else [*facts, ("agent", "at work")]
 
 
-def inbox(gates: Sequence[Json], stranded: Sequence[Json]) -> str:
-    """Format the open gates, one per line, and the work that has no worker."""
+def inbox(gates: Sequence[Json], stranded: Sequence[Json], count: int) -> str:
+    """Format the open gates, one per line, how many of all they are, and the work that has no worker."""
     rows = [("RUN", "PURPOSE", "OPENED", "DEADLINE", "GOAL")]
     rows += [
         (gate["runId"], gate["purpose"], gate["openedAt"], _deadline(gate), _short(gate["goal"])) for gate in gates
@@ -76,7 +76,8 @@ def inbox(gates: Sequence[Json], stranded: Sequence[Json]) -> str:
         f"stranded: {each['enqueued']} on {each['queueName']} for version {each['appVersion']}, which has no worker"
         for each in stranded
     ]
-    return "\n".join([table(rows) if gates else "No open gates.", *stranded_lines])
+    hidden = [f"{len(gates)} of {count} open gates, the nearest deadlines first"] if count > len(gates) else []
+    return "\n".join([table(rows) if gates else "No open gates.", *hidden, *stranded_lines])
 
 
 def gates(view: Json) -> str:

@@ -18,7 +18,7 @@ export function gateSection(gate, plan, changed) {
 }
 
 function question(gate, changed) {
-  const fields = formOf(gate.form.schema);
+  const fields = formOf(gate.form);
   const name = nameField();
   const fault = alertLine();
   const send = el("button", { class: "main" }, "Answer");

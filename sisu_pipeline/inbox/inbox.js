@@ -2,7 +2,7 @@
 
 import { el, announce, show } from "./dom.js";
 import { escaped } from "./hidden.js";
-import { list } from "./list.js";
+import { counted, list } from "./list.js";
 import { Output } from "./output.js";
 import { isEnded, load, picture, progress } from "./run.js";
 import { askForToken, enter, session } from "./session.js";
@@ -41,7 +41,7 @@ function showInbox(mine) {
   follow("/inbox/events", "inbox", (inbox) => {
     if (mine !== view) return;
     setNow(inbox.now);
-    document.title = inbox.gates.length ? `(${inbox.gates.length}) Sisu inbox` : "Sisu inbox";
+    document.title = inbox.gates.length ? `(${counted(inbox)}) Sisu inbox` : "Sisu inbox";
     redraw(() => show(list(inbox, session.dagsterUrl)));
     if (first) arrive();
     first = false;

@@ -6,12 +6,16 @@ import { age, deadline } from "./time.js";
 
 export function list(inbox, dagsterUrl) {
   return [
-    el("h1", {}, inbox.gates.length ? `${inbox.gates.length} waiting for a decision` : "No gate waits for a decision"),
+    el("h1", {}, inbox.gates.length ? `${counted(inbox)} waiting for a decision` : "No gate waits for a decision"),
     inbox.stranded.map(stranded),
     section("Waiting", "gates", inbox.gates.map(gateCard), "No gate is open."),
     section("Running", "active", inbox.active.map(activeCard), "No run is active."),
     section("Finished", "finished", inbox.finished.map((run) => finishedCard(run, dagsterUrl)), "No run has finished yet."),
   ].flat();
+}
+
+export function counted({ gates, gateCount }) {
+  return gateCount > gates.length ? `${gates.length} of ${gateCount}${gateCount < 10000 ? "" : " or more"}` : String(gates.length);
 }
 
 function section(title, id, cards, nothing) {

@@ -92,6 +92,14 @@ def ask(constraints: Mapping[str, Any]) -> Ask | None:
         raise ConstraintInvalid(pointer, "it must be a boolean or {question, form}") from None
 
 
+def form_fields(constraints: Mapping[str, Any]) -> list[str] | None:
+    """The names of the fields of the form in the constraints, in order; None without a form."""
+    found = _first(constraints, _ASK)
+    form = found[1].get("form") if found is not None and isinstance(found[1], dict) else None
+    properties = form.get("properties") if isinstance(form, dict) else None
+    return list(properties) if isinstance(properties, dict) else None
+
+
 def value_of(constraints: Mapping[str, Any], name: str) -> Any:
     """The value of a member of the constraints about gates; None when it is absent."""
     hooks = constraints.get("testHooks")

@@ -8,7 +8,7 @@ from resources.database import Connection
 from sisu_pipeline.contracts.gate import TimeoutOutcome
 from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.steps.step_result import ASK_GATE, PLAN_GATE
-from sisu_pipeline.store.records import execute, fetch_all, fetch_first
+from sisu_pipeline.store.records import execute, fetch_all, fetch_first, fetch_value
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ class ListedGate(HumanGate):
     goal: str
     current_sha256: str
     approvals_required: int
+    form_fields: list[str] | None
 
 
 def find(connection: Connection, run_id: str, gate_key: str) -> HumanGate | None:
@@ -65,3 +66,8 @@ def is_answered(connection: Connection, run_id: str, gate_key: str) -> bool:
 def waiting(connection: Connection, limit: int) -> list[ListedGate]:
     """The undecided gates of runs that have not ended, the next deadline first."""
     return fetch_all(connection, "gates.waiting", ListedGate, {"limit": limit})
+
+
+def count_waiting(connection: Connection, limit: int) -> int:
+    """The number of undecided gates of runs that have not ended, at most `limit`."""
+    return int(fetch_value(connection, "gates.count_waiting", {"limit": limit}))

@@ -12,7 +12,8 @@ from sisu_pipeline.domain.canonical import same_json
 from sisu_pipeline.domain.errors import DeterminismBreach, NotFound
 from sisu_pipeline.domain.identity import intent_id
 from sisu_pipeline.domain.policy import Recipe
-from sisu_pipeline.store.records import execute, fetch_all, fetch_first
+from sisu_pipeline.steps import gate_terms
+from sisu_pipeline.store.records import execute, fetch_all, fetch_first, fetch_value
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,13 @@ def store(
     inserted = execute(
         connection,
         "intents.insert",
-        {"id": identifier, "goal": goal, "payload": Jsonb(content), "submitted_by": submitter},
+        {
+            "id": identifier,
+            "goal": goal,
+            "payload": Jsonb(content),
+            "submitted_by": submitter,
+            "form_fields": gate_terms.form_fields(intent.constraints),
+        },
     )
     if not inserted and not same_json(get(connection, identifier).to_json(), intent.to_json()):
         raise DeterminismBreach(f"intent {identifier} is stored with content that does not match its id")
@@ -67,6 +74,12 @@ def get(connection: Connection, identifier: str) -> Intent:
     if stored is None:
         raise NotFound("intent not found")
     return Intent.from_json({"goal": stored.goal, **stored.payload})
+
+
+def form_fields(connection: Connection, identifier: str) -> list[str] | None:
+    """The fields of the form in the intent's constraints, in the submitter's order; None without a form."""
+    fields: list[str] | None = fetch_value(connection, "intents.form_fields", {"id": identifier})
+    return fields
 
 
 def verified(connection: Connection, identifier: str) -> Intent:

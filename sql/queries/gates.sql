@@ -29,12 +29,12 @@ SELECT * FROM app.plan_approvals WHERE run_id = %(run_id)s
 -- Everything a decision on a plan depends on. The caller has locked the run's row, so it cannot change meanwhile.
 SELECT made.run_id IS NOT NULL AS is_decided, gate.plan_sha256 AS compiled_sha256, edited.plan_sha256 AS edited_sha256,
        coalesce(gate.deadline_at <= clock_timestamp(), false) AS is_over,
-       said.payload_hash AS recorded_hash, said.kind AS recorded_kind
+       earlier.payload_hash AS recorded_hash, earlier.kind AS recorded_kind
 FROM app.runs run
 LEFT JOIN app.plan_approvals made ON made.run_id = run.id
 LEFT JOIN app.human_gates gate ON gate.run_id = run.id AND gate.purpose = 'approve-plan'
-LEFT JOIN app.human_interactions said
-    ON said.run_id = run.id AND said.gate_key = %(gate_key)s AND said.dedupe_key = %(dedupe_key)s
+LEFT JOIN app.human_interactions earlier
+    ON earlier.run_id = run.id AND earlier.gate_key = %(gate_key)s AND earlier.dedupe_key = %(dedupe_key)s
 LEFT JOIN LATERAL (
     SELECT plan_sha256 FROM app.plan_versions WHERE run_id = run.id ORDER BY version DESC LIMIT 1
 ) edited ON true
@@ -67,8 +67,8 @@ WITH word AS MATERIALIZED (
       AND gate.plan_sha256 = coalesce(word.plan_sha256, gate.plan_sha256)
       AND NOT EXISTS (SELECT FROM app.plan_approvals made WHERE made.run_id = run.id)
       AND NOT EXISTS (SELECT FROM app.plan_versions edited WHERE edited.run_id = run.id)
-      AND NOT EXISTS (SELECT FROM app.human_interactions said
-          WHERE said.run_id = run.id AND said.gate_key = gate.gate_key AND said.dedupe_key = word.dedupe_key)
+      AND NOT EXISTS (SELECT FROM app.human_interactions earlier
+          WHERE earlier.run_id = run.id AND earlier.gate_key = gate.gate_key AND earlier.dedupe_key = word.dedupe_key)
     FOR NO KEY UPDATE OF run SKIP LOCKED
 ), decided AS (
     INSERT INTO app.plan_approvals (run_id, decision, decided_by, notes, plan_sha256, channel, approvers)
@@ -76,7 +76,7 @@ WITH word AS MATERIALIZED (
         CASE decision WHEN 'approved' THEN ARRAY[actor] ELSE '{}' END FROM waiting
     ON CONFLICT (run_id) DO NOTHING
     RETURNING run_id, decision, decided_by, decided_at, notes, plan_sha256, channel, record
-), said AS (
+), recorded AS (
     INSERT INTO app.human_interactions (
         run_id, gate_key, dedupe_key, kind, actor, plan_sha256, payload, payload_hash, channel)
     SELECT run_id, gate_key, dedupe_key, kind, actor, gate_sha256, payload, payload_hash, channel
@@ -103,7 +103,7 @@ SELECT * FROM app.gate_answers WHERE run_id = %(run_id)s AND gate_key = %(gate_k
 -- waiting --
 -- Undecided gates of runs that have not ended, the nearest deadline first.
 SELECT gate.run_id, gate.gate_key, gate.purpose, gate.created_at, gate.deadline_at, gate.on_timeout, gate.form,
-       gate.plan_sha256, run.workflow_id, run.status, run.tenant_id, intent.goal,
+       gate.plan_sha256, run.workflow_id, run.status, run.tenant_id, intent.goal, intent.form_fields,
        (run.approval_rules ->> 'approvals')::int AS approvals_required,
        coalesce(edited.plan_sha256, gate.plan_sha256) AS current_sha256
 FROM app.runs run
@@ -120,3 +120,16 @@ WHERE run.status IN ('queued', 'running', 'waiting_input', 'repairing')
       END
 ORDER BY gate.deadline_at NULLS LAST, gate.created_at, gate.run_id
 LIMIT %(limit)s
+
+-- count_waiting --
+-- The number of undecided gates of runs that have not ended, at most `limit`.
+SELECT count(*) AS gates FROM (
+    SELECT FROM app.runs run
+    JOIN app.human_gates gate ON gate.run_id = run.id
+    WHERE run.status IN ('queued', 'running', 'waiting_input', 'repairing')
+      AND CASE gate.purpose
+          WHEN 'approve-plan' THEN NOT EXISTS (SELECT FROM app.plan_approvals made WHERE made.run_id = run.id)
+          ELSE NOT EXISTS (
+              SELECT FROM app.gate_answers made WHERE made.run_id = run.id AND made.gate_key = gate.gate_key)
+          END
+    LIMIT %(limit)s) AS waiting

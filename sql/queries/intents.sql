@@ -1,13 +1,17 @@
 -- insert --
 -- Insert an intent. Equal content has the same id, so a repetition inserts nothing.
-INSERT INTO app.intents (id, goal, payload, submitted_by)
-VALUES (%(id)s, %(goal)s, %(payload)s, %(submitted_by)s)
+INSERT INTO app.intents (id, goal, payload, submitted_by, form_fields)
+VALUES (%(id)s, %(goal)s, %(payload)s, %(submitted_by)s, %(form_fields)s)
 ON CONFLICT (id) DO NOTHING
 RETURNING id
 
 -- get --
 -- One intent.
 SELECT id, goal, payload, created_at FROM app.intents WHERE id = %(id)s
+
+-- form_fields --
+-- The fields of the form in an intent's constraints, in order.
+SELECT form_fields FROM app.intents WHERE id = %(id)s
 
 -- recipes --
 -- All versions of all recipes.

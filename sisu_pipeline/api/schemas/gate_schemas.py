@@ -22,6 +22,8 @@ class Form(Contract):
     # `schema` would hide a method of pydantic's.
     answer_schema: dict[str, Any] = Field(alias="schema")
     """JSON Schema of the answer."""
+    fields: list[str]
+    """Names of the answer's members, in the order of the form."""
 
 
 class GateState(StrEnum):
@@ -234,6 +236,8 @@ class Inbox(Contract):
 
     gates: list[GateEntry]
     """Open gates, the nearest deadline first; at most 200."""
+    gate_count: Count
+    """Number of all open gates; counted up to 10,000."""
     active: list[ActiveRun]
     """Runs in progress."""
     finished: list[FinishedRun]

@@ -38,6 +38,7 @@ from sisu_pipeline.store.runs import Run
 from sisu_pipeline.workflow.commands import checked_reference
 
 MAX_GATES = 200
+MAX_COUNT = 10_000
 MAX_RUNS = 12
 MAX_INTERACTIONS = 500
 
@@ -50,6 +51,7 @@ def inbox(connection: Connection) -> Inbox:
     finished = runs.finished(connection, MAX_RUNS)
     return Inbox(
         gates=[_entry(gate, tallies.get(gate.run_id), GateState.WAITING) for gate in waiting],
+        gate_count=len(waiting) if len(waiting) < MAX_GATES else human_gates.count_waiting(connection, MAX_COUNT),
         active=[ActiveRun(**run_views.progress(connection, run), goal=run.goal) for run in active],
         finished=[FinishedRun(**run_views.head(run), goal=run.goal) for run in finished],
         stranded=_stranded(connection),
@@ -74,6 +76,7 @@ def of_run(connection: Connection, run_reference: str) -> list[GateEntry]:
             goal=goal,
             current_sha256=current,
             approvals_required=tally.required,
+            form_fields=intents.form_fields(connection, run.intent_id) if gate.is_ask_gate else None,
         )
         shown.append(_entry(listed, tally, *_outcome(connection, run, gate)))
     return shown
@@ -154,7 +157,6 @@ def _entry(
     decided_by: str | None = None,
     answer: dict[str, Any] | None = None,
 ) -> GateEntry:
-    form = None if gate.form is None else Form(question=gate.form["question"], answer_schema=gate.form["schema"])
     is_shared = tally is not None and _is_shared(gate)
     approvals = Approvals(given=tally.given, required=tally.required) if tally and is_shared else None
     return GateEntry(
@@ -170,11 +172,18 @@ def _entry(
         opened_at=gate.created_at,
         deadline_at=gate.deadline_at,
         on_timeout=gate.on_timeout,
-        form=form,
+        form=None if gate.form is None else _form(gate.form, gate.form_fields or []),
         approvals=approvals,
         decided_by=decided_by,
         answer=answer,
     )
+
+
+def _form(form: dict[str, Any], order: list[str]) -> Form:
+    """A form whose fields are in the order of the intent; the question may be the planner's, which has none."""
+    names = form["schema"].get("properties", {})
+    fields = [*(name for name in order if name in names), *(name for name in names if name not in order)]
+    return Form(question=form["question"], answer_schema=form["schema"], fields=fields)
 
 
 def _outcome(

@@ -25,14 +25,15 @@ _ASK = "ask-user"
 
 @app.command("list")
 def list_gates(url: Url = None, as_json: AsJson = False) -> None:
-    """List every open gate, the most urgent first."""
+    """List the open gates, the most urgent first; at most 200."""
     from sisu_pipeline.console import formatting
     from sisu_pipeline.console.api_client import Api
 
     with report_failures(as_json) as out:
         inbox = Api(url).get("inbox")
-        gates, stranded = inbox["gates"], inbox["stranded"]
-        out.print_result({"gates": gates, "stranded": stranded}, lambda: formatting.inbox(gates, stranded))
+        gates, stranded, count = inbox["gates"], inbox["stranded"], inbox["gateCount"]
+        document = {"gates": gates, "gateCount": count, "stranded": stranded}
+        out.print_result(document, lambda: formatting.inbox(gates, stranded, count))
 
 
 @app.command()

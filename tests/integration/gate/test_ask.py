@@ -50,7 +50,8 @@ def test_the_run_waits_for_the_answer_before_it_touches_a_file(api: Api) -> None
     assert (run.run.status, run.run.next_action) == (RunStatus.WAITING_INPUT, "ANSWER")
     assert run.files() == {}
     (gate,) = api.get("/inbox").json()["gates"]
-    assert (gate["purpose"], gate["form"]) == ("ask-user", {"question": "Where to?", "schema": FORM})
+    assert gate["purpose"] == "ask-user"
+    assert gate["form"] == {"question": "Where to?", "schema": FORM, "fields": ["environment", "replicas"]}
     assert answer(api, run, FITS).status_code == 202
     assert run.segment().next_action == "APPROVE_PLAN"
     assert run.files() != FILES

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from sisu_pipeline.api.views import gate_views
 from sisu_pipeline.contracts.access import Role
 from sisu_pipeline.domain.canonical import sha256_hex
 from sisu_pipeline.domain.status import RunStatus
@@ -37,6 +38,21 @@ def test_waiting_gates_are_listed_and_shown_with_their_plan(api: Api) -> None:
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert "modify a.txt:" in text
     assert "-before" in text
+
+
+def test_a_list_that_shows_only_some_gates_states_how_many_there_are(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gate_views, "MAX_GATES", 2)
+    for _ in range(3):
+        Waiting(api.dependencies)
+    listed = sisu(api, "gate", "list")
+    assert (len(listed["gates"]), listed["gateCount"]) == (2, 3)
+    command = [sys.executable, "-m", "sisu_pipeline.cli", "gate", "list", "--url", api.url]
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "2 of 3 open gates" in text
+    monkeypatch.setattr(gate_views, "MAX_GATES", 3)
+    assert api.get("/inbox").json()["gateCount"] == 3
 
 
 @pytest.mark.parametrize("noun", ["gate", "run"])
