@@ -137,7 +137,7 @@ def dependencies(clean_database: Database, tmp_path: Path) -> Dependencies:
 
 @pytest.fixture
 def free_port() -> Callable[[], int]:
-    """A function that names a loopback port nobody listens on; no two calls of one test name the same."""
+    """A function that names a loopback port without a listener; no two calls of one test name the same."""
     given: set[int] = set()
 
     def find() -> int:

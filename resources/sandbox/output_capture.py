@@ -24,21 +24,21 @@ class Output:
 
     def feed(self, kind: Kind, data: bytes) -> None:
         """Add bytes that were read."""
-        self._tell(kind, self._streams[kind].feed(data))
+        self._send(kind, self._streams[kind].feed(data))
 
     def finish(self, kind: Kind) -> None:
         """Mark a stream as ended."""
-        self._tell(kind, self._streams[kind].finish())
+        self._send(kind, self._streams[kind].finish())
 
     def complete(self, kind: Kind, data: bytes) -> None:
         """Replace a stream by its complete content after a part was missed, and pass the rest to the sink."""
-        told = self.text(kind)
+        sent = self.text(kind)
         whole = _Stream(kind)
         whole.feed(data)
         whole.finish()
         self._streams[kind] = whole
         text = "".join(whole.pieces)
-        self._tell(kind, text[_common(told, text) :])
+        self._send(kind, text[_common(sent, text) :])
 
     def text(self, kind: Kind) -> str:
         """The stream so far."""
@@ -53,7 +53,7 @@ class Output:
             "stderrTruncated": self._streams["stderr"].is_cut,
         }
 
-    def _tell(self, kind: Kind, text: str) -> None:
+    def _send(self, kind: Kind, text: str) -> None:
         if not text:
             return
         chunk = Chunk(kind, text, self._seq)
@@ -99,8 +99,8 @@ class _Stream:
         return text
 
 
-def _common(told: str, text: str) -> int:
+def _common(sent: str, text: str) -> int:
     """Length of the common prefix: a stream that broke inside a character passed on a wrong last one."""
-    if text.startswith(told):
-        return len(told)
-    return next((at for at, (one, other) in enumerate(zip(told, text, strict=False)) if one != other), len(text))
+    if text.startswith(sent):
+        return len(sent)
+    return next((at for at, (one, other) in enumerate(zip(sent, text, strict=False)) if one != other), len(text))

@@ -8,7 +8,7 @@ WITH executed AS (
     SELECT run_id, task_key, created_at, 'answered' FROM app.sbx_runs
 )
 SELECT e.run_id, e.task_key,
-    e.what || ' ' || e.at || ', ' || coalesce(p.decision || ' ' || p.decided_at, 'nobody decided') AS detail
+    e.what || ' ' || e.at || ', ' || coalesce(p.decision || ' ' || p.decided_at, 'no decision') AS detail
 FROM executed e
 LEFT JOIN app.plan_approvals p ON p.run_id = e.run_id
 WHERE p.decision IS DISTINCT FROM 'approved' OR e.at < p.decided_at

@@ -1,7 +1,7 @@
 -- The artifacts of a task's stdout, stderr, timings and files have the hashes of the corresponding parts of its
 -- result, wherever their content is stored.
 -- source: docs/architecture.md, Task results and artifacts
-WITH said AS (
+WITH expected AS (
     SELECT s.run_id, s.task_key, content.name, content.sha256
     FROM app.sbx_runs s
     CROSS JOIN LATERAL (
@@ -18,9 +18,9 @@ WITH said AS (
     ) AS content (name, sha256)
     WHERE s.step_id = 'ExecuteST'
 )
-SELECT a.run_id, a.task_key, a.uri, 'kept with ' || a.sha256 || ', the result says ' || s.sha256 AS detail
+SELECT a.run_id, a.task_key, a.uri, 'stored with ' || a.sha256 || ', the result has ' || s.sha256 AS detail
 FROM app.artifacts a
-JOIN said s ON s.run_id = a.run_id AND s.task_key = a.task_key
+JOIN expected s ON s.run_id = a.run_id AND s.task_key = a.task_key
     AND a.uri = 'artifact://run/' || s.run_id || '/step/ExecuteST/task/' || s.task_key || '/' || s.name
 WHERE a.step_id = 'ExecuteST' AND a.sha256 <> s.sha256
 ORDER BY a.uri

@@ -9,31 +9,31 @@ ORDER BY voted_at, person
 SELECT run.id AS run_id, run.approval_rules AS rules, run.policy_id || '@' || run.policy_version AS policy_name,
        (SELECT newest.content -> 'approvers' FROM app.policies newest
         WHERE newest.id = run.policy_id ORDER BY newest.version DESC LIMIT 1) AS approvers_now,
-       ARRAY(SELECT DISTINCT said.person FROM app.submissions said
-             WHERE said.intent_id = run.intent_id AND said.person IS NOT NULL) AS submitters,
+       ARRAY(SELECT DISTINCT made.person FROM app.submissions made
+             WHERE made.intent_id = run.intent_id AND made.person IS NOT NULL) AS submitters,
        ARRAY(SELECT DISTINCT edited.edited_by FROM app.plan_versions edited WHERE edited.run_id = run.id) AS editors,
-       (SELECT count(DISTINCT said.action) = 2 AND bool_and(said.person IS NOT NULL) FROM app.submissions said
-        WHERE said.intent_id = run.intent_id) AS are_authors_known,
+       (SELECT count(DISTINCT made.action) = 2 AND bool_and(made.person IS NOT NULL) FROM app.submissions made
+        WHERE made.intent_id = run.intent_id) AS are_authors_known,
        EXISTS (SELECT FROM access.api_tokens) OR EXISTS (SELECT FROM access.people) AS needs_token
 FROM app.runs run WHERE run.id = ANY(%(run_ids)s)
 
 -- votes --
 -- The people who approved the plans that runs have now, in order, each once, with what their tokens and their last
 -- identification allow at this moment.
-SELECT said.run_id, said.actor, min(said.created_at) AS created_at,
-       EXISTS (SELECT FROM access.api_tokens token WHERE token.owner = said.actor AND token.revoked_at IS NULL
+SELECT vote.run_id, vote.actor, min(vote.created_at) AS created_at,
+       EXISTS (SELECT FROM access.api_tokens token WHERE token.owner = vote.actor AND token.revoked_at IS NULL
                AND 'approver' = ANY(token.roles))
            OR EXISTS (SELECT FROM access.people person
-                      WHERE person.name = said.actor AND 'approver' = ANY(person.roles)) AS is_approver,
+                      WHERE person.name = vote.actor AND 'approver' = ANY(person.roles)) AS is_approver,
        ARRAY(SELECT unnest(token.groups) FROM access.api_tokens token
-             WHERE token.owner = said.actor AND token.revoked_at IS NULL
+             WHERE token.owner = vote.actor AND token.revoked_at IS NULL
              UNION
-             SELECT unnest(person.groups) FROM access.people person WHERE person.name = said.actor) AS groups
+             SELECT unnest(person.groups) FROM access.people person WHERE person.name = vote.actor) AS groups
 FROM app.human_gates gate
-JOIN app.human_interactions said ON said.run_id = gate.run_id AND said.gate_key = gate.gate_key
-WHERE gate.run_id = ANY(%(run_ids)s) AND gate.purpose = 'approve-plan' AND said.kind = 'approve'
-  AND said.plan_sha256 = coalesce(
+JOIN app.human_interactions vote ON vote.run_id = gate.run_id AND vote.gate_key = gate.gate_key
+WHERE gate.run_id = ANY(%(run_ids)s) AND gate.purpose = 'approve-plan' AND vote.kind = 'approve'
+  AND vote.plan_sha256 = coalesce(
       (SELECT edited.plan_sha256 FROM app.plan_versions edited
        WHERE edited.run_id = gate.run_id ORDER BY edited.version DESC LIMIT 1), gate.plan_sha256)
-GROUP BY said.run_id, said.actor
-ORDER BY min(said.created_at), said.actor
+GROUP BY vote.run_id, vote.actor
+ORDER BY min(vote.created_at), vote.actor

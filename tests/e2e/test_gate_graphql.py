@@ -84,8 +84,8 @@ def test_a_question_is_answered_and_the_plan_approved_in_dagster(api: Api, dagst
     approval = another | {"plan_sha256": api.get("runs", run, "plan")["planSha256"]}
     assert dagster.job("approve_plan", approval) == "SUCCESS"
     until(lambda: status(api, run)[0] == "succeeded", "it succeeds")
-    said = api.get("runs", run, "interactions")["interactions"]
-    assert [(each["kind"], each["actor"]) for each in said] == [("answer", "ann"), ("approve", "ann")]
+    recorded = api.get("runs", run, "interactions")["interactions"]
+    assert [(each["kind"], each["actor"]) for each in recorded] == [("answer", "ann"), ("approve", "ann")]
     assert sisu("oracle").status == 0
 
 

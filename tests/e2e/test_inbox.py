@@ -44,7 +44,7 @@ def window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 @pytest.fixture
 def page(window: Browser) -> Iterator[Browser]:
-    """The browser as new: desktop width, nobody signed in, an empty console."""
+    """The browser as new: desktop width, signed out, an empty console."""
     window.resize(DESKTOP)
     window.driver.delete_all_cookies()
     window.complaints()

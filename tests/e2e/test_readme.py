@@ -31,7 +31,7 @@ def blocks() -> list[str]:
 
 @pytest.fixture
 def environment(tmp_path: Path) -> Iterator[Environment]:
-    """A newcomer's environment, but with a data folder and ports nobody else uses."""
+    """A newcomer's environment, but with a data folder and ports of its own."""
     port, admin_port = map(str, free_ports(2))
     with TemporaryDirectory(prefix="sisu-readme-", ignore_cleanup_errors=True) as home:
         values = child_environment(SISU_HOME=home, PORT=port, ADMIN_PORT=admin_port)
@@ -62,9 +62,9 @@ def test_the_labs_work_word_for_word(environment: Environment) -> None:
     _, bootstrap, server, *shell = blocks()
     assert "All checks passed!" in _run(bootstrap, environment)
     with _running(server, environment):
-        said = "".join(_run(block, environment) for block in shell)
-    assert "succeeded · last step ExecuteST · gate approved by po (api) · tasks 1 of 1" in said
-    assert "0 broken" in said
+        printed = "".join(_run(block, environment) for block in shell)
+    assert "succeeded · last step ExecuteST · gate approved by po (api) · tasks 1 of 1" in printed
+    assert "0 broken" in printed
 
 
 @contextmanager

@@ -15,7 +15,7 @@ def normal(value: Any) -> Any:
     `<deployment>` stands for the name of the database in the record of a decision.
 
     Hashes stay, and so do the ids and keys that are derived from them: what they are made of may not change.
-    Times are not told apart: two of them may or may not fall into one millisecond.
+    Times are not distinguished: two of them may or may not fall into one millisecond.
     """
     return _without(value, {})
 

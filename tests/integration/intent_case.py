@@ -62,7 +62,7 @@ FROM app.runs r WHERE r.workflow_id = %s
 
 @dataclass
 class Case:
-    """An intent, its model, and how far the worker is that works on it (None: nobody does)."""
+    """An intent, its model, and how far the worker is that works on it (None: no worker does)."""
 
     dependencies: Dependencies
     intent: Intent

@@ -37,7 +37,7 @@ class Done(StrEnum):
 
 
 @dataclass
-class Said:
+class Standing:
     """The decision that stands."""
 
     word: str
@@ -55,7 +55,7 @@ class Model:
     partition: str | None = None
     status: str = "submitted"
     steps: list[str] = field(default_factory=list)
-    decision: Said | None = None
+    decision: Standing | None = None
     is_edited: bool = False
     is_overdue: bool = False
     retries: int = 0
@@ -87,7 +87,7 @@ class Model:
             self.status = "queued"
         return was_started
 
-    def decide(self, word: str, by: str, seen: Seen) -> Said:
+    def decide(self, word: str, by: str, seen: Seen) -> Standing:
         """The decision that stands, whoever made it."""
         self._must_exist()
         standing = self.decision or self._overdue_decision()
@@ -95,17 +95,17 @@ class Model:
             raise Refused("conflict")
         if standing is not None and (standing.word != word or not self._same_plan(standing, seen)):
             raise Refused("conflict")
-        self.decision = standing or Said(word, by, seen)
+        self.decision = standing or Standing(word, by, seen)
         return self.decision
 
-    def edit(self, by: str) -> Said:
+    def edit(self, by: str) -> Standing:
         """Approve what somebody made of the plan."""
         if self.decision is not None and self.decision.word == "approved" and self.is_edited:
             return self.decision
         if self.decision is not None or self.is_overdue or self.has_ended:
             raise Refused("conflict")
         self.is_edited, self.tasks = True, 1
-        self.decision = Said("approved", by, Seen.CURRENT)
+        self.decision = Standing("approved", by, Seen.CURRENT)
         return self.decision
 
     def enforce_deadline(self) -> None:
@@ -196,19 +196,19 @@ class Model:
         of_place = {retry: code for (where, retry), code in self.results.items() if where == place}
         return "NONE" in of_place.values() or self.retries in of_place
 
-    def _overdue_decision(self) -> Said | None:
+    def _overdue_decision(self) -> Standing | None:
         if self.is_overdue and not self.has_ended:
-            return Said(self.on_timeout, DEADLINE, Seen.CURRENT)
+            return Standing(self.on_timeout, DEADLINE, Seen.CURRENT)
         return None
 
-    def _same_plan(self, standing: Said, seen: Seen) -> bool:
+    def _same_plan(self, standing: Standing, seen: Seen) -> bool:
         if seen is Seen.NONE:
             return True
         if standing.plan is Seen.NONE:
             return seen is Seen.CURRENT or not self.is_open
         return seen is standing.plan
 
-    def _is_approved(self, decision: Said) -> bool:
+    def _is_approved(self, decision: Standing) -> bool:
         return decision.word == "approved" and decision.plan is not Seen.OTHER
 
     def _must_exist(self) -> None:

@@ -45,7 +45,7 @@ def test_every_sandbox_is_given_the_patched_files(dependencies: Dependencies) ->
 
 
 class NeverAsked:
-    """A planner nobody may ask."""
+    """A planner that must not be asked."""
 
     name = "never"
 

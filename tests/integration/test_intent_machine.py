@@ -54,7 +54,7 @@ _tickets = itertools.count(1)
 
 
 class IntentLife(RuleBasedStateMachine):
-    """Two intents, from submission to their ends, in an order nobody planned."""
+    """Two intents, from submission to their ends, in an order that no test states."""
 
     dependencies: Dependencies
     cases: Bundle[Case] = Bundle("cases")

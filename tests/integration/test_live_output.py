@@ -25,7 +25,7 @@ def writing(database: Database) -> Callable[[list[Piece]], None]:
     return write
 
 
-def said(database: Database, seen: int = 0) -> list[Piece]:
+def pieces_after(database: Database, seen: int = 0) -> list[Piece]:
     with database.connect() as connection:
         return task_output.after(connection, "run_1", seen)
 
@@ -35,11 +35,11 @@ def test_the_output_of_a_running_task_is_readable_before_it_ends(clean_database:
         live = LiveOutput(writing(clean_database))
         with live.of_task("run_1", TASK) as sink:
             sink(Chunk("stdout", "before it was live\n", 0))
-            while not (pieces := await asyncio.to_thread(said, clean_database)):
+            while not (pieces := await asyncio.to_thread(pieces_after, clean_database)):
                 await asyncio.sleep(0.01)
             sink(Chunk("stderr", "after\n", 1))
             await live.drain()
-        return pieces + said(clean_database, pieces[-1].id)
+        return pieces + pieces_after(clean_database, pieces[-1].id)
 
     pieces = asyncio.run(story())
     assert [(piece.task_key, piece.position, piece.kind, piece.chunk) for piece in pieces] == [
@@ -94,4 +94,4 @@ def test_old_live_output_is_deleted(clean_database: Database) -> None:
         task_output.append(connection, [Piece("run_1", TASK_KEY, 0, "stdout", text) for text in ("old", "new")])
         connection.execute("UPDATE app.task_output SET said_at = now() - interval '2 minutes' WHERE chunk = 'old'")
         assert task_output.trim(connection) == 1
-    assert [piece.chunk for piece in said(clean_database)] == ["new"]
+    assert [piece.chunk for piece in pieces_after(clean_database)] == ["new"]

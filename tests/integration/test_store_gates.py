@@ -163,8 +163,8 @@ def test_a_decision_notifies_the_listeners(clean_database: Database) -> None:
         with clean_database.connect() as connection:
             run = with_open_gate(connection)
             decide(connection, run, APPROVED)
-        (told,) = listener.notifies(timeout=10, stop_after=1)
-        assert told.payload == run.id
+        (notification,) = listener.notifies(timeout=10, stop_after=1)
+        assert notification.payload == run.id
 
 
 def test_a_decision_is_listed_until_it_has_been_acted_on(clean_database: Database) -> None:

@@ -144,5 +144,5 @@ def test_the_commit_of_a_new_run_notifies_the_listeners(clean_database: Database
         listener.execute("LISTEN sisu_queued")
         with clean_database.connect() as connection:
             run = a_run(connection)
-        (told,) = listener.notifies(timeout=10, stop_after=1)
-        assert told.payload == run.workflow_id
+        (notification,) = listener.notifies(timeout=10, stop_after=1)
+        assert notification.payload == run.workflow_id

@@ -30,17 +30,17 @@ def test_without_a_budget_nothing_is_too_much() -> None:
 
 
 @pytest.mark.parametrize(
-    ("usage", "said"),
+    ("usage", "message"),
     [
         (Usage(60_001, MIB + 1, 2), "budget:maxSBXMinutes: observed 2 > limit 1 (runtime)"),
         (Usage(0, MIB + 1, 2), "budget:maxArtifactsMB: observed 2 > limit 1 (runtime)"),
         (Usage(0, 0, 3), "budget:maxRetriesPerStep: observed 2 > limit 0 (runtime)"),
     ],
 )
-def test_the_first_broken_limit_is_named_in_the_references_order(usage: Usage, said: str) -> None:
+def test_the_first_broken_limit_is_named_in_the_references_order(usage: Usage, message: str) -> None:
     with pytest.raises(BudgetExceeded) as broken:
         budget.check_usage(LIMITS, usage)
-    assert str(broken.value) == said
+    assert str(broken.value) == message
 
 
 def test_each_broken_limit_is_evidence_in_the_references_shape() -> None:

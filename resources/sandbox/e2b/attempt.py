@@ -170,8 +170,8 @@ class Attempt:
         raw["output"] = self._output.evidence()
         if boot is not None:
             raw["sandbox"] = {"how": boot.how, "creates": boot.creates, "streams": self._streams}
-        said = {"killedBy": killed_by, "lost": lost, "filesOut": collected.evidence or None}
-        raw |= {name: value for name, value in said.items() if value is not None}
+        optional = {"killedBy": killed_by, "lost": lost, "filesOut": collected.evidence or None}
+        raw |= {name: value for name, value in optional.items() if value is not None}
         return evidence.ended(
             self._request,
             err_code=err_code,

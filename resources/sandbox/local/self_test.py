@@ -45,10 +45,10 @@ def problems(result: SandboxResult) -> list[str]:
     if result.err_code is not ErrorCode.NONE:
         return [_diagnosis(result)]
     try:
-        said = json.loads(result.stdout)
+        printed = json.loads(result.stdout)
     except ValueError:
-        said = None
-    return said if isinstance(said, list) else [f"the self-test printed {result.stdout!r} instead of a list"]
+        printed = None
+    return printed if isinstance(printed, list) else [f"the self-test printed {result.stdout!r} instead of a list"]
 
 
 def probe_request(host: Host) -> SandboxRequest:
@@ -101,12 +101,16 @@ def _run_probe(sandbox: LocalSandbox, request: SandboxRequest) -> SandboxResult:
 
 
 def _diagnosis(result: SandboxResult) -> str:
-    said = f"{result.stderr}{result.stdout}".strip()
+    printed = f"{result.stderr}{result.stdout}".strip()
     hint = ""
-    if "Operation not permitted" in said or "No permissions to create" in said or "Permission denied" in said:
+    if (
+        "Operation not permitted" in printed
+        or "No permissions to create" in printed
+        or "Permission denied" in printed
+    ):
         hint = (
             " — user namespaces may be switched off for this user: see sysctl user.max_user_namespaces, "
             "kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns, or the "
             "container's seccomp profile"
         )
-    return f"the self-test ended with {result.err_code.value} {result.exit}: {said}{hint}"
+    return f"the self-test ended with {result.err_code.value} {result.exit}: {printed}{hint}"

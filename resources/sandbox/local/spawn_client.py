@@ -120,13 +120,13 @@ class Spawner:
         except TimeoutError:
             answer = b""
         self.control.settimeout(None)
-        said = json.loads(answer) if answer else {"error": "it did not start", "errno": errno.EIO}
-        if not said:
+        failure = json.loads(answer) if answer else {"error": "it did not start", "errno": errno.EIO}
+        if not failure:
             return
         self.close()
-        if said["errno"] == errno.EPERM:
-            raise PermissionError(errno.EPERM, said["error"])
-        raise SandboxUnavailable(f"the process that starts sandboxes failed: {said['error']}")
+        if failure["errno"] == errno.EPERM:
+            raise PermissionError(errno.EPERM, failure["error"])
+        raise SandboxUnavailable(f"the process that starts sandboxes failed: {failure['error']}")
 
 
 def _close(descriptors: list[int]) -> None:

@@ -41,20 +41,20 @@ def end(api: Api, run: Run) -> None:
 def test_output_comes_while_the_run_goes_on_and_the_stream_ends_with_it(api: Api) -> None:
     run = a_running_run(api)
     say(api, run, "one\n")
-    said: list[dict[str, Any]] = []
+    pieces: list[dict[str, Any]] = []
     with (
         httpx.Client(base_url=api.url, timeout=20, verify=False) as client,
         client.stream("GET", f"/runs/{run.id}/output") as answer,
     ):
         for line in answer.iter_lines():
             if line.startswith("data: "):
-                said.append(json.loads(line.removeprefix("data: ")))
-                if len(said) == 1:
+                pieces.append(json.loads(line.removeprefix("data: ")))
+                if len(pieces) == 1:
                     say(api, run, "two\n", "three\n")
-                if len(said) == 3:
+                if len(pieces) == 3:
                     end(api, run)
-    assert [piece["chunk"] for piece in said] == ["one\n", "two\n", "three\n"]
-    assert said[0] == {"taskKey": "k" * 64, "position": 0, "kind": "stdout", "chunk": "one\n"}
+    assert [piece["chunk"] for piece in pieces] == ["one\n", "two\n", "three\n"]
+    assert pieces[0] == {"taskKey": "k" * 64, "position": 0, "kind": "stdout", "chunk": "one\n"}
 
 
 def test_a_reader_that_comes_back_goes_on_where_it_was(api: Api) -> None:

@@ -122,7 +122,7 @@ class Stage:
         return {row["workflow_uuid"]: row["status"] for row in found}
 
     def decided(self, goal: str, *, tests: list[str], command: str, version: str = "v1", **request: Any) -> str:
-        """An approved run whose DecideST is committed and whose tasks nobody has asked for yet."""
+        """An approved run whose DecideST is committed and whose tasks are not enqueued yet."""
         inputs = {"tests": tests, "testCommand": command}
         with self.dependencies.database.connect() as connection:
             run = a_run(connection, an_intent(goal, inputs=inputs), **request)
@@ -140,7 +140,7 @@ class Stage:
         return step_execution.decide_plan(dependencies, workflow_id)
 
     def holder(self, workflow_id: str) -> int | None:
-        """The backend that holds an intent's advisory lock; None when nobody works on it."""
+        """The backend that holds an intent's advisory lock; None when no worker holds it."""
         with self.dependencies.database.connect() as connection:
             return segments.holder(connection, workflow_id)
 

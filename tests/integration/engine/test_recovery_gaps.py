@@ -114,18 +114,18 @@ def test_a_submission_whose_connection_breaks_before_the_launch_is_retried(
 def test_a_submission_that_breaks_after_it_reported_the_start_continues_from_there(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    workflow_id = stage.intent("cut off after it said that it starts")
+    workflow_id = stage.intent("cut off after it has started")
     run = requested(stage, workflow_id)
-    said: list[str] = []
+    launched: list[str] = []
 
     def cut_off(_instance: dg.DagsterInstance, dagster_run_id: str, _workspace: object) -> None:
-        said.append(dagster_run_id)
+        launched.append(dagster_run_id)
         stage.instance.report_dagster_event(DagsterEvent("PIPELINE_STARTING", run.job_name), dagster_run_id)
         raise psycopg.OperationalError("the connection is lost")
 
     monkeypatch.setattr(dg.DagsterInstance, "launch_run", cut_off)
     assert submit(stage, run).status is dg.DagsterRunStatus.STARTING
-    assert said == [run.run_id], "a run that may have started since is not said to start"
+    assert launched == [run.run_id], "a run that may have started since is not launched"
     assert stage.queue() == {workflow_id: "ENQUEUED"}
 
 

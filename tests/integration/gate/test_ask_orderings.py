@@ -39,7 +39,7 @@ NOBODYS_GATE = f"{ASK_GATE}-0000000000000000"
 
 
 class Questions(RuleBasedStateMachine):
-    """One run that asks, from queued to its end, in an order nobody planned."""
+    """One run that asks, from queued to its end, in an order that no test states."""
 
     api: Api
 
@@ -77,9 +77,9 @@ class Questions(RuleBasedStateMachine):
     @precondition(lambda self: self.first and self.first["answer"] is not None)
     @rule(person=PEOPLE)
     def use_the_first_answers_key_for_something_else(self, person: str) -> None:
-        (said,) = [row for row in self.seen["human_interactions"] if row["kind"] == "answer"]
+        (recorded,) = [row for row in self.seen["human_interactions"] if row["kind"] == "answer"]
         other = {"environment": "staging", "replicas": 9}
-        assert self._post(person, other, said["dedupe_key"]).json()["code"] == "dedupe_conflict"
+        assert self._post(person, other, recorded["dedupe_key"]).json()["code"] == "dedupe_conflict"
 
     @precondition(lambda self: not self.is_approved)
     @rule()
@@ -114,7 +114,7 @@ class Questions(RuleBasedStateMachine):
         self._look()
         self._the_first_answer_stands()
         self._what_was_answered_is_in_the_ledger_once()
-        # Everybody with the same answer was told the same.
+        # The same answer has the same response, whoever sends it.
         assert len(self.accepted) <= 1
         if self.first is None or self.first["answer"] is None:
             assert self.life.files() == {}
@@ -128,9 +128,9 @@ class Questions(RuleBasedStateMachine):
             self.first = rows[0]
 
     def _what_was_answered_is_in_the_ledger_once(self) -> None:
-        said = [row["kind"] for row in self.seen["human_interactions"] if row["kind"] != "approve"]
+        recorded = [row["kind"] for row in self.seen["human_interactions"] if row["kind"] != "approve"]
         is_late = self.first is not None and self.first["answer"] is None
-        assert said == ([] if self.first is None else ["timeout" if is_late else "answer"])
+        assert recorded == ([] if self.first is None else ["timeout" if is_late else "answer"])
 
     def teardown(self) -> None:
         """Let it end; then one outcome, and every law holds."""

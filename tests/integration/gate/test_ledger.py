@@ -22,9 +22,9 @@ def approve(api: Api, run: Waiting, **body: object) -> httpx.Response:
 def test_a_decision_is_recorded_with_its_author_content_and_plan(api: Api) -> None:
     run = Waiting(api.dependencies)
     approve(api, run, notes="fine", dedupeKey="k-1")
-    (said,) = api.get(f"/runs/{run.run_id}/interactions").json()["interactions"]
+    (recorded,) = api.get(f"/runs/{run.run_id}/interactions").json()["interactions"]
     payload = {"decision": "approved", "notes": "fine", "planSha256": None}
-    assert {**said, "createdAt": None} == {
+    assert {**recorded, "createdAt": None} == {
         "gateKey": run.gate,
         "dedupeKey": "k-1",
         "kind": "approve",

@@ -37,7 +37,7 @@ EDITED = {"a.txt": "edited\n", "keep.txt": "keep\n"}
 
 
 class Orderings(RuleBasedStateMachine):
-    """One run, from queued to its end, in an order nobody planned."""
+    """One run, from queued to its end, in an order that no test states."""
 
     api: Api
 

@@ -226,8 +226,8 @@ def test_a_plan_of_low_risk_is_approved_by_its_policy_which_is_shown_as_such(api
     assert view["decision"]["decidedBy"] == "policy:default@2"
     (gate,) = api.get(f"/runs/{run.run_id}/gates").json()["gates"]
     assert (gate["state"], gate["decidedBy"]) == ("passed", "policy:default@2")
-    (said,) = api.get(f"/runs/{run.run_id}/interactions").json()["interactions"]
-    assert (said["actor"], said["kind"]) == ("policy:default@2", "approve")
+    (recorded,) = api.get(f"/runs/{run.run_id}/interactions").json()["interactions"]
+    assert (recorded["actor"], recorded["kind"]) == ("policy:default@2", "approve")
     with api.dependencies.database.connect() as connection:
         broken = {verdict.law for verdict in oracle.judge(connection) if not verdict.holds}
     # The results of these tests are not the mock provider's, which would leave receipts.

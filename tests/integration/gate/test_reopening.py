@@ -1,4 +1,4 @@
-"""A deadline that nobody met is not final: an operator's retry opens the gate again."""
+"""A deadline that passed without a decision is not final: an operator's retry opens the gate again."""
 
 from datetime import UTC, datetime, timedelta
 

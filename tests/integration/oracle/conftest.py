@@ -1,4 +1,4 @@
-"""The oracle's scratch database: its own, beside the session's, so that breaking it disturbs nobody."""
+"""The oracle's scratch database: its own, beside the session's, so that breaking it disturbs no other test."""
 
 from collections.abc import Iterator
 from pathlib import Path

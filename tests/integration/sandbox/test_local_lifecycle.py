@@ -93,13 +93,13 @@ def test_a_task_that_died_with_its_worker_says_so_when_it_runs_again(tmp_path: P
         assert result.raw is not None
         return str(result.raw["sandbox"]["how"])
 
-    told = [asyncio.run(how())]
+    starts = [asyncio.run(how())]
     if earlier is not None:  # what is dead is swept by the next provider to open, and then known to all
         Instance.create(tmp_path).remove()
-        told.append(asyncio.run(how()))
-    told.append(asyncio.run(how()))
+        starts.append(asyncio.run(how()))
+    starts.append(asyncio.run(how()))
     asyncio.run(sandbox.close())
-    assert told == ["restarted", "created"] if swept else ["restarted", "restarted", "created"]
+    assert starts == ["restarted", "created"] if swept else ["restarted", "restarted", "created"]
 
 
 def test_the_folder_of_a_living_worker_is_not_swept(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ def test_the_mock_needs_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("mode", "provider", "said"),
+    ("mode", "provider", "message"),
     [
         ("dry", "local", "SBX_MODE"),
         ("live", "docker", "SBX_PROVIDER"),
@@ -22,6 +22,6 @@ def test_the_mock_needs_nothing(tmp_path: Path) -> None:
         ("live", "e2b", "E2B_API_KEY"),
     ],
 )
-def test_what_cannot_be_had_is_refused(tmp_path: Path, mode: str, provider: str, said: str) -> None:
-    with pytest.raises(SandboxUnavailable, match=said):
+def test_what_cannot_be_had_is_refused(tmp_path: Path, mode: str, provider: str, message: str) -> None:
+    with pytest.raises(SandboxUnavailable, match=message):
         open_sandbox(mode, provider, home=tmp_path, receipts=MemoryReceipts())

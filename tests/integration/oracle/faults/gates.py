@@ -66,7 +66,7 @@ GATE = (
     ),
     fault(
         "210_decision_step_has_an_approval",
-        "nobody approved",
+        "no approval",
         "DELETE FROM app.plan_approvals WHERE run_id = %(decided)s",
     ),
     fault(

@@ -24,7 +24,7 @@ QUEUES = (
     ),
     fault(
         "800_segments_are_on_intentq",
-        "work for an intent nobody knows",
+        "work for an unknown intent",
         _ADD_WORKFLOW.format(f"'ih_' || {ZEROS}, 'ENQUEUED'", "'intentQ'"),
     ),
     fault(
@@ -129,7 +129,7 @@ LEGAL = (
         "WHERE id = %(rejected)s",
     ),
     legal(
-        "a retried run that nobody has taken up",
+        "a retried run that no worker has claimed",
         "UPDATE app.runs SET status = 'repairing', retry_count = 1, error = NULL, next_action = NULL, "
         "dagster_run_id = NULL, segment = segment + 1 WHERE id = %(broken)s",
         note("broken", "repairing"),

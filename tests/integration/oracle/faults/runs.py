@@ -22,7 +22,7 @@ IDENTITY = (
     ),
     fault(
         "040_one_dagster_run_owns_an_intent",
-        "nobody owns a waiting run",
+        "a waiting run without an owner",
         "UPDATE app.runs SET dagster_run_id = NULL WHERE id = %(waiting)s",
     ),
     fault(
@@ -129,7 +129,7 @@ RUNS = (
     ),
     fault(
         "620_waiting_runs_wait_at_an_open_gate",
-        "nobody is asked",
+        "no next action",
         "UPDATE app.runs SET next_action = NULL WHERE id = %(waiting)s",
     ),
     fault(

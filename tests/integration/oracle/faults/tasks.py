@@ -185,7 +185,7 @@ RECEIPTS = (
     ),
     fault(
         "510_results_and_receipts_agree",
-        "a result nobody executed",
+        "a result without an execution",
         "DELETE FROM app.mock_receipts WHERE run_id = %(alone)s",
     ),
     fault(
