@@ -35,6 +35,9 @@ POINTS = (
     "events.flush.after",
     # Steps: the work is done, the row is written, the row is committed; by step.
     *(f"{step}.{point}" for step in StepId for point in ("work.after", "commit.before", "commit.after")),
+    # The commit of a run: known, stored.
+    "base.resolve.after",
+    "base.store.after",
     # Patches: remembered in a row, written to the file, marked in the row; taken back.
     # A rename removes the file at its old path first.
     "patch.remember.after",

@@ -8,6 +8,7 @@ from typing import Literal, Self
 
 from pydantic import SecretStr, ValidationError, field_validator, model_validator
 
+from sisu_pipeline.contracts.configuration.git_settings import GitSettings
 from sisu_pipeline.contracts.planner_settings import PlannerSettings
 from sisu_pipeline.contracts.queue_settings import QueueSettings, setting
 from sisu_pipeline.contracts.sign_in_settings import SignInSettings
@@ -21,7 +22,7 @@ PROJECT_ROOT = Path(__file__).resolve().parent.parent
 _ALL = ("every process",)
 
 
-class Settings(PlannerSettings, SignInSettings, QueueSettings):
+class Settings(GitSettings, PlannerSettings, SignInSettings, QueueSettings):
     """Every setting, by its environment name in lower case."""
 
     port: int = setting("Port of the API and the inbox.", read_by=_ALL, default=3001, ge=1, le=65535)

@@ -34,6 +34,8 @@ class MirrorSettings:
     credentials: Path | None = None
     """A file of `https://user:token@host` lines, in the format of git-credential-store."""
     ca_file: Path | None = None
+    pauses_s: tuple[float, ...] = ()
+    """Seconds before each repetition of a fetch that failed for a reason that may pass."""
 
 
 class _OverQuota(Exception):
@@ -60,7 +62,7 @@ class Mirrors:
         Raises GitRefused or GitUnavailable.
         """
         with self._locked(address):
-            return self._fetch(address, ref)
+            return self._fetch_patiently(address, ref)
 
     def require(self, address: Address, commit: str) -> Git:
         """Git on a mirror that holds a commit, which is fetched if it is missing.
@@ -69,7 +71,7 @@ class Mirrors:
         """
         if not self._has(address, commit):
             with self._locked(address):
-                if not self._has(address, commit) and self._fetch(address, commit) != commit:
+                if not self._has(address, commit) and self._fetch_patiently(address, commit) != commit:
                     raise GitRefused(f"cannot fetch commit {commit}: the repository returned another one")
         return self.git(address)
 
@@ -92,6 +94,14 @@ class Mirrors:
         except GitRefused:
             return False
         return True
+
+    def _fetch_patiently(self, address: Address, ref: str) -> str:
+        for pause in self._settings.pauses_s:
+            try:
+                return self._fetch(address, ref)
+            except GitUnavailable:
+                time.sleep(pause)
+        return self._fetch(address, ref)
 
     def _fetch(self, address: Address, ref: str) -> str:
         try:

@@ -52,6 +52,10 @@ class AllowedRepositories:
         assert path is not None, "a repository has a url or a path"
         return self._local(path)
 
+    def named(self, text: str) -> Address:
+        """The address with this text, if it is still allowed. Raises GitRefused."""
+        return self.address(None, text) if text.startswith("/") else self.address(text, None)
+
     def _remote(self, url: str) -> Address:
         parsed = _split(url)
         if parsed.username or parsed.password:

@@ -48,9 +48,9 @@ UriResolver = Callable[[str], Awaitable[bytes]]
 """Fetches the content of an input file named by `uri`. Raises LookupError when there is no such content."""
 
 TreeResolver = Callable[[str, str, Path], Awaitable[None]]
-"""Writes the files of a run's git tree to a folder, at once: `await resolve(run_id, tree, folder)`.
+"""Writes the files that a request names as its tree to a folder, at once: `await resolve(run_id, tree, folder)`.
 
-Does nothing when the folder exists. Raises LookupError when there is no such tree.
+Does nothing when the folder exists. Raises LookupError when the run has no such tree.
 """
 
 TaskRef = tuple[str, str]

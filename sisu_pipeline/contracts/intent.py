@@ -1,15 +1,22 @@
 """The intent and the request to run it."""
 
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import Field
+from pydantic import ConfigDict, Field, model_validator
 
 from sisu_pipeline.contracts.base import Contract
 
 Text = Annotated[str, Field(min_length=1)]
 Key = Annotated[str, Field(min_length=1, max_length=255)]
 """A text that becomes a key, an index entry or a label: Postgres indexes up to 2,704 bytes."""
+
+# What git accepts as a name of a reference (git-check-ref-format), and never an option or a refspec.
+_REF = r"^(?!-)(?!/)(?!.*//)(?!.*\.\.)(?!.*@\{)(?!.*(?:\.|/|\.lock)$)[^\x00-\x20\x7f~^:?*\[\\+]+$"
+# A plain relative path without a component that means a git folder.
+_FOLDER = r"^(?!.*(^|/)\.{0,2}(/|$))(?!(.*/)?\.[gG][iI][tT](/|$))[^\x00-\x1f\x7f\\]+$"
+
+Ref = Annotated[str, Field(min_length=1, max_length=250, pattern=_REF)]
 
 
 class Intent(Contract):
@@ -101,3 +108,25 @@ class RunRequest(Contract):
     """Partition of the queue; required, because the queue is partitioned."""
     budget: Budget | None = None
     """Hard limits of the run."""
+
+
+class RepositoryInput(Contract):
+    """A git repository by its URL or its folder, and the reference whose commit the run starts from."""
+
+    # Patterns that look ahead, which pydantic's own engine cannot.
+    model_config = ConfigDict(regex_engine="python-re")
+
+    url: str | None = Field(default=None, min_length=1, max_length=2000)
+    """An https address."""
+    path: str | None = Field(default=None, min_length=1, max_length=2000)
+    """A folder on the workers' machine."""
+    ref: Ref
+    """A branch, a tag or a full commit id."""
+    subdirectory: str | None = Field(default=None, min_length=1, max_length=1000, pattern=_FOLDER)
+    """The folder of the repository that the run works in; paths of patches are below it."""
+
+    @model_validator(mode="after")
+    def _names_one_place(self) -> Self:
+        if (self.url is None) == (self.path is None):
+            raise ValueError("the repository needs exactly one of url and path")
+        return self

@@ -119,7 +119,7 @@ class PlanBase(Section):
     commit: str | None
     """Commit of the repository; null without a repository."""
     files_sha256: Sha256
-    """Hash of the intent's files."""
+    """Hash of the intent's files; with a repository, of its address, the subdirectory and the tree of that."""
 
     @property
     def title(self) -> str:

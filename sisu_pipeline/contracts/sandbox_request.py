@@ -8,8 +8,6 @@ from pydantic import Field
 from sisu_pipeline.contracts.base import Contract
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-GitId = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
-"""The id of an object of git (SHA-1)."""
 Mode = Literal["100644", "100755"]
 """The modes that git stores for files: plain and executable."""
 
@@ -79,13 +77,13 @@ class Metrics(Contract):
 class SandboxRequest(Contract):
     """One command to run in one sandbox. `timeout_ms` bounds the command.
 
-    `tree` is the git tree whose files the command finds in its working folder; then there are no `files_in`.
+    `tree` names the files of a repository that the command finds in its working folder, instead of `files_in`.
     """
 
     env_ref: str
     cmd: str
     files_in: tuple[FileIn, ...] = ()
-    tree: GitId | None = None
+    tree: Sha256 | None = None
     env: dict[str, str] = Field(default_factory=dict, repr=False)
     timeout_ms: int = Field(gt=0)
     limits: Limits = Limits()

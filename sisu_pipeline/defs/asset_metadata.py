@@ -14,9 +14,8 @@ from sisu_pipeline.defs import timing_plot
 from sisu_pipeline.domain.canonical import canonical_pieces, sha256_pieces
 from sisu_pipeline.domain.changes.plan_changes import changes_of
 from sisu_pipeline.domain.untrusted_text import code_block, for_cell, for_markdown
-from sisu_pipeline.domain.workspace_files import intent_files
 from sisu_pipeline.steps.step_result import StepResult
-from sisu_pipeline.store import gates, intents, plans, runs, tasks
+from sisu_pipeline.store import bases, gates, intents, plans, runs, tasks
 from sisu_pipeline.store.rules.decisions import RecordedDecision
 from sisu_pipeline.store.runs import Run
 from sisu_pipeline.workflow.dependencies import Dependencies
@@ -129,7 +128,7 @@ def _planned(connection: Connection, run: Run, step: StepId) -> Metadata:
         "policy": for_cell(complete.policy.title),
         "base": for_cell(complete.base.title),
     }
-    files = intent_files(intents.get(connection, run.intent_id))
+    files = bases.files(connection, run.id, intents.get(connection, run.intent_id))
     changes = changes_of(stored.read(), files)
     notes = [f"{for_cell(change.path)}: {note}" for change in changes for note in change.remarks]
     if notes:

@@ -140,12 +140,14 @@ class PlanTerms:
     tasks: TaskTerms
     recipe: PinnedVersion
     policy: PinnedVersion
+    base: PlanBase | None = None
+    """The base of a plan for a repository; without one, the base is the files."""
 
 
 def seal(plan: Plan, files: Files, terms: PlanTerms) -> SealedPlan:
     """The complete plan of a plan that names its command. `files` are those that the plan starts from."""
     assert plan.test_command is not None, "a compiled plan names its command"
-    base = PlanBase(commit=None, files_sha256=files_sha256(files))
+    base = terms.base or PlanBase(commit=None, files_sha256=files_sha256(files))
     return SealedPlan(
         changes=canonical_json([change.to_json() for change in changes(files, files_after(plan, files))]),
         tasks=PlannedTasks.of(plan.test_command, plan.tests, terms.tasks).section,

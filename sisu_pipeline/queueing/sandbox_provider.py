@@ -7,13 +7,15 @@ from resources.database import Database
 from resources.sandbox.e2b.e2b_settings import E2bSettings
 from resources.sandbox.memory_receipts import MemoryReceipts
 from resources.sandbox.receipts import Receipts
-from resources.sandbox.sandbox_port import Sandbox, SandboxHealth, TaskRef
+from resources.sandbox.sandbox_port import Sandbox, SandboxHealth, TaskRef, TreeResolver
 from resources.sandbox_factory import open_sandbox
 from sisu_pipeline.settings import Settings
 from sisu_pipeline.store.queues import sandbox_instances
 
 
-def open_configured(configuration: Settings, database: Database, receipts: Receipts) -> Sandbox:
+def open_configured(
+    configuration: Settings, database: Database, receipts: Receipts, resolve_tree: TreeResolver | None = None
+) -> Sandbox:
     """Open the provider of `SBX_MODE` and `SBX_PROVIDER`. Raises SandboxUnavailable when it refuses to start."""
 
     def read_wanted(tasks: Collection[TaskRef]) -> Collection[TaskRef]:
@@ -30,6 +32,7 @@ def open_configured(configuration: Settings, database: Database, receipts: Recei
         receipts=receipts,
         e2b=e2b_settings(configuration, database),
         wanted=wanted,
+        resolve_tree=resolve_tree,
         hard_limits=configuration.hard_limits,
     )
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from resources.postgres_pool import PoolOptions, open_async_pool
 from resources.sandbox.receipts import PostgresReceipts
@@ -20,6 +21,7 @@ from sisu_pipeline.store import runs, tasks
 from sisu_pipeline.store.outputs import task_output
 from sisu_pipeline.store.outputs.task_output import Piece
 from sisu_pipeline.workflow.dependencies import dependencies
+from sisu_pipeline.workflow.run_base import write_approved_tree
 
 _RECEIPTS_POOL = PoolOptions(name="sisu-receipts", min_size=1, max_size=4)
 
@@ -46,13 +48,17 @@ class TaskService:
 async def open_task_service(configuration: Settings) -> AsyncIterator[TaskService]:
     """Open the service of these settings. Raises SandboxUnavailable when the provider refuses to start."""
     async with open_async_pool(dependencies().database.url, _RECEIPTS_POOL) as pool:
-        sandbox = open_configured(configuration, dependencies().database, PostgresReceipts(pool))
+        sandbox = open_configured(configuration, dependencies().database, PostgresReceipts(pool), _write_tree)
         try:
             live = LiveOutput(_write_output)
             yield TaskService(sandbox, task_store(), live, configuration.chaos_sleep_execute / 1000)
             await live.drain()
         finally:
             await sandbox.close()
+
+
+async def _write_tree(run_id: str, tree: str, folder: Path) -> None:
+    await asyncio.to_thread(write_approved_tree, dependencies(), run_id, tree, folder)
 
 
 async def run_here(workflow_id: str, wanted: Sequence[Task]) -> None:

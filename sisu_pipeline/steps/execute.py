@@ -150,6 +150,7 @@ class FanOut(Sequence[Task]):
     files_in: tuple[FileIn, ...]
     files_hash: str | None
     failures: Mapping[int, int]
+    tree: str | None = None
 
     def __len__(self) -> int:
         return len(self.planned)
@@ -170,6 +171,7 @@ class FanOut(Sequence[Task]):
             env_ref=planned.environment,
             cmd=planned.command,
             files_in=self.files_in,
+            tree=self.tree,
             timeout_ms=planned.timeout_ms,
             limits=Limits(cpu=planned.cpu, mem_mb=planned.mem_mb),
             net=planned.net,
@@ -190,8 +192,9 @@ class FanOut(Sequence[Task]):
         failures = self.failures.get(planned.position, 0)
         if planned.test is not None:
             request["test"] = planned.test
-        if self.files_hash is not None:
-            request["filesHash"] = self.files_hash
+        files_hash = self.tree or self.files_hash
+        if files_hash is not None:
+            request["filesHash"] = files_hash
         if failures:
             request["retry"] = failures
         return request
@@ -204,10 +207,12 @@ def build_tasks(
     deps_hash: str,
     files: Mapping[str, FileState],
     failures: Mapping[int, int] | None = None,
+    tree: str | None = None,
 ) -> FanOut:
     """The sandbox tasks of a plan.
 
-    `files` are the workspace's files by path, which every sandbox receives. `failures` counts how often the task of
+    `files` are the workspace's files by path, which every sandbox receives. For a repository there are none, and
+    `tree` names the files (`domain.changes.repository_base.tree_key`). `failures` counts how often the task of
     a position failed before this retry; the count is part of the new task's key.
     """
     return FanOut(
@@ -218,6 +223,7 @@ def build_tasks(
         tuple(_input(path, files[path]) for path in sorted(files)),
         sha256_json({path: _identity(state) for path, state in files.items()}) if files else None,
         failures or {},
+        tree,
     )
 
 

@@ -8,14 +8,13 @@ from psycopg.types.json import Jsonb
 
 from resources.database import Connection
 from sisu_pipeline.contracts.gate import Channel
-from sisu_pipeline.contracts.planned_work import CompletePlan, PinnedVersion, PlannedTask
+from sisu_pipeline.contracts.planned_work import CompletePlan, PinnedVersion, PlanBase, PlannedTask
 from sisu_pipeline.contracts.step_outputs import Plan
 from sisu_pipeline.domain.canonical import sha256_hex, sha256_json
 from sisu_pipeline.domain.changes.plan_changes import completed
 from sisu_pipeline.domain.complete_plan import PlannedTasks, PlanTerms, SealedPlan, TaskTerms, seal
 from sisu_pipeline.domain.errors import DeterminismBreach, NotFound
-from sisu_pipeline.domain.workspace_files import intent_files
-from sisu_pipeline.store import intents
+from sisu_pipeline.store import bases, intents
 from sisu_pipeline.store.records import execute, fetch_all, fetch_first, fetch_one, fetch_value
 from sisu_pipeline.store.runs import Run
 
@@ -55,6 +54,7 @@ class _StoredTerms:
     tasks_sha256: str
     recipe: str
     policy: str
+    base: str
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,15 @@ def complete(connection: Connection, run_id: str, version: int) -> CompletePlan 
     return None if sealed is None else sealed.read()
 
 
+def changes_sha256(connection: Connection, run_id: str, version: Version) -> str:
+    """The hash of the changes section of a version's complete plan. Raises NotFound when there is none."""
+    values = {"run_id": run_id, "version": version.number}
+    digest: str | None = fetch_value(connection, "plans.changes_hash", values)
+    if digest is None:
+        raise NotFound("the run has no complete plan")
+    return digest
+
+
 def planned_tasks(connection: Connection, run_id: str, version: Version) -> PlannedTasks | None:
     """The tasks of a plan, as they were approved; None when a release before 0.3 compiled it.
 
@@ -124,7 +133,9 @@ def edited(connection: Connection, run: Run, plan: Plan) -> tuple[Plan, SealedPl
     Terms that no person edits (provider, limits, recipe, policy) are those of the compiled plan. The complete plan
     is None when a release before 0.3 compiled that one. Raises ChangeInvalid or PatchOutdated.
     """
-    files = intent_files(intents.get(connection, run.intent_id))
+    intent = intents.get(connection, run.intent_id)
+    bases.check_edit(connection, run.id, intent, plan)
+    files = bases.files(connection, run.id, intent)
     with_patches = completed(plan, files)
     stored = fetch_first(connection, "plans.terms", _StoredTerms, {"run_id": run.id, "version": 1})
     if stored is None:
@@ -137,6 +148,7 @@ def edited(connection: Connection, run: Run, plan: Plan) -> tuple[Plan, SealedPl
         TaskTerms.of(PlannedTask.from_json(stored.task)),
         PinnedVersion.model_validate_json(stored.recipe),
         PinnedVersion.model_validate_json(stored.policy),
+        base if (base := PlanBase.model_validate_json(stored.base)).commit is not None else None,
     )
     return plan, seal(plan, files, terms)
 

@@ -1,9 +1,11 @@
 """What steps depend on outside their own logic, opened once per process from the settings."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from resources.database import Database
+from resources.git.mirrors import Mirrors, MirrorSettings
+from resources.git.repository_address import AllowedRepositories
 from resources.planner.planner_port import Planner
 from resources.planner.replay_planner import ReplayPlanner
 from resources.postgres_pool import PooledDatabase
@@ -33,6 +35,10 @@ class Dependencies:
     """The API's address for browsers, which links in Dagster's metadata start with."""
     asks_agent: bool = False
     """True when a coding agent makes the plans: a run then waits for the answer in the ledger."""
+    mirrors: Mirrors | None = None
+    """The mirrors of repositories; None where there are none."""
+    allowed_repositories: AllowedRepositories = field(default_factory=AllowedRepositories)
+    """The repositories that intents may name."""
     gate_ttl_s: int = 3600
     """How long a gate waits when the intent sets no deadline, in seconds."""
 
@@ -51,8 +57,26 @@ def open_dependencies(configuration: Settings) -> Dependencies:
         api_url=configuration.api_url,
         asks_agent=configuration.asks_agent,
         queues_tasks=configuration.sisu_profile == "warm",
+        mirrors=Mirrors(mirror_settings(configuration)),
+        allowed_repositories=AllowedRepositories.parse(configuration.sisu_git_allow),
         gate_ttl_s=configuration.hitl_plan_approval_timeout_s,
     )
+
+
+def mirror_settings(configuration: Settings) -> MirrorSettings:
+    """Where mirrors of repositories are, and how they are fetched."""
+    return MirrorSettings(
+        folder=configuration.home / "mirrors",
+        quota_mb=configuration.sisu_git_quota_mb,
+        timeout_s=configuration.sisu_git_timeout_s,
+        credentials=_path(configuration.sisu_git_credentials),
+        ca_file=_path(configuration.sisu_git_ca_file),
+        pauses_s=(1.0, 4.0),
+    )
+
+
+def _path(text: str | None) -> Path | None:
+    return None if text is None else Path(text).expanduser().resolve()
 
 
 @once

@@ -8,34 +8,49 @@ from resources.planner.planner_port import Question
 from sisu_pipeline.contracts.intent import Intent
 from sisu_pipeline.contracts.planned_work import PinnedVersion
 from sisu_pipeline.contracts.step_outputs import PatchedPlan, Plan, PlannerOutput
-from sisu_pipeline.domain.changes.plan_changes import completed
+from sisu_pipeline.domain.changes.plan_changes import Files, completed
+from sisu_pipeline.domain.changes.repository_base import RepositoryBase
 from sisu_pipeline.domain.complete_plan import PlannedTasks, PlanTerms, SealedPlan, TaskTerms, seal
 from sisu_pipeline.domain.workspace_files import intent_files
 from sisu_pipeline.steps import apply_patch, compile, decide
 from sisu_pipeline.store import plans, tasks
 from sisu_pipeline.store.plans import Version
 from sisu_pipeline.store.runs import Run
+from sisu_pipeline.workflow import run_base
 from sisu_pipeline.workflow.dependencies import Dependencies
 
 
-def compiled_plan(dependencies: Dependencies, intent: Intent, answer: PlannerOutput | None = None) -> Plan:
-    """The plan in a planner's answer to an intent, with its command and its completed patches.
+def compiled_plan(
+    dependencies: Dependencies,
+    run_id: str,
+    intent: Intent,
+    base: RepositoryBase | None,
+    answer: PlannerOutput | None = None,
+) -> tuple[Plan, Files]:
+    """The plan in a planner's answer to an intent, with its command and its completed patches, and its files.
 
     Without `answer`, the planner of the settings is asked.
 
     A planner whose plan does not name a command is asked for the build at once, before any approval.
     Raises PlannerUnavailable, PlannerAnswerInvalid, BuildDiffers, WorkspaceFilesInvalid, ChangeInvalid,
-    PatchOutdated, or ContractInvalid.
+    PatchOutdated, ContractInvalid, GitRefused, or GitUnavailable.
     """
     if answer is None:
         answer = dependencies.planner.answer(Question("plan", compile.plan_prompt(intent), intent))
-    plan = completed(compile.read_plan(intent, answer), intent_files(intent))
+    answered = compile.read_plan(intent, answer)
+    if base is None:
+        files: Files = intent_files(intent)
+        plan = completed(answered, files)
+    else:
+        files = run_base.files_of_plan(dependencies, run_id, base, answered)
+        plan = completed(answered, files)
+        run_base.check_result(dependencies, base, plan, files)
     if plan.test_command is not None:
-        return plan
+        return plan, files
     patched = apply_patch.without_patches(plan, None)
     plan = with_command(dependencies, intent, plan, patched)
     check_recorded_build(dependencies, intent, plan, decide.build_prompt(patched))
-    return plan
+    return plan, files
 
 
 def with_command(dependencies: Dependencies, intent: Intent, plan: Plan, patched: PatchedPlan) -> Plan:
@@ -46,15 +61,17 @@ def with_command(dependencies: Dependencies, intent: Intent, plan: Plan, patched
 
 
 def seal_compiled(
-    dependencies: Dependencies, connection: Connection, run: Run, intent: Intent, plan: Plan
+    dependencies: Dependencies,
+    connection: Connection,
+    run: Run,
+    plan: Plan,
+    files: Files,
+    base: RepositoryBase | None,
 ) -> SealedPlan:
-    """The complete plan of a run whose plan was just compiled, by the settings and the recipe as they are now.
-
-    Raises WorkspaceFilesInvalid.
-    """
+    """The complete plan of a run whose plan was just compiled, by the settings and the recipe as they are now."""
     recipe = PinnedVersion(id=run.recipe_id, version=run.recipe_version, sha256=run.recipe_hash)
-    terms = PlanTerms(_current_terms(dependencies, connection, run), recipe, plans.policy_of(run))
-    return seal(plan, intent_files(intent), terms)
+    tasks_terms, policy = _current_terms(dependencies, connection, run), plans.policy_of(run)
+    return seal(plan, files, PlanTerms(tasks_terms, recipe, policy, None if base is None else base.section))
 
 
 def approved_tasks(

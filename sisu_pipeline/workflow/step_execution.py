@@ -28,7 +28,7 @@ from sisu_pipeline.store import answers, gates, intents, plans, runs, steps, tas
 from sisu_pipeline.store.plans import Version
 from sisu_pipeline.store.rules.decisions import RecordedDecision
 from sisu_pipeline.store.runs import Run
-from sisu_pipeline.workflow import agent_plans, ownership, patching, plan_terms
+from sisu_pipeline.workflow import agent_plans, ownership, patching, plan_terms, run_base
 from sisu_pipeline.workflow.dependencies import Dependencies
 from sisu_pipeline.workflow.run_failure import RunEnded, ending_on_failure
 
@@ -79,10 +79,11 @@ def compile_intent(dependencies: Dependencies, intent_id: str, dagster_run_id: s
             start = _start(connection, ownership.entered(connection, intent_id, dagster_run_id), StepId.COMPILE)
         if start.stored is not None:
             return start.stored
+        base = run_base.resolve(dependencies, start.run.id, start.intent)
         answer = agent_plans.answer(dependencies, start.run)
-        plan = plan_terms.compiled_plan(dependencies, start.intent, answer)
+        plan, files = plan_terms.compiled_plan(dependencies, start.run.id, start.intent, base, answer)
         with dependencies.database.connect() as connection:
-            sealed = plan_terms.seal_compiled(dependencies, connection, start.run, start.intent, plan)
+            sealed = plan_terms.seal_compiled(dependencies, connection, start.run, plan, files, base)
         result = compile.compile_intent(start.run.id, start.intent, plan, sealed)
         if result.gate is not None and result.gate.form is not None:
             forms.check_form(result.gate.form["schema"])
@@ -109,8 +110,7 @@ def apply_patches(
         compiled = version.read()
         if asked.answered is not None and asked.answered.answer is None:
             raise NobodyAnswered("Ask-user gate timed out")
-        workspace = patching.workspace_of(dependencies.workspaces, run.id)
-        patching.prepare(dependencies.database, workspace, run.id, start.intent)
+        workspace = run_base.prepare_workspace(dependencies, start.run.id, start.intent)
         applied = patching.apply(dependencies.database, workspace, run.id, compiled.patch_plan or [])
         answer = None if asked.answered is None else asked.answered.answer
         return _finished(
@@ -173,8 +173,7 @@ def _decide(
 
 def _apply_edited(dependencies: Dependencies, start: _Start, version: Version) -> None:
     """Roll the compiled plan's patches back and apply those of the edited plan."""
-    workspace = patching.workspace_of(dependencies.workspaces, start.run.id)
-    patching.prepare(dependencies.database, workspace, start.run.id, start.intent)
+    workspace = run_base.prepare_workspace(dependencies, start.run.id, start.intent)
     patching.exchange(dependencies.database, workspace, start.run.id, version.read().patch_plan or [])
 
 

@@ -3,11 +3,12 @@
 from sisu_pipeline.contracts.step_outputs import StepId
 from sisu_pipeline.domain import budget
 from sisu_pipeline.domain.changes.plan_changes import files_after
+from sisu_pipeline.domain.changes.repository_base import tree_key
 from sisu_pipeline.domain.identity import run_id
 from sisu_pipeline.domain.workspace_files import intent_files
 from sisu_pipeline.steps import execute
 from sisu_pipeline.steps.execute import FanOut
-from sisu_pipeline.store import intents, plans, steps, tasks
+from sisu_pipeline.store import bases, intents, plans, steps, tasks
 from sisu_pipeline.store.runs import Run
 from sisu_pipeline.workflow import ownership, plan_terms
 from sisu_pipeline.workflow.dependencies import Dependencies
@@ -35,7 +36,10 @@ def plan_run(
             version = plans.current(connection, run.id)
             build = steps.output(connection, run.id, StepId.DECIDE)["structured"]
             approved = plan_terms.approved_tasks(dependencies, connection, run, version, build)
-        files = files_after(version.read(), intent_files(intent))
-        planned = execute.build_tasks(run.intent_id, run.id, approved, run.recipe_hash, files, failures)
+            base = bases.find(connection, run.id)
+            changes = None if base is None else plans.changes_sha256(connection, run.id, version)
+        tree = None if base is None or changes is None else tree_key(base.tree, changes)
+        files = {} if tree is not None else files_after(version.read(), intent_files(intent))
+        planned = execute.build_tasks(run.intent_id, run.id, approved, run.recipe_hash, files, failures, tree)
         budget.check_fan_out(run.budget, len(planned))
         return run, planned

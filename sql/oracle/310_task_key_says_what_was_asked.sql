@@ -1,17 +1,21 @@
 -- The key of each task with a result is the hash of its intent, run, command, test, template, workspace files and the
 -- number of failures of the position before the current retry. All of these are recomputed from the rows. A file counts
--- as its text, or, when it is executable or not text, as its mode and sha256. For a run without a complete plan, which
+-- as its text, or, when it is executable or not text, as its mode and sha256. The files of a run with a repository
+-- count as the tree of its commit and the hash of the approved changes. For a run without a complete plan, which
 -- release 0.2.0 compiled, the task is also one of the recorded decision.
 -- source: hard law "Determinism" (docs/operator-guide.md)
 WITH decided AS (
     SELECT r.id AS run_id, r.intent_id, r.recipe_id || ':' || r.recipe_version || ':' || r.recipe_hash AS template_key,
         d.output #>> '{structured,test_command}' AS cmd, d.output #> '{structured,tests}' AS tests,
         coalesce(i.payload #> '{inputs,files}', '{}') - coalesce(patched.gone, '{}') || coalesce(patched.files, '{}')
-            AS files
+            AS files,
+        '{"changes":' || to_json(s.head::jsonb ->> 'changes') || ',"tree":' || to_json(b.tree_id) || '}' AS tree
     FROM app.run_steps d
     JOIN app.runs r ON r.id = d.run_id
     JOIN app.intents i ON i.id = r.intent_id
     JOIN app.current_plans c ON c.run_id = d.run_id
+    LEFT JOIN app.run_bases b ON b.run_id = d.run_id
+    LEFT JOIN app.complete_plans s ON s.run_id = d.run_id AND s.version = c.version
     LEFT JOIN LATERAL (
         SELECT array_agg(coalesce(patch ->> 'fromPath', patch ->> 'targetPath')) AS gone,
             jsonb_object_agg(patch ->> 'targetPath', CASE
@@ -26,7 +30,7 @@ WITH decided AS (
     ) patched ON true
     WHERE d.step_id = 'DecideST'
 ), hashed AS (
-    SELECT run_id, intent_id, template_key, cmd, tests, (
+    SELECT run_id, intent_id, template_key, cmd, tests, coalesce(encode(sha256(convert_to(tree, 'UTF8')), 'hex'), (
         SELECT encode(sha256(convert_to(
             '{' || string_agg(to_json(path) || ':' || CASE jsonb_typeof(content)
                 WHEN 'string' THEN to_json(content #>> '{}')::text
@@ -34,7 +38,7 @@ WITH decided AS (
                 ',' ORDER BY path COLLATE "C") || '}',
             'UTF8')), 'hex')
         FROM jsonb_each(files) AS f (path, content)
-    ) AS files_hash
+    )) AS files_hash
     FROM decided
 ), named AS (
     SELECT run_id, test, row_number() OVER (PARTITION BY run_id ORDER BY min(place)) - 1 AS position

@@ -37,8 +37,12 @@ WHERE run_id = %(run_id)s AND version = %(version)s
 
 -- terms --
 -- What a complete plan's tasks have in common, shown by the first one, and the hash of all of them.
-SELECT tasks::jsonb -> 0 AS task, head::jsonb ->> 'tasks' AS tasks_sha256, recipe, policy FROM app.complete_plans
+SELECT tasks::jsonb -> 0 AS task, head::jsonb ->> 'tasks' AS tasks_sha256, recipe, policy, base FROM app.complete_plans
 WHERE run_id = %(run_id)s AND version = %(version)s
+
+-- changes_hash --
+-- The hash of the changes of a complete plan.
+SELECT head::jsonb ->> 'changes' FROM app.complete_plans WHERE run_id = %(run_id)s AND version = %(version)s
 
 -- compiled_command --
 -- The command of the compiled plan.

@@ -31,6 +31,7 @@ _SECTIONS = {
     "Sandboxes": ("sbx_",),
     "Gates and escalation": ("hitl_", "sisu_escalation_"),
     "Sign-in": ("sisu_oidc_", "sisu_identity_", "sisu_name_claim", "sisu_groups_claim", "sisu_group_roles"),
+    "Repositories": ("sisu_git_",),
     "Labs and tests": ("chaos_", "sisu_crash_at"),
     "Server, storage and workers": ("",),
 }
@@ -39,6 +40,7 @@ _ORDER = (
     "Planner",
     "Sandboxes",
     "E2B",
+    "Repositories",
     "Gates and escalation",
     "Sign-in",
     "Queues",

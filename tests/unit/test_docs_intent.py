@@ -12,6 +12,7 @@ from resources.planner.replay_planner import ReplayPlanner
 from sisu_pipeline.contracts.base import ContractInvalid
 from sisu_pipeline.contracts.intent import Intent
 from sisu_pipeline.contracts.step_outputs import PlanPatch
+from sisu_pipeline.domain.changes.repository_base import InputInvalid, repository_of
 from sisu_pipeline.domain.forms import check_form
 from sisu_pipeline.steps import gate_terms
 from sisu_pipeline.steps.compile import plan_prompt, read_plan
@@ -21,6 +22,9 @@ from tests.docs_generators.markdown_page import MarkdownPage
 SCHEMA, *EXAMPLES = (
     json.loads(block.text) for block in MarkdownPage(DOCS / "intent.md").blocks if block.language == "json"
 )
+EXAMPLES += [
+    json.loads(block.text) for block in MarkdownPage(DOCS / "repositories.md").blocks if block.language == "json"
+]
 examples = pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example["goal"])
 
 
@@ -40,6 +44,7 @@ def test_an_example_is_an_intent_with_valid_gate_terms(example: dict[str, Any]) 
     assert intent.to_json() == example
     gate_terms.ttl(intent.constraints)
     gate_terms.on_timeout(intent.constraints)
+    repository_of(intent)
     question = gate_terms.ask(intent.constraints)
     if question is not None:
         check_form(question.form)
@@ -52,7 +57,9 @@ def test_an_example_compiles_with_the_built_in_planner(example: dict[str, Any], 
     plan = read_plan(intent, answer).to_json()
     inputs = example["inputs"]
     assert (plan["goal"], plan["tests"]) == (example["goal"], inputs.get("tests", []))
-    assert plan.get("patchPlan", []) == inputs.get("patches", [])
+    # Every patch has a diff text, which is empty until it is computed.
+    given = [{"diffText": "", **patch} for patch in inputs.get("patches", [])]
+    assert plan.get("patchPlan", []) == given
 
 
 CONTRADICTIONS: list[dict[str, Any]] = [
@@ -124,3 +131,27 @@ def test_the_constraint_in_the_page_about_the_gate_is_one() -> None:
     question = gate_terms.ask(constraints)
     assert question is not None
     check_form(question.form)
+
+
+REPOSITORIES: list[tuple[dict[str, Any], bool]] = [
+    ({"repo": {"url": "https://a/b", "ref": "main"}}, True),
+    ({"repo": {"path": "/a", "ref": "v1", "subdirectory": "b/c"}}, True),
+    ({"repo": {"ref": "main"}}, False),
+    ({"repo": {"path": "/a", "url": "https://a/b", "ref": "main"}}, False),
+    ({"repo": {"path": "/a"}}, False),
+    ({"repo": {"path": "/a", "ref": "main", "subdirectory": "../b"}}, False),
+    ({"repo": {"path": "/a", "ref": "main", "other": 1}}, False),
+    ({"setup": {}}, False),
+]
+
+
+@pytest.mark.parametrize(("inputs", "is_accepted"), REPOSITORIES)
+def test_the_schema_and_the_contract_agree_about_a_repository(inputs: dict[str, Any], is_accepted: bool) -> None:
+    content = {"goal": "demo", "inputs": inputs, "constraints": {}}
+    assert Draft202012Validator(SCHEMA).is_valid(content) == is_accepted
+    try:
+        repository_of(Intent.from_json(content))
+    except InputInvalid:
+        assert not is_accepted
+    else:
+        assert is_accepted

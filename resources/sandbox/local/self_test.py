@@ -15,7 +15,7 @@ from resources.sandbox.sandbox_port import SandboxUnavailable, TaskContext, Tree
 from sisu_pipeline.contracts.sandbox_request import ErrorCode, FileIn, Limits, SandboxRequest, SandboxResult
 
 _TIMEOUT_MS = 20_000
-_NO_TREE = "0" * 40
+_NO_TREE = "0" * 64
 _TRIED = ("ptrace", "mount", "keyctl", "add_key", "bpf", "io_uring_setup", "unshare", "setns", "userfaultfd")
 
 

@@ -15,6 +15,7 @@ from sisu_pipeline.api.http.json_response import reply
 from sisu_pipeline.api.schemas.problem_schemas import Detail, InternalError, Problem
 from sisu_pipeline.domain.canonical import canonical_json
 from sisu_pipeline.domain.changes.plan_changes import ChangeInvalid
+from sisu_pipeline.domain.changes.repository_base import InputInvalid
 from sisu_pipeline.domain.errors import (
     AnswerInvalid,
     DecisionConflict,
@@ -78,6 +79,8 @@ def refusal_of(failure: Exception) -> Refusal | None:  # noqa: PLR0911, PLR0912,
             return Refusal(
                 400, "invalid_constraint", text, [Detail(pointer=failure.pointer, message=failure.message)]
             )
+        case InputInvalid():
+            return Refusal(400, "invalid_input", text, [Detail(pointer=failure.pointer, message=failure.message)])
         case AnswerInvalid():
             faults = [Detail(pointer=f"/answer{pointer}", message=message) for pointer, message in failure.faults]
             return Refusal(400, "invalid_answer", text, faults)

@@ -27,8 +27,7 @@ from sisu_pipeline.domain.canonical import sha256_hex
 from sisu_pipeline.domain.changes.plan_changes import Change, changes_of
 from sisu_pipeline.domain.errors import NotFound
 from sisu_pipeline.domain.file_diff import FileState
-from sisu_pipeline.domain.workspace_files import intent_files
-from sisu_pipeline.store import answers, deadlines, gates, human_gates, intents, plans, runs, steps
+from sisu_pipeline.store import answers, bases, deadlines, gates, human_gates, intents, plans, runs, steps
 from sisu_pipeline.store import interactions as ledger
 from sisu_pipeline.store.human_gates import HumanGate, ListedGate
 from sisu_pipeline.store.queues import queue_depth
@@ -95,7 +94,7 @@ def plan(connection: Connection, run_reference: str) -> PlanView:
     run = runs.get(connection, checked_reference(run_reference))
     version = plans.current(connection, run.id)
     read = version.read()
-    files = intent_files(intents.get(connection, run.intent_id))
+    files = bases.files(connection, run.id, intents.get(connection, run.intent_id))
     return PlanView(
         run_id=run.id,
         version=version.number,

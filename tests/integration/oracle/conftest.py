@@ -7,13 +7,15 @@ import pytest
 
 from resources import migrations
 from resources.database import DATABASE, Connection, Database
+from resources.git.repository_address import AllowedRepositories
 from resources.planner.replay_planner import ReplayPlanner
 from sisu_pipeline.queueing import dbos_queues
 from sisu_pipeline.steps.execute import TaskDefaults
 from sisu_pipeline.store.outputs.artifacts import BlobStore
 from sisu_pipeline.workflow.dependencies import Dependencies
+from tests.integration.git.repositories import make_repository, mirrors_in
 from tests.integration.oracle import world as worlds
-from tests.integration.oracle.world import World
+from tests.integration.oracle.world import FROM_COMMIT, World
 
 
 @pytest.fixture(scope="package")
@@ -32,8 +34,11 @@ def world(database: Database, tmp_path_factory: pytest.TempPathFactory) -> World
         task_defaults=TaskDefaults(timeout_ms=300_000, net=False),
         app_version="v1",
         queues_tasks=False,
+        mirrors=mirrors_in(folder),
+        allowed_repositories=AllowedRepositories((str(folder),)),
     )
-    return worlds.build(dependencies)
+    make_repository(folder / "project", FROM_COMMIT)
+    return worlds.build(dependencies, folder / "project")
 
 
 @pytest.fixture

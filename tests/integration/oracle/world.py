@@ -4,6 +4,7 @@ import asyncio
 import itertools
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -58,6 +59,8 @@ CHANGES = [
 """Patches of every operation, for the files above."""
 # Text that is easy to hash wrongly: quotes, escapes, control characters, planes beyond the first, a repeat.
 TESTS = ["unit", 'say "hi" \\ \t\x01\x7f', "é \U0001f600", "unit"]
+FROM_COMMIT: dict[str, str | bytes] = {"app.py": "print('hi')\n", "gone": b"\0\xff", "src/é": "x\n"}
+"""Files of a commit that a run starts from."""
 BUDGET = {
     "maxFanout": 2,
     "maxSBXMinutes": 5,
@@ -217,7 +220,7 @@ class World:
         return await task_runner.run_task(sandbox, store, run.id, task, lambda chunk: None)
 
 
-def build(dependencies: Dependencies) -> World:
+def build(dependencies: Dependencies, project: Path) -> World:
     """Runs that stand in every way a run can, and what DBOS would hold about them."""
     world = World(dependencies)
     with pytest.MonkeyPatch.context() as patch:
@@ -226,6 +229,7 @@ def build(dependencies: Dependencies) -> World:
         _failed(world)
         _unfinished(world)
         _asked(world)
+        _from_commit(world, project)
     with dependencies.database.connect() as connection:
         _queue_rows(connection)
     return world
@@ -254,6 +258,16 @@ def _succeeded(world: World) -> None:
         world.decide(run)
         world.go_on(run)
         world.execute(run)
+
+
+def _from_commit(world: World, project: Path) -> None:
+    patches = [*PATCHES, {"targetPath": "gone", "op": "delete"}]
+    run = world.start("from_commit", repo={"path": str(project), "ref": "main"}, patches=patches, tests=TESTS)
+    world.plan(run)
+    world.suspend(run)
+    world.decide(run)
+    world.go_on(run)
+    world.execute(run)
 
 
 def _failed(world: World) -> None:

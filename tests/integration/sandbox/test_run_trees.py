@@ -19,7 +19,7 @@ from tests.integration.sandbox.conftest import e2b_settings, local_settings
 from tests.support.e2b.client import E2bServer
 from tests.unit.sandbox.requests import a_context, a_request, ignore
 
-_TREE = "a" * 40
+_TREE = "a" * 64
 
 
 class Source:
@@ -114,7 +114,7 @@ def test_what_a_command_writes_on_a_tree_counts_towards_the_disk_limit(sandbox: 
 
 
 def test_an_unknown_tree_is_refused(sandbox: LocalSandbox) -> None:
-    result = _run(sandbox, "true", tree="b" * 40)
+    result = _run(sandbox, "true", tree="b" * 64)
     assert result.err_code is ErrorCode.CMD_NONZERO
     assert "there is no tree" in result.stderr
 
@@ -140,7 +140,7 @@ def test_a_tree_is_written_once_for_tasks_that_start_together(sandbox: LocalSand
 
 def test_a_tree_that_no_task_used_for_a_day_is_removed(tmp_path: Path) -> None:
     trees = RunTrees(tmp_path / "trees", Source())
-    old = tmp_path / "trees" / ("c" * 40)
+    old = tmp_path / "trees" / ("c" * 64)
     old.mkdir(parents=True)
     os.utime(old, (0, 0))
     asyncio.run(trees.folder_of(a_request("true", tree=_TREE), a_context()))

@@ -38,7 +38,7 @@ GATE = (
     fault(
         "202_plan_hash_covers_its_sections",
         "a head that names another base",
-        "UPDATE app.complete_plans SET base = replace(base, 'null', '\"0000\"') WHERE run_id = %(waiting)s",
+        "UPDATE app.complete_plans SET base = replace(base, '44136fa3', '00000000') WHERE run_id = %(waiting)s",
     ),
     fault(
         "202_plan_hash_covers_its_sections",
@@ -53,6 +53,38 @@ GATE = (
         "INSERT INTO app.plan_versions (run_id, version, plan, plan_sha256, based_on_sha256, edited_by) "
         f"SELECT run_id, 2, output, {ZEROS}, {ZEROS}, 'eve' FROM app.run_steps "
         "WHERE run_id = %(waiting)s AND step_id = 'CompileST'",
+    ),
+    fault(
+        "207_plan_starts_from_the_resolved_commit",
+        "another commit",
+        "UPDATE app.run_bases SET commit_id = repeat('0', 40) WHERE run_id = %(from_commit)s",
+    ),
+    fault(
+        "207_plan_starts_from_the_resolved_commit",
+        "another repository",
+        "UPDATE app.run_bases SET address = '/elsewhere' WHERE run_id = %(from_commit)s",
+    ),
+    fault(
+        "207_plan_starts_from_the_resolved_commit",
+        "a commit that the plan does not name",
+        "INSERT INTO app.run_bases (run_id, address, ref, commit_id, tree_id) "
+        "VALUES (%(waiting)s, '/a', 'main', repeat('0', 40), repeat('0', 40))",
+    ),
+    fault(
+        "208_plan_changes_files_of_the_commit",
+        "other old content",
+        "UPDATE app.base_files SET content = 'other' WHERE run_id = %(from_commit)s AND path = 'app.py'",
+    ),
+    fault(
+        "208_plan_changes_files_of_the_commit",
+        "a created file that was there",
+        "UPDATE app.base_files SET mode = '100644', content = '' "
+        "WHERE run_id = %(from_commit)s AND path = 'new.py'",
+    ),
+    fault(
+        "208_plan_changes_files_of_the_commit",
+        "a file that is not stored",
+        "DELETE FROM app.base_files WHERE run_id = %(from_commit)s AND path = 'gone'",
     ),
     fault(
         "205_gate_asks_about_the_compiled_plan",
