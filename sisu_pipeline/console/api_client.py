@@ -31,6 +31,10 @@ class Api:
         """GET a path, given as unquoted segments; query parameters that are None are left out."""
         return self._request("GET", path, params={k: str(v) for k, v in query.items() if v is not None})
 
+    def download(self, *path: str) -> bytes:
+        """GET the content of a path, given as unquoted segments."""
+        return self._send("GET", path).content
+
     def post(self, *path: str, body: bytes) -> Any:
         """POST a body to a path, given as unquoted segments; returns the response's JSON."""
         return self._request("POST", path, content=body)
@@ -60,13 +64,16 @@ class Api:
             raise self._unreachable(error) from None
 
     def _request(self, method: str, path: tuple[str, ...], **options: Any) -> Any:
+        return self._send(method, path, **options).json()
+
+    def _send(self, method: str, path: tuple[str, ...], **options: Any) -> httpx.Response:
         try:
             response = self._http.request(method, _path(*path), **options)
         except httpx.TransportError as error:
             raise self._unreachable(error) from None
         if response.is_error:
             raise _failure_from(response)
-        return response.json()
+        return response
 
     def _unreachable(self, error: httpx.TransportError) -> Failure:
         if isinstance(error, httpx.ConnectError):

@@ -6,6 +6,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from resources.git.git_errors import GitRefused, GitUnavailable
 from resources.planner import replay_planner
 from resources.planner.acp import recording
 from resources.planner.acp.agent_errors import AgentFailure, FailureCode
@@ -19,16 +20,18 @@ from resources.planner.acp.agent_planner import (
 )
 from resources.planner.acp.agent_settings import AgentSettings, PlanLimits
 from resources.planner.acp.recording import Recording
-from resources.planner.acp.scratch import FilesScratch
+from resources.planner.acp.scratch import FilesScratch, GitScratch, Scratch
 from resources.planner.planner_port import Question
 from sisu_pipeline.contracts.intent import Intent
 from sisu_pipeline.contracts.step_outputs import PlannerOutput
 from sisu_pipeline.crash_points import crash_point
+from sisu_pipeline.domain.changes.repository_base import InputInvalid
 from sisu_pipeline.domain.workspace_files import WorkspaceFilesInvalid, intent_files
 from sisu_pipeline.steps import agent_prompts, compile
 from sisu_pipeline.store import intents, plan_questions, runs
 from sisu_pipeline.store.plan_questions import PlanQuestion, Session, Spent
 from sisu_pipeline.store.runs import Run
+from sisu_pipeline.workflow import run_base
 from sisu_pipeline.workflow.dependencies import Dependencies
 
 MOST_TRIES = 3
@@ -76,14 +79,14 @@ class QuestionService:
         crash_point("question.session.before")
         try:
             limits = _limits(work.run, work.spent, self.settings)
-            scratch = FilesScratch(intent_files(work.intent))
+            scratch = await asyncio.to_thread(self._scratch, work)
             answer = await self.planner.ask(AgentQuestion(work.question.op_key, _prompts(work), scratch, limits))
         except QuestionFailed as failed:
             session = replace(describe(self.settings, failed.evidence), error=_error(failed.failure))
             return session, work.is_last_try or not failed.failure.is_passing
         except AgentFailure as failure:
             return replace(describe(self.settings, NO_EVIDENCE), error=_error(failure)), True
-        except WorkspaceFilesInvalid as invalid:
+        except (WorkspaceFilesInvalid, InputInvalid, GitRefused, GitUnavailable) as invalid:
             refused = AgentFailure(FailureCode.CHANGES, str(invalid))
             return replace(describe(self.settings, NO_EVIDENCE), error=_error(refused)), True
         crash_point("question.session.after")
@@ -91,6 +94,13 @@ class QuestionService:
             await asyncio.to_thread(_record, self.records, work, answer)
         session = describe(self.settings, answer.evidence)
         return replace(session, structured=answer.structured, changes=answer.changes.patches), True
+
+    def _scratch(self, work: Work) -> Scratch:
+        """The agent's working directory: the commit of the run's repository, or the intent's files."""
+        base = run_base.resolve(self.dependencies, work.run.id, work.intent)
+        if base is None:
+            return FilesScratch(intent_files(work.intent))
+        return GitScratch(run_base.open_base(self.dependencies, base), base.commit, base.subdirectory)
 
     def _work(self, op_key: str) -> Work | None:
         """None when the question is settled or its run has ended."""

@@ -48,6 +48,7 @@ _TITLES = {
     "intents": "Intents",
     "runs": "Runs",
     "gates": "Gates",
+    "results": "Results",
     "artifacts": "Artifacts",
     "session": "Sessions",
     "rules": "Recipes and policies",

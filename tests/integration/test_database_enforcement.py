@@ -22,6 +22,10 @@ LEDGERS: dict[str, set[str]] = {
         *("status", "error", "next_action", "last_step", "segment", "retry_count", "app_version"),
         *("dagster_run_id", "created_at", "requested_at", "updated_at", "closed_at"),
     },
+    "plan_questions": set(),
+    "opencode_calls": set(),
+    "run_bases": set(),
+    "base_files": set(),
     "run_changes": set(),
     "run_steps": set(),
     "artifacts": set(),
@@ -49,6 +53,17 @@ OTHERS = {"run_transitions", "schema_migrations", "sbx_templates", "escalations"
 _ROWS = """
 INSERT INTO app.human_interactions (run_id, gate_key, dedupe_key, kind, actor, payload, payload_hash)
     SELECT run_id, gate_key, 'k', 'approve', 'po', '{}', plan_sha256 FROM app.human_gates;
+INSERT INTO app.plan_questions (op_key, run_id, step_id, attempt, prompt, prompt_sha256, schema_sha256)
+    SELECT 'op_' || repeat('0', 64), id, 'CompileST', 1, '', repeat('0', 64), repeat('0', 64) FROM app.runs;
+INSERT INTO app.opencode_calls (
+    id, op_key, run_id, step_id, attempt, try, outcome, is_final, error, agent, stop_reasons, response, tool_calls,
+    model_calls, uncounted_calls, input_tokens, output_tokens, peak_mb, durations_ms, transcript_uri,
+    transcript_sha256)
+    SELECT 'occall_' || repeat('0', 16), op_key, run_id, 'CompileST', 1, 1, 'failed', true, '{}', 'a', '[]', '',
+        '{}', 0, 0, 0, 0, 0, '{}', 'artifact://run', repeat('0', 64) FROM app.plan_questions;
+INSERT INTO app.run_bases (run_id, address, ref, commit_id, tree_id)
+    SELECT id, '/a', 'main', repeat('0', 40), repeat('0', 40) FROM app.runs;
+INSERT INTO app.base_files (run_id, path) SELECT id, 'a' FROM app.runs;
 INSERT INTO app.passed_deadlines (run_id, gate_key, number, deadline_at, decided_at, reopened_by, reason)
     SELECT run_id, gate_key, 1, now(), now(), 'po', '' FROM app.human_gates;
 INSERT INTO app.gate_answers (run_id, gate_key, answered_by) SELECT run_id, gate_key, 'po' FROM app.human_gates;

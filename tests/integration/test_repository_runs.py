@@ -33,14 +33,14 @@ from tests.integration.git.repositories import git, git_text, make_repository, m
 from tests.integration.life import Life, ended
 from tests.integration.sandbox.conftest import local_settings
 
-_FILES: dict[str, str | bytes] = {
+PROJECT_FILES: dict[str, str | bytes] = {
     "README.md": "one\n",
     "app/main.py": "x = 1\n",
     "app/test.sh": "#!/bin/sh\ngrep -q 'x = 2' main.py\n",
     "app/old.py": "old\n",
     "logo.bin": b"\0\xff",
 }
-_PATCHES = [
+PROJECT_PATCHES = [
     {"targetPath": "app/main.py", "postimageContent": "x = 2\n"},
     {"targetPath": "app/new.py", "postimageContent": "new\n"},
     {"targetPath": "app/old.py", "op": "delete"},
@@ -54,7 +54,7 @@ _LAWS = ("202", "205", "207", "208", "213", "214", "216", "310", "315", "710", "
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     folder = tmp_path / "projects" / "one"
-    make_repository(folder, _FILES)
+    make_repository(folder, PROJECT_FILES)
     (folder / "app/test.sh").chmod(0o755)
     make_repository(folder, {}, "executable")
     return folder
@@ -75,7 +75,7 @@ def world(dependencies: Dependencies, project: Path, tmp_path: Path) -> Iterator
 
 def a_life(world: Dependencies, project: Path, *, repo: dict[str, Any] | None = None, **inputs: Any) -> Life:
     given = {"repo": {"path": str(project), "ref": "main", **(repo or {})}, "tests": [], "testCommand": "true"}
-    return Life(world, **{**given, "patches": _PATCHES, **inputs})
+    return Life(world, **{**given, "patches": PROJECT_PATCHES, **inputs})
 
 
 def complete(life: Life) -> CompletePlan:
@@ -125,7 +125,7 @@ def test_the_workspace_starts_from_the_commit_and_is_rolled_back_to_it(world: De
     with pytest.raises(Exception, match="Plan approval failed"):
         life.decide()
     found = {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
-    assert found == {path: text.encode() if isinstance(text, str) else text for path, text in _FILES.items()}
+    assert found == {path: text.encode() if isinstance(text, str) else text for path, text in PROJECT_FILES.items()}
 
 
 def test_tasks_run_on_the_commit_with_the_approved_changes(world: Dependencies, project: Path) -> None:

@@ -84,6 +84,7 @@ PROCESSES = {
     "resources/planner/acp/playback_agent.py": "starts the tool's server inside the sandbox, as agents do",
     "resources/sandbox/": "runs tasks",
     "sisu_pipeline/cli/": "becomes the process it was asked for",
+    "sisu_pipeline/console/intent_files.py": "reads the user's git checkout",
     "sisu_pipeline/proof/": "starts and kills whole stacks",
     "sisu_pipeline/supervisor/child_processes.py": "lowers the priority of a child before it starts",
     "sisu_pipeline/supervisor/stack.py": "starts the processes of `sisu start`",

@@ -11,6 +11,7 @@ from psycopg_pool import PoolClosed, PoolTimeout
 from pydantic.alias_generators import to_camel
 from starlette.exceptions import HTTPException
 
+from resources.git.git_errors import GitRefused, GitUnavailable
 from sisu_pipeline.api.http.json_response import reply
 from sisu_pipeline.api.schemas.problem_schemas import Detail, InternalError, Problem
 from sisu_pipeline.domain.canonical import canonical_json
@@ -81,6 +82,10 @@ def refusal_of(failure: Exception) -> Refusal | None:  # noqa: PLR0911, PLR0912,
             )
         case InputInvalid():
             return Refusal(400, "invalid_input", text, [Detail(pointer=failure.pointer, message=failure.message)])
+        case GitRefused():
+            return Refusal(409, "repository_refused", text)
+        case GitUnavailable():
+            return Refusal(503, "repository_unavailable", text)
         case AnswerInvalid():
             faults = [Detail(pointer=f"/answer{pointer}", message=message) for pointer, message in failure.faults]
             return Refusal(400, "invalid_answer", text, faults)
@@ -143,7 +148,7 @@ _MEANINGS = {
     413: "The body is larger than this route accepts.",
     429: "Too many open streams; close one and try again.",
     500: "Internal error. The server's log has the cause.",
-    503: "The database cannot be reached. Retry later.",
+    503: "The database, or the repository of the run, cannot be reached. Retry later.",
 }
 
 

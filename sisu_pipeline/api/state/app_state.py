@@ -13,6 +13,7 @@ from sisu_pipeline.single_sign_on.browser_flow import BrowserFlow
 from sisu_pipeline.single_sign_on.sign_on import SignOn
 from sisu_pipeline.store.outputs.artifacts import BlobStore
 from sisu_pipeline.store.rules.decisions import PlanDecision, RecordedDecision
+from sisu_pipeline.workflow.dependencies import Dependencies
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class AppState:
     inbox: Batcher[None, InboxReading]
     feed: RunFeed
     blobs: BlobStore
+    dependencies: Dependencies
     app_version: str
     heartbeat_s: float
     dagster_url: str

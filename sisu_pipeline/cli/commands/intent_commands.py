@@ -1,5 +1,6 @@
-"""`sisu intent`: submit intents."""
+"""`sisu intent`: write and submit intents."""
 
+import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -9,12 +10,35 @@ import typer
 from sisu_pipeline.console.command_output import AsJson, Url, report_failures
 from sisu_pipeline.console.exit_codes import Failure
 
-app = typer.Typer(help="Submit intents.", no_args_is_help=True)
+app = typer.Typer(help="Write and submit intents.", no_args_is_help=True)
 
 
-@app.callback()
-def intents() -> None:
-    """Keep `submit` a subcommand: Typer would merge a single command into the group."""
+@app.command()
+def template() -> None:
+    """Print an intent to edit, with a repository, a command and a patch."""
+    from sisu_pipeline.console.intent_files import template as written
+
+    _print(written())
+
+
+@app.command("from-git")
+def from_git(
+    rev: Annotated[str, typer.Option(help="Revision to start from.")] = "HEAD",
+    goal: Annotated[
+        str | None, typer.Option(help="Goal in words.", show_default="subject of the revision's commit")
+    ] = None,
+    tests: Annotated[
+        list[str] | None, typer.Option(metavar="GLOB", help="Files that are one task each; may be repeated.")
+    ] = None,
+    command: Annotated[
+        str | None, typer.Option(help="Command of every task.", show_default="true, which always succeeds")
+    ] = None,
+) -> None:
+    """Print an intent that starts from a revision of the git checkout in the current folder."""
+    from sisu_pipeline.console.intent_files import from_checkout
+
+    with report_failures():
+        _print(from_checkout(Path.cwd(), rev, goal, tests or [], command))
 
 
 @app.command()
@@ -36,6 +60,10 @@ def submit(
         stored = Api(url).post("intents", body=_read(file))
         replay = " (already stored)" if stored["isReplay"] else ""
         out.print_result(stored, lambda: f"{stored['intentId']}{replay}\nNext: sisu run start {stored['intentId']}")
+
+
+def _print(intent: dict[str, object]) -> None:
+    typer.echo(json.dumps(intent, indent=2, ensure_ascii=False))
 
 
 def _read(file: str) -> bytes:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from sisu_pipeline.cli.commands.decision_commands import By, RunId, parse_json, register_decisions, user_name
+from sisu_pipeline.cli.commands.result_commands import register_results
 from sisu_pipeline.console.command_output import AsJson, Url, report_failures
 from sisu_pipeline.console.exit_codes import Failure
 
@@ -117,6 +118,7 @@ def output(run: RunId, url: Url = None) -> None:
 
 
 register_decisions(app)
+register_results(app)
 
 
 @app.command()

@@ -4,6 +4,7 @@ from pydantic import BaseModel
 
 from sisu_pipeline.contracts.queue_settings import setting
 
+_READERS = ("api", "intent-worker", "planner-worker", "sandbox-worker")
 _RULE = r"(https|https://[!-+\--~]+|/[^,]*)"
 _RULES = rf"^({_RULE}(\s*,\s*{_RULE})*)?$"
 
@@ -14,7 +15,7 @@ class GitSettings(BaseModel):
     sisu_git_allow: str = setting(
         "Repositories that intents may name, separated by commas: `https` for every https address, "
         "`https://HOST/PATH` or an absolute folder for those below it. Default: none.",
-        read_by=["api", "intent-worker", "sandbox-worker"],
+        read_by=_READERS,
         since="0.3.0",
         default="",
         pattern=_RULES,
@@ -22,26 +23,26 @@ class GitSettings(BaseModel):
     sisu_git_credentials: str | None = setting(
         "File with credentials for repositories, in the format of git-credential-store: "
         "`https://user:token@host`, one a line.",
-        read_by=["intent-worker", "sandbox-worker"],
+        read_by=_READERS,
         since="0.3.0",
         default=None,
     )
     sisu_git_ca_file: str | None = setting(
         "File with the certificates of authorities that sign repositories' servers. Default: the system's.",
-        read_by=["intent-worker", "sandbox-worker"],
+        read_by=_READERS,
         since="0.3.0",
         default=None,
     )
     sisu_git_quota_mb: int = setting(
         "Largest size in MiB of the mirror of one repository.",
-        read_by=["intent-worker", "sandbox-worker"],
+        read_by=_READERS,
         since="0.3.0",
         default=2048,
         ge=1,
     )
     sisu_git_timeout_s: int = setting(
         "Longest time in seconds of one fetch or push.",
-        read_by=["intent-worker", "sandbox-worker"],
+        read_by=_READERS,
         since="0.3.0",
         default=120,
         ge=1,

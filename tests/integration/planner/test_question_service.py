@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
+from resources.git.repository_address import AllowedRepositories
 from resources.planner.acp.agent_planner import AgentPlanner
 from resources.planner.acp.session_replay import replay
 from resources.planner.planner_port import Question
 from resources.planner.replay_planner import ReplayPlanner, fixture_path, session_path
+from sisu_pipeline.contracts.intent import Intent
 from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.queueing import question_service
 from sisu_pipeline.queueing.question_service import QuestionService
@@ -21,6 +23,7 @@ from sisu_pipeline.workflow import agent_plans, ownership, step_execution
 from sisu_pipeline.workflow.dependencies import Dependencies
 from sisu_pipeline.workflow.run_failure import end_run
 from tests.builders import a_run, an_intent
+from tests.integration.git.repositories import make_repository, mirrors_in
 from tests.integration.oracle.world import ANSWERED, FAILED
 from tests.integration.planner.conftest import model_settings, scripted_settings
 from tests.support.acp.scripted_agent import GOOD_PLAN
@@ -45,10 +48,12 @@ def asking(dependencies: Dependencies) -> Dependencies:
     return replace(dependencies, asks_agent=True)
 
 
-def asked(dependencies: Dependencies, **request: Any) -> tuple[Run, plan_questions.PlanQuestion]:
+def asked(
+    dependencies: Dependencies, intent: Intent = INTENT, **request: Any
+) -> tuple[Run, plan_questions.PlanQuestion]:
     """A running run and its question."""
     with dependencies.database.connect() as connection:
-        run = a_run(connection, INTENT, **request)
+        run = a_run(connection, intent, **request)
     ownership.enter(dependencies.database, run.workflow_id, "dagster-1")
     found = agent_plans.ask(dependencies, run.workflow_id)
     assert found is not None
@@ -100,6 +105,22 @@ def test_a_played_session_that_ends_in_another_plan_is_reported(asking: Dependen
     session = session_path(fixture_path(folder / "oc", Question("plan", plan_prompt(INTENT), INTENT)))
     session.write_text(session.read_text().replace("test_greet", "test_other", 1))
     assert replay(session, folder / "run").differences == ["the plan differs"]
+
+
+def test_an_agent_plans_on_the_commit_of_a_repository(asking: Dependencies, folder: Path, tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    commit = make_repository(project, {"greet.py": OLD, "old.py": "x = 1\n", ".opencode/plugin.js": "evil()"})
+    on_commit = replace(
+        asking, mirrors=mirrors_in(tmp_path), allowed_repositories=AllowedRepositories((str(tmp_path),))
+    )
+    intent = an_intent("Greet by name", inputs={"repo": {"path": str(project), "ref": "main"}})
+    run, question = asked(on_commit, intent)
+    script = {"prompts": [[{"shell": "test ! -e .opencode"}, *CHANGE["prompts"][0]]]}
+    settle(on_commit, folder, script, question.op_key)
+    result = step_execution.compile_intent(on_commit, run.workflow_id)
+    patches = {patch["targetPath"]: patch["op"] for patch in result.output["patchPlan"]}
+    assert patches == {"greet.py": "modify", "new.py": "rename"}
+    assert result.sealed is not None and result.sealed.read().base.commit == commit
 
 
 def test_the_same_question_is_asked_once(asking: Dependencies, folder: Path) -> None:
