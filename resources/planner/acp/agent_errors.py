@@ -2,6 +2,8 @@
 
 from enum import StrEnum
 
+from sisu_pipeline.domain.plain_json import plain_text
+
 
 class FailureCode(StrEnum):
     """The kind of a failure, stored with it."""
@@ -41,7 +43,7 @@ class AgentFailure(Exception):
     """The agent gave no plan. The message is a sentence for the operator."""
 
     def __init__(self, code: FailureCode, message: str) -> None:
-        super().__init__(message)
+        super().__init__(plain_text(message))
         self.code = code
 
     @property

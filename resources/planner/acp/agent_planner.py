@@ -21,6 +21,7 @@ from resources.planner.acp.transcript import Transcript
 from resources.sandbox.local.isolation.bwrap import BOX_WORK
 from sisu_pipeline.contracts.agent_plan import AgentPlan
 
+_LONGEST_CALL = 4 * 1024 * 1024
 _NO_MODEL = ModelSettings(url="http://127.0.0.1:9", name="none", key="")
 _PERMANENT_STATUS = ("400", "401", "402", "403", "404")
 
@@ -136,7 +137,7 @@ class _Connection:
     @contextlib.asynccontextmanager
     async def session(self) -> AsyncIterator[AgentSession]:
         """Start the agent and connect to it; at the end, no process of it is left."""
-        server = await asyncio.start_unix_server(self.tool.serve, sock=self.box.plan, limit=16 * 1024 * 1024)
+        server = await asyncio.start_unix_server(self.tool.serve, sock=self.box.plan, limit=_LONGEST_CALL)
         async with (
             server,
             self.proxy.serve(self.box.model),

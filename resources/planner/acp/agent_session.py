@@ -20,6 +20,7 @@ from resources.planner.acp.agent_settings import AgentSettings
 from resources.planner.acp.box.agent_process import AgentProcess
 from resources.planner.acp.plan_tool import SERVER, PlanTool
 from resources.planner.acp.transcript import Transcript
+from sisu_pipeline.domain.plain_json import plain_text
 
 T = TypeVar("T")
 
@@ -80,15 +81,15 @@ class AgentSession:
                 f"release version {acp.PROTOCOL_VERSION}: install a matching version of the agent",
             )
         if answer.agent_info is not None:
-            self._facts.agent_name = answer.agent_info.name[:200]
-            self._facts.agent_version = answer.agent_info.version[:200]
+            self._facts.agent_name = plain_text(answer.agent_info.name[:200])
+            self._facts.agent_version = plain_text(answer.agent_info.version[:200])
 
     async def open(self, directory: str, plan_server: tuple[str, list[str]]) -> str:
         """Open a session in a directory, with the server of the tool."""
         command, arguments = plan_server
         server = schema.McpServerStdio(name=SERVER, command=command, args=arguments, env=[])
         answer = await self._within("session/new", self._agent.new_session(cwd=directory, mcp_servers=[server]))
-        self._facts.session_id = answer.session_id[:200]
+        self._facts.session_id = plain_text(answer.session_id[:200])
         return answer.session_id
 
     async def wait_for_tool(self, tool: PlanTool) -> None:

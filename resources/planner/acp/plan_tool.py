@@ -6,6 +6,7 @@ the relay.
 """
 
 import asyncio
+import json
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,10 +19,11 @@ from mcp.shared.message import SessionMessage
 
 from sisu_pipeline.contracts.agent_plan import AgentPlan, plan_schema
 from sisu_pipeline.contracts.base import ContractInvalid
+from sisu_pipeline.domain.plain_json import plain
 
 TOOL = "submit_plan"
 SERVER = "sisu"
-_LONGEST_LINE = 16 * 1024 * 1024
+_MOST_CALLS = 100
 
 _DESCRIPTION = (
     "Submit the plan for the change that you have made in the working directory. Call it once, at the end."
@@ -61,6 +63,8 @@ class PlanTool:
 
     def submit(self, arguments: dict[str, Any]) -> types.CallToolResult:
         """Accept the first valid plan. The result tells the agent what to correct, or to stop."""
+        if len(self.calls) >= _MOST_CALLS:
+            return _result("The tool was called too often. Stop now.", is_error=True)
         accepted = False
         if self.plan is not None:
             result = _result("A plan was accepted before, and this one is ignored. Stop now.", is_error=True)
@@ -105,9 +109,10 @@ async def _run(server: Server[Any], streams: _Streams) -> None:
         async with to_server:
             while line := await _line(reader):
                 try:
-                    message = types.jsonrpc_message_adapter.validate_json(line, by_name=False)
-                except ValueError as error:
-                    await to_server.send(error)
+                    # Not parsed by pydantic, which refuses texts that JSON permits, so that no answer would follow.
+                    message = types.jsonrpc_message_adapter.validate_python(plain(json.loads(line)), by_name=False)
+                except (ValueError, RecursionError) as error:
+                    await to_server.send(ValueError(str(error)))
                 else:
                     await to_server.send(SessionMessage(message))
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from sisu_pipeline.domain.plain_json import plain, plain_text
+
 _MOST_BYTES = 64 * 1024 * 1024
 _MOST_TEXT = 20_000
 REDACTED = "[redacted]"
@@ -33,7 +35,7 @@ class Transcript:
         if way == "in":
             self.heard_at = now
             self._note(frame)
-        text = json.dumps(frame, ensure_ascii=False)
+        text = json.dumps(plain(frame), ensure_ascii=False)
         for secret in self.secrets:
             # As it stands in JSON text, where quotes and backslashes of the secret are escaped.
             text = text.replace(json.dumps(secret, ensure_ascii=False)[1:-1], REDACTED)
@@ -60,9 +62,11 @@ class Transcript:
             return
         identity, kind = update.get("toolCallId"), update.get("kind")
         if update.get("sessionUpdate") in ("tool_call", "tool_call_update") and isinstance(identity, str):
-            self._kinds[identity] = kind[:40] if isinstance(kind, str) else self._kinds.get(identity, "other")
+            self._kinds[identity] = (
+                plain_text(kind[:40]) if isinstance(kind, str) else self._kinds.get(identity, "other")
+            )
         content = update.get("content")
         if update.get("sessionUpdate") == "agent_message_chunk" and isinstance(content, dict):
             text = content.get("text")
             if isinstance(text, str):
-                self._text = (self._text + text)[:_MOST_TEXT]
+                self._text = (self._text + plain_text(text))[:_MOST_TEXT]

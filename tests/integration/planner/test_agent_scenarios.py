@@ -12,6 +12,7 @@ import pytest
 from resources.planner.acp.agent_planner import AgentAnswer, AgentPlanner, AgentQuestion, QuestionFailed
 from resources.planner.acp.agent_settings import PlanLimits
 from resources.planner.acp.scratch import FilesScratch
+from sisu_pipeline.domain.canonical import canonical_json
 from sisu_pipeline.domain.file_diff import FileState
 from sisu_pipeline.steps.agent_prompts import REPAIR
 from tests.integration.planner.conftest import model_settings, scripted_settings
@@ -68,6 +69,7 @@ def test_an_agent_is_answered_or_fails_with_a_sentence_and_leaves_nothing(
         assert [evidence.input_tokens, evidence.output_tokens] == expected["tokens"]
         assert evidence.cost_usd == Decimal(expected["cost"])
     assert key not in json.dumps(evidence.transcript)
+    canonical_json(evidence.transcript)  # or it could not be stored
 
 
 async def _ask(planner: AgentPlanner, question: AgentQuestion) -> AgentAnswer | QuestionFailed:

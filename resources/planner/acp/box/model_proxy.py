@@ -21,7 +21,7 @@ from resources.planner.acp.agent_settings import Dialect, ModelSettings, PlanLim
 from resources.planner.acp.box.model_usage import AnswerReader, Usage, exceeded
 
 _TIMEOUT = httpx.Timeout(600, connect=15)
-_LARGEST_REQUEST = 64 * 1024 * 1024
+_LARGEST_REQUEST = 32 * 1024 * 1024
 _PATHS: dict[Dialect, tuple[str, ...]] = {
     "openai": ("/chat/completions", "/responses", "/models"),
     "anthropic": ("/v1/messages", "/v1/messages/count_tokens"),
@@ -64,8 +64,8 @@ class ModelProxy:
         if self.broken_budget is not None:
             # 400: agents retry a 429 for ever.
             return _refused(self.broken_budget, 400)
-        body = await request.body()
-        if len(body) > _LARGEST_REQUEST:
+        body = await _body(request)
+        if body is None:
             return _refused(f"the request is larger than {_LARGEST_REQUEST} bytes", 413)
         call = self._client.build_request(
             request.method,
@@ -116,6 +116,17 @@ class ModelProxy:
                 return passed | {"x-goog-api-key": self._model.key}
             case "openai":
                 return passed | {"authorization": f"Bearer {self._model.key}"}
+
+
+async def _body(request: Request) -> bytes | None:
+    """The body; None once it is too large, whatever length it announces."""
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > _LARGEST_REQUEST:
+            return None
+        parts.append(part)
+    return b"".join(parts)
 
 
 class _Server(uvicorn.Server):
