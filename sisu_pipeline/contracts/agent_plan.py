@@ -28,3 +28,19 @@ class AgentPlan(Contract):
 def plan_schema() -> dict[str, Any]:
     """The JSON Schema of the tool's arguments."""
     return AgentPlan.model_json_schema(by_alias=True)
+
+
+class FileEdit(Contract):
+    """A file as it is to be after the change."""
+
+    path: str = Field(min_length=1, max_length=1024)
+    """Path of the file, relative to the working directory."""
+    content: str | None = Field(max_length=200_000)
+    """The whole content after the change; null removes the file."""
+
+
+class ChatPlan(AgentPlan):
+    """A plan with the files that it changes, by a model that cannot edit files itself."""
+
+    edits: list[FileEdit] = Field(max_length=20)
+    """The files that the change creates, modifies or removes."""

@@ -22,7 +22,8 @@ class PlannerSettings(BaseModel):
         default="replay",
     )
     oc_agent: str = setting(
-        "Command of the coding agent, a server of the Agent Client Protocol on stdin and stdout.",
+        "Command of the coding agent, a server of the Agent Client Protocol on stdin and stdout; or `chat`: the "
+        "model alone, which receives the files in its prompt.",
         read_by=_ASKS,
         since="0.3.0",
         default="opencode acp",

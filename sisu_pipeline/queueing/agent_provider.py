@@ -4,20 +4,44 @@ import asyncio
 import os
 import shlex
 from pathlib import Path
+from typing import Protocol
 
 from resources.planner.acp.agent_errors import AgentFailure
-from resources.planner.acp.agent_planner import AgentPlanner
+from resources.planner.acp.agent_planner import AgentAnswer, AgentPlanner, AgentQuestion
 from resources.planner.acp.agent_session import SessionFacts
 from resources.planner.acp.agent_settings import AgentSettings, ModelSettings
 from resources.planner.planner_port import PlannerUnavailable
 from resources.sandbox.sandbox_port import SandboxUnavailable
 from sisu_pipeline.settings import Settings
+from sisu_pipeline.steps.agent_prompts import chat_prompt
+
+CHAT = "chat"
+"""The value of `OC_AGENT` for a model without an agent."""
 
 
-def open_agent(configuration: Settings) -> AgentPlanner:
+class QuestionPlanner(Protocol):
+    """What answers questions for plans: a coding agent, or a model alone."""
+
+    async def ask(self, question: AgentQuestion) -> AgentAnswer:
+        """The answer. Raises QuestionFailed."""
+        ...
+
+    async def check(self) -> SessionFacts:
+        """Proof that questions can be asked. Raises AgentFailure."""
+        ...
+
+    def close(self) -> None:
+        """End what still runs."""
+        ...
+
+
+def open_agent(configuration: Settings) -> QuestionPlanner:
     """Open the planner of these settings. Raises PlannerUnavailable."""
+    settings = agent_settings(configuration)
+    if settings.argv == (CHAT,):
+        return _chat(settings)
     try:
-        return AgentPlanner(agent_settings(configuration))
+        return AgentPlanner(settings)
     except (AgentFailure, SandboxUnavailable) as error:
         raise PlannerUnavailable(str(error)) from error
 
@@ -57,6 +81,19 @@ def agent_settings(configuration: Settings) -> AgentSettings:
         idle_s=configuration.oc_idle_s,
         wall_s=configuration.oc_wall_s,
     )
+
+
+def _chat(settings: AgentSettings) -> QuestionPlanner:
+    assert settings.model is not None
+    if settings.model.dialect != "openai":
+        raise PlannerUnavailable("OC_AGENT=chat requires OC_PROVIDER=openai, the API that most providers offer")
+    try:
+        from resources.planner.chat_planner import ChatPlanner
+    except ImportError as error:
+        raise PlannerUnavailable(
+            f"OC_AGENT=chat requires the package {error.name}: pip install 'sisu-pipeline[chat]'"
+        ) from error
+    return ChatPlanner(settings, settings.model, chat_prompt)
 
 
 def _model(configuration: Settings) -> ModelSettings:

@@ -13,7 +13,6 @@ from resources.planner.acp.agent_errors import AgentFailure, FailureCode
 from resources.planner.acp.agent_planner import (
     NO_EVIDENCE,
     AgentAnswer,
-    AgentPlanner,
     AgentQuestion,
     Evidence,
     QuestionFailed,
@@ -27,6 +26,7 @@ from sisu_pipeline.contracts.step_outputs import PlannerOutput
 from sisu_pipeline.crash_points import crash_point
 from sisu_pipeline.domain.changes.repository_base import InputInvalid
 from sisu_pipeline.domain.workspace_files import WorkspaceFilesInvalid, intent_files
+from sisu_pipeline.queueing.agent_provider import QuestionPlanner
 from sisu_pipeline.steps import agent_prompts, compile
 from sisu_pipeline.store import intents, plan_questions, runs
 from sisu_pipeline.store.plan_questions import PlanQuestion, Session, Spent
@@ -61,7 +61,7 @@ class QuestionService:
     """Asks the questions of runs. `records` is the folder that receives answers and sessions as fixtures."""
 
     dependencies: Dependencies
-    planner: AgentPlanner
+    planner: QuestionPlanner
     settings: AgentSettings
     records: Path | None = None
 
@@ -144,7 +144,8 @@ def _record(folder: Path, work: Work, answer: AgentAnswer) -> None:
     session = Recording(
         work.intent, _prompts(work), answer.plan.to_json(), answer.changes.patches, answer.evidence.transcript
     )
-    recording.write(replay_planner.session_path(path), session)
+    if "frames" in session.transcript:
+        recording.write(replay_planner.session_path(path), session)
 
 
 def describe(settings: AgentSettings, evidence: Evidence) -> Session:

@@ -18,6 +18,11 @@ When the change is complete, call the submit_plan tool of the server sisu exactl
 decisions, the paths of the affected files, the risks, the names of the tests that prove the change, and the shell
 command that runs one of them. A person reads the plan and approves or rejects it with your edits. Then stop."""
 
+_CHAT_TASK = """\
+Propose the change by returning the whole content of each file that it creates or modifies, and a plan: the design
+decisions, the paths of the affected files, the risks, the names of the tests that prove the change, and the shell
+command that runs one of them. A person reads the plan and approves or rejects it. These are the files:"""
+
 REPAIR = """\
 No plan has been submitted. Finish the change if it is incomplete, then call the submit_plan tool of the server sisu
 once, and stop. If an earlier call was refused, correct the arguments that its answer names."""
@@ -29,6 +34,11 @@ def plan_prompt(intent: Intent) -> str:
     return "\n".join(
         [f"Goal: {intent.goal}", *_given("Inputs", inputs), *_given("Constraints", intent.constraints), "", _TASK]
     )
+
+
+def chat_prompt(prompt: str) -> str:
+    """The same prompt for a model that cannot edit files itself."""
+    return prompt.removesuffix(_TASK) + _CHAT_TASK
 
 
 def _given(name: str, values: Mapping[str, Any]) -> list[str]:

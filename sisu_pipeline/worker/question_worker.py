@@ -8,9 +8,8 @@ import psycopg
 from psycopg_pool import PoolTimeout
 
 from resources.notifications import listen
-from resources.planner.acp.agent_planner import AgentPlanner
 from sisu_pipeline.domain.status import RunStatus
-from sisu_pipeline.queueing.agent_provider import agent_settings, open_agent
+from sisu_pipeline.queueing.agent_provider import QuestionPlanner, agent_settings, open_agent
 from sisu_pipeline.queueing.question_service import QuestionService
 from sisu_pipeline.settings import Settings
 from sisu_pipeline.store import plan_questions
@@ -28,7 +27,7 @@ class QuestionWorker:
 
     def __init__(self, configuration: Settings) -> None:
         self._configuration = configuration
-        self._planner: AgentPlanner | None = None
+        self._planner: QuestionPlanner | None = None
         self._service: QuestionService | None = None
         self._opening = asyncio.Lock()
         self._active: dict[str, tuple[str, asyncio.Task[str]]] = {}

@@ -44,6 +44,8 @@ class ScriptedModel:
         number = sum(message["role"] == "assistant" for message in body["messages"])
         script = self.scripts.get(body["model"], ["Done."])
         turn: Turn = script[min(number, len(script) - 1)] if body.get("tools") else "A title"
+        if not body.get("stream"):
+            return JSONResponse(_completion(turn, number, body["model"]))
         return StreamingResponse(_events(turn, number, body["model"]), media_type="text/event-stream")
 
 
@@ -67,6 +69,19 @@ def running_model(scripts: dict[str, list[Turn]] | None = None) -> Iterator[Scri
         thread.join(10)
 
 
+USAGE = {"prompt_tokens": 1000, "completion_tokens": 50, "total_tokens": 1050}
+
+
+def _completion(turn: Turn, number: int, model: str) -> dict[str, Any]:
+    message: dict[str, Any] = {"role": "assistant", "content": turn if isinstance(turn, str) else None}
+    if not isinstance(turn, str):
+        function = {"name": turn[0], "arguments": json.dumps(turn[1])}
+        message["tool_calls"] = [{"id": f"call_{number}", "type": "function", "function": function}]
+    choice = {"index": 0, "message": message, "finish_reason": "stop" if isinstance(turn, str) else "tool_calls"}
+    head = {"id": f"chatcmpl-{number}", "object": "chat.completion", "created": 0, "model": model}
+    return {**head, "choices": [choice], "usage": USAGE}
+
+
 def _events(turn: Turn, number: int, model: str) -> Iterator[str]:
     base = {"id": f"chatcmpl-{number}", "object": "chat.completion.chunk", "created": 0, "model": model}
 
@@ -79,8 +94,7 @@ def _events(turn: Turn, number: int, model: str) -> Iterator[str]:
         call = {"index": 0, "id": f"call_{number}", "type": "function", "function": function}
         chunks.append(chunk({"tool_calls": [call]}))
     chunks.append(chunk({}, "stop" if isinstance(turn, str) else "tool_calls"))
-    usage = {"prompt_tokens": 1000, "completion_tokens": 50, "total_tokens": 1050}
-    chunks.append({**base, "choices": [], "usage": usage})
+    chunks.append({**base, "choices": [], "usage": USAGE})
     for each in chunks:
         yield f"data: {json.dumps(each)}\n\n"
     yield "data: [DONE]\n\n"
