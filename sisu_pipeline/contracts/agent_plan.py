@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from sisu_pipeline.contracts.base import Contract
-from sisu_pipeline.contracts.step_outputs import MAX_COMMAND, MAX_TESTS
+from sisu_pipeline.contracts.step_outputs import MAX_COMMAND, MAX_FILES, MAX_PATCHES, MAX_TESTS
 
 Line = Annotated[str, Field(min_length=1, max_length=10_000)]
 
@@ -15,7 +15,7 @@ class AgentPlan(Contract):
 
     design: list[Line] = Field(max_length=25)
     """What the change does and why, one decision per item."""
-    files: list[Line] = Field(max_length=30)
+    files: list[Line] = Field(max_length=MAX_FILES)
     """Paths of the files that the change affects, relative to the working directory."""
     risks: list[Line] = Field(max_length=15)
     """What could go wrong. An empty list when nothing is known."""
@@ -42,5 +42,5 @@ class FileEdit(Contract):
 class ChatPlan(AgentPlan):
     """A plan with the files that it changes, by a model that cannot edit files itself."""
 
-    edits: list[FileEdit] = Field(max_length=20)
+    edits: list[FileEdit] = Field(max_length=MAX_PATCHES)
     """The files that the change creates, modifies or removes."""

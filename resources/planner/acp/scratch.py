@@ -16,6 +16,7 @@ from resources.git.scratch_folders import AGENT_FILES, checkout_scratch, tree_ch
 from resources.planner.acp.agent_errors import AgentFailure, FailureCode
 from resources.sandbox.local.isolation.file_tree import TreeTooLarge, open_beneath, open_folder, walk
 from sisu_pipeline.contracts.sandbox_request import Mode
+from sisu_pipeline.contracts.step_outputs import MAX_PATCHES
 from sisu_pipeline.domain.canonical import sha256_json
 from sisu_pipeline.domain.changes.plan_changes import Files
 from sisu_pipeline.domain.changes.tree_patches import patches_between
@@ -23,7 +24,6 @@ from sisu_pipeline.domain.file_diff import FileState
 from sisu_pipeline.domain.workspace_files import PathNotAllowed, relative_parts
 
 LARGEST_FILE = 8 * 1024 * 1024
-MOST_CHANGES = 20
 _IGNORED = AGENT_FILES | {".git", "__pycache__", "node_modules"}
 
 
@@ -45,8 +45,8 @@ class Changes:
             patches = patches_between(before, after)
         except ValidationError:
             raise _refused("a changed file is too large or has a name that no plan can hold") from None
-        if len(patches) > MOST_CHANGES:
-            raise _refused(f"it changes {len(patches)} files, and a plan can change at most {MOST_CHANGES}")
+        if len(patches) > MAX_PATCHES:
+            raise _refused(f"it changes {len(patches)} files, and a plan can change at most {MAX_PATCHES}")
         documents = [patch.to_json() for patch in patches]
         for document in documents:
             del document["diffText"]  # computed when the plan is compiled
