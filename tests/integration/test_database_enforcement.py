@@ -37,8 +37,6 @@ LEDGERS: dict[str, set[str]] = {
     "approval_votes": {"signature"},
     "complete_plans": set(),
     "plan_versions": set(),
-    "plan_questions": set(),
-    "opencode_calls": set(),
     "patch_history": {"applied_at", "rolled_back_at"},
     "sbx_runs": set(),
     "sbx_attempts": set(),
@@ -71,14 +69,6 @@ INSERT INTO app.plan_versions (run_id, version, plan, plan_sha256, based_on_sha2
     SELECT run_id, 2, '{}', plan_sha256, plan_sha256, 'po' FROM app.human_gates;
 INSERT INTO app.mock_receipts (receipt_key, run_id, step_id, payload_hash, first_attempt, last_attempt, seen_count)
     SELECT task_key, run_id, step_id, task_key, 1, 1, 2 FROM app.sbx_runs;
-INSERT INTO app.plan_questions (op_key, run_id, step_id, attempt, prompt, prompt_sha256, schema_sha256)
-    SELECT 'op_' || plan_sha256, run_id, 'CompileST', 1, 'p', plan_sha256, plan_sha256 FROM app.human_gates;
-INSERT INTO app.opencode_calls (
-    id, op_key, run_id, step_id, attempt, try, outcome, is_final, error, agent, stop_reasons, response, tool_calls,
-    model_calls, uncounted_calls, input_tokens, output_tokens, peak_mb, durations_ms, transcript_uri,
-    transcript_sha256)
-SELECT 'occall_' || left(prompt_sha256, 16), op_key, run_id, step_id, attempt, 1, 'failed', false, '{}', 'agent',
-    '[]', '', '{}', 0, 0, 0, 0, 0, '{}', 'artifact://', prompt_sha256 FROM app.plan_questions;
 """
 
 # The statement that moved a run in release 0.1.0.
