@@ -5,7 +5,6 @@ from functools import partial
 
 import dagster as dg
 
-from sisu_pipeline.contracts.intent import QueueName
 from sisu_pipeline.engine.failure_cause import failure_cause
 from sisu_pipeline.engine.sensor_instance import share_instance
 from sisu_pipeline.recovery import run_recovery
@@ -42,7 +41,7 @@ def recovery_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
             f"{work.queue_name}: requeued {work.workflow_id}, because worker {work.executor_id} is dead"
         )
     for workflow_id in resumed:
-        context.log.info(f"{QueueName.INTENT}: enqueued the lost segment of {workflow_id}")
+        context.log.info(f"{workflow_id}: enqueued its segment again, which was lost")
     for workflow_id in ended:
         context.log.info(f"{workflow_id}: ended, because its Dagster run had failed")
     for workflow_id in canceled:

@@ -8,12 +8,12 @@ import psycopg
 import uvicorn
 from fastapi import FastAPI
 
-from resources.database import Database, DatabaseError
-from resources.planner.planner_port import PlannerUnavailable
+from resources.database import Database
 from sisu_pipeline.api.app import create_app
 from sisu_pipeline.api.auth.host_guard import is_loopback
 from sisu_pipeline.api.http.connection_limits import BoundedHttpProtocol
 from sisu_pipeline.api.state.app_state import AppState
+from sisu_pipeline.domain.operator_errors import OperatorError
 from sisu_pipeline.domain.setting_errors import SettingsError
 from sisu_pipeline.settings import Settings, settings
 from sisu_pipeline.store import tokens
@@ -71,7 +71,7 @@ def main() -> None:
         configuration = settings()
         _check_access(configuration, dependencies().database)
         app = create_app(dependencies(), settings=configuration)
-    except (SettingsError, DatabaseError, PlannerUnavailable, psycopg.OperationalError) as failure:
+    except (OperatorError, psycopg.OperationalError) as failure:
         sys.exit(_refuse(str(failure)))
     # Loaded modules never become garbage: the collector must not scan them during a request.
     gc.collect()

@@ -53,3 +53,12 @@ class AnswerInvalid(Exception):
     def __init__(self, faults: list[tuple[str, str]]) -> None:
         super().__init__("the answer does not fit the form")
         self.faults = faults
+
+
+class ConstraintInvalid(Exception):
+    """A gate setting in the constraints is invalid. `pointer` is its place in the intent."""
+
+    def __init__(self, pointer: str, message: str) -> None:
+        super().__init__(f"{pointer}: {message}")
+        self.pointer = pointer
+        self.message = message

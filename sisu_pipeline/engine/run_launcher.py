@@ -8,8 +8,6 @@ import dagster as dg
 from dagster._core.launcher.base import LaunchRunContext, RunLauncher
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 
-from sisu_pipeline.contracts.gate import Channel
-from sisu_pipeline.contracts.operation import OperationRequest
 from sisu_pipeline.crash_points import crash_point
 from sisu_pipeline.defs.asset_keys import INTENT_JOB
 from sisu_pipeline.defs.run_tags import PARTITION_TAG
@@ -92,8 +90,7 @@ def _cancel(intent_id: str, dagster_run_id: str) -> None:
     with dependencies().database.connect() as connection, suppress(NotFound, IllegalTransition):
         # A second Dagster run, which replays an ended intent, does not cancel it.
         if runs.get(connection, intent_id).dagster_run_id == dagster_run_id:
-            request = OperationRequest(actor=authenticated_person.get() or "dagster", reason="run terminated")
-            commands.cancel(connection, intent_id, request, channel=Channel.DAGSTER)
+            commands.cancel_from_dagster(connection, intent_id, "run terminated", authenticated_person.get())
 
 
 def _claim(intent_id: str, dagster_run: dg.DagsterRun) -> tuple[Run | None, str]:

@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from resources.database import Connection, Database
-from sisu_pipeline.contracts.gate import Channel
-from sisu_pipeline.contracts.operation import OperationRequest
 from sisu_pipeline.crash_points import crash_point
 from sisu_pipeline.domain.status import IllegalTransition, RunStatus
 from sisu_pipeline.queueing import dbos_queues, segment_queue
@@ -29,8 +27,6 @@ INACTIVITY_SECONDS = 3.5
 CHECK_INTERVAL_SECONDS = 1.0
 _TERMINATION_SECONDS = 2.0
 _POLL_SECONDS = 0.02
-_OPERATOR = "dagster"
-"""Who deleted or canceled a Dagster run, as far as its tables tell."""
 _AT_WORK = frozenset({RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.REPAIRING})
 
 
@@ -145,9 +141,9 @@ def cancel_removed(dependencies: Dependencies) -> list[str]:
         removed = segments.removed(connection)
     for run in removed:
         how = "was deleted" if run.is_deleted else "was canceled"
-        request = OperationRequest(actor=_OPERATOR, reason=f"its Dagster run {run.dagster_run_id} {how}")
         with dependencies.database.connect() as connection, suppress(IllegalTransition):
-            commands.cancel(connection, run.workflow_id, request, channel=Channel.DAGSTER)
+            reason = f"its Dagster run {run.dagster_run_id} {how}"
+            commands.cancel_from_dagster(connection, run.workflow_id, reason)
     return [run.workflow_id for run in removed]
 
 

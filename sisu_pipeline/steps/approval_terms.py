@@ -12,8 +12,9 @@ from pydantic import TypeAdapter, ValidationError
 from sisu_pipeline.contracts.approval_policy import ApprovalRules
 from sisu_pipeline.contracts.gate import TimeoutOutcome
 from sisu_pipeline.contracts.person_name import PersonName
+from sisu_pipeline.domain.errors import ConstraintInvalid
 from sisu_pipeline.steps import gate_terms
-from sisu_pipeline.steps.gate_terms import ConstraintInvalid, pointer_to, value_of
+from sisu_pipeline.steps.gate_terms import pointer_to, value_of
 
 MOST_APPROVALS = 100
 _NAMES = TypeAdapter(list[PersonName])

@@ -13,6 +13,7 @@ from sisu_pipeline.contracts.approval_policy import LONGEST_DEADLINE_S, Approval
 from sisu_pipeline.contracts.base import ContractInvalid
 from sisu_pipeline.contracts.gate import TimeoutOutcome
 from sisu_pipeline.contracts.step_outputs import Ask
+from sisu_pipeline.domain.errors import ConstraintInvalid
 from sisu_pipeline.steps.step_result import Gate
 
 _TTL = ("planApprovalTimeoutS", "plan_approval_timeout_s", "timeoutS")
@@ -28,15 +29,6 @@ PLAIN_ASK = Ask(
         "additionalProperties": False,
     },
 )
-
-
-class ConstraintInvalid(Exception):
-    """A gate setting in the constraints is invalid. `pointer` is its place in the intent."""
-
-    def __init__(self, pointer: str, message: str) -> None:
-        super().__init__(f"{pointer}: {message}")
-        self.pointer = pointer
-        self.message = message
 
 
 def with_terms(gate: Gate, constraints: Mapping[str, Any], default_ttl_s: int, rules: ApprovalRules) -> Gate:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import fields
+from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cache
 from types import UnionType
@@ -100,3 +101,8 @@ def _enumeration(hint: Any) -> type[StrEnum] | None:
 
 def _read(value: Any, member: type[StrEnum] | None) -> Any:
     return value if member is None or value is None else member(value)
+
+
+def iso(time: datetime) -> str:
+    """ISO 8601 in UTC with milliseconds and Z, as `2025-01-31T09:30:00.000Z`: how every answer writes a time."""
+    return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

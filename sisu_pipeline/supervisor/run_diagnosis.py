@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from resources.database import Connection
-from sisu_pipeline.contracts.intent import QueueName
 from sisu_pipeline.domain.identity import segment_workflow_id
 from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.store import gates, runs, tasks
@@ -48,6 +47,7 @@ def gather(connection: Connection, run_reference: str) -> Facts:
     decided = gates.decision(connection, run.id)
     progress = tasks.progress(connection, run.id)
     queues = queue_depth.queue_states(connection)
+    intent_workers, sandbox_workers = queue_depth.workers_by_queue(queues, run.app_version)
     return Facts(
         run=run,
         decision=None if decided is None else f"{decided.decision} by {decided.decided_by}",
@@ -58,8 +58,8 @@ def gather(connection: Connection, run_reference: str) -> Facts:
         tasks_total=progress.total,
         tasks_finished=progress.finished,
         daemon_beats=stack_health.daemon(connection).ok,
-        intent_workers=queue_depth.workers_of(queues, QueueName.INTENT, run.app_version),
-        sandbox_workers=queue_depth.workers_of(queues, QueueName.SANDBOX, run.app_version),
+        intent_workers=intent_workers,
+        sandbox_workers=sandbox_workers,
     )
 
 

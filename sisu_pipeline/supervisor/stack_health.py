@@ -9,9 +9,8 @@ import httpx
 import psycopg
 
 from resources.database import Connection, DatabaseError
-from resources.planner.planner_port import PlannerUnavailable
-from resources.sandbox.sandbox_port import SandboxUnavailable
 from sisu_pipeline.database_server import locate
+from sisu_pipeline.domain.operator_errors import OperatorError
 from sisu_pipeline.queueing.sandbox_provider import check_sandbox
 from sisu_pipeline.settings import Settings
 from sisu_pipeline.store.queues import engine_tables, queue_depth
@@ -90,7 +89,7 @@ def sandbox(settings: Settings) -> Check:
     """Check the sandbox provider; the local one runs its self-test."""
     try:
         health = check_sandbox(settings)
-    except SandboxUnavailable as error:
+    except OperatorError as error:
         return Check("sandbox", False, str(error))
     detail = ", ".join(f"{name} {_plain(value)}" for name, value in health.detail.items())
     return Check("sandbox", health.ok, detail or settings.sbx_mode)
@@ -102,7 +101,7 @@ def planner(settings: Settings) -> Check:
 
     try:
         facts = check_agent(settings)
-    except PlannerUnavailable as error:
+    except OperatorError as error:
         return Check("planner", False, str(error))
     return Check("planner", True, f"{facts.agent_name or settings.oc_agent} {facts.agent_version or ''}".strip())
 

@@ -15,12 +15,11 @@ from sisu_pipeline.contracts.operation import OperationRequest
 from sisu_pipeline.contracts.person_name import checked_name
 from sisu_pipeline.domain import forms
 from sisu_pipeline.domain.changes.repository_base import repository_of
-from sisu_pipeline.domain.errors import DecisionConflict, NameRefused, NotFound
+from sisu_pipeline.domain.errors import ConstraintInvalid, DecisionConflict, NameRefused, NotFound
 from sisu_pipeline.domain.identity import run_id_of
 from sisu_pipeline.domain.policy import PolicyVersion, Recipe, admit, check_submitter
 from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.steps import approval_terms, gate_terms
-from sisu_pipeline.steps.gate_terms import ConstraintInvalid
 from sisu_pipeline.store import answers, deadlines, gates, intents, people, runs
 from sisu_pipeline.store.answers import RecordedAnswer
 from sisu_pipeline.store.intents import Stored
@@ -181,6 +180,15 @@ def cancel(
     cause = Cause(_person(canceler or request.actor), request.reason, channel)
     error = f"canceled by {cause.person}" + (f": {request.reason}" if request.reason else "")
     return runs.move(connection, run, RunStatus.CANCELED, error=error, next_action="NONE", cause=cause)
+
+
+def cancel_from_dagster(connection: Connection, run_reference: str, reason: str, person: str | None = None) -> Run:
+    """Cancel a run because of what happened to its Dagster run. Without `person`, nobody is known to have asked.
+
+    Raises what `cancel` raises.
+    """
+    request = OperationRequest(actor=person or "dagster", reason=reason)
+    return cancel(connection, run_reference, request, channel=Channel.DAGSTER)
 
 
 def retry(

@@ -23,6 +23,7 @@ PURE = (
     "sisu_pipeline/domain/canonical.py",
     "sisu_pipeline/domain/changes/",
     "sisu_pipeline/domain/complete_plan.py",
+    "sisu_pipeline/domain/errors.py",
     "sisu_pipeline/domain/file_diff.py",
     "sisu_pipeline/domain/identity.py",
     "sisu_pipeline/domain/plan_edit.py",
@@ -53,6 +54,7 @@ PURE_IMPORTS = (
 
 CLOCKS = {
     "resources/git/mirrors.py": "waits for the lock of a fetch until a deadline",
+    "resources/planner/chat_planner.py": "measures how long the model takes",
     "resources/notifications.py": "waits for a notification until a deadline",
     "resources/planner/acp/": "watches an agent's silence and time; durations are evidence, never identity",
     "resources/sandbox/": "measures how long a command ran; a result's metrics are evidence, never identity",

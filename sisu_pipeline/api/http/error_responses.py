@@ -19,6 +19,7 @@ from sisu_pipeline.domain.changes.plan_changes import ChangeInvalid
 from sisu_pipeline.domain.changes.repository_base import InputInvalid
 from sisu_pipeline.domain.errors import (
     AnswerInvalid,
+    ConstraintInvalid,
     DecisionConflict,
     DecisionForbidden,
     DedupeConflict,
@@ -30,7 +31,6 @@ from sisu_pipeline.domain.errors import (
 from sisu_pipeline.domain.plan_edit import EditRefused
 from sisu_pipeline.domain.policy import PolicyViolation, SubmissionForbidden
 from sisu_pipeline.domain.status import IllegalTransition
-from sisu_pipeline.steps.gate_terms import ConstraintInvalid
 
 MAX_DETAILS = 100
 _MAX_TEXT = 500

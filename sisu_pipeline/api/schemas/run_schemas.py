@@ -1,6 +1,6 @@
 """Response models of the API. Request models are in `sisu_pipeline.contracts`."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, PlainSerializer, WithJsonSchema
@@ -9,11 +9,7 @@ from sisu_pipeline.contracts.base import Contract
 from sisu_pipeline.contracts.gate import Channel, Decision, TimeoutOutcome
 from sisu_pipeline.contracts.step_outputs import StepId
 from sisu_pipeline.domain.status import RunStatus
-
-
-def iso(time: datetime) -> str:
-    """ISO 8601 in UTC with milliseconds and Z, as `2025-01-31T09:30:00.000Z`."""
-    return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+from sisu_pipeline.store.records import iso
 
 
 def absent(value: object) -> bool:

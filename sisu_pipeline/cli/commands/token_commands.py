@@ -168,7 +168,7 @@ def end(
 
 
 def _time(moment: "datetime") -> str:
-    from sisu_pipeline.api.schemas.run_schemas import iso
+    from sisu_pipeline.store.records import iso
 
     return iso(moment)
 

@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from resources.database import Connection
+from sisu_pipeline.contracts.intent import QueueName
 from sisu_pipeline.domain.worker_names import version_label
 from sisu_pipeline.store.queues import engine_tables, worker_sessions
 from sisu_pipeline.store.records import fetch_all
@@ -86,6 +87,11 @@ def workers_of(states: tuple[QueueState, ...], queue: str, version: str) -> int:
     """How many worker processes of this version serve the queue."""
     label = version_label(version)
     return sum(state.workers for state in states if state.queue == queue and version_label(state.version) == label)
+
+
+def workers_by_queue(states: tuple[QueueState, ...], version: str) -> tuple[int, int]:
+    """How many worker processes of this version serve `intentQ`, and how many serve `sbxQ`."""
+    return workers_of(states, QueueName.INTENT, version), workers_of(states, QueueName.SANDBOX, version)
 
 
 def _state(queue: str, label: str, work: VersionedWork | None, workers: int) -> QueueState:

@@ -22,9 +22,8 @@ from sisu_pipeline.contracts.access import Role
 from sisu_pipeline.contracts.gate import Decision, PlanApprovalRequest
 from sisu_pipeline.contracts.operation import OperationRequest
 from sisu_pipeline.contracts.step_outputs import Plan
-from sisu_pipeline.domain.errors import DecisionConflict, DecisionForbidden
+from sisu_pipeline.domain.errors import ConstraintInvalid, DecisionConflict, DecisionForbidden
 from sisu_pipeline.domain.status import RunStatus
-from sisu_pipeline.steps.gate_terms import ConstraintInvalid
 from sisu_pipeline.store import gates, plans, tokens
 from sisu_pipeline.workflow import commands, escalation
 from sisu_pipeline.workflow.dependencies import Dependencies
