@@ -2,6 +2,10 @@
 
 import asyncio
 import json
+import os
+import signal
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -48,6 +52,27 @@ PROJECT_PATCHES = [
 ]
 
 
+# A process of its own, which a crash point kills.
+_RESOLVE = """
+import sys
+from pathlib import Path
+from resources.git.repository_address import AllowedRepositories
+from sisu_pipeline.store import intents
+from sisu_pipeline.workflow import run_base
+from sisu_pipeline.workflow.dependencies import dependencies
+from dataclasses import replace
+from tests.integration.git.repositories import mirrors_in
+
+projects, run_id, intent_id = sys.argv[1:]
+world = replace(
+    dependencies(),
+    mirrors=mirrors_in(Path(projects).parent),
+    allowed_repositories=AllowedRepositories((projects,)),
+)
+with world.database.connect() as connection:
+    intent = intents.get(connection, intent_id)
+run_base.resolve(world, run_id, intent)
+"""
 _LAWS = ("202", "205", "207", "208", "213", "214", "216", "310", "315", "710", "720", "725")
 
 
@@ -111,6 +136,28 @@ def test_the_commit_is_resolved_once_whatever_happens_to_the_branch(world: Depen
         connection.execute("UPDATE app.runs SET last_step = NULL WHERE id = %s", [life.run_id])
     life.compile()
     assert complete(life).base.commit == first
+
+
+@pytest.mark.parametrize(("point", "stored"), [("base.resolve.after", 0), ("base.store.after", 1)])
+def test_a_process_that_dies_while_it_resolves_leaves_one_commit_or_none(
+    world: Dependencies, project: Path, point: str, stored: int
+) -> None:
+    life = a_life(world, project)
+    first = git_text(project, "rev-parse", "main")
+    process = subprocess.run(
+        [sys.executable, "-c", _RESOLVE, str(project.parent), life.run_id, life.id],
+        env={**os.environ, "SISU_CRASH_AT": point, "DATABASE_URL": world.database.url},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == -signal.SIGKILL, process.stderr
+    with world.database.connect() as connection:
+        (row,) = connection.execute("SELECT count(*) FROM app.run_bases WHERE run_id = %s", [life.run_id])
+    assert row["count"] == stored
+    make_repository(project, {"app/main.py": "x = 5\n"}, "moved")
+    life.compile()
+    assert complete(life).base.commit == (first if stored else git_text(project, "rev-parse", "main"))
 
 
 def test_the_workspace_starts_from_the_commit_and_is_rolled_back_to_it(world: Dependencies, project: Path) -> None:

@@ -81,7 +81,9 @@ PAIRS: list[tuple[str, str]] = [
     ("fan_out.enqueue.before", "segment.lock.after"),
 ]
 # A stack's other processes die at these (`tests/chaos/`, `tests/e2e/test_agent_plans.py`).
-ELSEWHERE = ("question.", "api.", "intent_sensor.", "approval_sensor.", "launcher.", "gate.decide.", "closing.")
+ELSEWHERE = (
+    *("question.", "base.", "api.", "intent_sensor.", "approval_sensor.", "launcher.", "gate.decide.", "closing."),
+)
 
 
 @pytest.fixture
