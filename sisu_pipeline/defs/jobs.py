@@ -12,7 +12,7 @@ from sisu_pipeline.defs.asset_keys import INTENT_JOB
 from sisu_pipeline.defs.assets import MATERIALIZED
 from sisu_pipeline.defs.run_tags import PERSON_TAG
 from sisu_pipeline.store import people, tokens
-from sisu_pipeline.workflow import commands
+from sisu_pipeline.workflow import commands, run_base
 from sisu_pipeline.workflow.dependencies import dependencies
 
 intent_workflow = dg.define_asset_job(
@@ -35,6 +35,7 @@ class SubmitIntentConfig(dg.Config):
 def _submit(context: dg.OpExecutionContext, config: SubmitIntentConfig) -> str:
     intent = Intent.from_json({"goal": config.goal, "inputs": config.inputs, "constraints": config.constraints})
     request = RunRequest.from_json(config.run)
+    run_base.check_allowed(dependencies(), intent)
     with dependencies().database.connect() as connection:
         person = _person(connection, context, Role.SUBMITTER)
         stored = commands.submit_intent(connection, intent, person, Channel.DAGSTER)

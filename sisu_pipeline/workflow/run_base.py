@@ -11,7 +11,7 @@ from sisu_pipeline.contracts.intent import Intent
 from sisu_pipeline.contracts.step_outputs import Plan
 from sisu_pipeline.crash_points import crash_point
 from sisu_pipeline.domain.changes.plan_changes import Files, files_after
-from sisu_pipeline.domain.changes.repository_base import RepositoryBase, repository_of, tree_key
+from sisu_pipeline.domain.changes.repository_base import InputInvalid, RepositoryBase, repository_of, tree_key
 from sisu_pipeline.domain.file_diff import FileState
 from sisu_pipeline.store import bases, intents, plans, runs
 from sisu_pipeline.store.bases import named_paths
@@ -19,6 +19,16 @@ from sisu_pipeline.store.outputs import patches as history
 from sisu_pipeline.workflow import patching
 from sisu_pipeline.workflow.dependencies import Dependencies
 from sisu_pipeline.workflow.workspace import Workspace
+
+
+def check_allowed(dependencies: Dependencies, intent: Intent) -> None:
+    """Raise InputInvalid when the intent names an invalid repository or one that this deployment does not allow."""
+    wanted = repository_of(intent)
+    if wanted is not None:
+        try:
+            dependencies.allowed_repositories.address(wanted.url, wanted.path)
+        except GitRefused as refusal:
+            raise InputInvalid("/inputs/repo", str(refusal)) from None
 
 
 def resolve(dependencies: Dependencies, run_id: str, intent: Intent) -> RepositoryBase | None:

@@ -165,6 +165,17 @@ def test_a_repository_that_is_gone_is_a_409_with_a_sentence(result: Result) -> N
     assert "SISU_GIT_ALLOW" in refused.json()["error"]
 
 
+@pytest.mark.parametrize("repo", [{"path": "/etc"}, {"url": "https://example.org/a"}, {"path": "relative"}])
+def test_a_repository_that_is_not_allowed_is_a_400_and_nothing_is_written(live: Live, repo: dict[str, str]) -> None:
+    body = {"goal": "g", "inputs": {"repo": {**repo, "ref": "main"}}, "constraints": {}}
+    refused = httpx.post(f"{live.url}/intents", json=body, trust_env=False)
+    assert (refused.status_code, refused.json()["code"]) == (400, "invalid_input")
+    assert refused.json()["details"][0]["pointer"] == "/inputs/repo"
+    assert "SISU_GIT_ALLOW" in refused.json()["error"]
+    with live.dependencies.database.connect() as connection:
+        assert connection.execute("SELECT count(*) AS n FROM app.intents").fetchone() == {"n": 0}
+
+
 def test_the_commands_apply_the_result_in_a_checkout(result: Result) -> None:
     result.approve()
     patch = result.sisu("run", "diff", result.life.run_id)

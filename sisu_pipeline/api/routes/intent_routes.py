@@ -14,7 +14,7 @@ from sisu_pipeline.api.http.request_channel import ChannelOf
 from sisu_pipeline.api.schemas.run_schemas import IntentSubmitted, RunStarted
 from sisu_pipeline.api.state.app_state import AppStateOf
 from sisu_pipeline.contracts.intent import Intent, RunRequest
-from sisu_pipeline.workflow import commands
+from sisu_pipeline.workflow import commands, run_base
 
 router = APIRouter(route_class=GuardedRoute, dependencies=[PlainRequest], tags=["intents"])
 
@@ -32,6 +32,7 @@ router = APIRouter(route_class=GuardedRoute, dependencies=[PlainRequest], tags=[
 def submit_intent(raw: RawBody, caller: CallerOf, channel: ChannelOf, state: AppStateOf) -> Response:
     """Store an intent under the id derived from its content; 200 if it is already stored."""
     intent = parse(raw, Intent)
+    run_base.check_allowed(state.dependencies, intent)
     with state.pool.connect() as connection:
         stored = commands.submit_intent(connection, intent, caller.name, channel)
     body = IntentSubmitted(intent_id=stored.id, is_replay=stored.is_replay)
