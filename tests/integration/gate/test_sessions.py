@@ -16,6 +16,7 @@ from sisu_pipeline.store import sessions, tokens
 from tests.integration.api.conftest import HOST, Api
 from tests.integration.gate.conftest import As, a_token
 from tests.integration.gate.test_cli import sisu
+from tests.integration.gate.world import Waiting
 
 ENDS_WITHIN_S = 5.0
 
@@ -85,18 +86,19 @@ def test_two_deployments_on_one_host_name_have_cookies_of_their_own() -> None:
     assert sessions.cookie_name(3001) != sessions.cookie_name(3004)
 
 
-@pytest.mark.parametrize("path", ["/inbox/events"])
+@pytest.mark.parametrize("path", ["/inbox/events", "/runs/{run}/events", "/runs/{run}/output"])
 def test_a_stream_ends_within_seconds_of_its_tokens_revocation(api: Api, client_of: As, path: str) -> None:
     assert authentication.RECHECK_S < ENDS_WITHIN_S
     database = api.dependencies.database
+    run = Waiting(api.dependencies)
     with database.connect() as connection:
         kept = tokens.create(connection, "sisu_eve", "eve", [Role.VIEWER])
     with (
         httpx.Client(base_url=api.url, headers={"Authorization": "Bearer sisu_eve"}, timeout=20) as client,
-        client.stream("GET", path) as stream,
+        client.stream("GET", path.format(run=run.run_id)) as stream,
     ):
+        assert stream.status_code == 200
         lines = stream.iter_lines()
-        assert next(lines) == "event: inbox"
         with database.connect() as connection:
             tokens.revoke(connection, kept.id)
         began = time.monotonic()
