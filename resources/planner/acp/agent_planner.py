@@ -23,7 +23,7 @@ from sisu_pipeline.contracts.agent_plan import AgentPlan
 
 _LONGEST_CALL = 4 * 1024 * 1024
 _NO_MODEL = ModelSettings(url="http://127.0.0.1:9", name="none", key="")
-_PERMANENT_STATUS = ("400", "401", "402", "403", "404")
+_PERMANENT_STATUS = frozenset({401, 402, 403, 404})
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,12 @@ class _Connection:
         ):
             lines = AgentLines(reader, writer)
             session = AgentSession(
-                self.settings, process, lines, self.transcript, self.facts, lambda: model_problem(self.proxy)
+                self.settings,
+                process,
+                lines,
+                self.transcript,
+                self.facts,
+                lambda over: model_problem(self.proxy, over),
             )
             try:
                 async with opened(session):
@@ -238,12 +243,17 @@ class _Asked:
         self._boxes.give(box)
 
 
-def model_problem(proxy: ModelProxy) -> AgentFailure | None:
-    """Why the model cannot go on, when it cannot: the budget, or an error that would repeat itself."""
+def model_problem(proxy: ModelProxy, is_over: bool) -> AgentFailure | None:
+    """Why the model cannot continue: the budget, or an error that would repeat itself.
+
+    A rejected request (400) is the agent's to correct; it counts once the agent has given up (`is_over`).
+    """
     if proxy.broken_budget is not None:
         return AgentFailure(FailureCode.BUDGET, proxy.broken_budget)
-    if proxy.errors and proxy.errors[-1].endswith(_PERMANENT_STATUS):
+    status = proxy.last_status
+    if status in _PERMANENT_STATUS or (is_over and status == 400):
         return AgentFailure(
-            FailureCode.MODEL, f"{proxy.errors[-1]}: check OC_PROVIDER_URL, OC_MODEL and OC_API_KEY"
+            FailureCode.MODEL,
+            f"the model's provider answered {status}: check OC_PROVIDER_URL, OC_MODEL and OC_API_KEY",
         )
     return None

@@ -53,7 +53,7 @@ class AgentSession:
         lines: AgentLines,
         transcript: Transcript,
         facts: SessionFacts,
-        model_problem: Callable[[], AgentFailure | None],
+        model_problem: Callable[[bool], AgentFailure | None],
     ) -> None:
         self._settings = settings
         self._process = process
@@ -119,7 +119,7 @@ class AgentSession:
             self._facts.stop_reasons.append(answer.stop_reason)
             if tool.plan is not None:
                 return
-            if problem := self._model_problem():
+            if problem := self._model_problem(True):
                 raise problem
             if answer.stop_reason == "refusal":
                 raise AgentFailure(
@@ -153,7 +153,7 @@ class AgentSession:
 
     def _overdue(self) -> AgentFailure | None:
         now = time.monotonic()
-        if problem := self._model_problem():
+        if problem := self._model_problem(False):
             return problem
         if now - self._began > self._settings.wall_s:
             return AgentFailure(
@@ -215,7 +215,7 @@ class AgentSession:
         return AgentFailure(FailureCode.ENDED, f"the agent ended during {name}{code}{detail}")
 
     def _refused(self, name: str, error: RequestError) -> AgentFailure:
-        if problem := self._model_problem():
+        if problem := self._model_problem(True):
             return problem
         message = str(error)[:500]
         if error.code == _AUTHENTICATION_REQUIRED:

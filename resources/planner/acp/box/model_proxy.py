@@ -6,6 +6,7 @@ It serves a Unix socket that is mounted into the agent's sandbox, which has no o
 import asyncio
 import contextlib
 import json
+import re
 import socket
 from collections.abc import AsyncIterator, Iterator
 
@@ -22,12 +23,21 @@ from resources.planner.acp.box.model_usage import AnswerReader, Usage, exceeded
 
 _TIMEOUT = httpx.Timeout(600, connect=15)
 _LARGEST_REQUEST = 32 * 1024 * 1024
-_PATHS: dict[Dialect, tuple[str, ...]] = {
-    "openai": ("/chat/completions", "/responses", "/models"),
-    "anthropic": ("/v1/messages", "/v1/messages/count_tokens"),
-    "gemini": (":generateContent", ":streamGenerateContent", ":countTokens"),
+_PATHS: dict[Dialect, re.Pattern[str]] = {
+    "openai": re.compile(r"(?:/v1)?(/chat/completions|/responses|/models)"),
+    "anthropic": re.compile(r"(/v1/messages(?:/count_tokens)?)"),
+    "gemini": re.compile(r"(/v1(?:beta)?/models/[\w.-]+:(?:generateContent|streamGenerateContent|countTokens))"),
 }
-"""Endings of the paths that are forwarded; every other path is refused."""
+"""Paths that are forwarded; every other one is refused. The group is appended to the provider's URL."""
+
+
+def target(model: ModelSettings, path: str) -> str | None:
+    """The provider's address for a path inside the sandbox; None for a path that is not the model's."""
+    found = _PATHS[model.dialect].fullmatch(path)
+    base = model.url.rstrip("/")
+    if model.dialect != "openai":
+        base = base.removesuffix("/v1").removesuffix("/v1beta")
+    return None if found is None else base + found[1]
 
 
 class ModelProxy:
@@ -37,8 +47,8 @@ class ModelProxy:
         self._model = model
         self._limits = limits
         self.usage = Usage()
-        self.errors: list[str] = []
-        """Sentences about calls that failed, the newest last."""
+        self.last_status: int | None = None
+        """The status of the newest answer of the model."""
         self.broken_budget: str | None = None
 
     @contextlib.asynccontextmanager
@@ -58,7 +68,8 @@ class ModelProxy:
 
     async def _forward(self, request: Request) -> Response:
         path = "/" + request.path_params["path"]
-        if not path.endswith(_PATHS[self._model.dialect]):
+        url = target(self._model, path)
+        if url is None:
             return _refused(f"the path {path} is not one of the model's API", 404)
         self.broken_budget = self.broken_budget or exceeded(self.usage, self._limits, self._model)
         if self.broken_budget is not None:
@@ -69,18 +80,17 @@ class ModelProxy:
             return _refused(f"the request is larger than {_LARGEST_REQUEST} bytes", 413)
         call = self._client.build_request(
             request.method,
-            self._url(path),
-            params=request.query_params if self._model.dialect == "gemini" else None,
+            url,
+            params={"alt": "sse"} if request.query_params.get("alt") == "sse" else None,
             content=_with_usage(body) if path.endswith("/chat/completions") else body,
             headers=self._headers(request),
         )
         try:
             answer = await self._client.send(call, stream=True)
         except httpx.HTTPError as error:
-            self.errors.append(f"the model's provider cannot be reached: {type(error).__name__}")
-            return _refused(self.errors[-1], 502)
-        if answer.is_error:
-            self.errors.append(f"the model's provider answered {answer.status_code}")
+            return _refused(f"the model's provider cannot be reached: {type(error).__name__}", 502)
+        if request.method == "POST":
+            self.last_status = answer.status_code
         kind = answer.headers.get("content-type", "application/json")
         stream = self._counted(answer, is_stream=kind.startswith("text/event-stream"))
         return StreamingResponse(
@@ -93,18 +103,11 @@ class ModelProxy:
             async for data in answer.aiter_bytes():
                 reader.feed(data)
                 yield data
-        except httpx.HTTPError as error:
-            self.errors.append(f"the model's answer was broken off: {type(error).__name__}")
+        except httpx.HTTPError:
+            return  # the agent sees an answer that was broken off, and asks again
         finally:
             if not answer.is_error:
                 reader.finish(self.usage)
-
-    def _url(self, path: str) -> str:
-        """The provider's address of a path; the agent's base path inside may or may not repeat that of the URL."""
-        base = self._model.url.rstrip("/")
-        base_url = httpx.URL(base)
-        prefix = base_url.path.rstrip("/")
-        return base + (path[len(prefix) :] if prefix and path.startswith(prefix + "/") else path)
 
     def _headers(self, request: Request) -> dict[str, str]:
         names = ("accept", "content-type", "anthropic-version", "anthropic-beta")
