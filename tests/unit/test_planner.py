@@ -66,7 +66,7 @@ def test_the_built_in_build_runs_the_intents_command_else_pnpm_test(tmp_path: Pa
         {"patches": "all"},
         {"patches": [1]},
         {"patches": [{}]},
-        {"patches": [PATCH] * 21},
+        {"patches": [PATCH] * 201},
         {"testCommand": ""},
         {"testCommand": 1},
     ],
