@@ -86,7 +86,10 @@ class QuestionService:
             return session, work.is_last_try or not failed.failure.is_passing
         except AgentFailure as failure:
             return replace(describe(self.settings, NO_EVIDENCE), error=_error(failure)), True
-        except (WorkspaceFilesInvalid, InputInvalid, GitRefused, GitUnavailable) as invalid:
+        except GitUnavailable as unavailable:
+            away = AgentFailure(FailureCode.BOX, str(unavailable))
+            return replace(describe(self.settings, NO_EVIDENCE), error=_error(away)), work.is_last_try
+        except (WorkspaceFilesInvalid, InputInvalid, GitRefused) as invalid:
             refused = AgentFailure(FailureCode.CHANGES, str(invalid))
             return replace(describe(self.settings, NO_EVIDENCE), error=_error(refused)), True
         crash_point("question.session.after")
@@ -142,7 +145,12 @@ def _record(folder: Path, work: Work, answer: AgentAnswer) -> None:
     )
     path = replay_planner.record(folder, question, output)
     session = Recording(
-        work.intent, _prompts(work), answer.plan.to_json(), answer.changes.patches, answer.evidence.transcript
+        work.intent,
+        _prompts(work),
+        answer.plan.to_json(),
+        answer.changes.patches,
+        answer.evidence.transcript,
+        answer.changes.before,
     )
     if "frames" in session.transcript:
         recording.write(replay_planner.session_path(path), session)

@@ -1,5 +1,6 @@
 """A recorded session: the question, the answer, and the transcript by which it can be played back."""
 
+import base64
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,19 +10,22 @@ from resources.planner.planner_port import PlannerUnavailable
 from sisu_pipeline.contracts.base import ContractInvalid
 from sisu_pipeline.contracts.intent import Intent
 from sisu_pipeline.domain.canonical import sha256_json
+from sisu_pipeline.domain.changes.plan_changes import Files
+from sisu_pipeline.domain.file_diff import FileState
 
 VERSION = 1
 
 
 @dataclass(frozen=True)
 class Recording:
-    """A session with its answer; `changes` are those of the plan."""
+    """A session with its answer; `changes` are those of the plan, `base` are the files that they start from."""
 
     intent: Intent
     prompts: list[str]
     plan: dict[str, Any]
     changes: list[dict[str, Any]]
     transcript: dict[str, Any]
+    base: Files
 
     @property
     def changes_sha256(self) -> str:
@@ -38,6 +42,7 @@ def write(path: Path, recording: Recording) -> None:
         "plan": recording.plan,
         "changes": recording.changes,
         "transcript": recording.transcript,
+        "base": {path: as_json(state) for path, state in recording.base.items()},
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(document, ensure_ascii=False, indent=1) + "\n")
@@ -55,6 +60,16 @@ def read(path: Path) -> Recording:
             document["plan"],
             document["changes"],
             document["transcript"],
+            {path: _state(file) for path, file in document["base"].items()},
         )
     except (OSError, ValueError, KeyError, TypeError, ContractInvalid) as error:
         raise PlannerUnavailable(f"{path} is not a recorded session: {error}") from error
+
+
+def as_json(state: FileState) -> dict[str, str]:
+    """A file as JSON: its content in base64, and its mode."""
+    return {"content": base64.b64encode(state.content).decode(), "mode": state.mode}
+
+
+def _state(file: dict[str, str]) -> FileState:
+    return FileState(base64.b64decode(file["content"]), "100755" if file["mode"] == "100755" else "100644")

@@ -3,7 +3,7 @@
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -29,9 +29,10 @@ _IGNORED = AGENT_FILES | {".git", "__pycache__", "node_modules"}
 
 @dataclass(frozen=True)
 class Changes:
-    """Changes of the working directory as the patches of a plan, and the hash of the difference."""
+    """Changes of the working directory as the patches of a plan; `before` are the files that they start from."""
 
     patches: list[dict[str, Any]]
+    before: Files = field(default_factory=dict, compare=False)
 
     @property
     def sha256(self) -> str:
@@ -50,7 +51,8 @@ class Changes:
         documents = [patch.to_json() for patch in patches]
         for document in documents:
             del document["diffText"]  # computed when the plan is compiled
-        return cls(documents)
+        sources = {patch.source_path for patch in patches}
+        return cls(documents, {path: state for path, state in before.items() if path in sources})
 
 
 class Scratch(Protocol):

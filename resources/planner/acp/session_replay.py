@@ -1,7 +1,6 @@
 """Playback of a recorded session through the real client, sandbox and tool, without an agent or a model."""
 
 import asyncio
-import base64
 import json
 import tempfile
 import time
@@ -16,8 +15,7 @@ from resources.planner.acp.recording import Recording
 from resources.planner.acp.scratch import FilesScratch
 from resources.planner.planner_port import PlannerUnavailable
 from sisu_pipeline.contracts.step_outputs import Plan
-from sisu_pipeline.domain.changes.plan_changes import Files, files_after
-from sisu_pipeline.domain.workspace_files import intent_files
+from sisu_pipeline.domain.changes.plan_changes import files_after
 
 _AGENT = Path(__file__).with_name("playback_agent.py")
 
@@ -48,7 +46,7 @@ def replay(path: Path, runtime: Path | None = None) -> Replayed:
         settings = _settings(folder, recording, runtime)
         planner = AgentPlanner(settings)
         try:
-            question = AgentQuestion("replay", recording.prompts, FilesScratch(intent_files(recording.intent)))
+            question = AgentQuestion("replay", recording.prompts, FilesScratch(recording.base))
             answer = asyncio.run(planner.ask(question))
         except QuestionFailed as failed:
             raise PlannerUnavailable(f"the recording cannot be played: {failed}") from failed
@@ -84,12 +82,8 @@ def _settings(folder: Path, recording: Recording, runtime: Path | None) -> Agent
 
 def _effect(recording: Recording) -> dict[str, Any]:
     """The files that the recorded changes write, in base64, and null for those that they remove."""
-    before: Files = intent_files(recording.intent)
+    before = recording.base
     plan = Plan.from_json({"goal": "", **recording.plan, "patchPlan": recording.changes})
     after = files_after(plan, before)
-    written = {
-        path: {"content": base64.b64encode(state.content).decode(), "mode": state.mode}
-        for path, state in after.items()
-        if before.get(path) != state
-    }
+    written = {path: recordings.as_json(state) for path, state in after.items() if before.get(path) != state}
     return {**written, **dict.fromkeys(before.keys() - after.keys())}

@@ -6,8 +6,12 @@ from typing import Any
 
 import pytest
 
+from resources.planner.acp import recording
 from resources.planner.acp.agent_planner import AgentAnswer, AgentPlanner, AgentQuestion, QuestionFailed
+from resources.planner.acp.recording import Recording
 from resources.planner.acp.scratch import GitScratch
+from resources.planner.acp.session_replay import replay
+from tests.builders import an_intent
 from tests.integration.git.repositories import address_of, make_repository, mirrors_in
 from tests.integration.planner.conftest import scripted_settings
 from tests.support.acp.scripted_agent import GOOD_PLAN
@@ -57,6 +61,7 @@ def effects(answer: AgentAnswer | QuestionFailed) -> list[tuple[str, str]]:
 def test_the_change_is_the_difference_of_the_tree(folder: Path) -> None:
     shell = "echo 'y = 2' > src/new.py; git mv src/old.py src/moved.py; rm data.bin; chmod +x run.sh; ls -a"
     answer = ask(folder, shell)
+    assert isinstance(answer, AgentAnswer), answer
     assert effects(answer) == [
         ("delete", "data.bin"),
         ("rename", "src/moved.py"),
@@ -64,6 +69,12 @@ def test_the_change_is_the_difference_of_the_tree(folder: Path) -> None:
         ("create", "src/new.py"),
     ]
     assert ".opencode" not in answer.evidence.text
+    # The recording carries the files that the change starts from, so that it is played without the repository.
+    intent = an_intent("change it", inputs={"repo": {"path": "/gone", "ref": "main"}})
+    evidence, changes = answer.evidence, answer.changes
+    recorded = Recording(intent, ["change it"], GOOD_PLAN, changes.patches, evidence.transcript, changes.before)
+    recording.write(folder / "x.session.json", recorded)
+    assert replay(folder / "x.session.json").differences == []
 
 
 def test_a_folder_of_the_repository_is_the_whole_working_directory(folder: Path) -> None:

@@ -90,7 +90,9 @@ def test_opencode_edits_checks_corrects_its_plan_and_its_tokens_are_counted(
     assert KEY not in json.dumps(evidence.transcript)
     # The recorded session is played without OpenCode and without a model.
     intent = an_intent("Greet by name", inputs={"files": {"greet.py": OLD}})
-    recorded = Recording(intent, PROMPTS, GOOD_PLAN, answer.changes.patches, evidence.transcript)
+    recorded = Recording(
+        intent, PROMPTS, GOOD_PLAN, answer.changes.patches, evidence.transcript, answer.changes.before
+    )
     recording.write(folder / "opencode.session.json", recorded)
     replayed = replay(folder / "opencode.session.json", folder / "run")
     assert replayed.differences == [] and replayed.changes_sha256 == answer.changes.sha256
