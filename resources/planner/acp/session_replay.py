@@ -36,14 +36,14 @@ class Replayed:
         return not self.differences
 
 
-def replay(path: Path, runtime: Path | None = None) -> Replayed:
+def replay(path: Path) -> Replayed:
     """Play the recording in a file. Raises PlannerUnavailable when it cannot be played."""
     recording = recordings.read(path)
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="sisu-replay-") as name:
         folder = Path(name)
         folder.chmod(0o711)
-        settings = _settings(folder, recording, runtime)
+        settings = _settings(folder, recording)
         planner = AgentPlanner(settings)
         try:
             question = AgentQuestion("replay", recording.prompts, FilesScratch(recording.base))
@@ -66,7 +66,7 @@ def replay(path: Path, runtime: Path | None = None) -> Replayed:
     )
 
 
-def _settings(folder: Path, recording: Recording, runtime: Path | None) -> AgentSettings:
+def _settings(folder: Path, recording: Recording) -> AgentSettings:
     """Settings of the playback agent, which reads two files."""
     files = {"recording.json": {"transcript": recording.transcript}, "changes.json": _effect(recording)}
     paths = []
@@ -76,8 +76,7 @@ def _settings(folder: Path, recording: Recording, runtime: Path | None) -> Agent
         file.chmod(0o644)
         paths.append(file)
     argv = ("python3", str(_AGENT), *map(str, paths))
-    settings = AgentSettings(argv=argv, home=folder / "agents", paths=(_AGENT, *paths), idle_s=60)
-    return settings if runtime is None else AgentSettings(**{**vars(settings), "runtime": runtime})
+    return AgentSettings(argv=argv, home=folder / "agents", paths=(_AGENT, *paths), idle_s=60)
 
 
 def _effect(recording: Recording) -> dict[str, Any]:

@@ -46,7 +46,6 @@ def scripted_settings(folder: Path, script: dict[str, Any], **others: Any) -> Ag
         **{
             "argv": ("python3", str(AGENT), str(file)),
             "home": folder / "agents",
-            "runtime": folder / "run",
             "paths": (AGENT, file),
             "start_s": 20,
             "idle_s": 20,

@@ -50,7 +50,6 @@ def ask(folder: Path, model: ScriptedModel, turns: list[Turn], **files: str) -> 
     settings = AgentSettings(
         argv=(str(binary), "acp"),
         home=folder / "agents",
-        runtime=folder / "run",
         model=model_settings(model),
         start_s=120,
         idle_s=60,
@@ -94,7 +93,7 @@ def test_opencode_edits_checks_corrects_its_plan_and_its_tokens_are_counted(
         intent, PROMPTS, GOOD_PLAN, answer.changes.patches, evidence.transcript, answer.changes.before
     )
     recording.write(folder / "opencode.session.json", recorded)
-    replayed = replay(folder / "opencode.session.json", folder / "run")
+    replayed = replay(folder / "opencode.session.json")
     assert replayed.differences == [] and replayed.changes_sha256 == answer.changes.sha256
     assert replayed.frames == len(evidence.transcript["frames"]) and replayed.agent == "OpenCode"
 

@@ -95,7 +95,7 @@ def test_an_answer_is_recorded_compiled_and_played_back(asking: Dependencies, fo
     replayed = ReplayPlanner(folder / "oc").answer(plan_question)
     assert replayed.structured == rows(asking)[0]["structured"]
     session = session_path(fixture_path(folder / "oc", plan_question))
-    played = replay(session, folder / "run")
+    played = replay(session)
     assert played.is_equal and played.changes_sha256 == rows(asking)[0]["changes_sha256"]
 
 
@@ -104,7 +104,7 @@ def test_a_played_session_that_ends_in_another_plan_is_reported(asking: Dependen
     settle(asking, folder, CHANGE, question.op_key, records=folder / "oc")
     session = session_path(fixture_path(folder / "oc", Question("plan", plan_prompt(INTENT), INTENT)))
     session.write_text(session.read_text().replace("test_greet", "test_other", 1))
-    assert replay(session, folder / "run").differences == ["the plan differs"]
+    assert replay(session).differences == ["the plan differs"]
 
 
 def test_an_agent_plans_on_the_commit_of_a_repository(asking: Dependencies, folder: Path, tmp_path: Path) -> None:

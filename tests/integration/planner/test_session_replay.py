@@ -13,8 +13,8 @@ SESSIONS = sorted((Path(__file__).parents[2] / "fixtures" / "acp_sessions").glob
 
 
 @pytest.mark.parametrize("session", SESSIONS, ids=lambda path: path.name)
-def test_a_recorded_session_yields_the_same_plan_and_the_same_changes(session: Path, folder: Path) -> None:
-    played = replay(session, folder / "run")
+def test_a_recorded_session_yields_the_same_plan_and_the_same_changes(session: Path) -> None:
+    played = replay(session)
     recorded = recording.read(session)
     assert played.differences == []
     assert played.changes_sha256 == recorded.changes_sha256
@@ -31,7 +31,7 @@ def test_a_session_that_the_client_cannot_follow_is_reported(folder: Path) -> No
     with pytest.raises(
         PlannerUnavailable, match="the recorded client sent session/load, the live one session/prompt"
     ):
-        replay(changed, folder / "run")
+        replay(changed)
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"version": 2}'])
