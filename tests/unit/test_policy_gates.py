@@ -54,7 +54,6 @@ PURE_IMPORTS = (
 
 CLOCKS = {
     "resources/git/mirrors.py": "waits for the lock of a fetch until a deadline",
-    "resources/planner/chat_planner.py": "measures how long the model takes",
     "resources/notifications.py": "waits for a notification until a deadline",
     "resources/planner/chat_planner.py": "measures how long a model took",
     "resources/planner/acp/": "watches an agent's silence and time; durations are evidence, never identity",
