@@ -33,12 +33,22 @@ _RUN_REFERENCE = re.compile(r"run_[0-9a-f]{32}|" + _INTENT_ID.pattern)
 
 
 @dataclass(frozen=True)
+class KeptValue:
+    """A field of a repeated start request whose value the run does not take: it keeps the first one."""
+
+    field: str
+    requested: int
+    kept: int | None
+
+
+@dataclass(frozen=True)
 class Started:
-    """A started run; `is_replay` is True when it had been started before."""
+    """A started run; `is_replay` is True when it had been started before, and then `kept` is what differs."""
 
     run_id: str
     intent_id: str
     is_replay: bool
+    kept: tuple[KeptValue, ...] = ()
 
 
 def submit_intent(
@@ -78,7 +88,18 @@ def start_run(
     # A repetition keeps what the run was started with, whatever the policy is now.
     policy = _pinned(version, intent) if run is None else None
     started = runs.start(connection, intent_id, admission, app_version, submitter, policy, channel)
-    return Started(started.id, intent_id, started.is_replay)
+    kept = _kept(request, runs.get(connection, intent_id)) if started.is_replay else ()
+    return Started(started.id, intent_id, started.is_replay, kept)
+
+
+def _kept(request: RunRequest, run: Run) -> tuple[KeptValue, ...]:
+    """What a repetition asks for and does not get, of the fields that are no part of the run's identity."""
+    fields = (("priority", request.priority, run.priority), ("timeoutMS", request.timeout_ms, run.timeout_ms))
+    return tuple(
+        KeptValue(name, requested, kept)
+        for name, requested, kept in fields
+        if requested is not None and requested != kept
+    )
 
 
 def _offered(recipes: list[Recipe], request: RunRequest, run: Run | None) -> list[Recipe]:

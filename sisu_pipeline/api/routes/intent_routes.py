@@ -11,7 +11,7 @@ from sisu_pipeline.api.http.path_parameters import IntentId
 from sisu_pipeline.api.http.query_parameters import PlainRequest
 from sisu_pipeline.api.http.request_body import RawBody, parse
 from sisu_pipeline.api.http.request_channel import ChannelOf
-from sisu_pipeline.api.schemas.run_schemas import IntentSubmitted, RunStarted
+from sisu_pipeline.api.schemas.run_schemas import IntentSubmitted, KeptField, RunStarted
 from sisu_pipeline.api.state.app_state import AppStateOf
 from sisu_pipeline.contracts.intent import Intent, RunRequest
 from sisu_pipeline.workflow import commands, run_base
@@ -53,5 +53,8 @@ def start_run(
     request = parse(raw, RunRequest)
     with state.pool.connect() as connection:
         started = commands.start_run(connection, intent_id, request, state.app_version, caller.name, channel)
-    body = RunStarted(run_id=started.run_id, workflow_id=started.intent_id, is_replay=started.is_replay)
+    kept = [KeptField(field=each.field, requested=each.requested, kept=each.kept) for each in started.kept]
+    body = RunStarted(
+        run_id=started.run_id, workflow_id=started.intent_id, is_replay=started.is_replay, kept=kept or None
+    )
     return reply(body, 202)

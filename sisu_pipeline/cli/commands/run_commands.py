@@ -44,6 +44,7 @@ def start(
         request |= {name: value for name, value in given.items() if value is not None}
         started = Api(url).post("intents", intent, "run", body=json.dumps(request).encode())
         replay = " (already started)" if started["isReplay"] else ""
+        replay += "".join(f"\n{each['field']} stays {each['kept']}" for each in started.get("kept", []))
         out.print_result(started, lambda: f"{started['runId']}{replay}\nNext: sisu run watch {started['runId']}")
 
 

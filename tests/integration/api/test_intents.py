@@ -71,8 +71,13 @@ def test_starting_again_with_the_same_identity_is_a_replay(api: Api, contents: C
     intent = _submitted(api)
     api.post(f"/intents/{intent}/run", REQUEST)
     before = contents()
-    again = api.post(f"/intents/{intent}/run", {**REQUEST, "priority": 7})
+    again = api.post(f"/intents/{intent}/run", {**REQUEST, "priority": 7, "timeoutMS": 1000})
     assert (again.status_code, again.json()["isReplay"]) == (202, True)
+    assert again.json()["kept"] == [
+        {"field": "priority", "requested": 7, "kept": 1},
+        {"field": "timeoutMS", "requested": 1000, "kept": None},
+    ]
+    assert "kept" not in api.post(f"/intents/{intent}/run", {**REQUEST, "priority": 1}).json()
     assert contents() == before
 
 
