@@ -9,9 +9,9 @@ from typing import Literal, Self
 from pydantic import SecretStr, ValidationError, field_validator, model_validator
 
 from sisu_pipeline.contracts.configuration.git_settings import GitSettings
-from sisu_pipeline.contracts.planner_settings import PlannerSettings
-from sisu_pipeline.contracts.queue_settings import QueueSettings, setting
-from sisu_pipeline.contracts.sign_in_settings import SignInSettings
+from sisu_pipeline.contracts.configuration.planner_settings import PlannerSettings
+from sisu_pipeline.contracts.configuration.queue_settings import QueueSettings, setting
+from sisu_pipeline.contracts.configuration.sign_in_settings import SignInSettings
 from sisu_pipeline.domain.setting_errors import malformed, unknown_names
 
 _OURS = ("SISU_", "SBX_", "OC_", "INTENT_QUEUE_", "HITL_", "CHAOS_", "DBOS__")

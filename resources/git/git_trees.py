@@ -12,7 +12,7 @@ from pathlib import Path
 from resources.git.git_command import Git
 from resources.git.git_errors import GitRefused
 from sisu_pipeline.contracts.sandbox_request import Mode
-from sisu_pipeline.domain.file_diff import FileState
+from sisu_pipeline.domain.changes.file_diff import FileState
 
 Changes = Mapping[str, FileState | None]
 """Files by path as a change leaves them; None deletes the file."""

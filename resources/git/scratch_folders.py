@@ -24,7 +24,7 @@ from resources.git.git_trees import (
     tree_of,
 )
 from sisu_pipeline.contracts.sandbox_request import Mode
-from sisu_pipeline.domain.file_diff import FileState
+from sisu_pipeline.domain.changes.file_diff import FileState
 
 AGENT_FILES = frozenset(
     (".opencode", "opencode.json", "opencode.jsonc", ".claude", ".mcp.json", ".codex", ".gemini", ".cursor")

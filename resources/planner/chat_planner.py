@@ -32,8 +32,8 @@ from resources.planner.acp.scratch import Changes
 from resources.planner.acp.transcript import REDACTED
 from resources.sandbox.local.isolation.file_tree import TreeTooLarge, open_beneath, open_folder, walk
 from sisu_pipeline.contracts.agent_plan import AgentPlan, ChatPlan, FileEdit
+from sisu_pipeline.domain.changes.workspace_files import PathNotAllowed, relative_parts
 from sisu_pipeline.domain.plain_json import plain
-from sisu_pipeline.domain.workspace_files import PathNotAllowed, relative_parts
 
 MOST_PROMPT_BYTES = 400_000
 _PERMANENT = frozenset({400, 401, 402, 403, 404, 422})

@@ -43,7 +43,7 @@ from sisu_pipeline.domain.canonical import sha256_hex
 from sisu_pipeline.settings import Settings
 from sisu_pipeline.single_sign_on.browser_flow import browser_flow
 from sisu_pipeline.single_sign_on.sign_on import sign_on
-from sisu_pipeline.store.sessions import cookie_name
+from sisu_pipeline.store.access.sessions import cookie_name
 from sisu_pipeline.workflow.dependencies import Dependencies
 
 HEARTBEAT_S = 15.0

@@ -16,7 +16,7 @@ from sisu_pipeline.api.state.app_state import AppState
 from sisu_pipeline.domain.operator_errors import OperatorError
 from sisu_pipeline.domain.setting_errors import SettingsError
 from sisu_pipeline.settings import Settings, settings
-from sisu_pipeline.store import tokens
+from sisu_pipeline.store.access import tokens
 from sisu_pipeline.workflow.dependencies import dependencies
 
 # Streams end by themselves when the server stops; other requests that have not ended by then are aborted.

@@ -4,7 +4,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from sisu_pipeline.console.exit_codes import Failure
 
@@ -50,7 +50,7 @@ def _place(folder: Path) -> dict[str, str]:
     if address is not None and address.startswith("https://"):
         parsed = urlsplit(address)
         # A token in the address is the user's own, and no part of an intent.
-        return {"url": parsed._replace(netloc=parsed.netloc.rpartition("@")[2]).geturl()}
+        return {"url": urlunsplit((*parsed[:1], parsed.netloc.rpartition("@")[2], *parsed[2:]))}
     top = _git(folder, "rev-parse", "--show-toplevel") or _git(folder, "rev-parse", "--absolute-git-dir")
     return {"path": str(top)}
 

@@ -15,8 +15,8 @@ from sisu_pipeline.engine.webserver import GuardedWebserver, workspace_context
 from sisu_pipeline.settings import PROJECT_ROOT, Settings, settings
 from sisu_pipeline.single_sign_on.browser_flow import browser_flow
 from sisu_pipeline.single_sign_on.sign_on import sign_on
-from sisu_pipeline.store.people import ProxiedPeople
-from sisu_pipeline.store.sessions import cookie_name
+from sisu_pipeline.store.access.people import ProxiedPeople
+from sisu_pipeline.store.access.sessions import cookie_name
 from sisu_pipeline.workflow.dependencies import dependencies
 
 

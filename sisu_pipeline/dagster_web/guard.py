@@ -26,7 +26,7 @@ from sisu_pipeline.dagster_web.sign_in import (
     Credentials,
     sign_in_response,
 )
-from sisu_pipeline.store.sessions import secure_name
+from sisu_pipeline.store.access.sessions import secure_name
 
 MOST_BODY_BYTES = 8 * 1024 * 1024
 """Bytes of a request's body, as at the API."""

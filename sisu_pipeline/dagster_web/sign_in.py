@@ -21,8 +21,8 @@ from sisu_pipeline.single_sign_on.claim_rules import IdentityRefused
 from sisu_pipeline.single_sign_on.oidc_client import ProviderUnavailable
 from sisu_pipeline.single_sign_on.sign_on import SignOn
 from sisu_pipeline.single_sign_on.signed_header import SignedHeader
-from sisu_pipeline.store import sessions, tokens
-from sisu_pipeline.store.people import ProxiedPeople
+from sisu_pipeline.store.access import sessions, tokens
+from sisu_pipeline.store.access.people import ProxiedPeople
 
 SIGN_IN = "/sign-in"
 _SCRIPT = "/sign-in/page.js"

@@ -11,7 +11,7 @@ from sisu_pipeline.contracts.intent import Intent, RunRequest
 from sisu_pipeline.defs.asset_keys import INTENT_JOB
 from sisu_pipeline.defs.assets import MATERIALIZED
 from sisu_pipeline.defs.run_tags import PERSON_TAG
-from sisu_pipeline.store import people, tokens
+from sisu_pipeline.store.access import people, tokens
 from sisu_pipeline.workflow import commands, run_base
 from sisu_pipeline.workflow.dependencies import dependencies
 

@@ -20,8 +20,8 @@ from sisu_pipeline.contracts.planned_work import (
 )
 from sisu_pipeline.contracts.step_outputs import Plan
 from sisu_pipeline.domain.canonical import canonical_json, git_blob_id, sha256_hex, sha256_json
+from sisu_pipeline.domain.changes.file_diff import FileState
 from sisu_pipeline.domain.changes.plan_changes import Files, files_after
-from sisu_pipeline.domain.file_diff import FileState
 
 VERSION = 1
 _SECTIONS = ("changes", "tasks", "recipe", "policy", "base")

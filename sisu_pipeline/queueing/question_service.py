@@ -25,7 +25,7 @@ from sisu_pipeline.contracts.intent import Intent
 from sisu_pipeline.contracts.step_outputs import PlannerOutput
 from sisu_pipeline.crash_points import crash_point
 from sisu_pipeline.domain.changes.repository_base import InputInvalid
-from sisu_pipeline.domain.workspace_files import WorkspaceFilesInvalid, intent_files
+from sisu_pipeline.domain.changes.workspace_files import WorkspaceFilesInvalid, intent_files
 from sisu_pipeline.queueing.agent_provider import QuestionPlanner
 from sisu_pipeline.steps import agent_prompts, compile
 from sisu_pipeline.store import intents, plan_questions, runs

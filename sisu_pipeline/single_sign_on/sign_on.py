@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from sisu_pipeline.contracts.sign_in_settings import SignInSettings, roles_by_group
+from sisu_pipeline.contracts.configuration.sign_in_settings import SignInSettings, roles_by_group
 from sisu_pipeline.domain.setting_errors import SettingsError
 from sisu_pipeline.single_sign_on.claim_rules import ClaimRules
 from sisu_pipeline.single_sign_on.oidc_client import OidcClient, Provider

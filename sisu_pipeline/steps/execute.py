@@ -10,8 +10,8 @@ from sisu_pipeline.contracts.planned_work import PlannedTask, TemplateReference
 from sisu_pipeline.contracts.sandbox_request import BINARY_URI, ErrorCode, FileIn, Limits, SandboxRequest
 from sisu_pipeline.contracts.step_outputs import StepId
 from sisu_pipeline.domain.canonical import sha256_hex, sha256_json
+from sisu_pipeline.domain.changes.file_diff import FileState
 from sisu_pipeline.domain.complete_plan import PlannedTasks, TaskTerms
-from sisu_pipeline.domain.file_diff import FileState
 from sisu_pipeline.domain.identity import task_key
 from sisu_pipeline.steps.step_result import StepResult
 

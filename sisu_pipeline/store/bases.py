@@ -7,10 +7,10 @@ from resources.database import Connection
 from sisu_pipeline.contracts.intent import Intent
 from sisu_pipeline.contracts.sandbox_request import Mode
 from sisu_pipeline.contracts.step_outputs import Plan
+from sisu_pipeline.domain.changes.file_diff import FileState
 from sisu_pipeline.domain.changes.plan_changes import ChangeInvalid
 from sisu_pipeline.domain.changes.repository_base import RepositoryBase, repository_of
-from sisu_pipeline.domain.file_diff import FileState
-from sisu_pipeline.domain.workspace_files import intent_files
+from sisu_pipeline.domain.changes.workspace_files import intent_files
 from sisu_pipeline.store.records import execute, fetch_all, fetch_first, fetch_one
 
 

@@ -19,7 +19,8 @@ from sisu_pipeline.domain.errors import DecisionConflict, DeterminismBreach
 from sisu_pipeline.domain.plan_edit import EditRefused
 from sisu_pipeline.domain.plan_edit import check as check_edit
 from sisu_pipeline.steps.step_result import Gate, plan_gate_key
-from sisu_pipeline.store import deadlines, human_gates, interactions, people, plan_questions, plans, runs
+from sisu_pipeline.store import deadlines, human_gates, interactions, plan_questions, plans, runs
+from sisu_pipeline.store.access import people
 from sisu_pipeline.store.interactions import NewInteraction
 from sisu_pipeline.store.records import execute, fetch_all, fetch_first, fetch_one
 from sisu_pipeline.store.rules import quorum

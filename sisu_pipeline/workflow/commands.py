@@ -20,7 +20,8 @@ from sisu_pipeline.domain.identity import run_id_of
 from sisu_pipeline.domain.policy import PolicyVersion, Recipe, admit, check_submitter
 from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.steps import approval_terms, gate_terms
-from sisu_pipeline.store import answers, deadlines, gates, intents, people, runs
+from sisu_pipeline.store import answers, deadlines, gates, intents, runs
+from sisu_pipeline.store.access import people
 from sisu_pipeline.store.answers import RecordedAnswer
 from sisu_pipeline.store.intents import Stored
 from sisu_pipeline.store.rules import policies

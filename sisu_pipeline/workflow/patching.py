@@ -14,7 +14,7 @@ from sisu_pipeline.contracts.sandbox_request import Mode
 from sisu_pipeline.contracts.step_outputs import PatchOp, PlanPatch, StepId
 from sisu_pipeline.crash_points import crash_point
 from sisu_pipeline.domain.canonical import sha256_hex
-from sisu_pipeline.domain.workspace_files import check_folders, intent_files
+from sisu_pipeline.domain.changes.workspace_files import check_folders, intent_files
 from sisu_pipeline.steps.apply_patch import AppliedPatch
 from sisu_pipeline.store.outputs import patches as history
 from sisu_pipeline.store.outputs.patches import RecordedPatch

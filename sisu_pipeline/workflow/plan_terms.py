@@ -10,8 +10,8 @@ from sisu_pipeline.contracts.planned_work import PinnedVersion
 from sisu_pipeline.contracts.step_outputs import PatchedPlan, Plan, PlannerOutput
 from sisu_pipeline.domain.changes.plan_changes import Files, completed
 from sisu_pipeline.domain.changes.repository_base import RepositoryBase
+from sisu_pipeline.domain.changes.workspace_files import intent_files
 from sisu_pipeline.domain.complete_plan import PlannedTasks, PlanTerms, SealedPlan, TaskTerms, seal
-from sisu_pipeline.domain.workspace_files import intent_files
 from sisu_pipeline.steps import apply_patch, compile, decide
 from sisu_pipeline.store import plans, tasks
 from sisu_pipeline.store.plans import Version

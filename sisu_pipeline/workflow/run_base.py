@@ -10,9 +10,9 @@ from resources.git.mirrors import Mirrors
 from sisu_pipeline.contracts.intent import Intent
 from sisu_pipeline.contracts.step_outputs import Plan
 from sisu_pipeline.crash_points import crash_point
+from sisu_pipeline.domain.changes.file_diff import FileState
 from sisu_pipeline.domain.changes.plan_changes import Files, files_after
 from sisu_pipeline.domain.changes.repository_base import InputInvalid, RepositoryBase, repository_of, tree_key
-from sisu_pipeline.domain.file_diff import FileState
 from sisu_pipeline.store import bases, intents, plans, runs
 from sisu_pipeline.store.bases import named_paths
 from sisu_pipeline.store.outputs import patches as history

@@ -7,8 +7,8 @@ import psycopg
 
 from sisu_pipeline.crash_points import crash_point
 from sisu_pipeline.domain.budget import BudgetExceeded, Violation
+from sisu_pipeline.domain.changes.workspace_files import PathNotAllowed
 from sisu_pipeline.domain.status import RunStatus
-from sisu_pipeline.domain.workspace_files import PathNotAllowed
 from sisu_pipeline.steps.budget_evidence import budget_evidence
 from sisu_pipeline.store import runs
 from sisu_pipeline.store.outputs import artifacts

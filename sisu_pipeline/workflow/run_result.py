@@ -8,10 +8,10 @@ from resources.database import Connection
 from resources.git.result_commits import CommitText, Signature, bundle, result_commit, set_branch
 from sisu_pipeline.contracts.gate import Decision
 from sisu_pipeline.contracts.step_outputs import Plan
+from sisu_pipeline.domain.changes.file_diff import unified_diff
 from sisu_pipeline.domain.changes.plan_changes import Files, changes_of
 from sisu_pipeline.domain.changes.repository_base import RepositoryBase
 from sisu_pipeline.domain.errors import DecisionConflict, NotFound
-from sisu_pipeline.domain.file_diff import unified_diff
 from sisu_pipeline.store import bases, gates, intents, plans, runs
 from sisu_pipeline.store.rules.decisions import RecordedDecision
 from sisu_pipeline.store.runs import Run

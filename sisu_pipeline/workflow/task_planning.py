@@ -4,8 +4,8 @@ from sisu_pipeline.contracts.step_outputs import StepId
 from sisu_pipeline.domain import budget
 from sisu_pipeline.domain.changes.plan_changes import files_after
 from sisu_pipeline.domain.changes.repository_base import tree_key
+from sisu_pipeline.domain.changes.workspace_files import intent_files
 from sisu_pipeline.domain.identity import run_id
-from sisu_pipeline.domain.workspace_files import intent_files
 from sisu_pipeline.steps import execute
 from sisu_pipeline.steps.execute import FanOut
 from sisu_pipeline.store import bases, intents, plans, steps, tasks

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from sisu_pipeline.domain.workspace_files import PARTIAL_SUFFIX, PathNotAllowed, relative_parts
+from sisu_pipeline.domain.changes.workspace_files import PARTIAL_SUFFIX, PathNotAllowed, relative_parts
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 

@@ -11,7 +11,7 @@ import pytest
 from resources.database import Database
 from sisu_pipeline.contracts.step_outputs import PatchOp, PlanPatch
 from sisu_pipeline.domain.canonical import sha256_hex
-from sisu_pipeline.domain.workspace_files import (
+from sisu_pipeline.domain.changes.workspace_files import (
     PathNotAllowed,
     WorkspaceFilesInvalid,
     intent_files,

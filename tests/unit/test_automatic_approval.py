@@ -8,8 +8,8 @@ from sisu_pipeline.contracts.approval_policy import AutomaticApproval
 from sisu_pipeline.contracts.planned_work import PinnedVersion, TemplateReference
 from sisu_pipeline.contracts.step_outputs import Plan
 from sisu_pipeline.domain.approval.automatic import is_low_risk
+from sisu_pipeline.domain.changes.file_diff import FileState
 from sisu_pipeline.domain.complete_plan import PlanTerms, TaskTerms, seal
-from sisu_pipeline.domain.file_diff import FileState
 
 RULE = AutomaticApproval(paths=["docs/*"], commands=["pytest"], max_bytes=10, max_tasks=2)
 FILES = {"docs/a.md": FileState(b"old\n")}

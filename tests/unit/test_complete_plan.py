@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sisu_pipeline.contracts.planned_work import PinnedVersion, TemplateReference
 from sisu_pipeline.contracts.step_outputs import MAX_TESTS, Plan
 from sisu_pipeline.domain.canonical import canonical_json, git_blob_id, sha256_hex, sha256_json
+from sisu_pipeline.domain.changes.file_diff import FileState
 from sisu_pipeline.domain.complete_plan import (
     PlannedTasks,
     PlanTerms,
@@ -19,7 +20,6 @@ from sisu_pipeline.domain.complete_plan import (
     changes,
     seal,
 )
-from sisu_pipeline.domain.file_diff import FileState
 
 TASKS = TaskTerms("local", "local-node-24", TemplateReference(id=None, key="rcp:1:ff"), False, 300_000)
 TERMS = PlanTerms(

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from sisu_pipeline.contracts.step_outputs import Plan
 from sisu_pipeline.domain.canonical import git_blob_id, sha256_hex
+from sisu_pipeline.domain.changes.file_diff import FileState, remarks, unified_diff
 from sisu_pipeline.domain.changes.plan_changes import changes_of
 from sisu_pipeline.domain.changes.tree_patches import patches_between
-from sisu_pipeline.domain.file_diff import FileState, remarks, unified_diff
 
 LINES = st.lists(
     st.sampled_from(["a\n", "b\n", "b\r\n", "ü\n", "\n", " a\n", "\\ No newline\n", "--- a/x\n"]), max_size=12

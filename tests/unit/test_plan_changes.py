@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from sisu_pipeline.contracts.step_outputs import PatchOp, Plan
 from sisu_pipeline.domain.canonical import sha256_hex
+from sisu_pipeline.domain.changes.file_diff import FileState
 from sisu_pipeline.domain.changes.plan_changes import (
     Change,
     ChangeInvalid,
@@ -17,7 +18,6 @@ from sisu_pipeline.domain.changes.plan_changes import (
     files_after,
 )
 from sisu_pipeline.domain.changes.tree_patches import patches_between
-from sisu_pipeline.domain.file_diff import FileState
 
 FILES = {
     "a.txt": FileState(b"before\n"),

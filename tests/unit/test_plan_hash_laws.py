@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from sisu_pipeline.contracts.planned_work import CompletePlan, PinnedVersion, TemplateReference
 from sisu_pipeline.contracts.step_outputs import Plan
 from sisu_pipeline.domain.canonical import canonical_json
+from sisu_pipeline.domain.changes.file_diff import FileState
 from sisu_pipeline.domain.complete_plan import PlanTerms, SealedPlan, TaskTerms, seal
-from sisu_pipeline.domain.file_diff import FileState
 
 SECTIONS = ("changes", "tasks", "recipe", "policy", "base")
 

@@ -24,13 +24,11 @@ PURE = (
     "sisu_pipeline/domain/changes/",
     "sisu_pipeline/domain/complete_plan.py",
     "sisu_pipeline/domain/errors.py",
-    "sisu_pipeline/domain/file_diff.py",
     "sisu_pipeline/domain/identity.py",
     "sisu_pipeline/domain/plan_edit.py",
     "sisu_pipeline/domain/policy.py",
     "sisu_pipeline/domain/status.py",
     "sisu_pipeline/domain/untrusted_text.py",
-    "sisu_pipeline/domain/workspace_files.py",
 )
 PURE_IMPORTS = (
     "base64",

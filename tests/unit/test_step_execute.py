@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from sisu_pipeline.contracts.sandbox_request import ErrorCode, FileIn
 from sisu_pipeline.contracts.step_outputs import MAX_TESTS, StepId
 from sisu_pipeline.domain.canonical import canonical_json, canonical_pieces
+from sisu_pipeline.domain.changes.file_diff import FileState
 from sisu_pipeline.domain.complete_plan import PlannedTasks
-from sisu_pipeline.domain.file_diff import FileState
 from sisu_pipeline.steps.execute import (
     MAX_SHARDS,
     FanOut,

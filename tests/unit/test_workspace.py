@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sisu_pipeline.domain.workspace_files import PathNotAllowed, relative_parts
+from sisu_pipeline.domain.changes.workspace_files import PathNotAllowed, relative_parts
 from sisu_pipeline.workflow.workspace import FileContent, Workspace
 
 ESCAPES = [

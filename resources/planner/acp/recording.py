@@ -10,8 +10,8 @@ from resources.planner.planner_port import PlannerUnavailable
 from sisu_pipeline.contracts.base import ContractInvalid
 from sisu_pipeline.contracts.intent import Intent
 from sisu_pipeline.domain.canonical import sha256_json
+from sisu_pipeline.domain.changes.file_diff import FileState
 from sisu_pipeline.domain.changes.plan_changes import Files
-from sisu_pipeline.domain.file_diff import FileState
 
 VERSION = 1
 

@@ -18,10 +18,10 @@ from resources.sandbox.local.isolation.file_tree import TreeTooLarge, open_benea
 from sisu_pipeline.contracts.sandbox_request import Mode
 from sisu_pipeline.contracts.step_outputs import MAX_PATCHES
 from sisu_pipeline.domain.canonical import sha256_json
+from sisu_pipeline.domain.changes.file_diff import FileState
 from sisu_pipeline.domain.changes.plan_changes import Files
 from sisu_pipeline.domain.changes.tree_patches import patches_between
-from sisu_pipeline.domain.file_diff import FileState
-from sisu_pipeline.domain.workspace_files import PathNotAllowed, relative_parts
+from sisu_pipeline.domain.changes.workspace_files import PathNotAllowed, relative_parts
 
 LARGEST_FILE = 8 * 1024 * 1024
 _IGNORED = AGENT_FILES | {".git", "__pycache__", "node_modules"}

@@ -26,9 +26,9 @@ from sisu_pipeline.api.state.connection_pool import Pool
 from sisu_pipeline.contracts.access import Role
 from sisu_pipeline.contracts.access_rules import Audience, Rule
 from sisu_pipeline.single_sign_on.claim_rules import IdentityRefused
-from sisu_pipeline.store import sessions, tokens
-from sisu_pipeline.store.people import ProxiedPeople
-from sisu_pipeline.store.tokens import Lookup
+from sisu_pipeline.store.access import sessions, tokens
+from sisu_pipeline.store.access.people import ProxiedPeople
+from sisu_pipeline.store.access.tokens import Lookup
 
 RECHECK_S = 3.0
 """Seconds between two looks at whether the caller of an open stream may still read it."""

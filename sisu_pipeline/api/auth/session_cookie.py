@@ -2,7 +2,7 @@
 
 from fastapi import Response
 
-from sisu_pipeline.store import sessions
+from sisu_pipeline.store.access import sessions
 
 
 def set_session(answer: Response, cookie: str, session_id: str, *, secure: bool) -> None:

@@ -11,7 +11,7 @@ from sisu_pipeline.api.http.path_parameters import IntentId
 from sisu_pipeline.api.http.query_parameters import PlainRequest
 from sisu_pipeline.api.http.request_body import RawBody, parse
 from sisu_pipeline.api.http.request_channel import ChannelOf
-from sisu_pipeline.api.schemas.run_schemas import IntentSubmitted, KeptField, RunStarted
+from sisu_pipeline.api.schemas.start_schemas import IntentSubmitted, KeptField, RunStarted
 from sisu_pipeline.api.state.app_state import AppStateOf
 from sisu_pipeline.contracts.intent import Intent, RunRequest
 from sisu_pipeline.workflow import commands, run_base

@@ -16,7 +16,7 @@ from sisu_pipeline.api.http.request_body import SmallBody, parse
 from sisu_pipeline.api.schemas.deployment_schemas import Session
 from sisu_pipeline.api.state.app_state import AppStateOf
 from sisu_pipeline.contracts.access import SessionRequest
-from sisu_pipeline.store import sessions, tokens
+from sisu_pipeline.store.access import sessions, tokens
 
 router = APIRouter(route_class=GuardedRoute, dependencies=[PlainRequest], tags=["session"])
 

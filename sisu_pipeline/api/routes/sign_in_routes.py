@@ -16,7 +16,7 @@ from sisu_pipeline.domain.errors import NotFound
 from sisu_pipeline.single_sign_on.browser_flow import BEGIN, CALLBACK, BrowserFlow
 from sisu_pipeline.single_sign_on.claim_rules import IdentityRefused
 from sisu_pipeline.single_sign_on.oidc_client import ProviderUnavailable
-from sisu_pipeline.store import sessions
+from sisu_pipeline.store.access import sessions
 
 router = APIRouter(route_class=GuardedRoute, tags=["session"])
 

@@ -24,9 +24,9 @@ from sisu_pipeline.api.schemas.run_schemas import Approvals
 from sisu_pipeline.api.views import run_views
 from sisu_pipeline.contracts.gate import Decision
 from sisu_pipeline.domain.canonical import sha256_hex
+from sisu_pipeline.domain.changes.file_diff import FileState
 from sisu_pipeline.domain.changes.plan_changes import Change, changes_of
 from sisu_pipeline.domain.errors import NotFound
-from sisu_pipeline.domain.file_diff import FileState
 from sisu_pipeline.store import answers, bases, deadlines, gates, human_gates, intents, plans, runs, steps
 from sisu_pipeline.store import interactions as ledger
 from sisu_pipeline.store.human_gates import HumanGate, ListedGate

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sisu_pipeline.contracts.access import Role
-    from sisu_pipeline.store.sessions import OpenSession
-    from sisu_pipeline.store.tokens import AccessChange, Token
+    from sisu_pipeline.store.access.sessions import OpenSession
+    from sisu_pipeline.store.access.tokens import AccessChange, Token
 
 app = typer.Typer(help="Create, list and revoke API tokens.", no_args_is_help=True)
 session_app = typer.Typer(help="List and end sessions of signed-in browsers.", no_args_is_help=True)
@@ -41,7 +41,7 @@ def create(
     """Create a token and print it once. As soon as one token exists, every API request requires one."""
     from sisu_pipeline.database_server import locate
     from sisu_pipeline.settings import settings
-    from sisu_pipeline.store import tokens
+    from sisu_pipeline.store.access import tokens
 
     with report_failures(as_json) as out:
         roles = [_role(name) for name in role]
@@ -64,7 +64,7 @@ def list_tokens(as_json: AsJson = False) -> None:
     from sisu_pipeline.console import formatting
     from sisu_pipeline.database_server import locate
     from sisu_pipeline.settings import settings
-    from sisu_pipeline.store import tokens
+    from sisu_pipeline.store.access import tokens
 
     with report_failures(as_json) as out:
         with locate(settings()).connect() as connection:
@@ -99,7 +99,7 @@ def revoke(
     from sisu_pipeline.database_server import locate
     from sisu_pipeline.domain.errors import NotFound
     from sisu_pipeline.settings import settings
-    from sisu_pipeline.store import tokens
+    from sisu_pipeline.store.access import tokens
 
     with report_failures(as_json) as out:
         try:
@@ -116,7 +116,7 @@ def history(as_json: AsJson = False) -> None:
     from sisu_pipeline.console import formatting
     from sisu_pipeline.database_server import locate
     from sisu_pipeline.settings import settings
-    from sisu_pipeline.store import tokens
+    from sisu_pipeline.store.access import tokens
 
     with report_failures(as_json) as out:
         with locate(settings()).connect() as connection:
@@ -132,7 +132,7 @@ def list_sessions(as_json: AsJson = False) -> None:
     """List the open sessions of signed-in browsers, the newest first."""
     from sisu_pipeline.database_server import locate
     from sisu_pipeline.settings import settings
-    from sisu_pipeline.store import sessions
+    from sisu_pipeline.store.access import sessions
 
     with report_failures(as_json) as out:
         with locate(settings()).connect() as connection:
@@ -152,7 +152,7 @@ def end(
     """End a session or all sessions of a person, effective immediately; streams of open pages end in seconds."""
     from sisu_pipeline.database_server import locate
     from sisu_pipeline.settings import settings
-    from sisu_pipeline.store import sessions
+    from sisu_pipeline.store.access import sessions
 
     with report_failures(as_json) as out:
         if (session is None) == (person is None):

@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel
 
-from sisu_pipeline.contracts.queue_settings import setting
+from sisu_pipeline.contracts.configuration.queue_settings import setting
 
 _READERS = ("api", "intent-worker", "planner-worker", "sandbox-worker")
 _RULE = r"(https|https://[!-+\--~]+|/[^,]*)"

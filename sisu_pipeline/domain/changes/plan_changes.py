@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from sisu_pipeline.contracts.field_errors import shown
 from sisu_pipeline.contracts.step_outputs import PatchOp, Plan, PlanPatch
 from sisu_pipeline.domain.canonical import sha256_hex
-from sisu_pipeline.domain.file_diff import FileState, remarks, unified_diff
-from sisu_pipeline.domain.workspace_files import PathNotAllowed, relative_parts
+from sisu_pipeline.domain.changes.file_diff import FileState, remarks, unified_diff
+from sisu_pipeline.domain.changes.workspace_files import PathNotAllowed, relative_parts
 
 _LONGEST_NAME = 240
 """Bytes of a file name: a file that is being written has a longer one, and file systems take 255."""

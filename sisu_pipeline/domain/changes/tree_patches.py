@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 from sisu_pipeline.contracts.step_outputs import PatchOp, PlanPatch
 from sisu_pipeline.domain.canonical import sha256_hex
+from sisu_pipeline.domain.changes.file_diff import FileState
 from sisu_pipeline.domain.changes.plan_changes import Files, content_members
-from sisu_pipeline.domain.file_diff import FileState
 
 
 def patches_between(before: Files, after: Files) -> list[PlanPatch]:

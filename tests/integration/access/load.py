@@ -29,7 +29,7 @@ from sisu_pipeline.api.http.connection_limits import HEAD_TIMEOUT_S
 from sisu_pipeline.contracts.access import Role
 from sisu_pipeline.proof.harness.lab_stack import free_ports
 from sisu_pipeline.settings import PROJECT_ROOT, Settings, load_settings
-from sisu_pipeline.store import tokens
+from sisu_pipeline.store.access import tokens
 from tests.builders import a_run, an_intent
 
 MOST_SLOWER = 2.0

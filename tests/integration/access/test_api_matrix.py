@@ -9,7 +9,7 @@ from starlette.routing import Mount, Route
 from sisu_pipeline.api.auth.guarded_route import GuardedRoute
 from sisu_pipeline.contracts.access import Role
 from sisu_pipeline.contracts.access_rules import API_RULES, Audience, Rule
-from sisu_pipeline.store import tokens
+from sisu_pipeline.store.access import tokens
 from tests.docs_generators.api_page import api as documented_app
 from tests.integration.api.conftest import Api
 

@@ -13,7 +13,7 @@ from joserfc.jwk import OctKey
 
 from resources.database import Database
 from sisu_pipeline.contracts.access import Person, Role
-from sisu_pipeline.store import people
+from sisu_pipeline.store.access import people
 from tests.integration.api.conftest import Api, Live, dependencies_over, serving
 from tests.integration.gate.conftest import a_token
 

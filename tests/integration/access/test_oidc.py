@@ -16,7 +16,7 @@ from joserfc.jwk import RSAKey
 from resources.database import Database
 from sisu_pipeline.contracts.access import Person, Role
 from sisu_pipeline.single_sign_on import oidc_client
-from sisu_pipeline.store import people
+from sisu_pipeline.store.access import people
 from tests.integration.api.conftest import HOST, Live, dependencies_over, serving
 from tests.support.identity_provider import CLIENT_ID, CLIENT_SECRET, IdentityProvider, identity_provider
 

@@ -12,8 +12,8 @@ import pytest
 from resources.database import Connection, Database
 from sisu_pipeline.api.auth.authentication import token_lookups
 from sisu_pipeline.contracts.access import Role
-from sisu_pipeline.store import tokens
-from sisu_pipeline.store.tokens import Lookup
+from sisu_pipeline.store.access import tokens
+from sisu_pipeline.store.access.tokens import Lookup
 from tests.integration.api.conftest import Api
 
 Until = Callable[[Callable[[], bool]], None]

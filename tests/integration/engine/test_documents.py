@@ -5,7 +5,7 @@ import re
 import pytest
 
 from sisu_pipeline.contracts.access import Person, Role
-from sisu_pipeline.store import sessions
+from sisu_pipeline.store.access import sessions
 from tests.docs_generators.markdown import DOCS
 from tests.docs_generators.markdown_page import MarkdownPage
 from tests.integration.engine.intents import Stage

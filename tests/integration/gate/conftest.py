@@ -8,7 +8,7 @@ import pytest
 
 from resources.database import Database
 from sisu_pipeline.contracts.access import Role
-from sisu_pipeline.store import tokens
+from sisu_pipeline.store.access import tokens
 from tests.builders import apply_policy
 from tests.integration.api.conftest import Api, Live, api, contents, dependencies_over, serving, until
 

@@ -36,7 +36,7 @@ from sisu_pipeline.contracts.access import Role
 from sisu_pipeline.proof.harness import load_generator
 from sisu_pipeline.proof.harness.lab_stack import free_ports
 from sisu_pipeline.settings import PROJECT_ROOT, Settings, load_settings
-from sisu_pipeline.store import tokens
+from sisu_pipeline.store.access import tokens
 from sisu_pipeline.workflow import ownership, step_execution
 from sisu_pipeline.workflow.dependencies import Dependencies
 from tests.builders import a_run, an_intent

@@ -15,7 +15,7 @@ from sisu_pipeline.api.server import check_host
 from sisu_pipeline.contracts.access import Role
 from sisu_pipeline.domain.canonical import sha256_hex
 from sisu_pipeline.domain.setting_errors import SettingsError
-from sisu_pipeline.store import tokens
+from sisu_pipeline.store.access import tokens
 from tests.builders import a_run
 from tests.integration.api.conftest import Api
 from tests.integration.gate.conftest import As, a_token

@@ -24,7 +24,8 @@ from sisu_pipeline.contracts.operation import OperationRequest
 from sisu_pipeline.contracts.step_outputs import Plan
 from sisu_pipeline.domain.errors import ConstraintInvalid, DecisionConflict, DecisionForbidden
 from sisu_pipeline.domain.status import RunStatus
-from sisu_pipeline.store import gates, plans, tokens
+from sisu_pipeline.store import gates, plans
+from sisu_pipeline.store.access import tokens
 from sisu_pipeline.workflow import commands, escalation
 from sisu_pipeline.workflow.dependencies import Dependencies
 from tests.builders import a_request, an_intent, apply_policy, apply_recipe

@@ -10,7 +10,7 @@ from sisu_pipeline.contracts.gate import PlanApprovalRequest
 from sisu_pipeline.contracts.person_name import checked_name
 from sisu_pipeline.defs import jobs
 from sisu_pipeline.domain.errors import NameRefused
-from sisu_pipeline.store import tokens
+from sisu_pipeline.store.access import tokens
 from sisu_pipeline.workflow import commands
 from tests.builders import an_intent
 from tests.integration.api.conftest import Api

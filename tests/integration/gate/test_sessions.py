@@ -12,7 +12,7 @@ from resources import migrations
 from sisu_pipeline.api.auth import authentication
 from sisu_pipeline.cli.commands.decision_commands import user_name
 from sisu_pipeline.contracts.access import Person, Role
-from sisu_pipeline.store import sessions, tokens
+from sisu_pipeline.store.access import sessions, tokens
 from tests.integration.api.conftest import HOST, Api
 from tests.integration.gate.conftest import As, a_token
 from tests.integration.gate.test_cli import sisu

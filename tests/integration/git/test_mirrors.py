@@ -10,7 +10,7 @@ from resources.git.git_errors import GitRefused, GitUnavailable
 from resources.git.git_trees import apply_changes_to_tree, list_tree, read_files, tree_of, write_folder
 from resources.git.mirrors import Mirrors, MirrorSettings
 from resources.git.repository_address import AllowedRepositories, RuleInvalid
-from sisu_pipeline.domain.file_diff import FileState
+from sisu_pipeline.domain.changes.file_diff import FileState
 from tests.integration.git.repositories import address_of, git, git_text, make_repository, mirrors_in
 
 

@@ -18,7 +18,7 @@ from resources.git.result_commits import (
     result_commit,
     set_branch,
 )
-from sisu_pipeline.domain.file_diff import FileState
+from sisu_pipeline.domain.changes.file_diff import FileState
 from tests.integration.git.repositories import address_of, git, git_text, make_repository, mirrors_in
 
 _RUN = "run_" + "0" * 32

@@ -11,7 +11,7 @@ from resources.git.git_command import Git
 from resources.git.git_errors import GitRefused
 from resources.git.git_trees import apply_changes_to_tree, tree_of
 from resources.git.scratch_folders import AGENT_FILES, ScratchLimits, checkout_scratch, tree_changes
-from sisu_pipeline.domain.file_diff import FileState
+from sisu_pipeline.domain.changes.file_diff import FileState
 from tests.integration.git.repositories import address_of, git, git_text, make_repository, mirrors_in
 
 _FILES: dict[str, str | bytes] = {

@@ -13,7 +13,7 @@ from resources.planner.acp.agent_planner import AgentAnswer, AgentPlanner, Agent
 from resources.planner.acp.agent_settings import PlanLimits
 from resources.planner.acp.scratch import FilesScratch
 from sisu_pipeline.domain.canonical import canonical_json
-from sisu_pipeline.domain.file_diff import FileState
+from sisu_pipeline.domain.changes.file_diff import FileState
 from sisu_pipeline.steps.agent_prompts import REPAIR
 from tests.integration.planner.conftest import model_settings, scripted_settings
 from tests.support.acp.scripted_model import KEY, ScriptedModel

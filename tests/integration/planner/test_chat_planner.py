@@ -12,7 +12,7 @@ from resources.planner.acp.agent_planner import AgentAnswer, AgentQuestion, Ques
 from resources.planner.acp.agent_settings import AgentSettings, PlanLimits
 from resources.planner.acp.scratch import FilesScratch, GitScratch, Scratch
 from resources.planner.chat_planner import ChatPlanner
-from sisu_pipeline.domain.file_diff import FileState
+from sisu_pipeline.domain.changes.file_diff import FileState
 from sisu_pipeline.steps.agent_prompts import chat_prompt, plan_prompt
 from tests.builders import an_intent
 from tests.integration.git.repositories import address_of, git, make_repository, mirrors_in

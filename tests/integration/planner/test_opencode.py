@@ -12,7 +12,7 @@ from resources.planner.acp.agent_settings import AgentSettings
 from resources.planner.acp.recording import Recording
 from resources.planner.acp.scratch import FilesScratch
 from resources.planner.acp.session_replay import replay
-from sisu_pipeline.domain.file_diff import FileState
+from sisu_pipeline.domain.changes.file_diff import FileState
 from sisu_pipeline.steps.agent_prompts import REPAIR
 from tests.builders import an_intent
 from tests.integration.planner import opencode

@@ -5,7 +5,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, SecretStr, model_validator
 
-from sisu_pipeline.contracts.queue_settings import setting
+from sisu_pipeline.contracts.configuration.queue_settings import setting
 
 _ASKS = ("planner-worker", "supervisor", "cli")
 

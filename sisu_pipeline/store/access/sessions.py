@@ -7,9 +7,9 @@ from datetime import datetime
 from resources.database import Connection
 from sisu_pipeline.contracts.access import Person, Role
 from sisu_pipeline.domain.canonical import sha256_hex
-from sisu_pipeline.store import people
+from sisu_pipeline.store.access import people
+from sisu_pipeline.store.access.tokens import Lookup
 from sisu_pipeline.store.records import execute, fetch_all
-from sisu_pipeline.store.tokens import Lookup
 
 LIFE_S = 12 * 3600
 """Seconds until a session expires."""

@@ -7,7 +7,7 @@ from typing import Self
 from pydantic import BaseModel, SecretStr, field_validator, model_validator
 
 from sisu_pipeline.contracts.access import Role
-from sisu_pipeline.contracts.queue_settings import setting
+from sisu_pipeline.contracts.configuration.queue_settings import setting
 
 _READERS = ("api", "webserver")
 _SINCE = "0.3.0"

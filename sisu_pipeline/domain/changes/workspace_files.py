@@ -3,7 +3,7 @@
 from collections.abc import Collection
 
 from sisu_pipeline.contracts.intent import Intent
-from sisu_pipeline.domain.file_diff import FileState
+from sisu_pipeline.domain.changes.file_diff import FileState
 
 PARTIAL_SUFFIX = ".sisu-partial"
 """The end of the name of a file that is being written."""
