@@ -106,7 +106,7 @@ class _Asked:
             request_limit=1 + self._settings.repairs, total_tokens_limit=self._question.limits.tokens
         )
         try:
-            async with asyncio.timeout(self._settings.wall_s):
+            async with provider.client, asyncio.timeout(self._settings.wall_s):
                 result: AgentRunResult[ChatPlan] = await agent.run(prompt, usage_limits=limits)
         except TimeoutError:
             raise AgentFailure(
