@@ -73,5 +73,6 @@ def test_a_run_that_waits_for_approval_holds_no_lock_and_no_thread(stage: Stage)
     before = threading.active_count()
     stage.run_segment(workflow_id, dagster_run_id)
     assert stage.dagster_status(dagster_run_id) == "SUSPENDED"
-    assert stage.holder(workflow_id) is None
+    # The session ends with the segment; its backend may take a moment to go and to release the lock.
+    until(lambda: stage.holder(workflow_id) is None, "the intent's lock is still held")
     assert threading.active_count() <= before + 4  # a pool's own threads, of which some may just begin
