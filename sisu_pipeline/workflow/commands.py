@@ -14,7 +14,7 @@ from sisu_pipeline.contracts.intent import Intent, RunRequest
 from sisu_pipeline.contracts.operation import OperationRequest
 from sisu_pipeline.contracts.person_name import checked_name
 from sisu_pipeline.domain import forms
-from sisu_pipeline.domain.changes.repository_base import repository_of
+from sisu_pipeline.domain.changes.repository_base import check_files, repository_of
 from sisu_pipeline.domain.errors import ConstraintInvalid, DecisionConflict, NameRefused, NotFound
 from sisu_pipeline.domain.identity import run_id_of
 from sisu_pipeline.domain.policy import PolicyVersion, Recipe, admit, check_submitter
@@ -57,7 +57,7 @@ def submit_intent(
 ) -> Stored:
     """Store an intent. The same content is the same intent, and its first known submitter remains its submitter.
 
-    Raises InputInvalid for an invalid repository, or ConstraintInvalid when the constraints describe a gate that
+    Raises InputInvalid for an invalid repository or a path of a git folder, or ConstraintInvalid when the constraints describe a gate that
     cannot be opened.
     """
     _check_gates(intent)
@@ -245,6 +245,7 @@ def _person(name: str) -> str:
 
 def _check_gates(intent: Intent) -> None:
     repository_of(intent)
+    check_files(intent)
     approval_terms.check(intent.constraints)
     gate_terms.ttl(intent.constraints)
     gate_terms.on_timeout(intent.constraints)

@@ -108,7 +108,7 @@ def test_the_schema_and_the_contract_agree_about_a_patch(patch: dict[str, Any]) 
         {"goal": ""},
         {"extra": 1},
         {"inputs": {"tests": [1]}},
-        {"inputs": {"files": {"../secret": ""}}},
+        *({"inputs": {"files": {path: ""}}} for path in ("../secret", ".git/config", "a/.GIT/x", "git~1/x")),
         {"inputs": {"patches": [{}]}},
         *({"inputs": {"patches": [{"targetPath": "a", **patch}]}} for patch in CONTRADICTIONS),
         *(

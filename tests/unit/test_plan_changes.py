@@ -163,7 +163,7 @@ def test_a_diff_is_computed_from_the_content_whatever_was_written() -> None:
                 [{"targetPath": path, "postimageContent": ""}],
                 f"path '{path}' is in a .git folder, which no patch may change",
             )
-            for path in (".git/config", "sub/.GIT/hooks/x", ".git", ".git ./x", "GIT~1/config")
+            for path in (".git/config", "sub/.GIT/hooks/x", ".git", ".git ./x", "GIT~1/config", ".git::$DATA")
         ),
         (
             [{"targetPath": "x" * 241, "postimageContent": ""}],

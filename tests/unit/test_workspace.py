@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sisu_pipeline.domain.changes.workspace_files import PathNotAllowed, relative_parts
+from sisu_pipeline.domain.changes.workspace_files import PathNotAllowed, is_in_git_folder, relative_parts
 from sisu_pipeline.workflow.workspace import FileContent, Workspace
 
 ESCAPES = [
@@ -55,6 +55,26 @@ def test_a_path_that_is_not_plain_is_refused_for_reading_writing_and_removing(
 @pytest.mark.parametrize("path", ["a", "a/b", "...", "a b/ü.txt", ".hidden", "a\nb", "~", "C:\\x"])
 def test_a_plain_path_is_its_components(path: str) -> None:
     assert "/".join(relative_parts(path)) == path
+
+
+GIT_FOLDERS = [
+    *(".git", ".git/config", "a/.GIT/hooks/x", ".Git.", ".git . /x", "git~1", "sub/GIT~1/config"),
+    *(".git:stream", ".git::$INDEX_ALLOCATION/config", "a\\.git\\config", "git~1:x"),
+    *(".g\u200cit/config", "\ufeff.git", ".gi\u206et/x", "a/.GIT\u202e/x"),
+]
+
+
+@pytest.mark.parametrize("path", GIT_FOLDERS)
+def test_a_path_that_some_file_system_takes_for_a_git_folder_is_in_one(path: str) -> None:
+    assert is_in_git_folder(path)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [".gitignore", ".gitmodules", ".github/x", "a.git/b", "git", "git~2", "git~1x", "git:x", ". git", "\u200c"],
+)
+def test_a_path_that_only_looks_like_a_git_folder_is_not_in_one(path: str) -> None:
+    assert not is_in_git_folder(path)
 
 
 def test_what_is_written_is_read_back_with_its_mode(workspace: Workspace) -> None:

@@ -8,13 +8,12 @@ from sisu_pipeline.contracts.field_errors import shown
 from sisu_pipeline.contracts.step_outputs import PatchOp, Plan, PlanPatch
 from sisu_pipeline.domain.canonical import sha256_hex
 from sisu_pipeline.domain.changes.file_diff import FileState, remarks, unified_diff
-from sisu_pipeline.domain.changes.workspace_files import PathNotAllowed, relative_parts
+from sisu_pipeline.domain.changes.workspace_files import PathNotAllowed, is_in_git_folder, relative_parts
 
 _LONGEST_NAME = 240
 """Bytes of a file name: a file that is being written has a longer one, and file systems take 255."""
 _MOST_BYTES = 8_000_000
 """New content of all patches of a plan together."""
-_GIT_FOLDERS = frozenset({".git", "git~1"})
 
 Files = Mapping[str, FileState]
 """A set of files by their paths."""
@@ -163,7 +162,7 @@ def _check_path(index: int, path: str) -> None:
         raise ChangeInvalid(
             index, f"path {shown(path)} must be relative and stay in the workspace: no '.', '..' or empty part"
         ) from None
-    if any(part.rstrip(" .").casefold() in _GIT_FOLDERS for part in parts):
+    if is_in_git_folder(path):
         raise ChangeInvalid(index, f"path {shown(path)} is in a .git folder, which no patch may change")
     if any(len(part.encode()) > _LONGEST_NAME for part in parts):
         raise ChangeInvalid(index, f"each name in path {shown(path)} must have at most {_LONGEST_NAME} bytes")

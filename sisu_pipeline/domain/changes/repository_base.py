@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 
 from sisu_pipeline.contracts.base import ContractInvalid
+from sisu_pipeline.contracts.field_errors import pointer, shown
 from sisu_pipeline.contracts.intent import Intent, RepositoryInput
 from sisu_pipeline.contracts.planned_work import PlanBase
 from sisu_pipeline.domain.canonical import sha256_json
+from sisu_pipeline.domain.changes.workspace_files import is_in_git_folder
 
 
 class InputInvalid(Exception):
@@ -46,6 +48,15 @@ def repository_of(intent: Intent) -> RepositoryInput | None:
     except ContractInvalid as failure:
         fault = failure.faults[0]
         raise InputInvalid(f"/inputs/repo{fault.pointer}", fault.message) from None
+
+
+def check_files(intent: Intent) -> None:
+    """Raise InputInvalid for a path in `inputs.files` that means a git folder."""
+    files = intent.inputs.get("files")
+    for path in sorted(files) if isinstance(files, dict) else ():
+        if is_in_git_folder(path):
+            message = f"path {shown(path)} is in a .git folder; leave out git's own files"
+            raise InputInvalid(pointer(("inputs", "files", path)), message)
 
 
 def tree_key(tree: str, changes_sha256: str) -> str:

@@ -5,6 +5,9 @@ from collections.abc import Collection
 from sisu_pipeline.contracts.intent import Intent
 from sisu_pipeline.domain.changes.file_diff import FileState
 
+# Code points that HFS+ leaves out when it compares names.
+_IGNORED_BY_HFS = dict.fromkeys([*range(0x200C, 0x2010), *range(0x202A, 0x202F), *range(0x206A, 0x2070), 0xFEFF])
+_GIT_FOLDERS = frozenset({".git", "git~1"})
 PARTIAL_SUFFIX = ".sisu-partial"
 """The end of the name of a file that is being written."""
 
@@ -34,6 +37,19 @@ def check_folders(paths: Collection[str]) -> None:
         parts = relative_parts(path)
         if any("/".join(parts[:length]) in paths for length in range(1, len(parts))):
             raise PathNotAllowed(path)
+
+
+def is_in_git_folder(path: str) -> bool:
+    """Whether a file system takes a component of the path for `.git`.
+
+    NTFS ignores case, spaces and dots at the end, and a stream's name after a colon, and has the short name `git~1`;
+    HFS+ ignores case and some invisible characters.
+    """
+    return any(_plain_name(part) in _GIT_FOLDERS for part in path.replace("\\", "/").split("/"))
+
+
+def _plain_name(part: str) -> str:
+    return part.translate(_IGNORED_BY_HFS).partition(":")[0].rstrip(" .").casefold()
 
 
 def relative_parts(path: str) -> tuple[str, ...]:

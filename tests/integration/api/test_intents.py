@@ -46,6 +46,17 @@ def test_the_content_type_does_not_matter(api: Api) -> None:
     assert answer.status_code == 201
 
 
+def test_a_file_in_a_git_folder_is_a_400_and_nothing_is_written(api: Api, contents: Contents) -> None:
+    before = contents()
+    for path in (".git/config", "a/.GIT/hooks/x", "git~1/x", ".g\u200cit/x"):
+        refused = api.post("/intents", {**INTENT, "inputs": {"files": {"a.txt": "", path: ""}}})
+        assert (refused.status_code, refused.json()["code"]) == (400, "invalid_input")
+        (fault,) = refused.json()["details"]
+        assert fault["pointer"] == "/inputs/files/" + path.replace("~", "~0").replace("/", "~1")
+        assert fault["message"] == f"path {path!a} is in a .git folder; leave out git's own files"
+    assert contents() == before
+
+
 def test_an_intent_out_of_contract_is_a_400_that_names_every_place(api: Api) -> None:
     answer = api.post("/intents", {"goal": "", "inputs": [], "constraints": {}, "x": 1})
     assert answer.status_code == 400
