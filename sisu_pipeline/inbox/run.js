@@ -6,6 +6,7 @@ import { gateSection } from "./gate.js";
 import { visible } from "./hidden.js";
 import { lineage, outcome } from "./list.js";
 import { reading } from "./plan.js";
+import { results } from "./results.js";
 import { session } from "./session.js";
 import { age, deadline } from "./time.js";
 
@@ -30,7 +31,7 @@ export function picture({ run, gates, interactions, plan }, changed, output) {
     plan ? reading(plan) : el("p", { class: "quiet" }, run.nextAction === "PLAN" ? "A coding agent is making the plan." : "There is no plan yet."),
     planning(run),
     ...waiting.map((gate) => gateSection(gate, plan, changed)),
-    interactionTable(interactions), steps(run), plan ? results(run, plan) : null, artifacts(run), identity(run),
+    interactionTable(interactions), steps(run), results(run, plan), artifacts(run), identity(run),
   ];
 }
 
@@ -81,15 +82,6 @@ function steps(run) {
   if (!run.steps.length) return null;
   return table("Steps", ["Step", "Attempt", "Took"], run.steps.map((step) => [step.stepId, String(step.attempt),
     `${((Date.parse(step.finishedAt) - Date.parse(step.startedAt)) / 1000).toFixed(1)} s`]));
-}
-
-// What a person takes out of the run. The commit exists once the plan is approved.
-function results(run, plan) {
-  if (!plan.patches.length) return null;
-  const isCommit = plan.complete?.base.commit && run.decision?.decision === "approved";
-  const files = [["Patch", "patch"], ["Changed files", "files.zip"], ...(isCommit ? [["Bundle with the commit", "bundle"]] : [])];
-  return el("section", {}, el("h2", {}, "Result"),
-    el("p", { class: "facts" }, files.map(([title, path]) => el("a", { href: `/runs/${run.runId}/${path}`, download: "" }, title))));
 }
 
 function artifacts(run) {

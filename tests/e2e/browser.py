@@ -111,6 +111,12 @@ class Browser:
             if message["method"] == "Network.requestWillBeSent"
         }
 
+    def downloads(self, folder: Path) -> None:
+        """Write what a person downloads to a folder."""
+        self.driver.execute_cdp_cmd(
+            "Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(folder)}
+        )
+
     def screenshot(self, path: Path) -> None:
         """A picture of the screen."""
         self.driver.save_screenshot(str(path))

@@ -30,7 +30,8 @@ class Waiting(Life):
         **inputs: Any,
     ) -> None:
         self.dependencies = dependencies
-        given = {"files": FILES, "patches": PATCHES, "tests": ["t1"], "ticket": next(_tickets), **inputs}
+        files = {} if "repo" in inputs else {"files": FILES}
+        given = {**files, "patches": PATCHES, "tests": ["t1"], "ticket": next(_tickets), **inputs}
         with dependencies.database.connect() as connection:
             run = a_run(connection, an_intent(goal, inputs=given, constraints=constraints), **(request or {}))
         self.id, self.run_id = run.workflow_id, run.id

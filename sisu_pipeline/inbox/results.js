@@ -1,0 +1,29 @@
+// What a person takes out of a run: files, and commands for a checkout.
+
+import { announce, el } from "./dom.js";
+
+// The commit exists once the plan is approved.
+export function results(run, plan) {
+  if (!plan?.patches.length) return null;
+  const isCommit = plan.complete?.base.commit && run.decision?.decision === "approved";
+  const files = [["Patch", "patch"], ["Changed files", "files.zip"], ...(isCommit ? [["Bundle with the commit", "bundle"]] : [])];
+  const commands = [`sisu run apply ${run.runId}`, ...(isCommit ? [`sisu run apply ${run.runId} --branch`] : [])];
+  return el("section", { id: "results" }, el("h2", {}, "Result"),
+    el("p", { class: "facts" }, files.map(([title, path]) => el("a", { href: `/runs/${run.runId}/${path}`, download: "" }, title))),
+    el("p", { class: "quiet" }, "In a checkout of the files:"), ...commands.map(command));
+}
+
+// Browsers offer their clipboard to secure contexts only: https, and this machine.
+function command(text) {
+  const copy = el("button", { type: "button", "aria-label": `Copy ${text}`, onclick: write }, "Copy");
+  return el("p", { class: "facts" }, el("code", {}, text), navigator.clipboard ? copy : null);
+
+  async function write() {
+    try {
+      await navigator.clipboard.writeText(text);
+      announce("Copied");
+    } catch {
+      announce("The browser does not allow copying; select the command instead.");
+    }
+  }
+}
