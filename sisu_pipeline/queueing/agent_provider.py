@@ -78,6 +78,7 @@ def agent_settings(configuration: Settings) -> AgentSettings:
         paths=tuple(Path(path).expanduser() for path in given.split(os.pathsep) if path),
         concurrency=configuration.oc_concurrency,
         memory_mb=configuration.oc_memory_mb,
+        disk_mb=configuration.oc_disk_mb,
         idle_s=configuration.oc_idle_s,
         wall_s=configuration.oc_wall_s,
     )

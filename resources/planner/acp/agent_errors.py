@@ -21,6 +21,7 @@ class FailureCode(StrEnum):
     NO_PLAN = "no_plan"
     CHANGES = "changes_refused"
     MEMORY = "memory_exceeded"
+    DISK = "disk_exceeded"
     BUDGET = "budget_exceeded"
     MODEL = "model_error"
     BOX = "box_failed"

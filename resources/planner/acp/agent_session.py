@@ -207,6 +207,12 @@ class AgentSession:
                 FailureCode.MEMORY,
                 f"the agent used more than {self._settings.memory_mb} MiB of memory: raise OC_MEMORY_MB",
             )
+        if self._process.is_out_of_disk:
+            return AgentFailure(
+                FailureCode.DISK,
+                f"the agent wrote more than {self._settings.disk_mb} MiB or 500,000 files: raise OC_DISK_MB, or "
+                "state the limit in the goal",
+            )
         if self._process.problem:
             return AgentFailure(FailureCode.BOX, f"the agent's sandbox cannot start: {self._process.problem}")
         code = "" if self._process.exit_code is None else f" with exit code {self._process.exit_code}"

@@ -38,6 +38,8 @@ class AgentSettings:
     paths: tuple[Path, ...] = ()
     concurrency: int = 2
     memory_mb: int = 3072
+    disk_mb: int = 4096
+    """Most space of the agent's working directory and home."""
     start_s: float = 60
     """Longest wait for the answer to `initialize` and to `session/new`."""
     cancel_s: float = 5

@@ -47,6 +47,13 @@ class PlannerSettings(BaseModel):
     oc_memory_mb: int = setting(
         "Most memory of one agent and its commands in MiB.", read_by=_ASKS, since="0.3.0", default=3072, ge=64
     )
+    oc_disk_mb: int = setting(
+        "Most space of one agent's working directory and home in MiB.",
+        read_by=_ASKS,
+        since="0.3.0",
+        default=4096,
+        ge=64,
+    )
     oc_provider: Literal["openai", "anthropic", "gemini"] = setting(
         "API of the model's provider; `openai` is every compatible one.",
         read_by=_ASKS,

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import socket
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,8 @@ import pytest
 from resources.sandbox.local.local_provider import LocalSandbox
 from sisu_pipeline.contracts.sandbox_request import ErrorCode, FileIn, Limits
 from tests.integration.sandbox.conftest import RunLocal, eventually, processes_with
+from tests.support import sandbox_attacks
+from tests.support.sandbox_attacks import ATTACKS
 from tests.unit.sandbox.requests import a_context, a_request, ignore
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
@@ -361,3 +364,25 @@ def test_a_boot_failure_is_ours_and_a_dead_spawner_is_replaced(local: LocalSandb
             local._host.layout = bwrap
 
     assert asyncio.run(story()) == (ErrorCode.BOOT_FAIL, ErrorCode.NONE, ErrorCode.BOOT_FAIL)
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_an_attack_fails(run_local: RunLocal, tmp_path: Path, attack: str) -> None:
+    with sandbox_attacks.listening_target(os.getpid(), tmp_path / "secret", "a secret of the host") as target:
+        files = sandbox_attacks.files_of(ATTACKS[attack], target)
+        result = run_local(
+            f"{sandbox_attacks.COMMAND} 2>&1",
+            files_in=tuple(FileIn(path=path, inline=text) for path, text in files.items()),
+        )
+    assert (result.stdout, result.exit) == ("", 0)
+
+
+@pytest.mark.parametrize("attack", ["network", "host files", "other processes", "secrets"])
+def test_an_attack_without_a_sandbox_succeeds(tmp_path: Path, attack: str) -> None:
+    with sandbox_attacks.listening_target(os.getpid(), tmp_path / "secret", "a secret of the host") as target:
+        for path, text in sandbox_attacks.files_of(ATTACKS[attack], target).items():
+            (tmp_path / path).write_text(text)
+        environment = {"PATH": os.environ["PATH"], "KEY": target.secret}
+        command = sandbox_attacks.COMMAND.split()
+        ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert ended.stdout

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from resources.planner.acp.agent_errors import AgentFailure, FailureCode
 from resources.planner.acp.agent_settings import AgentSettings
-from resources.planner.acp.box.agent_process import AgentProcess
+from resources.planner.acp.box.agent_process import AgentBounds, AgentProcess
 from resources.planner.acp.box.agent_profiles import INNER_HOME, MODEL_PORT, Profile, profile_of
 from resources.sandbox.local.isolation import bwrap
 from resources.sandbox.local.isolation.bwrap import BOX_PYTHON, BOX_WORK
@@ -119,7 +119,8 @@ class AgentBoxes:
             raise AgentFailure(FailureCode.BOX, f"the agent's sandbox cannot start: {error}") from error
         finally:
             os.close(read_end)
-        process = AgentProcess(pipes, spawner, self._host.mark(box.name), self._settings.memory_mb)
+        bounds = AgentBounds(self._settings.memory_mb, self._settings.disk_mb, box.folders.root)
+        process = AgentProcess(pipes, spawner, self._host.mark(box.name), bounds)
         reader, writer = await process.connect(write_end)
         try:
             yield process, reader, writer
@@ -179,7 +180,8 @@ class AgentBoxes:
         wanted = {
             "RLIMIT_CORE": 0,
             "RLIMIT_CPU": int(self._settings.wall_s + 60) * (os.cpu_count() or 1),
-            "RLIMIT_FSIZE": 1024 * _MIB,
+            "RLIMIT_FSIZE": self._settings.disk_mb * _MIB,
+            "RLIMIT_MEMLOCK": 64 * 1024,
             "RLIMIT_MSGQUEUE": 0,
             "RLIMIT_NOFILE": 8192,
             "RLIMIT_RTPRIO": 0,

@@ -10,7 +10,13 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from resources.sandbox.local.isolation.file_tree import FolderSizes, TreeTooLarge, open_folder, walk
+from resources.sandbox.local.isolation.file_tree import (
+    MOST_ENTRIES,
+    FolderSizes,
+    TreeTooLarge,
+    open_folder,
+    walk,
+)
 from resources.sandbox.local.isolation.memory_limit import members
 
 MOST_DESCRIPTORS = 100_000
@@ -20,16 +26,16 @@ _BLOCK = 512
 _DELETED = " (deleted)"
 
 
-def used_bytes(work: Path, init: int | None = None) -> int:
+def used_bytes(work: Path, init: int | None = None, most_entries: int = MOST_ENTRIES) -> int:
     """Bytes below `work` and of the unlinked files of the pid namespace whose first process is `init` on the host.
 
-    Raises TreeTooLarge (also for more than MOST_DESCRIPTORS open descriptors), OSError.
+    Raises TreeTooLarge (more than `most_entries` or, also, MOST_DESCRIPTORS open descriptors), OSError.
     """
     root = open_folder(work)
     try:
         device = os.fstat(root).st_dev
         sizes = FolderSizes()
-        named = sum(entry.stat.st_blocks * _BLOCK for entry in walk(root, sizes)) + sizes.total
+        named = sum(entry.stat.st_blocks * _BLOCK for entry in walk(root, sizes, most_entries)) + sizes.total
     finally:
         os.close(root)
     unnamed: dict[int, int] = {}

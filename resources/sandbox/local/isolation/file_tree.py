@@ -50,12 +50,12 @@ def open_beneath(root: int, parts: tuple[str, ...], flags: int) -> int:
         os.close(folder)
 
 
-def walk(root: int, sizes: FolderSizes | None = None) -> Iterator[Entry]:
+def walk(root: int, sizes: FolderSizes | None = None, most_entries: int = MOST_ENTRIES) -> Iterator[Entry]:
     """Every entry below the folder `root` that is not a folder; entries that vanish meanwhile are omitted.
 
     `sizes` receives the sizes of the folders themselves.
 
-    Raises TreeTooLarge beyond MOST_ENTRIES (folders count) or MOST_DEPTH.
+    Raises TreeTooLarge beyond `most_entries` (folders count) or MOST_DEPTH.
     """
     seen = 0
     stack = [(os.dup(root), "")]
@@ -69,7 +69,7 @@ def walk(root: int, sizes: FolderSizes | None = None) -> Iterator[Entry]:
                 os.close(stack.pop()[0])
                 continue
             seen += 1
-            if seen > MOST_ENTRIES or len(stack) > MOST_DEPTH:
+            if seen > most_entries or len(stack) > MOST_DEPTH:
                 raise TreeTooLarge
             found = _describe(entry, folder)
             if isinstance(found, os.stat_result):
