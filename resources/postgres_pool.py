@@ -13,6 +13,7 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from resources import connection_fence
 from resources.database import Connection, Database
+from resources.failure_classification import is_database_away
 from resources.process_cache import once
 
 T = TypeVar("T")
@@ -124,8 +125,9 @@ class PooledDatabase(Database):
         try:
             with session or _process_pool(self.url, os.getpid()).connection() as connection:
                 yield connection
-        except (psycopg.OperationalError, psycopg.InterfaceError):
-            connection_fence.connection_broke()
+        except Exception as failure:
+            if is_database_away(failure):
+                connection_fence.connection_broke()
             raise
 
 

@@ -15,6 +15,7 @@ from sisu_pipeline.store.queues import outbox
 from sisu_pipeline.store.queues.outbox import DecidedRun
 from sisu_pipeline.store.rules.decisions import RecordedDecision
 from sisu_pipeline.workflow.dependencies import dependencies
+from sisu_pipeline.workflow.run_failure import ending_permanently
 
 LISTEN_SECONDS = 20.0
 BATCH = 50
@@ -60,7 +61,8 @@ def _act_on(instance: dg.DagsterInstance, rows: list[DecidedRun]) -> int:
     waiting = [row for row in rows if row.waits]
     for row in waiting:
         crash_point("approval_sensor.enqueue.before")
-        segment_queue.enqueue(dependencies().database, segment_queue.of_decided(row))
+        with ending_permanently(dependencies(), row.id, f"enqueue segment {row.segment}"):
+            segment_queue.enqueue(dependencies().database, segment_queue.of_decided(row))
         crash_point("approval_sensor.enqueue.after")
     _mark_requested(waiting)
     unreported = [row for row in rows if row.unreported]

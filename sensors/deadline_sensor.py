@@ -22,10 +22,10 @@ def deadline_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     until = time.monotonic() + TICK_SECONDS
     passed = 0
     while True:
-        for run_id, gate_key in escalation.enforce(dependencies().database):
+        for run_id, gate_key in escalation.enforce(dependencies()):
             passed += 1
             context.log.info(f"{run_id}: the deadline of {gate_key} passed without a decision or an answer")
-        for run_id in run_timeouts.enforce(dependencies().database):
+        for run_id in run_timeouts.enforce(dependencies()):
             passed += 1
             context.log.info(f"{run_id}: canceled, because its timeoutMS has passed")
         if time.monotonic() >= until:

@@ -1,5 +1,7 @@
 """Failures of git commands, by whether a repetition can succeed."""
 
+from sisu_pipeline.domain.failure_kind import FailureKind
+
 
 class GitError(Exception):
     """A git command failed. The message is a sentence without credentials."""
@@ -11,3 +13,5 @@ class GitRefused(GitError):
 
 class GitUnavailable(GitError):
     """The repository cannot be reached now, or a limit of time was exceeded: a repetition may succeed."""
+
+    failure_kind = FailureKind.PASSING

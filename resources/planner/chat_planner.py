@@ -33,10 +33,10 @@ from resources.planner.acp.transcript import REDACTED
 from resources.sandbox.local.isolation.file_tree import TreeTooLarge, open_beneath, open_folder, walk
 from sisu_pipeline.contracts.agent_plan import AgentPlan, ChatPlan, FileEdit
 from sisu_pipeline.domain.changes.workspace_files import PathNotAllowed, relative_parts
+from sisu_pipeline.domain.failure_kind import FailureKind, kind_of_status
 from sisu_pipeline.domain.plain_json import plain
 
 MOST_PROMPT_BYTES = 400_000
-_PERMANENT = frozenset({400, 401, 402, 403, 404, 422})
 
 
 class ChatPlanner:
@@ -148,7 +148,8 @@ class _Asked:
 
 
 def _refused(error: ModelHTTPError) -> AgentFailure:
-    code = FailureCode.MODEL if error.status_code in _PERMANENT else FailureCode.ERROR
+    is_passing = kind_of_status(error.status_code) is FailureKind.PASSING
+    code = FailureCode.ERROR if is_passing else FailureCode.MODEL
     return AgentFailure(
         code,
         f"the model's provider answered {error.status_code}: check OC_PROVIDER_URL, OC_MODEL and OC_API_KEY",

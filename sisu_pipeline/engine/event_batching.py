@@ -17,8 +17,8 @@ from dagster_postgres import PostgresEventLogStorage
 from sqlalchemy.exc import DBAPIError
 
 from resources import connection_fence
+from resources.failure_classification import is_database_away
 from sisu_pipeline.crash_points import crash_point
-from sisu_pipeline.engine.database_retry import DATABASE_AWAY
 
 FLUSH_SECONDS = 0.1
 LARGEST_BATCH = 200
@@ -51,8 +51,11 @@ class BufferedEventLogStorage(PostgresEventLogStorage):
             stop.set()
             flusher.join()
             with self._lock:
-                self._flush()
-                self._buffer = None
+                try:
+                    self._flush()
+                finally:
+                    # Events that cannot be written are lost with their segment, and stop no later event.
+                    self._buffer, self._unindexed = None, ()
 
     def store_event(self, event: EventLogEntry) -> None:
         """Write the event at once or add it to the next batch. A change of the run's status is written at once."""
@@ -74,9 +77,10 @@ class BufferedEventLogStorage(PostgresEventLogStorage):
     def _flush(self) -> None:
         try:
             self._write()
-        except DATABASE_AWAY:
+        except Exception as failure:
             # Some of the driver's errors do not pass through the engine's error handler (`connection_fence.watch`).
-            connection_fence.connection_broke()
+            if is_database_away(failure):
+                connection_fence.connection_broke()
             raise
 
     def _write(self) -> None:

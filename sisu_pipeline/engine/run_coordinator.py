@@ -4,7 +4,9 @@ from dagster import DagsterRun, DagsterRunStatus, SubmitRunContext
 from dagster._core.launcher.base import LaunchRunContext
 from dagster._core.run_coordinator.sync_in_memory_run_coordinator import SyncInMemoryRunCoordinator
 
-from sisu_pipeline.engine.database_retry import DATABASE_AWAY, retry_while_database_is_away
+from resources.failure_classification import kind_of
+from resources.retry import A_MINUTE, retry_passing
+from sisu_pipeline.domain.failure_kind import FailureKind
 
 
 class RetryingRunCoordinator(SyncInMemoryRunCoordinator):
@@ -18,8 +20,10 @@ class RetryingRunCoordinator(SyncInMemoryRunCoordinator):
         """Launch the run and return it. When the launcher raises, the run is reported as failed and this raises."""
         try:
             return super().submit_run(context)
-        except DATABASE_AWAY:
-            run = retry_while_database_is_away(lambda: self._finish_launch(context))
+        except Exception as failure:
+            if kind_of(failure) is not FailureKind.PASSING:
+                raise
+            run = retry_passing(lambda: self._finish_launch(context), A_MINUTE)
             if run.status is DagsterRunStatus.FAILURE:
                 raise
             return run

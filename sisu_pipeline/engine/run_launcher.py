@@ -8,12 +8,12 @@ import dagster as dg
 from dagster._core.launcher.base import LaunchRunContext, RunLauncher
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 
+from resources.retry import A_MINUTE, retry_passing
 from sisu_pipeline.crash_points import crash_point
 from sisu_pipeline.defs.asset_keys import INTENT_JOB
 from sisu_pipeline.defs.run_tags import PARTITION_TAG
 from sisu_pipeline.domain.errors import NotFound
 from sisu_pipeline.domain.status import IllegalTransition, RunStatus
-from sisu_pipeline.engine.database_retry import retry_while_database_is_away
 from sisu_pipeline.engine.run_identity import authenticated_person
 from sisu_pipeline.queueing import segment_queue
 from sisu_pipeline.store import runs
@@ -47,9 +47,10 @@ class SegmentRunLauncher(RunLauncher[dg.DagsterInstance], ConfigurableClass):
     def launch_run(self, context: LaunchRunContext) -> None:
         """Enqueue the run's first segment. Report a second run for an intent that has not ended as canceled.
 
-        Retries while the database is unreachable: Dagster fails a run whose launch raises, for good.
+        Passing failures are retried for a minute: Dagster fails a run whose launch raises, for good. A permanent
+        failure fails it at once, because other runs wait behind this launch.
         """
-        retry_while_database_is_away(lambda: self._launch(context.dagster_run))
+        retry_passing(lambda: self._launch(context.dagster_run), A_MINUTE)
 
     def _launch(self, dagster_run: dg.DagsterRun) -> None:
         intent_id = dagster_run.tags.get(PARTITION_TAG)

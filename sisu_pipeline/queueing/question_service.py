@@ -6,6 +6,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from resources.failure_classification import kind_of
 from resources.git.git_errors import GitRefused, GitUnavailable
 from resources.planner import replay_planner
 from resources.planner.acp import recording
@@ -26,6 +27,7 @@ from sisu_pipeline.contracts.step_outputs import PlannerOutput
 from sisu_pipeline.crash_points import crash_point
 from sisu_pipeline.domain.changes.repository_base import InputInvalid
 from sisu_pipeline.domain.changes.workspace_files import WorkspaceFilesInvalid, intent_files
+from sisu_pipeline.domain.failure_kind import FailureKind
 from sisu_pipeline.queueing.agent_provider import QuestionPlanner
 from sisu_pipeline.steps import agent_prompts, compile
 from sisu_pipeline.store import intents, plan_questions, runs
@@ -83,7 +85,7 @@ class QuestionService:
             answer = await self.planner.ask(AgentQuestion(work.question.op_key, _prompts(work), scratch, limits))
         except QuestionFailed as failed:
             session = replace(describe(self.settings, failed.evidence), error=_error(failed.failure))
-            return session, work.is_last_try or not failed.failure.is_passing
+            return session, work.is_last_try or kind_of(failed.failure) is not FailureKind.PASSING
         except AgentFailure as failure:
             return replace(describe(self.settings, NO_EVIDENCE), error=_error(failure)), True
         except GitUnavailable as unavailable:

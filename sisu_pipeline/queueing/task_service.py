@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from resources.postgres_pool import PoolOptions, open_async_pool
+from resources.retry import TEN_MINUTES, retry_passing_async
 from resources.sandbox.receipts import PostgresReceipts
 from resources.sandbox.sandbox_port import Sandbox
 from resources.write_batcher import Batcher
@@ -78,19 +79,22 @@ async def run_here(workflow_id: str, wanted: Sequence[Task]) -> None:
 
 
 def task_store() -> TaskStore:
-    """A store in Postgres that commits the rows of many tasks in one transaction."""
+    """A store in Postgres that commits the rows of many tasks in one transaction.
+
+    A passing failure repeats the commit, never the task.
+    """
     outcomes = Batcher(_store_outcomes)
     failed = Batcher(_store_tries)
     counts = Batcher(_count_tries)
 
     async def count(run_id: str, task_key: str) -> int:
-        return await counts.submit((run_id, task_key))
+        return await retry_passing_async(lambda: counts.submit((run_id, task_key)), TEN_MINUTES)
 
     async def store_try(attempt: tasks.Try) -> None:
-        await failed.submit(attempt)
+        await retry_passing_async(lambda: failed.submit(attempt), TEN_MINUTES)
 
     async def store_outcome(outcome: tasks.Outcome) -> None:
-        await outcomes.submit(outcome)
+        await retry_passing_async(lambda: outcomes.submit(outcome), TEN_MINUTES)
 
     return TaskStore(count, store_try, store_outcome)
 

@@ -13,6 +13,7 @@ from datetime import datetime
 
 from resources.database import Connection, Database
 from sisu_pipeline.crash_points import crash_point
+from sisu_pipeline.domain.identity import run_id_of
 from sisu_pipeline.domain.status import IllegalTransition, RunStatus
 from sisu_pipeline.queueing import dbos_queues, segment_queue
 from sisu_pipeline.store import runs
@@ -21,7 +22,7 @@ from sisu_pipeline.store.queues.segments import LostSegment
 from sisu_pipeline.store.queues.worker_sessions import BusyWorker
 from sisu_pipeline.workflow import commands
 from sisu_pipeline.workflow.dependencies import Dependencies
-from sisu_pipeline.workflow.run_failure import end_run
+from sisu_pipeline.workflow.run_failure import end_run, ending_permanently
 
 INACTIVITY_SECONDS = 3.5
 CHECK_INTERVAL_SECONDS = 1.0
@@ -100,15 +101,20 @@ def resume_lost(dependencies: Dependencies) -> list[str]:
         unclaimed = segments.unclaimed(connection)
         still_open = segments.open_dagster_runs(connection)
     for found in unclaimed:
-        with dependencies.database.connect() as connection:
+        run_id = run_id_of(found.workflow_id)
+        with (
+            ending_permanently(dependencies, run_id, "claim its Dagster run"),
+            dependencies.database.connect() as connection,
+        ):
             runs.claim(connection, found.workflow_id, found.dagster_run_id)
     never_enqueued = [LostSegment(found.workflow_id, found.segment, is_executed=False) for found in unclaimed]
     enqueued = []
     for segment in [*lost, *never_enqueued]:
         run = _next(dependencies.database, segment)
         if run is not None:
-            segment_queue.enqueue(dependencies.database, segment_queue.of_run(run))
-            enqueued.append(segment.workflow_id)
+            with ending_permanently(dependencies, run.id, f"enqueue segment {run.segment}"):
+                segment_queue.enqueue(dependencies.database, segment_queue.of_run(run))
+                enqueued.append(segment.workflow_id)
     for ended in still_open:
         segment_queue.enqueue(
             dependencies.database,

@@ -244,6 +244,11 @@ def move(
     return moved
 
 
+def set_error(connection: Connection, run_id: str, error: str) -> None:
+    """Replace the error of a run that has ended, when its cleanup adds to it."""
+    execute(connection, "runs.set_error", {"id": run_id, "error": error})
+
+
 def timed_out(connection: Connection, limit: int) -> list[str]:
     """The ids of runs that have not ended within their `timeoutMS`, the oldest first, at most `limit`."""
     rows = fetch_all(connection, "runs.timed_out", TimedOutRun, {"limit": limit})

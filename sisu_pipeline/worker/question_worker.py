@@ -1,16 +1,20 @@
 """A planner worker's execution of questions from `compileQ`; a canceled run's agent is killed at once."""
 
 import asyncio
+import logging
 import threading
 from contextlib import suppress
 
 import psycopg
-from psycopg_pool import PoolTimeout
 
+from resources.failure_classification import kind_of, sentence_of
 from resources.notifications import listen
+from resources.retry import TEN_MINUTES, retry_passing_async
+from sisu_pipeline.domain.failure_kind import FailureKind
 from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.queueing.agent_provider import QuestionPlanner, agent_settings, open_agent
 from sisu_pipeline.queueing.question_service import QuestionService
+from sisu_pipeline.recovery.worker_liveness import stop_at_once
 from sisu_pipeline.settings import Settings
 from sisu_pipeline.store import plan_questions
 from sisu_pipeline.store.queues import outbox
@@ -20,6 +24,8 @@ from sisu_pipeline.workflow.run_failure import end_run
 _RECONNECT_SECONDS = 1.0
 _CLOSE_SECONDS = 4.0
 CANCELED = "CANCELED"
+
+logger = logging.getLogger(__name__)
 
 
 class QuestionWorker:
@@ -37,19 +43,20 @@ class QuestionWorker:
     async def run(self, op_key: str) -> str:
         """Ask one question until it is settled.
 
-        Retries while the database is unreachable. Any other failure here is not the agent's and leaves the question
-        without a row, for which CompileST would wait forever: it ends the run.
+        Passing failures are retried for ten minutes. Any other failure here is not the agent's and leaves the
+        question without a row, for which CompileST would wait forever: it ends the run. A fatal one ends this
+        process.
         """
-        while True:
-            try:
-                return await self._run(op_key)
-            except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout):
-                await asyncio.sleep(_RECONNECT_SECONDS)
-            except Exception as failure:
-                error = f"the plan could not be requested or stored: {type(failure).__name__}: {failure}"
-                run_id = await asyncio.to_thread(_run_of, op_key)
-                await asyncio.to_thread(end_run, dependencies(), run_id, RunStatus.RETRIES_EXCEEDED, error)
-                raise
+        try:
+            return await retry_passing_async(lambda: self._run(op_key), TEN_MINUTES)
+        except Exception as failure:
+            if kind_of(failure) is FailureKind.FATAL:
+                stop_at_once()
+            error = f"the plan could not be requested or stored: {sentence_of(failure)}"
+            run_id = await asyncio.to_thread(_run_of, op_key)
+            logger.warning("run %s: %s", run_id, error)
+            await asyncio.to_thread(end_run, dependencies(), run_id, RunStatus.RETRIES_EXCEEDED, error)
+            raise
 
     def close(self) -> None:
         """End every agent; for the main thread of a process about to end. Recovery requeues their questions."""

@@ -1,5 +1,6 @@
 """One segment, from its queue to its end: the intent's lock and ownership, and the execution of its Dagster run."""
 
+import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -7,15 +8,18 @@ from contextlib import contextmanager, suppress
 import dagster as dg
 
 from resources.database import Connection, Database
+from resources.failure_classification import sentence_of
 from resources.process_cache import once
 from sisu_pipeline.contracts.gate import Channel
 from sisu_pipeline.contracts.operation import OperationRequest
 from sisu_pipeline.crash_points import crash_point
 from sisu_pipeline.defs.run_tags import PARTITION_TAG
 from sisu_pipeline.domain.errors import NotFound
+from sisu_pipeline.domain.identity import run_id_of
 from sisu_pipeline.domain.status import IllegalTransition, RunStatus
 from sisu_pipeline.engine import run_driver
 from sisu_pipeline.engine.event_batching import batched_events
+from sisu_pipeline.engine.run_reports import report_failed
 from sisu_pipeline.engine.step_executor import Gatekeeper
 from sisu_pipeline.queueing import question_queue
 from sisu_pipeline.queueing.segment_queue import SegmentRequest
@@ -23,9 +27,12 @@ from sisu_pipeline.store import gates, runs
 from sisu_pipeline.store.queues import segments
 from sisu_pipeline.workflow import agent_plans, commands, ownership
 from sisu_pipeline.workflow.dependencies import dependencies
+from sisu_pipeline.workflow.run_failure import end_run
 
 # Two Dagster runs in two threads of one process deadlock, because each configures logging when it starts.
 _one_at_a_time = threading.Lock()
+
+logger = logging.getLogger(__name__)
 
 
 @once
@@ -65,6 +72,16 @@ def run_segment(request: SegmentRequest) -> None:
             _run_job(request.dagster_run_id)
         else:
             _run_intent(request.workflow_id, request.dagster_run_id)
+
+
+def fail_segment(request: SegmentRequest, failure: Exception) -> None:
+    """End the intent and the Dagster run of a segment that failed around its steps, so that nothing repeats it."""
+    reason = f"its segment cannot be executed: {sentence_of(failure)}"
+    logger.error("Dagster run %s: %s", request.dagster_run_id, reason)
+    if request.workflow_id is not None:
+        with suppress(NotFound):
+            end_run(dependencies(), run_id_of(request.workflow_id), RunStatus.RETRIES_EXCEEDED, reason)
+    report_failed(instance(), request.dagster_run_id, reason)
 
 
 def _run_job(dagster_run_id: str) -> None:

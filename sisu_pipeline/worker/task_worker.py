@@ -1,19 +1,23 @@
 """A sandbox worker's execution of tasks from `sbxQ`: plan, run and commit, or drop a task of a canceled run."""
 
 import asyncio
+import logging
 import threading
 from collections import OrderedDict, defaultdict
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 
 import psycopg
-from psycopg_pool import PoolTimeout
 
+from resources.failure_classification import kind_of, sentence_of
 from resources.notifications import listen
+from resources.retry import TEN_MINUTES, retry_passing_async
 from sisu_pipeline.contracts.sandbox_request import SandboxResult
+from sisu_pipeline.domain.failure_kind import FailureKind
 from sisu_pipeline.domain.identity import run_id
 from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.queueing.task_service import TaskService, open_task_service
+from sisu_pipeline.recovery.worker_liveness import stop_at_once
 from sisu_pipeline.settings import Settings
 from sisu_pipeline.steps.execute import FanOut
 from sisu_pipeline.store.queues import outbox
@@ -25,6 +29,8 @@ _MAX_CACHED_PLANS = 64
 _RECONNECT_SECONDS = 1.0
 _CLOSE_SECONDS = 2.0
 CANCELED = "CANCELED"
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -52,20 +58,18 @@ class TaskWorker:
     async def run(self, workflow_id: str, position: int, retry: int) -> str:
         """Run one task to its committed result; return its error code, for the record of the queue.
 
-        Retries while the database is unreachable. Any other failure here is not the task's and leaves it without
-        a row, for which ExecuteST would wait forever: it ends the run.
+        Passing failures are retried for ten minutes. Any other failure here is not the task's and leaves it without
+        a row, for which ExecuteST would wait forever: it ends the run. A fatal one ends this process.
         """
-        while True:
-            try:
-                return await self._run(workflow_id, position, retry)
-            except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout):
-                await asyncio.sleep(_RECONNECT_SECONDS)
-            except Exception as failure:
-                error = f"task {position} could not be run or stored: {type(failure).__name__}: {failure}"
-                await asyncio.to_thread(
-                    end_run, dependencies(), run_id(workflow_id), RunStatus.RETRIES_EXCEEDED, error
-                )
-                raise
+        try:
+            return await retry_passing_async(lambda: self._run(workflow_id, position, retry), TEN_MINUTES)
+        except Exception as failure:
+            if kind_of(failure) is FailureKind.FATAL:
+                stop_at_once()
+            error = f"task {position} could not be run or stored: {sentence_of(failure)}"
+            logger.warning("run %s: %s", run_id(workflow_id), error)
+            await asyncio.to_thread(end_run, dependencies(), run_id(workflow_id), RunStatus.RETRIES_EXCEEDED, error)
+            raise
 
     def close(self) -> None:
         """Close the sandbox provider if no task is running; for the main thread of a process about to end.

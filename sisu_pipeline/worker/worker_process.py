@@ -19,9 +19,10 @@ import psycopg
 from dbos import DBOS
 
 from resources import connection_fence
+from resources.failure_classification import is_database_away, kind_of
 from sisu_pipeline.contracts.intent import QueueName
 from sisu_pipeline.domain import worker_names
-from sisu_pipeline.engine.database_retry import DATABASE_AWAY
+from sisu_pipeline.domain.failure_kind import FailureKind
 from sisu_pipeline.queueing import dbos_queues
 from sisu_pipeline.recovery import run_recovery, worker_liveness
 from sisu_pipeline.recovery.lost_claims import LostClaims
@@ -100,18 +101,21 @@ class _Busy:
 
 
 def _register_segments(busy: _Busy, recycle_after: int, stop: threading.Event) -> None:
-    from sisu_pipeline.worker.segment_runner import instance, run_segment, segment_request
+    from sisu_pipeline.worker.segment_runner import fail_segment, instance, run_segment, segment_request
 
     instance()  # opens the pooled storage before the first run needs it
 
     @DBOS.workflow(name=dbos_queues.SEGMENT_WORKFLOW, max_recovery_attempts=_MAX_RECOVERIES)
     def segment(*arguments: str | None) -> None:
         with busy:
+            request = segment_request(*arguments)
             try:
-                run_segment(segment_request(*arguments))
-            except DATABASE_AWAY:
-                # Ending normally would mark the segment as executed, and the rest of it would never be done.
-                connection_fence.connection_broke()
+                run_segment(request)
+            except Exception as failure:
+                if is_database_away(failure) or kind_of(failure) is FailureKind.FATAL:
+                    # Ending normally would mark the segment as executed, and the rest of it would never be done.
+                    worker_liveness.stop_at_once()
+                fail_segment(request, failure)
                 raise
         if busy.done >= recycle_after:
             stop.set()

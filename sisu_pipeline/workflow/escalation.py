@@ -16,6 +16,8 @@ import httpx
 from resources.database import Database
 from sisu_pipeline.domain.canonical import canonical_json, hmac_sha256_hex
 from sisu_pipeline.store import deadlines
+from sisu_pipeline.workflow.dependencies import Dependencies
+from sisu_pipeline.workflow.run_failure import ending_permanently
 
 MAX_ATTEMPTS = 12
 _FIRST_WAIT_S = 5.0
@@ -34,14 +36,19 @@ class Webhook:
     secret: str
 
 
-def enforce(database: Database) -> list[tuple[str, str]]:
-    """Write the outcome of every overdue gate, each in its own transaction; returns (run id, gate key) pairs."""
-    with database.connect() as connection:
+def enforce(dependencies: Dependencies) -> list[tuple[str, str]]:
+    """Write the outcome of every overdue gate, each in its own transaction; returns (run id, gate key) pairs.
+
+    A run whose outcome cannot be written is ended, and delays no other.
+    """
+    with dependencies.database.connect() as connection:
         due = deadlines.due(connection, _BATCH)
     enforced = []
     for gate in due:
-        with database.connect() as connection:
-            if deadlines.enforce(connection, gate.run_id, gate.gate_key):
+        with ending_permanently(dependencies, gate.run_id, f"write the outcome of gate {gate.gate_key}"):
+            with dependencies.database.connect() as connection:
+                is_enforced = deadlines.enforce(connection, gate.run_id, gate.gate_key)
+            if is_enforced:
                 enforced.append((gate.run_id, gate.gate_key))
     return enforced
 

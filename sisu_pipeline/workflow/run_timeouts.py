@@ -5,15 +5,25 @@ from sisu_pipeline.contracts.gate import Channel
 from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.store import deadlines, runs
 from sisu_pipeline.store.runs import Cause
+from sisu_pipeline.workflow.dependencies import Dependencies
+from sisu_pipeline.workflow.run_failure import ending_permanently
 
 _BATCH = 100
 
 
-def enforce(database: Database) -> list[str]:
-    """Cancel every run whose time limit has passed, each in its own transaction; returns their ids."""
-    with database.connect() as connection:
+def enforce(dependencies: Dependencies) -> list[str]:
+    """Cancel every run whose time limit has passed, each in its own transaction; returns their ids.
+
+    A run that cannot be canceled is ended, and delays no other.
+    """
+    with dependencies.database.connect() as connection:
         due = runs.timed_out(connection, _BATCH)
-    return [run_id for run_id in due if cancel_late(database, run_id)]
+    canceled = []
+    for run_id in due:
+        with ending_permanently(dependencies, run_id, "cancel it after its timeoutMS"):
+            if cancel_late(dependencies.database, run_id):
+                canceled.append(run_id)
+    return canceled
 
 
 def cancel_late(database: Database, run_id: str) -> bool:

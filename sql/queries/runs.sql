@@ -40,6 +40,10 @@ SELECT * FROM app.move_run(
 -- Advance a run to its next segment: the previous one was executed and the run did not end.
 UPDATE app.runs SET segment = segment + 1, requested_at = clock_timestamp() WHERE id = %(id)s RETURNING *
 
+-- set_error --
+-- Replace the error of a run, whose status stays.
+UPDATE app.runs SET error = %(error)s WHERE id = %(id)s
+
 -- set_last_step --
 -- Record the last committed step.
 UPDATE app.runs SET last_step = %(step_id)s WHERE id = %(id)s

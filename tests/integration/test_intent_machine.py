@@ -139,7 +139,7 @@ class IntentLife(RuleBasedStateMachine):
                 connection.execute(past, [case.run_id])
             case.model.is_overdue = True
         if draw(st.booleans(), label="the sensor looks"):
-            escalation.enforce(self.dependencies.database)
+            escalation.enforce(self.dependencies)
             for each in self.all:
                 each.model.enforce_deadline()
 

@@ -2,6 +2,7 @@
 
 from enum import StrEnum
 
+from sisu_pipeline.domain.failure_kind import FailureKind
 from sisu_pipeline.domain.plain_json import plain_text
 
 
@@ -48,6 +49,6 @@ class AgentFailure(Exception):
         self.code = code
 
     @property
-    def is_passing(self) -> bool:
-        """Whether a new process may succeed; any other failure would repeat itself."""
-        return self.code in _PASSING
+    def failure_kind(self) -> FailureKind:
+        """Passing when a new process may succeed; any other failure would repeat itself."""
+        return FailureKind.PASSING if self.code in _PASSING else FailureKind.PERMANENT

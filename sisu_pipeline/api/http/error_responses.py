@@ -5,12 +5,11 @@ import logging
 from collections.abc import Iterable
 from typing import Any
 
-import psycopg
 from fastapi import Request, Response
-from psycopg_pool import PoolClosed, PoolTimeout
 from pydantic.alias_generators import to_camel
 from starlette.exceptions import HTTPException
 
+from resources.failure_classification import is_database_away
 from resources.git.git_errors import GitRefused, GitUnavailable
 from sisu_pipeline.api.http.json_response import reply
 from sisu_pipeline.api.schemas.problem_schemas import Detail, InternalError, Problem
@@ -36,9 +35,6 @@ MAX_DETAILS = 100
 _MAX_TEXT = 500
 
 logger = logging.getLogger(__name__)
-
-# SQLSTATEs of a server that is there but does not serve: shutting down, starting up, out of connections.
-_UNAVAILABLE = ("08", "57P", "53300")
 
 
 class Refusal(Exception):
@@ -109,18 +105,14 @@ def refusal_of(failure: Exception) -> Refusal | None:  # noqa: PLR0911, PLR0912,
         case HTTPException():
             return _routing_refusal(failure)
         case _ if is_unreachable(failure):
-            return Refusal(503, "database_unavailable", "the database cannot be reached")
+            return Refusal(503, "database_unavailable", "the database cannot be reached or is busy: try again")
         case _:
             return None
 
 
 def is_unreachable(failure: Exception) -> bool:
-    """Whether Postgres could not be reached, as opposed to having refused a statement."""
-    if isinstance(failure, PoolTimeout | PoolClosed | psycopg.InterfaceError):
-        return True
-    if not isinstance(failure, psycopg.OperationalError):
-        return False
-    return failure.sqlstate is None or failure.sqlstate.startswith(_UNAVAILABLE)
+    """Whether Postgres could not be reached or was busy, as opposed to having refused a statement for good."""
+    return is_database_away(failure)
 
 
 def bounded(text: str, limit: int = _MAX_TEXT) -> str:

@@ -179,7 +179,7 @@ def test_an_unanswered_question_ends_the_run_at_its_deadline(api: Api) -> None:
     run.overdue()
     late = answer(api, run, FITS)
     assert late.status_code == 409
-    assert escalation.enforce(api.dependencies.database) == [(run.run_id, gate_of(run))]
+    assert escalation.enforce(api.dependencies) == [(run.run_id, gate_of(run))]
     assert run.segment().status is RunStatus.RETRIES_EXCEEDED
     assert run.run.error == "Ask-user gate timed out"
     (gate,) = api.get(f"/runs/{run.run_id}/gates").json()["gates"]

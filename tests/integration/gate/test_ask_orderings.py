@@ -97,7 +97,7 @@ class Questions(RuleBasedStateMachine):
 
     @rule()
     def the_deadline_sensor_looks(self) -> None:
-        escalation.enforce(self.api.dependencies.database)
+        escalation.enforce(self.api.dependencies)
 
     @rule()
     def cancel(self) -> None:

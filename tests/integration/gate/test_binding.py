@@ -97,6 +97,6 @@ def test_the_channel_is_what_the_server_sees_and_no_member_of_a_request(api: Api
 def test_a_deadline_decides_by_its_own_channel(api: Api) -> None:
     run = Waiting(api.dependencies)
     run.overdue()
-    escalation.enforce(api.dependencies.database)
+    escalation.enforce(api.dependencies)
     assert decided(run)["channel"] == Channel.DEADLINE
     assert json.loads(decided(run)["record"])["person"] == "sisu:deadline"

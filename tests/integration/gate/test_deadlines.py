@@ -86,7 +86,7 @@ def test_a_passed_deadline_rejects_the_plan_and_restores_every_byte(api: Api) ->
     run = Waiting(api.dependencies)
     assert run.files() != FILES
     run.overdue()
-    assert escalation.enforce(api.dependencies.database) == [(run.run_id, run.gate)]
+    assert escalation.enforce(api.dependencies) == [(run.run_id, run.gate)]
     assert run.segment().status is RunStatus.RETRIES_EXCEEDED
     assert "rationale: timeout" in (run.run.error or "")
     assert run.files() == FILES
@@ -98,7 +98,7 @@ def test_a_gate_with_the_outcome_approve_is_approved_at_its_deadline(api: Api, r
     recipe(deadlineMayApprove=True)
     run = Waiting(api.dependencies, constraints={"planApprovalOnTimeout": "approve"})
     run.overdue()
-    escalation.enforce(api.dependencies.database)
+    escalation.enforce(api.dependencies)
     assert run.segment().status is RunStatus.SUCCEEDED
 
 
@@ -106,9 +106,9 @@ def test_a_deadline_is_enforced_once_by_any_number_of_concurrent_sensors(api: Ap
     run = Waiting(api.dependencies)
     run.overdue()
     with ThreadPoolExecutor(6) as threads:
-        enforced = list(threads.map(lambda _: escalation.enforce(api.dependencies.database), range(6)))
+        enforced = list(threads.map(lambda _: escalation.enforce(api.dependencies), range(6)))
     assert sum(map(len, enforced)) == 1
-    assert escalation.enforce(api.dependencies.database) == []
+    assert escalation.enforce(api.dependencies) == []
     for table in ("plan_approvals", "escalations", "human_interactions"):
         assert len(run.rows(table)) == 1
 
@@ -122,10 +122,10 @@ def test_a_decision_after_the_deadline_gets_the_declared_outcome_with_and_withou
     run = Waiting(api.dependencies, constraints={"planApprovalOnTimeout": outcome})
     run.overdue()
     if sensor_first:
-        escalation.enforce(api.dependencies.database)
+        escalation.enforce(api.dependencies)
     assert approve(api, run).status_code == (202 if outcome == "approve" else 409)
     assert reject(api, run).status_code == (202 if outcome == "reject" else 409)
-    escalation.enforce(api.dependencies.database)
+    escalation.enforce(api.dependencies)
     (decided,) = run.rows("plan_approvals")
     assert (decided["decided_by"], decided["notes"]) == (deadlines.ACTOR, "timeout")
 
@@ -134,7 +134,7 @@ def test_a_decision_before_the_deadline_stays_final_after_it(api: Api) -> None:
     run = Waiting(api.dependencies)
     assert approve(api, run).status_code == 202
     run.overdue()
-    assert escalation.enforce(api.dependencies.database) == []
+    assert escalation.enforce(api.dependencies) == []
     assert run.segment().status is RunStatus.SUCCEEDED
 
 
@@ -142,7 +142,7 @@ def test_a_run_that_has_ended_has_no_deadline(api: Api) -> None:
     run = Waiting(api.dependencies)
     run.overdue()
     assert api.post(f"/runs/{run.run_id}/cancel", {}).status_code == 202
-    assert escalation.enforce(api.dependencies.database) == []
+    assert escalation.enforce(api.dependencies) == []
     assert run.rows("plan_approvals") == []
 
 
@@ -185,7 +185,7 @@ def receiver() -> Iterator[Receiver]:
 def overdue_run(api: Api) -> Waiting:
     run = Waiting(api.dependencies)
     run.overdue()
-    escalation.enforce(api.dependencies.database)
+    escalation.enforce(api.dependencies)
     return run
 
 
@@ -268,10 +268,10 @@ def test_an_answer_that_never_ends_fails_the_attempt_in_time(api: Api, monkeypat
 
 def test_a_run_is_canceled_when_its_time_limit_has_passed(api: Api) -> None:
     run = Waiting(api.dependencies, request={"timeoutMS": 2000})
-    assert run_timeouts.enforce(api.dependencies.database) == []
+    assert run_timeouts.enforce(api.dependencies) == []
     run.started_earlier("2 seconds")
-    assert run_timeouts.enforce(api.dependencies.database) == [run.run_id]
-    assert run_timeouts.enforce(api.dependencies.database) == []
+    assert run_timeouts.enforce(api.dependencies) == [run.run_id]
+    assert run_timeouts.enforce(api.dependencies) == []
     shown = api.get(f"/runs/{run.run_id}").json()
     assert shown["status"] == "canceled"
     assert shown["error"] == "canceled by sisu:deadline: it did not end within its timeoutMS of 2000 ms"
@@ -281,7 +281,7 @@ def test_a_run_is_canceled_when_its_time_limit_has_passed(api: Api) -> None:
 def test_the_largest_time_limit_never_passes(api: Api) -> None:
     run = Waiting(api.dependencies, request={"timeoutMS": 2**53 - 1})
     run.started_earlier("1000 years")
-    assert run_timeouts.enforce(api.dependencies.database) == []
+    assert run_timeouts.enforce(api.dependencies) == []
 
 
 @pytest.mark.parametrize(

@@ -183,7 +183,7 @@ class FourEyes(RuleBasedStateMachine):
                     approve = "UPDATE app.human_gates SET on_timeout = 'approve' WHERE run_id = %s"
                     connection.execute(approve, [self.life.run_id])
         if draw(st.booleans(), label="the sensor looks"):
-            escalation.enforce(self.dependencies.database)
+            escalation.enforce(self.dependencies)
 
     def retry(self, person: str, draw: Draw) -> None:
         if self.life.run.status is RunStatus.RETRIES_EXCEEDED:

@@ -66,7 +66,7 @@ def test_a_submission_a_start_and_each_operation_name_their_channel(api: Api, ch
 def test_a_rejection_a_retry_and_a_reopened_gate_state_who_and_why(api: Api) -> None:
     run = Waiting(api.dependencies)
     run.overdue()
-    escalation.enforce(api.dependencies.database)
+    escalation.enforce(api.dependencies)
     run.segment()
     through(Channel.CLI, api, f"/runs/{run.run_id}/retry", {"actor": "ops", "reason": "weekend"})
     run.segment()

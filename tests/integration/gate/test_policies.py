@@ -209,7 +209,7 @@ def test_a_deadline_that_an_earlier_release_let_approve_rejects_where_the_policy
         connection.execute("SET LOCAL session_replication_role = replica")
         connection.execute("UPDATE app.human_gates SET on_timeout = 'approve'")
     run.overdue()
-    escalation.enforce(api.dependencies.database)
+    escalation.enforce(api.dependencies)
     (decided,) = run.rows("plan_approvals")
     assert (decided["decided_by"], decided["decision"]) == (deadlines.ACTOR, "rejected")
     assert run.segment().status is RunStatus.RETRIES_EXCEEDED

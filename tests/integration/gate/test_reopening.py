@@ -30,7 +30,7 @@ def retry(api: Api, run: Waiting) -> httpx.Response:
 def pass_the_deadline(api: Api, run: Waiting) -> None:
     """The deadline passes, and the run ends."""
     run.overdue()
-    escalation.enforce(api.dependencies.database)
+    escalation.enforce(api.dependencies)
     assert run.segment().status is RunStatus.RETRIES_EXCEEDED
 
 
@@ -125,7 +125,7 @@ def test_a_persons_rejection_is_not_reopened(api: Api) -> None:
 def test_a_retry_while_the_rejection_still_takes_effect_reopens_nothing(api: Api) -> None:
     run = Waiting(api.dependencies)
     run.overdue()
-    escalation.enforce(api.dependencies.database)
+    escalation.enforce(api.dependencies)
     assert (retry(api, run).status_code, run.run.status) == (409, RunStatus.WAITING_INPUT)
     assert run.rows("passed_deadlines") == []
     (decided,) = run.rows("plan_approvals")

@@ -60,7 +60,7 @@ def reject(api: Api, run: Waiting) -> None:
 
 def miss_the_deadline(api: Api, run: Waiting) -> None:
     run.overdue()
-    assert escalation.enforce(api.dependencies.database) == [(run.run_id, run.gate)]
+    assert escalation.enforce(api.dependencies) == [(run.run_id, run.gate)]
 
 
 @pytest.mark.parametrize("end", [reject, miss_the_deadline])

@@ -118,7 +118,7 @@ def test_a_budget_is_kept(model: ScriptedModel, folder: Path) -> None:
 def test_a_rejected_key_is_not_tried_again(model: ScriptedModel, folder: Path) -> None:
     failed = ask(model, [plan(EDITS)], folder, key="wrong")
     assert isinstance(failed, QuestionFailed)
-    assert failed.failure.code == "model_error" and not failed.failure.is_passing
+    assert failed.failure.code == "model_error" and failed.failure.failure_kind == "permanent"
     assert "answered 401" in str(failed)
 
 

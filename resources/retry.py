@@ -1,0 +1,64 @@
+"""Repetition of work after passing failures, with growing pauses and a bound."""
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+from resources.failure_classification import kind_of
+from sisu_pipeline.domain.failure_kind import FailureKind
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Backoff:
+    """The pauses between attempts, in seconds: each is twice the last, up to `longest_s`."""
+
+    first_s: float
+    longest_s: float
+    retries: int
+
+    def pauses(self) -> Iterator[float]:
+        """The pause before each retry."""
+        for number in range(self.retries):
+            yield min(self.first_s * 2**number, self.longest_s)
+
+    @property
+    def total_s(self) -> float:
+        """The sum of all pauses."""
+        return sum(self.pauses())
+
+
+A_MINUTE = Backoff(first_s=0.25, longest_s=5.0, retries=15)
+"""For work that a caller waits for: 58 seconds of pauses."""
+TEN_MINUTES = Backoff(first_s=0.5, longest_s=30.0, retries=25)
+"""For work off a queue, which nobody waits for: ten minutes of pauses."""
+
+
+def retry_passing(attempt: Callable[[], Result], backoff: Backoff) -> Result:
+    """Call `attempt`, again after each passing failure; return its result. Raises what the last attempt raises.
+
+    `attempt` must be safe to repeat: a failure may interrupt it anywhere.
+    """
+    for pause in backoff.pauses():
+        try:
+            return attempt()
+        except Exception as failure:
+            if kind_of(failure) is not FailureKind.PASSING:
+                raise
+        threading.Event().wait(pause)
+    return attempt()
+
+
+async def retry_passing_async(attempt: Callable[[], Awaitable[Result]], backoff: Backoff) -> Result:
+    """The same on an event loop."""
+    for pause in backoff.pauses():
+        try:
+            return await attempt()
+        except Exception as failure:
+            if kind_of(failure) is not FailureKind.PASSING:
+                raise
+        await asyncio.sleep(pause)
+    return await attempt()
