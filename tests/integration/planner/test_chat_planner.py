@@ -17,8 +17,9 @@ from sisu_pipeline.steps.agent_prompts import chat_prompt, plan_prompt
 from tests.builders import an_intent
 from tests.integration.git.repositories import address_of, git, make_repository, mirrors_in
 from tests.integration.planner.conftest import model_settings
+from tests.support.acp.model_answers import Turn
 from tests.support.acp.scripted_agent import GOOD_PLAN
-from tests.support.acp.scripted_model import KEY, ScriptedModel, Turn
+from tests.support.acp.scripted_model import KEY, ScriptedModel
 
 FILES = {"greet.py": FileState(b"def greet():\n    return 'hello'\n"), "old.py": FileState(b"x = 1\n")}
 EDITS: list[dict[str, Any]] = [

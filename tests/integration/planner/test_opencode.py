@@ -17,8 +17,9 @@ from sisu_pipeline.steps.agent_prompts import REPAIR
 from tests.builders import an_intent
 from tests.integration.planner import opencode
 from tests.integration.planner.conftest import model_settings
+from tests.support.acp.model_answers import Turn
 from tests.support.acp.scripted_agent import GOOD_PLAN
-from tests.support.acp.scripted_model import KEY, ScriptedModel, Turn
+from tests.support.acp.scripted_model import KEY, ScriptedModel
 
 PROMPTS = ["Greet by name", REPAIR]
 OLD = 'def greet():\n    return "hello"\n'

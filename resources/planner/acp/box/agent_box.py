@@ -58,25 +58,28 @@ class Box:
 class AgentBoxes:
     """The sandboxes of one agent program. Belongs to one event loop at a time."""
 
-    def __init__(self, settings: AgentSettings, host: Host, program: str, shared: dict[str, str]) -> None:
+    def __init__(
+        self, settings: AgentSettings, host: Host, program: str, shared: dict[str, str], profile: Profile
+    ) -> None:
         self._settings = settings
         self._host = host
         self._program = program
         self._shared = shared
-        self._profile: Profile = profile_of(settings)
+        self._profile = profile
 
     @classmethod
     def open(cls, settings: AgentSettings) -> "AgentBoxes":
         """Find the agent's program and open what all its sandboxes share.
 
-        Raises AgentFailure when the program is missing, or SandboxUnavailable.
+        Raises AgentFailure when the program is missing or cannot use the model's API, or SandboxUnavailable.
         """
         program, paths = find_program(settings)
+        profile = profile_of(settings)
         shared = {f"path{number}": str(path) for number, path in enumerate(paths)}
         host = Host.open(
             LocalSettings(home=settings.home, runtime=settings.runtime), {**shared, "relay": str(_RELAY)}
         )
-        return cls(settings, host, program, shared)
+        return cls(settings, host, program, shared, profile)
 
     def close(self) -> None:
         """End all sandboxes and remove their folders."""

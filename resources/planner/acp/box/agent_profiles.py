@@ -1,6 +1,7 @@
 """What is particular about an agent: the environment and the files by which it finds its model.
 
 The name of the program selects the profile. Every agent gets the same key, which is not one: the proxy replaces it.
+Tools that search the web are off: the provider would execute them, outside the sandbox.
 """
 
 import json
@@ -9,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
-from resources.planner.acp.agent_settings import AgentSettings, ModelSettings
+from resources.planner.acp.agent_errors import AgentFailure, FailureCode
+from resources.planner.acp.agent_settings import AgentSettings, Dialect, ModelSettings
 
 MODEL_PORT = 9917
 """The port inside at which the relay waits for the agent's model calls."""
@@ -30,7 +32,7 @@ class Profile:
 
 
 def profile_of(settings: AgentSettings) -> Profile:
-    """The profile of the program that `argv` starts."""
+    """The profile of the program that `argv` starts. Raises AgentFailure when it cannot use the model's API."""
     names = {PurePosixPath(word).name for word in settings.argv[:2]}
     model = settings.model
     if model is None:
@@ -39,18 +41,25 @@ def profile_of(settings: AgentSettings) -> Profile:
     if "opencode" in names:
         return Profile({**common, **_OPENCODE, "OPENCODE_CONFIG_CONTENT": json.dumps(opencode_config(model))})
     if names & {"codex", "codex-acp"}:
-        return Profile(
-            {**common, "CODEX_HOME": f"{INNER_HOME}/.codex"}, {".codex/config.toml": _codex_config(model)}
-        )
+        _require("Codex", model, "openai")
+        return Profile({**common, **_CODEX}, {".codex/config.toml": _codex_config(model)})
     if names & {"claude", "claude-agent-acp", "claude-code-acp"}:
-        settings_file = json.dumps({"permissions": {"defaultMode": "default"}, "model": model.name})
-        return Profile(
-            {**common, "CLAUDE_CONFIG_DIR": f"{INNER_HOME}/.claude", "ANTHROPIC_MODEL": model.name},
-            {".claude/settings.json": settings_file},
-        )
+        _require("Claude", model, "anthropic")
+        environment = {**common, **_CLAUDE, "ANTHROPIC_MODEL": model.name}
+        return Profile(environment, {".claude/settings.json": json.dumps(_claude_settings(model))})
     if "gemini" in names:
-        return Profile({**common, "GEMINI_CLI_NO_RELAUNCH": "true", "GEMINI_MODEL": model.name})
+        _require("Gemini", model, "gemini")
+        environment = {**common, **_GEMINI, "GEMINI_MODEL": model.name}
+        return Profile(environment, {".gemini/settings.json": json.dumps(_GEMINI_SETTINGS)})
     return Profile(common)
+
+
+def _require(agent: str, model: ModelSettings, dialect: Dialect) -> None:
+    if model.dialect != dialect:
+        raise AgentFailure(
+            FailureCode.MODEL,
+            f"{agent} requires OC_PROVIDER={dialect} (got {model.dialect}): change it or OC_AGENT",
+        )
 
 
 _EVERYWHERE = {
@@ -70,6 +79,29 @@ _OPENCODE = {
     "OPENCODE_DISABLE_EXTERNAL_SKILLS": "1",
     "OPENCODE_DISABLE_PROJECT_CONFIG": "1",
     "OPENCODE_DISABLE_CLAUDE_CODE": "1",
+}
+
+
+# A second model judges each command in the mode that the adapter starts in, and the agent starts commands in a
+# sandbox of its own, which cannot start in this one.
+_CODEX = {"CODEX_HOME": f"{INNER_HOME}/.codex", "INITIAL_AGENT_MODE": "agent-full-access"}
+
+# Without the last variable, the tool that takes the plan is not listed to the model but must be searched for.
+_CLAUDE = {
+    "CLAUDE_CONFIG_DIR": f"{INNER_HOME}/.claude",
+    "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+    "ENABLE_TOOL_SEARCH": "false",
+}
+
+# In a folder that is not trusted, no MCP server is started. Without the first variable, the process starts itself
+# again and leaves a child when it is killed.
+_GEMINI = {"GEMINI_CLI_NO_RELAUNCH": "true", "GEMINI_CLI_TRUST_WORKSPACE": "true"}
+_GEMINI_SETTINGS = {
+    "security": {"auth": {"selectedType": "gemini-api-key"}},
+    "general": {"enableAutoUpdate": False, "enableAutoUpdateNotification": False},
+    "privacy": {"usageStatisticsEnabled": False},
+    "advanced": {"ignoreLocalEnv": True},
+    "tools": {"exclude": ["google_web_search", "web_fetch", "enter_plan_mode"]},
 }
 
 
@@ -122,6 +154,10 @@ def _codex_config(model: ModelSettings) -> str:
             'model_provider = "sisu"',
             'approval_policy = "never"',
             'sandbox_mode = "danger-full-access"',
+            'web_search = "disabled"',
+            "check_for_update_on_startup = false",
+            "[analytics]",
+            "enabled = false",
             "[model_providers.sisu]",
             'name = "Sisu"',
             f'base_url = "{_BASE}/v1"',
@@ -130,6 +166,15 @@ def _codex_config(model: ModelSettings) -> str:
             "",
         ]
     )
+
+
+def _claude_settings(model: ModelSettings) -> dict[str, Any]:
+    """Claude's settings. In its mode `auto`, a second model would judge each call.
+
+    Denied are the tools that search the web, that change files elsewhere, or that end the turn to continue later.
+    """
+    denied = ["WebFetch", "WebSearch", "EnterPlanMode", "EnterWorktree", "CronCreate", "ScheduleWakeup"]
+    return {"permissions": {"defaultMode": "default", "deny": denied}, "model": model.name}
 
 
 def _addresses(model: ModelSettings) -> dict[str, str]:
