@@ -57,8 +57,8 @@ def submit_intent(
 ) -> Stored:
     """Store an intent. The same content is the same intent, and its first known submitter remains its submitter.
 
-    Raises InputInvalid for an invalid repository or a path of a git folder, or ConstraintInvalid when the constraints describe a gate that
-    cannot be opened.
+    Raises InputInvalid for an invalid repository or a path of a git folder, or ConstraintInvalid when the
+    constraints describe a gate that cannot be opened.
     """
     _check_gates(intent)
     return intents.store(connection, intent, submitter and _person(submitter), channel)

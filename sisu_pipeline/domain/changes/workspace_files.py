@@ -42,8 +42,8 @@ def check_folders(paths: Collection[str]) -> None:
 def is_in_git_folder(path: str) -> bool:
     """Whether a file system takes a component of the path for `.git`.
 
-    NTFS ignores case, spaces and dots at the end, and a stream's name after a colon, and has the short name `git~1`;
-    HFS+ ignores case and some invisible characters.
+    NTFS ignores case, spaces and dots at the end, and a stream's name after a colon, and has the short name
+    `git~1`; HFS+ ignores case and some invisible characters.
     """
     return any(_plain_name(part) in _GIT_FOLDERS for part in path.replace("\\", "/").split("/"))
 
