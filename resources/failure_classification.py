@@ -113,6 +113,12 @@ def is_database_away(failure: BaseException) -> bool:
     return database_kind(failure) in (FailureKind.PASSING, FailureKind.FATAL)
 
 
+def is_conflict(failure: BaseException) -> bool:
+    """Whether the transaction lost against another one, by serialization or deadlock: it may succeed at once."""
+    state = next((state for each in _causes(failure) if (state := sqlstate_of(each)) is not None), None)
+    return state is not None and state.startswith("40") and _kind_of_state(state) is FailureKind.PASSING
+
+
 def sqlstate_of(failure: BaseException) -> str | None:
     """The SQLSTATE of an error that the server reported; None for any other failure."""
     state = getattr(failure, "sqlstate", None) or getattr(failure, "pgcode", None)

@@ -6,8 +6,11 @@ from functools import partial
 import dagster as dg
 
 from sisu_pipeline.engine.failure_cause import failure_cause
+from sisu_pipeline.engine.run_reports import report_failed
 from sisu_pipeline.engine.sensor_instance import share_instance
 from sisu_pipeline.recovery import run_recovery
+from sisu_pipeline.recovery.lost_work import lost_work
+from sisu_pipeline.recovery.parking import end_parked_dagster_runs
 from sisu_pipeline.settings import settings
 from sisu_pipeline.workflow.dependencies import dependencies
 
@@ -24,7 +27,7 @@ def recovery_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     """Check once a second for the length of a tick, as every worker does (`worker/worker_process.py`)."""
     share_instance(context)
     deadline = time.monotonic() + TICK_SECONDS
-    monitor = run_recovery.WorkerMonitor(dependencies().database)
+    monitor = run_recovery.WorkerMonitor(dependencies())
     requeued: list[run_recovery.RequeuedWork] = []
     resumed: list[str] = []
     ended: list[str] = []
@@ -33,8 +36,9 @@ def recovery_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         requeued += monitor.recover()
         canceled += run_recovery.cancel_removed(dependencies())
         if settings().sisu_profile == "warm":
-            resumed += run_recovery.resume_lost(dependencies())
-            ended += run_recovery.end_orphans(dependencies(), partial(failure_cause, context.instance))
+            end_parked_dagster_runs(dependencies(), partial(report_failed, context.instance))
+            resumed += lost_work(dependencies()).resume()
+            ended += lost_work(dependencies()).end_orphans(partial(failure_cause, context.instance))
         time.sleep(run_recovery.CHECK_INTERVAL_SECONDS)
     for work in requeued:
         context.log.info(

@@ -78,8 +78,8 @@ def run_worker(queue: QueueName, configuration: Settings, parent: int) -> None:
     dbos_queues.cache_limits()
     dbos_queues.fence_connections(dependencies().database)
     claims = LostClaims(dependencies().database, executor, dbos_queues.executing)
-    _wait(stop, run_recovery.WorkerMonitor(dependencies().database), claims, parent)
-    _finish(busy, close)
+    _wait(stop, run_recovery.WorkerMonitor(dependencies()), claims, parent)
+    _finish(busy, close, executor)
 
 
 class _Busy:
@@ -164,7 +164,7 @@ def _wait(stop: threading.Event, monitor: run_recovery.WorkerMonitor, claims: Lo
             claims.requeue()
 
 
-def _finish(busy: _Busy, close: Callable[[], None]) -> None:
+def _finish(busy: _Busy, close: Callable[[], None], executor: str) -> None:
     """Take no new work, wait for running work until the deadline, and end the process."""
     dbos_queues.stop_claiming()
     deadline = time.monotonic() + STOP_DEADLINE_S
@@ -172,6 +172,9 @@ def _finish(busy: _Busy, close: Callable[[], None]) -> None:
         time.sleep(0.02)
     if not busy.now:
         close()
+    else:
+        with suppress(psycopg.Error):
+            run_recovery.record_stop(dependencies(), executor)
     # Exit without joining threads: those of DBOS and Dagster may be blocked, and everything durable is committed.
     sys.stdout.flush()
     sys.stderr.flush()

@@ -41,6 +41,8 @@ class Dependencies:
     """The repositories that intents may name."""
     gate_ttl_s: int = 3600
     """How long a gate waits when the intent sets no deadline, in seconds."""
+    max_worker_deaths: int = 5
+    """After how many deaths in a row of its workers a segment is parked."""
 
 
 def open_dependencies(configuration: Settings) -> Dependencies:
@@ -60,6 +62,7 @@ def open_dependencies(configuration: Settings) -> Dependencies:
         mirrors=Mirrors(mirror_settings(configuration)),
         allowed_repositories=AllowedRepositories.parse(configuration.sisu_git_allow),
         gate_ttl_s=configuration.hitl_plan_approval_timeout_s,
+        max_worker_deaths=configuration.intent_queue_max_worker_deaths,
     )
 
 

@@ -17,8 +17,7 @@ LEFT JOIN dbos.workflow_status w
     ON w.workflow_uuid = r.workflow_id || CASE WHEN r.segment = 1 THEN '' ELSE '/' || r.segment END
 JOIN dagster.runs d ON d.run_id = r.dagster_run_id AND d.status IN ('NOT_STARTED', 'QUEUED', 'STARTING', 'STARTED')
 WHERE r.status IN ('queued', 'running', 'repairing') AND r.updated_at < clock_timestamp() - interval '5 seconds'
-  AND (w.workflow_uuid IS NULL OR (w.status NOT IN ('ENQUEUED', 'PENDING', 'DELAYED')
-       AND w.updated_at < (extract(epoch FROM clock_timestamp()) - 5) * 1000))
+  AND (w.workflow_uuid IS NULL OR w.status NOT IN ('ENQUEUED', 'PENDING', 'DELAYED'))
 ORDER BY r.updated_at LIMIT 100
 
 -- unclaimed --
@@ -29,7 +28,6 @@ JOIN dagster.run_tags t ON t.key = 'dagster/partition' AND t.value = r.workflow_
 JOIN dagster.runs d ON d.run_id = t.run_id AND d.status = 'STARTING'
 WHERE r.status IN ('queued', 'repairing') AND r.dagster_run_id IS NULL
   AND r.requested_at < clock_timestamp() - interval '5 seconds'
-  AND d.update_timestamp < (clock_timestamp() AT TIME ZONE 'UTC') - interval '5 seconds'
 ORDER BY r.created_at LIMIT 100
 
 -- open_dagster_runs --
@@ -43,7 +41,7 @@ JOIN app.runs r ON r.workflow_id = t.value
 WHERE ((d.status = 'STARTING' AND r.status IN ('succeeded', 'failed', 'canceled', 'retries_exceeded'))
        OR (d.status = 'STARTED' AND r.status IN ('succeeded', 'failed', 'retries_exceeded')
            AND r.updated_at < clock_timestamp() - interval '5 seconds'))
-  AND d.update_timestamp < (clock_timestamp() AT TIME ZONE 'UTC') - interval '5 seconds'
+  AND NOT starts_with(coalesce(r.error, ''), 'parked: ')
   AND NOT EXISTS (SELECT FROM dbos.workflow_status w WHERE w.workflow_uuid = 'job/' || d.run_id)
   AND NOT EXISTS (SELECT FROM dbos.workflow_status w
                   WHERE w.queue_name = 'intentQ' AND w.status IN ('ENQUEUED', 'PENDING', 'DELAYED')
@@ -59,7 +57,6 @@ JOIN dagster.run_tags t ON t.key = 'dagster/run_key' AND t.value = r.workflow_id
 JOIN dagster.runs d ON d.run_id = t.run_id AND d.status = 'FAILURE'
 WHERE r.status IN ('queued', 'running', 'waiting_input', 'repairing')
   AND (r.dagster_run_id IS NULL OR r.dagster_run_id = d.run_id)
-  AND d.update_timestamp < (clock_timestamp() AT TIME ZONE 'UTC') - interval '5 seconds'
 ORDER BY r.created_at LIMIT 100
 
 -- removed --
@@ -69,6 +66,18 @@ FROM app.runs r LEFT JOIN dagster.runs d ON d.run_id = r.dagster_run_id
 WHERE r.status IN ('queued', 'running', 'waiting_input', 'repairing') AND r.dagster_run_id IS NOT NULL
   AND (d.run_id IS NULL OR d.status = 'CANCELED')
 ORDER BY r.created_at LIMIT 100
+
+-- parked_dagster_runs --
+-- Open Dagster runs whose intent is parked, and of jobs without an intent whose queue workflow was taken off its queue
+-- for the same reason: nothing will execute them.
+SELECT d.run_id AS dagster_run_id, r.error AS reason
+FROM app.runs r JOIN dagster.runs d ON d.run_id = r.dagster_run_id
+WHERE r.status = 'retries_exceeded' AND starts_with(r.error, 'parked: ')
+  AND d.status IN ('NOT_STARTED', 'QUEUED', 'STARTING', 'STARTED', 'SUSPENDED')
+UNION ALL
+SELECT d.run_id, 'parked: its workers ended again and again; their logs have the cause'
+FROM dbos.workflow_status w JOIN dagster.runs d ON w.workflow_uuid = 'job/' || d.run_id
+WHERE w.status = 'CANCELLED' AND d.status IN ('NOT_STARTED', 'QUEUED', 'STARTING', 'STARTED')
 
 -- try_lock --
 -- Take the same lock if it is free, for work that must not run concurrently with a segment.

@@ -8,10 +8,12 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
 
+from resources.failure_classification import is_conflict
 from sisu_pipeline.api.auth.authentication import check_rule
 from sisu_pipeline.api.http.error_responses import answer
 from sisu_pipeline.contracts.access_rules import API_RULES, Audience
 
+MOST_CONFLICTS = 4
 _PARAMETER = "{"
 
 
@@ -34,11 +36,22 @@ class GuardedRoute(APIRoute):
         async def guarded(request: Request) -> Response:
             try:
                 check_rule(request, self.rule)
-                return await handler(request)
+                return await _repeated(handler, request)
             except Exception as failure:
                 return answer(request, failure)
 
         return guarded
+
+
+async def _repeated(handler: Callable[[Request], Awaitable[Response]], request: Request) -> Response:
+    """The handler's response. A transaction that lost against another one is repeated: requests are idempotent."""
+    for _ in range(MOST_CONFLICTS):
+        try:
+            return await handler(request)
+        except Exception as failure:
+            if not is_conflict(failure):
+                raise
+    return await handler(request)
 
 
 def open_paths(routes: Iterable[BaseRoute]) -> tuple[str, ...]:

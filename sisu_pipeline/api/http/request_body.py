@@ -27,6 +27,7 @@ MOST_MEMBERS = 1000
 """Members of one object of a contract; no contract has nearly as many."""
 # A plain decision is far smaller; a changed plan may have megabytes.
 _LARGE_BYTES = 8 * 1024
+_READ = "body"
 
 C = TypeVar("C", bound=Contract)
 
@@ -45,7 +46,16 @@ def body_of(most_bytes: int) -> Callable[[Request], Awaitable[bytes]]:
 
 
 async def read(request: Request, most_bytes: int = MAX_BYTES) -> bytes:
-    """The whole body. Raises Refusal 413 when it is larger; the content type is ignored."""
+    """The whole body, also a second time. Raises Refusal 413 when it is larger; the content type is ignored."""
+    known: bytes | None = getattr(request.state, _READ, None)
+    if known is not None:
+        return known
+    body = await _received(request, most_bytes)
+    setattr(request.state, _READ, body)
+    return body
+
+
+async def _received(request: Request, most_bytes: int) -> bytes:
     chunks: list[bytes] = []
     size = 0
     try:

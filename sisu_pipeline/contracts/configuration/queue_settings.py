@@ -28,6 +28,13 @@ class QueueSettings(BaseModel):
         default=5,
         ge=1,
     )
+    intent_queue_max_worker_deaths: int = setting(
+        "Deaths in a row of workers that executed the same segment, without progress in between, after which its "
+        "intent ends as parked.",
+        read_by=["intent-worker", "sandbox-worker", "planner-worker", "code-server"],
+        default=5,
+        ge=1,
+    )
     intent_queue_rate_limit_per_period: int = setting(
         "Segments of one partition that start per period, over all machines; 0: no limit.",
         read_by=["intent-worker"],

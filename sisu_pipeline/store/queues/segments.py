@@ -43,6 +43,14 @@ class OrphanedRun:
 
 
 @dataclass(frozen=True)
+class ParkedDagsterRun:
+    """A Dagster run that is open although its segment is parked."""
+
+    dagster_run_id: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class RemovedRun:
     """A run that has not ended although its Dagster run was deleted, or else canceled."""
 
@@ -90,6 +98,11 @@ def unclaimed(connection: Connection) -> list[UnclaimedRun]:
 def open_dagster_runs(connection: Connection) -> list[OpenDagsterRun]:
     """Dagster runs that did not end with their intent, and that no queue holds."""
     return fetch_all(connection, "segments.open_dagster_runs", OpenDagsterRun)
+
+
+def parked_dagster_runs(connection: Connection) -> list[ParkedDagsterRun]:
+    """Open Dagster runs of parked intents and jobs."""
+    return fetch_all(connection, "segments.parked_dagster_runs", ParkedDagsterRun)
 
 
 def removed(connection: Connection) -> list[RemovedRun]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from resources.database import Connection
+from sisu_pipeline.contracts.intent import QueueName
 from sisu_pipeline.domain import worker_names
 from sisu_pipeline.domain.worker_names import WorkerName
 from sisu_pipeline.store.records import execute, fetch_all, fetch_column, fetch_one
@@ -37,6 +38,11 @@ class HeldWorkflow:
 
     workflow_id: str
     queue_name: str
+
+    @property
+    def is_segment(self) -> bool:
+        """Whether it is a segment of an intent or the Dagster run of a job."""
+        return self.queue_name == QueueName.INTENT
 
 
 def try_lock(session: Connection, executor_id: str) -> WorkerLock:

@@ -3,9 +3,10 @@
 import logging
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 import httpx
 import pytest
@@ -95,7 +96,7 @@ def test_without_a_database_it_says_so_and_serves_again_when_it_is_back(
         answer = httpx.get(f"{live.url}/runs", timeout=20)
         assert answer.status_code == 503
         assert answer.json() == {
-            "error": "the database cannot be reached",
+            "error": "the database cannot be reached or is busy: try again",
             "code": "database_unavailable",
             "details": [],
         }
@@ -114,3 +115,25 @@ def test_connections_killed_behind_its_back_are_replaced_before_a_client_notices
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'sisu-api'"
             )
         assert api.get("/runs").status_code == 200
+
+
+def test_transactions_that_lose_against_each_other_are_repeated_and_no_client_notices(
+    clean_database: Database, tmp_path: Path
+) -> None:
+    serializable = quote("-c default_transaction_isolation=serializable")
+    database = Database(f"{clean_database.url}&options={serializable}")
+    with (
+        serving(dependencies_over(database, tmp_path)) as live,
+        httpx.Client(base_url=live.url, timeout=60) as client,
+        ThreadPoolExecutor(16) as threads,
+    ):
+
+        def start(number: int) -> list[int]:
+            intent = {"goal": f"g{number % 8}", "inputs": {}, "constraints": {}}
+            submitted = client.post("/intents", json=intent)
+            body = {"recipeName": "sandbox-default", "queuePartitionKey": "t"}
+            started = client.post(f"/intents/{submitted.json()['intentId']}/run", json=body)
+            return [submitted.status_code, started.status_code]
+
+        codes = [code for codes in threads.map(start, range(64)) for code in codes]
+    assert set(codes) <= {200, 201, 202}

@@ -136,6 +136,6 @@ def test_a_jump_of_the_clock_fences_no_worker(stage: Stage, nursery: Nursery, en
     with nursery.worker("sbxQ", DBOS__APPVERSION="v-clock"):
         until(lambda: stage.value("SELECT count(*) FROM app.mock_receipts") == 1)
         # Nothing of what the server or a worker says about the time is read: a first look gives nobody up.
-        assert WorkerMonitor(stage.dependencies.database).recover() == []
+        assert WorkerMonitor(stage.dependencies).recover() == []
         until(lambda: list(stage.queue("sbxQ").values()) == ["SUCCESS"])
     assert stage.value("SELECT max(request_count) FROM app.mock_receipts") == 1

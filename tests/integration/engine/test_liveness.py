@@ -22,7 +22,7 @@ def given_back(stage: Stage, workflow_id: str, pid: int) -> None:
     """Wait until recovery, here or in a worker that lives, has given back what a killed process held."""
 
     def is_given_back() -> bool:
-        WorkerMonitor(stage.dependencies.database).recover()
+        WorkerMonitor(stage.dependencies).recover()
         return bool(stage.value(_HELD, workflow_id, f"%-{pid}-%") == 0)
 
     until(is_given_back, "nothing was given back")
@@ -36,7 +36,7 @@ def test_a_killed_sandbox_workers_task_is_adopted_by_another_and_executed_once(
     (key,) = stage.queue("sbxQ")
     with nursery.worker("sbxQ", DBOS__APPVERSION="v-kill") as first:
         until(lambda: stage.value("SELECT count(*) FROM app.mock_receipts") == 1)
-        assert WorkerMonitor(stage.dependencies.database).recover() == []
+        assert WorkerMonitor(stage.dependencies).recover() == []
         (killed,) = first.processes
         first.kill()
         given_back(stage, key, killed)
@@ -94,13 +94,13 @@ def test_concurrent_recoveries_requeue_the_work_of_a_dead_worker_once(stage: Sta
         worker.kill()
         given_back(stage, key, killed)
     assert stage.queue("sbxQ") == {key: "ENQUEUED"}
-    assert WorkerMonitor(stage.dependencies.database).recover() == []
+    assert WorkerMonitor(stage.dependencies).recover() == []
 
 
 def test_an_observer_does_not_end_another_one_that_is_fencing_the_same_worker(stage: Stage) -> None:
     with stage.dependencies.database.connect(autocommit=True) as fellow:
         assert worker_sessions.try_lock(fellow, "gone-1-0123abcd").held
-        assert requeue_work(stage.dependencies.database, "gone-1-0123abcd") == []
+        assert requeue_work(stage.dependencies, "gone-1-0123abcd") == []
         assert fellow.execute("SELECT 1 AS one").fetchone() == {"one": 1}
 
 
@@ -109,7 +109,7 @@ def test_an_observer_that_freezes_while_it_fences_a_worker_is_ended_by_another(s
         assert worker_sessions.try_lock(fellow, "gone-2-0123abcd").held
 
         def is_ended() -> bool:
-            requeue_work(stage.dependencies.database, "gone-2-0123abcd")
+            requeue_work(stage.dependencies, "gone-2-0123abcd")
             alive = "SELECT count(*) FROM pg_stat_activity WHERE pid = %s"
             return bool(stage.value(alive, fellow.info.backend_pid) == 0)
 

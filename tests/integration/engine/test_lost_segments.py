@@ -3,7 +3,7 @@
 import pytest
 
 from sisu_pipeline.domain.status import RunStatus
-from sisu_pipeline.recovery import run_recovery
+from sisu_pipeline.recovery.lost_work import next_segment
 from sisu_pipeline.store import runs
 from sisu_pipeline.store.queues.segments import LostSegment
 from tests.integration.engine.intents import Stage
@@ -21,7 +21,7 @@ def test_recovery_enqueues_no_segment_for_a_run_that_reached_its_gate_meanwhile(
     workflow_id = stage.intent("slow machine")
     lost = LostSegment(workflow_id, 1, is_executed=False)
     reach_the_gate(stage, workflow_id)
-    assert run_recovery._next(stage.dependencies.database, lost) is None
+    assert next_segment(stage.dependencies.database, lost) is None
 
 
 def test_a_launch_slower_than_recoverys_enqueues_no_segment_for_a_waiting_run(stage: Stage) -> None:
@@ -42,8 +42,8 @@ def test_a_run_that_its_executed_segment_did_not_end_gets_the_next_segment(stage
         with stage.dependencies.database.connect() as connection:
             runs.move(connection, runs.lock(connection, workflow_id), RunStatus.RUNNING)
     lost = LostSegment(workflow_id, 1, is_executed=True)
-    found = run_recovery._next(stage.dependencies.database, lost)
+    found = next_segment(stage.dependencies.database, lost)
     assert found is not None
     assert found.segment == 2
     # Another process that read the same lost segment enqueues nothing.
-    assert run_recovery._next(stage.dependencies.database, lost) is None
+    assert next_segment(stage.dependencies.database, lost) is None

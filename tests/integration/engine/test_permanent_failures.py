@@ -2,14 +2,15 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from psycopg import sql
 
 from resources.database import Database
 from sisu_pipeline.domain.status import RunStatus
-from sisu_pipeline.recovery import run_recovery
 from sisu_pipeline.store import runs
 from tests.integration.engine.intents import Stage, until
+from tests.integration.engine.lost_work import Search
 from tests.integration.engine.workers import Nursery
 
 VERSION = "v-permanent"
@@ -45,7 +46,7 @@ def refusing(database: Database, schema: str, table: str, condition: sql.Composa
 def test_a_result_that_cannot_be_stored_fails_its_run_once_and_its_batch_is_stored(
     stage: Stage, nursery: Nursery
 ) -> None:
-    settings = {"DBOS__APPVERSION": VERSION}
+    settings: dict[str, Any] = {"DBOS__APPVERSION": VERSION}
     is_poison = sql.SQL("NEW.request ->> 'cmd' LIKE 'poison%'")
     poison = stage.decided("poison", tests=["a"], command=POISON, version=VERSION)
     plain = stage.decided("plain", tests=[f"t{n}" for n in range(20)], command="run", version=VERSION)
@@ -94,7 +95,7 @@ def test_a_segment_that_cannot_be_enqueued_ends_its_run_and_delays_no_other(stag
         )
     is_first = sql.SQL("NEW.workflow_uuid = {}").format(sql.Literal(first))
     with refusing(stage.dependencies.database, "dbos", "workflow_status", is_first):
-        assert run_recovery.resume_lost(stage.dependencies) == [second]
+        assert Search(stage).resume_later() == [first, second]
     assert stage.queue() == {second: "ENQUEUED"}
     failed = stage.run(first)
     assert (failed.status, failed.error) == (RunStatus.RETRIES_EXCEEDED, f"cannot enqueue segment 1: {SENTENCE}")

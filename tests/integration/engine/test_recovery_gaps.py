@@ -3,7 +3,6 @@
 import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import LiteralString
 
 import dagster as dg
@@ -24,18 +23,17 @@ from sisu_pipeline.contracts.operation import OperationRequest
 from sisu_pipeline.defs.asset_keys import INTENT_JOB
 from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.engine.event_batching import BufferedEventLogStorage
-from sisu_pipeline.engine.failure_cause import failure_cause
 from sisu_pipeline.queueing import segment_queue
-from sisu_pipeline.recovery import cancel_cleanup, run_recovery
+from sisu_pipeline.recovery import cancel_cleanup
 from sisu_pipeline.worker import segment_runner
 from sisu_pipeline.workflow import commands, task_planning
 from tests.integration.engine.conftest import Engine
 from tests.integration.engine.intents import Stage, until
+from tests.integration.engine.lost_work import Search
 from tests.integration.engine.workers import Nursery, Worker, has_ended
 
 _WAITS = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND pid <> pg_backend_pid()"
 _SLEEPS = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
-_AGE = "UPDATE dagster.runs SET update_timestamp = update_timestamp - interval '1 minute' WHERE run_id = %s"
 
 
 def requested(stage: Stage, workflow_id: str) -> dg.DagsterRun:
@@ -47,28 +45,16 @@ def requested(stage: Stage, workflow_id: str) -> dg.DagsterRun:
 
 
 def failed(stage: Stage, workflow_id: str) -> str:
-    """Such a run that failed a minute ago, outside of any step; returns its id."""
+    """Such a run that failed outside of any step; returns its id."""
     run = requested(stage, workflow_id)
     stage.instance.report_run_failed(run)
-    aged(stage, run.run_id)
     return run.run_id
-
-
-def aged(stage: Stage, dagster_run_id: str) -> None:
-    """Long enough ago that nobody is only slow."""
-    with stage.dependencies.database.connect() as connection:
-        connection.execute(_AGE, [dagster_run_id])
 
 
 def submit(stage: Stage, run: dg.DagsterRun) -> dg.DagsterRun:
     """What the daemon does with the run it has made."""
     context = SubmitRunContext(run, workspace=None)  # type: ignore[arg-type]
     return stage.instance.run_coordinator.submit_run(context)
-
-
-def orphans(stage: Stage) -> list[str]:
-    """What recovery ends, each with what Dagster's log says of its failure."""
-    return run_recovery.end_orphans(stage.dependencies, partial(failure_cause, stage.instance))
 
 
 def test_a_launch_whose_connection_breaks_is_retried_and_the_run_does_not_fail(stage: Stage) -> None:
@@ -236,17 +222,17 @@ def test_a_dagster_run_that_missed_the_end_of_its_intent_is_ended(stage: Stage, 
         until(lambda: set(stage.queue().values()) == {"SUCCESS"}, "the segment does not end")
         with stage.dependencies.database.connect() as connection:
             connection.execute("UPDATE dagster.runs SET status = 'STARTED' WHERE run_id = %s", [dagster_run_id])
-        aged(stage, dagster_run_id)
-        assert run_recovery.resume_lost(stage.dependencies) == [], "it may only be slow"
+        search = Search(stage)
+        assert search.resume_later() == [], "it may only be slow"
         with stage.dependencies.database.connect() as connection:
             connection.execute("SET LOCAL session_replication_role = replica")  # or a trigger sets the time again
             connection.execute("UPDATE app.runs SET updated_at = updated_at - interval '1 minute'")
             connection.execute("UPDATE dbos.workflow_status SET status = 'PENDING' WHERE queue_name = 'intentQ'")
-        assert run_recovery.resume_lost(stage.dependencies) == [], "its segment is at it"
+        assert search.resume_later() == [], "its segment is at it"
         with stage.dependencies.database.connect() as connection:
             connection.execute("UPDATE dbos.workflow_status SET status = 'ERROR' WHERE queue_name = 'intentQ'")
-        assert run_recovery.resume_lost(stage.dependencies) == [workflow_id]
-        assert run_recovery.resume_lost(stage.dependencies) == []
+        assert search.resume_later() == [workflow_id]
+        assert search.resume_later() == []
         until(lambda: stage.dagster_status(dagster_run_id) == "SUCCESS", "it does not end")
     assert stage.value("SELECT max(seen_count) FROM app.mock_receipts") == 1
 
@@ -265,15 +251,17 @@ def test_a_run_whose_dagster_run_failed_around_its_steps_ends_and_can_be_retried
     workflow_id, healthy = stage.intent("orphan"), stage.intent("healthy")
     stage.launch(requested(stage, healthy).run_id)
     dagster_run_id = failed(stage, workflow_id)
-    assert orphans(stage) == [workflow_id]
+    search = Search(stage)
+    assert search.end_orphans() == [], "its own failure may be on its way"
+    assert search.end_orphans_later() == [workflow_id]
     run = stage.run(workflow_id)
     assert (run.status, run.next_action) == (RunStatus.RETRIES_EXCEEDED, "REPAIR")
     assert dagster_run_id in str(run.error)
     assert stage.run(healthy).status is RunStatus.QUEUED
-    assert orphans(stage) == []
+    assert search.end_orphans_later() == []
     with stage.dependencies.database.connect() as connection:
         commands.retry(connection, workflow_id, OperationRequest())
-    assert orphans(stage) == [], "the failure belongs to the try before"
+    assert search.end_orphans_later() == [], "the failure belongs to the try before"
 
 
 def test_the_error_of_an_orphaned_run_names_the_failure_of_its_launch(
@@ -287,8 +275,7 @@ def test_the_error_of_an_orphaned_run_names_the_failure_of_its_launch(
     monkeypatch.setattr(segment_queue, "enqueue", refuse)
     with pytest.raises(ValueError, match="no such queue"):
         stage.instance.launch_run(run.run_id, None)  # type: ignore[arg-type]
-    aged(stage, run.run_id)
-    assert orphans(stage) == [workflow_id]
+    assert Search(stage).end_orphans_later() == [workflow_id]
     assert str(stage.run(workflow_id).error).endswith("failed around the steps: KeyError: 'intentQ'")
 
 
@@ -301,8 +288,7 @@ def test_the_error_of_an_orphaned_run_names_its_failed_step_and_the_cause(stage:
     event = DagsterEvent("STEP_FAILURE", run.job_name, step_key="DecideST", event_specific_data=data)
     stage.instance.report_dagster_event(event, run.run_id)
     stage.instance.report_run_failed(run)
-    aged(stage, run.run_id)
-    assert orphans(stage) == [workflow_id]
+    assert Search(stage).end_orphans_later() == [workflow_id]
     assert str(stage.run(workflow_id).error).endswith("failed around the steps: DecideST: no metadata")
 
 
@@ -316,10 +302,10 @@ def test_a_dagster_run_whose_intent_was_canceled_while_it_was_launched_ends_too(
         connection.execute("UPDATE dagster.runs SET status = 'STARTING' WHERE run_id = %s", [run.run_id])
         commands.cancel(connection, workflow_id, OperationRequest())
     assert len(cancel_cleanup.clean_up_canceled(stage.dependencies, lambda run, reason: None)) == 1
-    assert run_recovery.resume_lost(stage.dependencies) == [], "it may only be slow"
-    aged(stage, run.run_id)
-    assert run_recovery.resume_lost(stage.dependencies) == [workflow_id]
-    assert run_recovery.resume_lost(stage.dependencies) == []
+    search = Search(stage)
+    assert search.resume() == [], "it may only be slow"
+    assert search.resume_later() == [workflow_id]
+    assert search.resume_later() == []
     with nursery.worker("intentQ"):
         until(lambda: stage.dagster_status(run.run_id) == "CANCELED", "it does not end")
     assert stage.run(workflow_id).status is RunStatus.CANCELED
