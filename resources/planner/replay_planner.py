@@ -49,11 +49,6 @@ def record(folder: Path, question: Question, output: PlannerOutput) -> Path:
     return path
 
 
-def session_path(fixture: Path) -> Path:
-    """The file that holds the session of a fixture."""
-    return fixture.with_suffix(".session.json")
-
-
 def _recorded(folder: Path, question: Question) -> PlannerOutput | None:
     path = fixture_path(folder, question)
     if not path.exists():

@@ -10,13 +10,18 @@ from resources.planner.acp.agent_errors import AgentFailure
 from resources.planner.acp.agent_planner import AgentAnswer, AgentPlanner, AgentQuestion
 from resources.planner.acp.agent_session import SessionFacts
 from resources.planner.acp.agent_settings import AgentSettings, ModelSettings
+from resources.planner.acp.playback_planner import PlaybackPlanner
 from resources.planner.planner_port import PlannerUnavailable
 from resources.sandbox.sandbox_port import SandboxUnavailable
 from sisu_pipeline.settings import Settings
 from sisu_pipeline.steps.agent_prompts import chat_prompt
+from sisu_pipeline.workflow.dependencies import FIXTURES
 
 CHAT = "chat"
 """The value of `OC_AGENT` for a model without an agent."""
+
+PLAYBACK = "playback"
+"""The value of `OC_AGENT` for recorded sessions, which need neither an agent nor a model."""
 
 
 class QuestionPlanner(Protocol):
@@ -40,6 +45,8 @@ def open_agent(configuration: Settings) -> QuestionPlanner:
     settings = agent_settings(configuration)
     if settings.argv == (CHAT,):
         return _chat(settings)
+    if settings.argv == (PLAYBACK,):
+        return PlaybackPlanner(settings, FIXTURES)
     try:
         return AgentPlanner(settings)
     except (AgentFailure, SandboxUnavailable) as error:
@@ -51,7 +58,7 @@ def check_agent(configuration: Settings) -> SessionFacts:
     planner = open_agent(configuration)
     try:
         return asyncio.run(planner.check())
-    except AgentFailure as error:
+    except (AgentFailure, SandboxUnavailable) as error:
         raise PlannerUnavailable(str(error)) from error
     finally:
         planner.close()
@@ -74,7 +81,7 @@ def agent_settings(configuration: Settings) -> AgentSettings:
     return AgentSettings(
         argv=argv,
         home=configuration.home / "agents",
-        model=_model(configuration),
+        model=None if argv == (PLAYBACK,) else _model(configuration),
         paths=tuple(Path(path).expanduser() for path in given.split(os.pathsep) if path),
         concurrency=configuration.oc_concurrency,
         memory_mb=configuration.oc_memory_mb,

@@ -25,7 +25,7 @@ from resources.planner.planner_port import Question
 from sisu_pipeline.contracts.intent import Intent
 from sisu_pipeline.contracts.step_outputs import PlannerOutput
 from sisu_pipeline.crash_points import crash_point
-from sisu_pipeline.domain.changes.repository_base import InputInvalid
+from sisu_pipeline.domain.changes.repository_base import InputInvalid, RepositoryBase, content_of
 from sisu_pipeline.domain.changes.workspace_files import WorkspaceFilesInvalid, intent_files
 from sisu_pipeline.domain.failure_kind import FailureKind
 from sisu_pipeline.queueing.agent_provider import QuestionPlanner
@@ -81,8 +81,10 @@ class QuestionService:
         crash_point("question.session.before")
         try:
             limits = _limits(work.run, work.spent, self.settings)
-            scratch = await asyncio.to_thread(self._scratch, work)
-            answer = await self.planner.ask(AgentQuestion(work.question.op_key, _prompts(work), scratch, limits))
+            base = await asyncio.to_thread(run_base.resolve, self.dependencies, work.run.id, work.intent)
+            scratch = await asyncio.to_thread(self._scratch, work, base)
+            question = AgentQuestion(work.question.op_key, _prompts(work), scratch, limits)
+            answer = await self.planner.ask(question)
         except QuestionFailed as failed:
             session = replace(describe(self.settings, failed.evidence), error=_error(failed.failure))
             return session, work.is_last_try or kind_of(failed.failure) is not FailureKind.PASSING
@@ -96,13 +98,12 @@ class QuestionService:
             return replace(describe(self.settings, NO_EVIDENCE), error=_error(refused)), True
         crash_point("question.session.after")
         if self.records is not None:
-            await asyncio.to_thread(_record, self.records, work, answer)
+            await asyncio.to_thread(_record, self.records, question, content_of(work.intent, base), answer)
         session = describe(self.settings, answer.evidence)
         return replace(session, structured=answer.structured, changes=answer.changes.patches), True
 
-    def _scratch(self, work: Work) -> Scratch:
+    def _scratch(self, work: Work, base: RepositoryBase | None) -> Scratch:
         """The agent's working directory: the commit of the run's repository, or the intent's files."""
-        base = run_base.resolve(self.dependencies, work.run.id, work.intent)
         if base is None:
             return FilesScratch(intent_files(work.intent))
         return GitScratch(run_base.open_base(self.dependencies, base), base.commit, base.subdirectory)
@@ -138,24 +139,24 @@ def _prompts(work: Work) -> list[str]:
     return [work.question.prompt, *[agent_prompts.REPAIR] * REPAIRS]
 
 
-def _record(folder: Path, work: Work, answer: AgentAnswer) -> None:
-    """Store the answer as the fixture of the plan's question, and the session beside it."""
-    question = Question("plan", compile.plan_prompt(work.intent), work.intent)
+def _record(folder: Path, asked: AgentQuestion, intent: Intent, answer: AgentAnswer) -> None:
+    """Store the answer as the fixture of the plan's question, and the session by the question to the agent."""
+    question = Question("plan", compile.plan_prompt(intent), intent)
     responses = [answer.evidence.text] if answer.evidence.text else []
     output = PlannerOutput(
         prompt=question.prompt, toolcalls=[], responses=responses, diffs=[], structured=answer.structured
     )
-    path = replay_planner.record(folder, question, output)
+    replay_planner.record(folder, question, output)
     session = Recording(
-        work.intent,
-        _prompts(work),
+        intent,
+        [*asked.prompts],
         answer.plan.to_json(),
         answer.changes.patches,
         answer.evidence.transcript,
         answer.changes.before,
     )
     if "frames" in session.transcript:
-        recording.write(replay_planner.session_path(path), session)
+        recording.write(recording.session_path(folder, asked.prompts[0], asked.scratch.content_key()), session)
 
 
 def describe(settings: AgentSettings, evidence: Evidence) -> Session:

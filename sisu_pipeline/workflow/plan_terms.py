@@ -9,7 +9,7 @@ from sisu_pipeline.contracts.intent import Intent
 from sisu_pipeline.contracts.planned_work import PinnedVersion
 from sisu_pipeline.contracts.step_outputs import PatchedPlan, Plan, PlannerOutput
 from sisu_pipeline.domain.changes.plan_changes import Files, completed
-from sisu_pipeline.domain.changes.repository_base import RepositoryBase
+from sisu_pipeline.domain.changes.repository_base import RepositoryBase, content_of
 from sisu_pipeline.domain.changes.workspace_files import intent_files
 from sisu_pipeline.domain.complete_plan import PlannedTasks, PlanTerms, SealedPlan, TaskTerms, seal
 from sisu_pipeline.steps import apply_patch, compile, decide
@@ -36,7 +36,8 @@ def compiled_plan(
     PatchOutdated, ContractInvalid, GitRefused, or GitUnavailable.
     """
     if answer is None:
-        answer = dependencies.planner.answer(Question("plan", compile.plan_prompt(intent), intent))
+        prompt = compile.plan_prompt(content_of(intent, base))
+        answer = dependencies.planner.answer(Question("plan", prompt, intent))
     answered = compile.read_plan(intent, answer)
     if base is None:
         files: Files = intent_files(intent)

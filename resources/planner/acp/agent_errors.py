@@ -20,6 +20,7 @@ class FailureCode(StrEnum):
     REFUSED = "agent_refused"
     NO_TOOL = "tool_not_listed"
     NO_PLAN = "no_plan"
+    NOT_RECORDED = "not_recorded"
     CHANGES = "changes_refused"
     MEMORY = "memory_exceeded"
     DISK = "disk_exceeded"

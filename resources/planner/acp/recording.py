@@ -14,6 +14,8 @@ from sisu_pipeline.domain.changes.file_diff import FileState
 from sisu_pipeline.domain.changes.plan_changes import Files
 
 VERSION = 1
+SUFFIX = ".session.json"
+"""The end of the name of a recording's file."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,11 @@ class Recording:
     def changes_sha256(self) -> str:
         """The hash of the changes, as the ledger keeps it."""
         return sha256_json(self.changes)
+
+
+def session_path(folder: Path, prompt: str, content_key: str) -> Path:
+    """The file of the session that answers a prompt on files with this content key."""
+    return folder / f"{sha256_json({'files': content_key, 'prompt': prompt})}{SUFFIX}"
 
 
 def write(path: Path, recording: Recording) -> None:

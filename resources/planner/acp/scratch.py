@@ -58,6 +58,10 @@ class Changes:
 class Scratch(Protocol):
     """A working directory for one question."""
 
+    def content_key(self) -> str:
+        """A text that is equal for equal files, wherever they come from. Raises AgentFailure."""
+        ...
+
     def fill(self, folder: Path) -> None:
         """Write the base into an empty folder. Raises AgentFailure."""
         ...
@@ -72,6 +76,10 @@ class FilesScratch:
     """The files that an intent carries, by path. Files that an agent would execute are left out."""
 
     files: Mapping[str, FileState]
+
+    def content_key(self) -> str:
+        """The hash of the files with their paths and modes."""
+        return sha256_json({path: [state.mode, state.content.hex()] for path, state in self._given.items()})
 
     def fill(self, folder: Path) -> None:
         """Write the files."""
@@ -100,6 +108,13 @@ class GitScratch:
     git: Git
     commit: str
     subdirectory: str | None = None
+
+    def content_key(self) -> str:
+        """Git's id of the tree."""
+        try:
+            return tree_of(self.git, self.commit, self.subdirectory)
+        except (GitRefused, GitUnavailable) as error:
+            raise _git_failure(error) from error
 
     def fill(self, folder: Path) -> None:
         """Check the commit out, with a `.git` of its own and without files that an agent would execute."""

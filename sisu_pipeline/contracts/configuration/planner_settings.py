@@ -23,7 +23,8 @@ class PlannerSettings(BaseModel):
     )
     oc_agent: str = setting(
         "Command of the coding agent, a server of the Agent Client Protocol on stdin and stdout; or `chat`: the "
-        "model alone, which receives the files in its prompt.",
+        "model alone, which receives the files in its prompt; or `playback`: recorded sessions, without an agent "
+        "or a model.",
         read_by=_ASKS,
         since="0.3.0",
         default="opencode acp",

@@ -59,6 +59,14 @@ def check_files(intent: Intent) -> None:
             raise InputInvalid(pointer(("inputs", "files", path)), message)
 
 
+def content_of(intent: Intent, base: RepositoryBase | None) -> Intent:
+    """The intent with its repository named by content, so that equal files are equal wherever they come from."""
+    if base is None:
+        return intent
+    inputs = {**intent.inputs, "repo": {"tree": base.tree}}
+    return Intent.from_json({**intent.to_json(), "inputs": inputs})
+
+
 def tree_key(tree: str, changes_sha256: str) -> str:
     """The name of the files of a tree with the changes of a complete plan, a function of both."""
     return sha256_json({"changes": changes_sha256, "tree": tree})

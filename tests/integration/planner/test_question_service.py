@@ -9,9 +9,11 @@ import pytest
 
 from resources.git.repository_address import AllowedRepositories
 from resources.planner.acp.agent_planner import AgentPlanner
+from resources.planner.acp.agent_settings import AgentSettings
+from resources.planner.acp.playback_planner import PlaybackPlanner
 from resources.planner.acp.session_replay import replay
 from resources.planner.planner_port import Question
-from resources.planner.replay_planner import ReplayPlanner, fixture_path, session_path
+from resources.planner.replay_planner import ReplayPlanner
 from sisu_pipeline.contracts.intent import Intent
 from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.queueing import question_service
@@ -94,7 +96,7 @@ def test_an_answer_is_recorded_compiled_and_played_back(asking: Dependencies, fo
     plan_question = Question("plan", plan_prompt(INTENT), INTENT)
     replayed = ReplayPlanner(folder / "oc").answer(plan_question)
     assert replayed.structured == rows(asking)[0]["structured"]
-    session = session_path(fixture_path(folder / "oc", plan_question))
+    (session,) = (folder / "oc").glob("*.session.json")
     played = replay(session)
     assert played.is_equal and played.changes_sha256 == rows(asking)[0]["changes_sha256"]
 
@@ -102,9 +104,47 @@ def test_an_answer_is_recorded_compiled_and_played_back(asking: Dependencies, fo
 def test_a_played_session_that_ends_in_another_plan_is_reported(asking: Dependencies, folder: Path) -> None:
     _, question = asked(asking)
     settle(asking, folder, CHANGE, question.op_key, records=folder / "oc")
-    session = session_path(fixture_path(folder / "oc", Question("plan", plan_prompt(INTENT), INTENT)))
+    (session,) = (folder / "oc").glob("*.session.json")
     session.write_text(session.read_text().replace("test_greet", "test_other", 1))
     assert replay(session).differences == ["the plan differs"]
+
+
+def test_a_recorded_session_answers_for_equal_files_wherever_their_repository_is(
+    asking: Dependencies, folder: Path, tmp_path: Path
+) -> None:
+    records = folder / "oc"
+    on_commit = replace(
+        asking,
+        mirrors=mirrors_in(tmp_path),
+        allowed_repositories=AllowedRepositories((str(tmp_path),)),
+        planner=ReplayPlanner(records),
+    )
+
+    def intent_in(name: str, old: str = OLD) -> Intent:
+        make_repository(tmp_path / name, {"greet.py": old, "old.py": "x = 1\n", ".opencode/plugin.js": "evil()"})
+        return an_intent("Greet by name", inputs={"repo": {"path": str(tmp_path / name), "ref": "main"}})
+
+    def played(intent: Intent) -> dict[str, Any]:
+        """The ledger's row of a question that is answered by playback."""
+        _, question = asked(on_commit, intent)
+        planner = PlaybackPlanner(AgentSettings(argv=("playback",), home=folder / "agents"), records)
+        asyncio.run(QuestionService(on_commit, planner, planner.settings).settle(question.op_key))
+        return next(row for row in rows(on_commit) if row["op_key"] == question.op_key)
+
+    _, question = asked(on_commit, intent_in("first"))
+    settle(on_commit, folder, CHANGE, question.op_key, records=records)
+    (recorded,) = rows(on_commit)
+    assert str(tmp_path) not in "".join(path.read_text() for path in records.iterdir())
+    second = played(intent_in("second"))
+    assert (second["agent_name"], second["model_calls"]) == ("scripted", 0)
+    assert second["changes_sha256"] == recorded["changes_sha256"]
+    # OC_MODE=replay takes the recorded answer, without playing the session.
+    with on_commit.database.connect() as connection:
+        run = a_run(connection, intent_in("third"))
+    result = step_execution.compile_intent(replace(on_commit, asks_agent=False), run.workflow_id)
+    patches = {patch["targetPath"]: patch["op"] for patch in result.output["patchPlan"]}
+    assert patches == {"greet.py": "modify", "new.py": "rename"}
+    assert played(intent_in("other", old="\n"))["error"]["code"] == "not_recorded"
 
 
 def test_an_agent_plans_on_the_commit_of_a_repository(asking: Dependencies, folder: Path, tmp_path: Path) -> None:
