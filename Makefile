@@ -34,7 +34,7 @@ FULL_PARTS := e2e slow cuts fanout restart
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 20
 
-demo: $(INSTALLED) ## run two intents through the whole system and print the evidence
+demo: $(INSTALLED) ## run three intents through the whole system and print the evidence
 	$(BIN)/sisu demo
 
 test: $(INSTALLED_DEV) ## run every test in JOBS processes (ARGS='-k name' selects some)

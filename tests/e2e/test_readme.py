@@ -46,14 +46,19 @@ def environment(tmp_path: Path) -> Iterator[Environment]:
 
 
 @pytest.mark.timeout(_LONGEST_S)
-def test_the_first_command_shows_two_intents_and_the_second_time_replays_them(environment: Environment) -> None:
+def test_the_first_command_shows_three_intents_and_the_second_time_replays_them(environment: Environment) -> None:
     demo, *_ = blocks()
     assert demo == "make demo\n"
     first, second = _run(demo, environment), _run(demo, environment)
     assert "succeeded" in first
     assert "SBX execution failed [CMD_NONZERO]: 1 of 14 tasks" in first
+    assert "codex-acp 2.6.0" in first and "tasks 15 of 15" in first
     assert "replay " not in first
-    assert second.count("the same ids, the same rows, nothing executed again") == 2
+    assert second.count("the same ids, the same rows, nothing executed again") == 3
+    for printed in (first, second):
+        assert re.search(
+            r"branch +sisu/run_\w+: its tree is that of 8d4f1252121d with the approved changes", printed
+        )
 
 
 @pytest.mark.timeout(_LONGEST_S)

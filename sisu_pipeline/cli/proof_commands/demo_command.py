@@ -1,4 +1,4 @@
-"""`sisu demo`: run two intents through the whole system."""
+"""`sisu demo`: run three intents through the whole system."""
 
 import typer
 
@@ -7,7 +7,7 @@ from sisu_pipeline.console.command_output import print_line, report_failures
 
 
 def demo() -> None:
-    """Run two intents on a stack of their own, in SISU_HOME/demo, and print the evidence."""
+    """Run three intents on a stack of their own, in SISU_HOME/demo, and print the evidence."""
     with report_failures():
         require_source_checkout("demo")
         from sisu_pipeline.proof.labs.demo import run_demo
