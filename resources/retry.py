@@ -34,7 +34,7 @@ class Backoff:
 A_MINUTE = Backoff(first_s=0.25, longest_s=5.0, retries=15)
 """For work that a caller waits for: 58 seconds of pauses."""
 TEN_MINUTES = Backoff(first_s=0.5, longest_s=30.0, retries=25)
-"""For work off a queue, which nobody waits for: ten minutes of pauses."""
+"""For work from a queue, which no caller waits for: ten minutes of pauses."""
 
 
 def retry_passing(attempt: Callable[[], Result], backoff: Backoff) -> Result:

@@ -14,7 +14,7 @@ Result = TypeVar("Result")
 class Batcher(Generic[Item, Result]):
     """Group commit: items that arrive while a batch is handled become the next batch. It uses no timers.
 
-    A batch that fails permanently is halved until the items that fail stand alone: their neighbors succeed.
+    A batch that fails permanently is halved until the items that fail are alone: their neighbors succeed.
     """
 
     def __init__(self, handle: Callable[[list[Item]], Sequence[Result]], limit: int = 500) -> None:

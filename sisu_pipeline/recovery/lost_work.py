@@ -4,7 +4,6 @@ What one look at the rows finds may be a moment's state between two statements o
 when it lasts, by the clock of the process that looks.
 """
 
-import time
 from collections.abc import Callable
 
 from resources.database import Database
@@ -12,7 +11,7 @@ from resources.process_cache import once
 from sisu_pipeline.domain.identity import run_id_of, segment_workflow_id
 from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.queueing import segment_queue
-from sisu_pipeline.recovery.observed_time import ObservedTime
+from sisu_pipeline.recovery.observed_time import OWN_CLOCK, ObservedTime
 from sisu_pipeline.recovery.parking import is_parked
 from sisu_pipeline.store import runs
 from sisu_pipeline.store.queues import segments
@@ -27,7 +26,7 @@ _AT_WORK = frozenset({RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.REPAIRING})
 class LostWork:
     """One process's search for lost work."""
 
-    def __init__(self, dependencies: Dependencies, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, dependencies: Dependencies, clock: Callable[[], float] = OWN_CLOCK) -> None:
         self._dependencies = dependencies
         self._lost: ObservedTime[LostSegment] = ObservedTime(clock)
         self._unclaimed: ObservedTime[UnclaimedRun] = ObservedTime(clock)
@@ -38,7 +37,7 @@ class LostWork:
         """Enqueue the segment of every run that should be executed and that no queue holds; returns workflow ids.
 
         A process may die between claiming a run and enqueueing its segment, or a segment may end without the end of
-        its run, which then goes on with the next segment. A Dagster run that did not end with its intent is
+        its run, which then continues with the next segment. A Dagster run that did not end with its intent is
         executed once more: its steps return their stored outputs, and it ends.
         """
         with self._dependencies.database.connect() as connection:

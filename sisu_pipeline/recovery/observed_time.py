@@ -11,12 +11,14 @@ from typing import Generic, TypeVar
 
 Key = TypeVar("Key")
 
+OWN_CLOCK = time.monotonic
+
 
 @dataclass
 class ObservedTime(Generic[Key]):
     """How long this process has seen something without interruption."""
 
-    clock: Callable[[], float] = time.monotonic
+    clock: Callable[[], float] = OWN_CLOCK
     _since: dict[Key, float] = field(default_factory=dict)
 
     def lasting(self, seen: Iterable[Key], seconds: float) -> list[Key]:

@@ -1,4 +1,4 @@
-"""Parking of segments whose workers die again and again: the intent ends, its neighbors go on.
+"""Parking of segments whose workers die again and again: the intent ends, its neighbors continue.
 
 A worker process executes one segment at a time, so its death is attributed to that segment. Deaths count as long as
 the intent makes no progress between them: a restart of Postgres or a kill in a lab does not add up.
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 def is_parked(dependencies: Dependencies, segment_workflow_id: str, executor_id: str = _EXECUTED) -> bool:
-    """Record that a worker died, or that the segment ended in vain; park it when that was the last time allowed."""
+    """Record that a worker died, or that the segment ended without effect; park it after the last time allowed."""
     with dependencies.database.connect() as connection:
         deaths = worker_deaths.record(connection, segment_workflow_id, executor_id)
     if deaths < dependencies.max_worker_deaths:

@@ -88,7 +88,7 @@ def requeue_work(dependencies: Dependencies, executor_id: str) -> list[RequeuedW
 
 
 def record_stop(dependencies: Dependencies, executor_id: str) -> None:
-    """Record that a worker was told to stop and leaves the segments it executes: their requeueing is no death."""
+    """Record that a worker stops and leaves the segments it executes: requeueing them does not count as a death."""
     with dependencies.database.connect() as connection:
         for work in worker_sessions.held_workflows(connection, executor_id):
             worker_deaths.record_stop(connection, work.workflow_id, executor_id)

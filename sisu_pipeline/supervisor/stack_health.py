@@ -13,13 +13,14 @@ from sisu_pipeline.database_server import locate
 from sisu_pipeline.domain.operator_errors import OperatorError
 from sisu_pipeline.queueing.sandbox_provider import check_sandbox
 from sisu_pipeline.settings import Settings
-from sisu_pipeline.store.queues import engine_tables, queue_depth
+from sisu_pipeline.store.queues import engine_tables, queue_depth, worker_deaths
 from sisu_pipeline.store.queues.queue_depth import QueueState
 from sisu_pipeline.supervisor import port_probes
 
 # Dagster's daemon sends a heartbeat at least every 30 s.
 STALE_HEARTBEAT_S = 60.0
 _HTTP_TIMEOUT_S = 3.0
+_MOST_PARKED = 99
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ def examine(settings: Settings) -> Health:
             versions["postgres"] = engine_tables.server_version(connection)
             checks.append(Check("database", True, f"PostgreSQL {versions['postgres']}"))
             checks.append(daemon(connection))
+            checks.append(parked(connection))
             queues = queue_depth.queue_states(connection)
     except (DatabaseError, psycopg.OperationalError) as error:
         checks.append(Check("database", False, str(error).strip()))
@@ -82,6 +84,19 @@ def daemon(connection: Connection) -> Check:
     seconds = max(*ages, 0.0)
     return Check(
         "daemon", seconds < STALE_HEARTBEAT_S, f"the sensor daemon's last heartbeat is {seconds:.0f} s old"
+    )
+
+
+def parked(connection: Connection) -> Check:
+    """Check that no intent is parked because its workers died."""
+    has_runs = engine_tables.exist(connection, "app.runs")
+    runs = worker_deaths.parked(connection, _MOST_PARKED + 1) if has_runs else []
+    if not runs:
+        return Check("parked runs", True, "none")
+    count = f"more than {_MOST_PARKED}" if len(runs) > _MOST_PARKED else str(len(runs))
+    last = runs[0].id
+    return Check(
+        "parked runs", False, f"{count}, because their workers died: `sisu doctor {last}`, `sisu run retry {last}`"
     )
 
 

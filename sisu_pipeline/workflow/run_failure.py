@@ -49,7 +49,7 @@ def ending_on_failure(dependencies: Dependencies, run: str) -> Iterator[None]:
 
 @contextmanager
 def ending_permanently(dependencies: Dependencies, run_id: str, action: str) -> Iterator[None]:
-    """End the run when the block fails permanently, and go on; raise any other failure.
+    """End the run when the block fails permanently, and continue; raise any other failure.
 
     For work on many runs in turn: one run's failure must not delay the others. `action` is an infinitive that
     completes "cannot …".

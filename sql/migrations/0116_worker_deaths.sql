@@ -12,7 +12,7 @@ CREATE TABLE app.worker_deaths (
 COMMENT ON TABLE app.worker_deaths IS 'workers that ended before the segment that they executed';
 COMMENT ON COLUMN app.worker_deaths.subject IS 'the intent, or the queue workflow of a job without an intent';
 COMMENT ON COLUMN app.worker_deaths.progress IS 'app.run_progress of the intent when the worker ended';
-COMMENT ON COLUMN app.worker_deaths.is_counted IS 'false: the worker was told to stop';
+COMMENT ON COLUMN app.worker_deaths.is_counted IS 'false: the worker was stopped by SIGTERM';
 CREATE INDEX worker_deaths_of_subject ON app.worker_deaths (subject, progress) WHERE is_counted;
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON app.worker_deaths
     FOR EACH ROW EXECUTE FUNCTION app.refuse_change();

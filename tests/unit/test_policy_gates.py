@@ -64,6 +64,7 @@ CLOCKS = {
     "sisu_pipeline/cli/commands/token_commands.py": "a token is a random secret",
     "sisu_pipeline/dagster_web/sign_in.py": "a session id is a random secret, and a proxy's signed header expires",
     "sisu_pipeline/console/": "shows people how long something takes",
+    "sisu_pipeline/recovery/observed_time.py": "measures how long work is lost by the observer's own clock",
     "sisu_pipeline/recovery/lost_claims.py": "judges how long its own claims stand by its own clock",
     "sisu_pipeline/proof/": "measures",
     "sisu_pipeline/queueing/dbos_queues.py": "keeps what DBOS read for a while",

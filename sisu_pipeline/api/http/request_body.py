@@ -27,7 +27,6 @@ MOST_MEMBERS = 1000
 """Members of one object of a contract; no contract has nearly as many."""
 # A plain decision is far smaller; a changed plan may have megabytes.
 _LARGE_BYTES = 8 * 1024
-_READ = "body"
 
 C = TypeVar("C", bound=Contract)
 
@@ -47,11 +46,9 @@ def body_of(most_bytes: int) -> Callable[[Request], Awaitable[bytes]]:
 
 async def read(request: Request, most_bytes: int = MAX_BYTES) -> bytes:
     """The whole body, also a second time. Raises Refusal 413 when it is larger; the content type is ignored."""
-    known: bytes | None = getattr(request.state, _READ, None)
-    if known is not None:
-        return known
-    body = await _received(request, most_bytes)
-    setattr(request.state, _READ, body)
+    if not hasattr(request.state, "body"):
+        request.state.body = await _received(request, most_bytes)
+    body: bytes = request.state.body
     return body
 
 

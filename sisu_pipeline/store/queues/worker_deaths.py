@@ -22,14 +22,14 @@ class ParkedRun:
 def record(connection: Connection, segment_workflow_id: str, executor_id: str) -> int:
     """Record the death of a worker that executed a segment; returns how many in a row died without progress.
 
-    Idempotent. A worker that was told to stop has recorded its end itself, which does not count.
+    Idempotent. A worker that stopped on SIGTERM has recorded its end itself, which does not count.
     """
     subject = _insert(connection, segment_workflow_id, executor_id, is_counted=True)
     return int(fetch_value(connection, "deaths.in_a_row", {"subject": subject}))
 
 
 def record_stop(connection: Connection, segment_workflow_id: str, executor_id: str) -> None:
-    """Record that a worker was told to stop and ends before the segment it executes."""
+    """Record that a worker stops on SIGTERM before the end of the segment it executes."""
     _insert(connection, segment_workflow_id, executor_id, is_counted=False)
 
 

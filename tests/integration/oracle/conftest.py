@@ -9,9 +9,9 @@ from resources import migrations
 from resources.database import DATABASE, Connection, Database
 from resources.git.repository_address import AllowedRepositories
 from resources.planner.replay_planner import ReplayPlanner
-from sisu_pipeline.queueing import dbos_queues
 from sisu_pipeline.steps.execute import TaskDefaults
 from sisu_pipeline.store.outputs.artifacts import BlobStore
+from sisu_pipeline.supervisor.stack_setup import make_engine_schemas
 from sisu_pipeline.workflow.dependencies import Dependencies
 from tests.integration.git.repositories import make_repository, mirrors_in
 from tests.integration.oracle import world as worlds
@@ -20,12 +20,12 @@ from tests.integration.oracle.world import FROM_COMMIT, World
 
 @pytest.fixture(scope="package")
 def world(database: Database, tmp_path_factory: pytest.TempPathFactory) -> World:
-    """A correct world: runs in every state, and DBOS' tables as DBOS makes them."""
+    """A correct world: runs in every state, and the tables of DBOS and Dagster as they make them."""
     folder: Path = tmp_path_factory.mktemp("oracle")
     scratch = Database(database.url.replace(f"/{DATABASE}?", "/oracle_scratch?", 1))
     migrations.create_database(scratch)
     migrations.migrate(scratch)
-    dbos_queues.migrate(scratch)
+    make_engine_schemas(scratch)
     dependencies = Dependencies(
         database=scratch,
         planner=ReplayPlanner(folder / "oc"),

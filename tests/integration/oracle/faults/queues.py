@@ -11,6 +11,15 @@ _WORKFLOW = "UPDATE dbos.workflow_status SET {0} WHERE workflow_uuid = "
 _A_CHILD = "(SELECT min(task_key) FROM app.sbx_runs WHERE run_id = %(succeeded)s)"
 _LAST_SEGMENT = "%(succeeded_intent)s || '/2'"
 
+
+def _dagster_run(run: str, status: str) -> tuple[str, ...]:
+    """A statement that makes a run's Dagster run, with this status."""
+    return (
+        "INSERT INTO dagster.runs (run_id, status) "
+        f"SELECT dagster_run_id, '{status}' FROM app.runs WHERE id = %({run})s",
+    )
+
+
 QUEUES = (
     fault(
         "800_segments_are_on_intentq",
@@ -52,6 +61,14 @@ QUEUES = (
         "the last segment failed",
         _WORKFLOW.format("status = 'ERROR'") + _LAST_SEGMENT,
     ),
+    *(
+        fault(
+            "845_unfinished_intents_have_an_open_dagster_run",
+            f"the Dagster run of a waiting intent ended as {status}",
+            *_dagster_run("waiting", status),
+        )
+        for status in ("FAILURE", "CANCELED")
+    ),
     fault(
         "850_ended_runs_leave_no_work",
         "a task of a finished run executes",
@@ -84,6 +101,9 @@ QUEUES = (
 
 # What looks like a fault and is none: a moment between two commits, or history.
 LEGAL = (
+    legal("a waiting intent's Dagster run is suspended", *_dagster_run("waiting", "SUSPENDED")),
+    legal("a portable intent's first Dagster run ended at the gate", *_dagster_run("waiting", "SUCCESS")),
+    legal("a finished intent's Dagster run has failed", *_dagster_run("succeeded", "FAILURE")),
     legal(
         "the next segment waits for the one before it to let go",
         _WORKFLOW.format("status = 'PENDING', started_at_epoch_ms = extract(epoch FROM now()) * 1000")
