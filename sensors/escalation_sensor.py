@@ -1,4 +1,4 @@
-"""escalation_sensor: delivers escalations to the webhook. A slow receiver must not delay the deadlines."""
+"""escalation_sensor: delivers messages of the outbox to the webhook. A slow one must not delay the deadlines."""
 
 import time
 
@@ -17,7 +17,7 @@ CHECK_INTERVAL_SECONDS = 1.0
     minimum_interval_seconds=1,
     default_status=dg.DefaultSensorStatus.RUNNING,
     jobs=[],
-    description="Delivers escalations, one per passed deadline, to the webhook.",
+    description="Delivers messages about passed deadlines and pushed branches to the webhook.",
 )
 def escalation_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     """Check once a second for the length of a tick."""
@@ -32,4 +32,4 @@ def escalation_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     while time.monotonic() < until:
         delivered += escalation.deliver(dependencies().database, webhook, until - time.monotonic())
         time.sleep(CHECK_INTERVAL_SECONDS)
-    return dg.SkipReason(f"Delivered {delivered} escalation(s).")
+    return dg.SkipReason(f"Delivered {delivered} message(s).")

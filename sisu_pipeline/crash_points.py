@@ -71,6 +71,11 @@ POINTS = (
     "run.succeed.after",
     "run.fail.before",
     "run.fail.after",
+    # The push of a succeeded run's branch, and its row.
+    "push.work.before",
+    "push.work.after",
+    "push.commit.before",
+    "push.commit.after",
     # A canceled run, tied up.
     "closing.roll_back.before",
     "closing.roll_back.after",

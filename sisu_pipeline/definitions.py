@@ -7,6 +7,7 @@ from sensors.cancel_cleanup_sensor import closing_sensor
 from sensors.deadline_sensor import deadline_sensor
 from sensors.escalation_sensor import escalation_sensor
 from sensors.intent_sensor import intent_sensor
+from sensors.push_sensor import push_sensor
 from sensors.recovery_sensor import recovery_sensor
 from sisu_pipeline.defs.assets import EVERY_ASSET
 from sisu_pipeline.defs.io_manager import row_io_manager, shard_io_manager
@@ -20,7 +21,10 @@ defs = dg.Definitions(
     assets=EVERY_ASSET,
     asset_checks=[oracle_checks],
     jobs=JOBS,
-    sensors=[intent_sensor, approval_sensor, deadline_sensor, escalation_sensor, closing_sensor, recovery_sensor],
+    sensors=[
+        *(intent_sensor, approval_sensor, deadline_sensor, escalation_sensor, push_sensor),
+        *(closing_sensor, recovery_sensor),
+    ],
     resources={ROWS: row_io_manager, SHARDS: shard_io_manager},
     executor=segment_executor if settings().sisu_profile == "warm" else None,
 )

@@ -150,7 +150,8 @@ class Settings(GitSettings, PlannerSettings, SignInSettings, QueueSettings):
         le=2_592_000,
     )
     sisu_escalation_url: SecretStr | None = setting(
-        "Webhook that receives a message about each passed deadline; requires `SISU_ESCALATION_SECRET`.",
+        "Webhook that receives a message about each passed deadline and each pushed branch; requires "
+        "`SISU_ESCALATION_SECRET`.",
         read_by=["code-server"],
         default=None,
     )

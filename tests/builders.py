@@ -43,6 +43,12 @@ def apply_policy(connection: Connection, policy_id: str = "default", **rules: An
     return stored.read()
 
 
+def new_recipe(connection: Connection, name: str, **members: Any) -> StoredRecipe:
+    """The first version of a recipe with generous caps and these members, by wire names."""
+    caps = {"maxConcurrency": 1000, "maxSteps": 1000, "maxSandboxMinutes": 1000}
+    return recipes.apply(connection, RecipeDefinition.from_json({"name": name, **caps, **members}), None, "test")[0]
+
+
 def apply_recipe(connection: Connection, name: str, **changes: Any) -> StoredRecipe:
     """The next version of a recipe, by wire names: the newest one with these changes."""
     newest = recipes.versions(connection, name)[0].read().to_json()

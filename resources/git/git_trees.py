@@ -24,6 +24,7 @@ LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 _LINE = re.compile(r"(\d{6}) (\w+) ([0-9a-f]{40}) +(-|\d+)")
 _FILE_MODES: tuple[Mode, ...] = ("100644", "100755")
 _FOLDER_MODE = "040000"
+_NO_MODE = "000000"
 _NO_OBJECT = "0" * 40
 
 
@@ -43,6 +44,17 @@ class TreeEntry:
     mode: str
     object_id: str
     size: int
+
+
+@dataclass(frozen=True)
+class TreeChange:
+    """An entry that differs between two trees; a mode and an object id are None where there is no entry."""
+
+    path: str
+    old_mode: str | None
+    mode: str | None
+    old: str | None
+    new: str | None
 
 
 def tree_of(git: Git, commit: str, subdirectory: str | None = None) -> str:
@@ -94,6 +106,13 @@ def read_files(git: Git, tree: str, paths: Iterable[str]) -> dict[str, FileState
             refuse_pointer(entry.path, content)
             found[entry.path] = FileState(content, mode)
     return found
+
+
+def compare_trees(git: Git, old: str, new: str) -> list[TreeChange]:
+    """The entries that differ between two trees or commits, in git's order. A renamed file is two entries."""
+    raw = git.run("compare trees", "diff-tree", "-r", "-z", "--raw", "--no-renames", "--full-index", old, new)
+    fields = raw.split(b"\0")[:-1]
+    return [_tree_change(head, name) for head, name in zip(fields[::2], fields[1::2], strict=True)]
 
 
 def read_blob(git: Git, object_id: str) -> bytes:
@@ -179,6 +198,18 @@ def _entry(line: bytes) -> TreeEntry:
     assert match is not None, "git lists an entry as mode, kind, id and size"
     mode, _, object_id, size = match.groups()
     return TreeEntry(os.fsdecode(name), mode, object_id, 0 if size == "-" else int(size))
+
+
+def _tree_change(head: bytes, name: bytes) -> TreeChange:
+    old_mode, mode, old, new, _ = head.decode().removeprefix(":").split(" ")
+    had, has = old_mode != _NO_MODE, mode != _NO_MODE
+    return TreeChange(
+        os.fsdecode(name),
+        old_mode if had else None,
+        mode if has else None,
+        old if had else None,
+        new if has else None,
+    )
 
 
 def _staged(git: Git, state: FileState | None) -> tuple[str, str] | None:

@@ -75,11 +75,11 @@ class Mirrors:
                     raise GitRefused(f"cannot fetch commit {commit}: the repository returned another one")
         return self.git(address)
 
-    def remote_git(self, address: Address) -> Git:
-        """Git on a mirror, with the transport and the credentials of its repository."""
+    def remote_git(self, address: Address, remote: Address | None = None) -> Git:
+        """Git on a mirror, with the transport and the credentials of its repository, or of another `remote`."""
         return Git(
             self.path(address),
-            protocols=(address.protocol,),
+            protocols=((remote or address).protocol,),
             settings=self._remote_settings(),
             bounds=self._bounds(),
         )

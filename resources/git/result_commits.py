@@ -98,13 +98,15 @@ def format_patch(git: Git, base: str, commit: str) -> bytes:
     return git.run("make a patch", "format-patch", "--stdout", *_DIFF, f"{base}..{commit}")
 
 
-def push_compare_and_swap(mirrors: Mirrors, address: Address, commit: str, run_id: str) -> bool:
+def push_compare_and_swap(
+    mirrors: Mirrors, address: Address, commit: str, run_id: str, source: Address | None = None
+) -> bool:
     """Push the result to its branch unless the branch exists; False when it already has exactly this commit.
 
-    Never overwrites: raises GitRefused when the branch has another commit. Raises GitUnavailable when a repetition
-    may help.
+    The commit is in the mirror of `source`, by default of the address itself. Never overwrites: raises GitRefused
+    when the branch has another commit. Raises GitUnavailable when a repetition may help.
     """
-    git = mirrors.remote_git(address)
+    git = mirrors.remote_git(source or address, address)
     branch = f"refs/heads/{branch_of(run_id)}"
     if _remote_has(git, address, branch, commit):
         return False

@@ -15,6 +15,7 @@ from resources.git.git_command import PLAIN_ATTRIBUTES, Git
 from resources.git.git_errors import GitRefused
 from resources.git.git_trees import (
     TreeLimits,
+    compare_trees,
     list_tree,
     own_index,
     read_blob,
@@ -134,20 +135,17 @@ def _scratch_commit(git: Git, commit: str, subdirectory: str | None) -> str:
 
 
 def _read_changes(view: Git, base: str, tree: str, limits: ScratchLimits) -> dict[str, FileState | None]:
-    raw = view.run("compare trees", "diff-tree", "-r", "-z", "--raw", "--no-renames", "--full-index", base, tree)
-    fields = raw.split(b"\0")[:-1]
     changes: dict[str, FileState | None] = {}
     size = 0
-    for head, name in zip(fields[::2], fields[1::2], strict=True):
-        old_mode, new_mode, _, blob, _ = head.decode().removeprefix(":").split(" ")
-        path = _utf8(name)
-        if old_mode != "000000":
-            regular_mode(path, old_mode)
-        if new_mode == "000000":
+    for change in compare_trees(view, base, tree):
+        path = _utf8(os.fsencode(change.path))
+        if change.old_mode is not None:
+            regular_mode(path, change.old_mode)
+        if change.mode is None or change.new is None:
             changes[path] = None
             continue
-        mode: Mode = regular_mode(path, new_mode)
-        content = read_blob(view, blob)
+        mode: Mode = regular_mode(path, change.mode)
+        content = read_blob(view, change.new)
         refuse_pointer(path, content)
         size += len(content)
         if size > limits.changed_bytes:

@@ -46,6 +46,7 @@ def run(view: Json) -> str:
         *planning(view),
         ("gate", gate(view)),
         ("tasks", tasks(view)),
+        *push(view),
     ]
     return "\n".join([table(facts), "", steps(view), "", artifacts(view), *_next(view)])
 
@@ -64,6 +65,20 @@ def planning(view: Json) -> list[tuple[str, str]]:
         text = f"{session['agent']}, {session['tokens']} tokens{cost}, {session['durationMs'] / 1000:.1f} s, {end}"
         facts.append(("agent", text))
     return facts if shown["sessions"] else [*facts, ("agent", "at work")]
+
+
+def push(view: Json) -> list[tuple[str, str]]:
+    """Format the push of the result as a fact."""
+    shown = view.get("push")
+    if shown is None:
+        return []
+    where = f"{shown['branch']} to {shown['remote']}"
+    if shown["state"] == "pushed":
+        return [("push", f"pushed {where}, commit {shown['commit']}")]
+    if shown["state"] == "failed":
+        return [("push", f"failed: {shown['error']}")]
+    last = "" if shown["error"] is None else f", attempt {shown['attempts']} failed: {shown['error']}"
+    return [("push", f"waiting to push {where}{last}")]
 
 
 def inbox(gates: Sequence[Json], stranded: Sequence[Json], count: int) -> str:
@@ -134,6 +149,7 @@ def _execution(plan: Json) -> list[str]:
         f"recipe: {for_cell(complete.recipe.title)}",
         f"policy: {for_cell(complete.policy.title)}",
         f"base: {for_cell(complete.base.title)}",
+        *([] if complete.push is None else [f"push: {for_cell(complete.push.title)}"]),
     ]
 
 

@@ -9,6 +9,11 @@ from pydantic.alias_generators import to_camel
 from sisu_pipeline.contracts.field_errors import Fault, faults
 
 
+def absent(value: object) -> bool:
+    """Whether a member is left out of the JSON: `Field(default=None, exclude_if=absent)`."""
+    return value is None
+
+
 class ContractInvalid(ValueError):
     """A value breaks its contract. `faults` are sorted by pointer; the message names the first one."""
 

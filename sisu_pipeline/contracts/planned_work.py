@@ -5,14 +5,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from sisu_pipeline.contracts.base import Contract
+from sisu_pipeline.contracts.base import Contract, absent
 from sisu_pipeline.contracts.sandbox_request import Mode, Sha256
 
 GitBlob = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
 
 
 class Section(Contract):
-    """A part of a complete plan. Its JSON has every member, absent ones as null, so that it has one form."""
+    """A part of a complete plan. Its JSON has one form: a member without a value is null unless noted."""
 
     def to_json(self) -> dict[str, Any]:
         """The JSON object that is hashed."""
@@ -127,6 +127,20 @@ class PlanBase(Section):
         return f"{f'commit {self.commit}' if self.commit else 'no commit'}, files sha256 {self.files_sha256}"
 
 
+class PlanPush(Section):
+    """Where the result of a plan is pushed once its run has succeeded."""
+
+    remote: str
+    """Address of the repository: an https URL or a folder, without credentials."""
+    branch: str
+    """Branch that is created there; it must not exist."""
+
+    @property
+    def title(self) -> str:
+        """The push on one line for a person."""
+        return f"branch {self.branch} to {self.remote}, once the run has succeeded"
+
+
 class PlanHead(Section):
     """The hashes of a complete plan's sections. `planSha256` is the hash of the head's canonical JSON."""
 
@@ -142,6 +156,8 @@ class PlanHead(Section):
     """Hash of the policy."""
     base: Sha256
     """Hash of the base."""
+    push: Sha256 | None = Field(default=None, exclude_if=absent)
+    """Hash of the push; absent without one."""
 
 
 class CompletePlan(Section):
@@ -159,3 +175,5 @@ class CompletePlan(Section):
     """Policy that decides who must approve."""
     base: PlanBase
     """What the changes start from."""
+    push: PlanPush | None = Field(default=None, exclude_if=absent)
+    """Where the result is pushed; absent without a push."""

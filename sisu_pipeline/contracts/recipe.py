@@ -1,14 +1,36 @@
-"""Recipes: the caps, the network and the approval policy of runs."""
+"""Recipes: the caps, the network, the approval policy and the push of runs."""
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from sisu_pipeline.contracts.approval_policy import DEFAULT_POLICY, PolicyId
 from sisu_pipeline.contracts.base import Contract
+from sisu_pipeline.contracts.field_errors import shown
 
 RecipeName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
 _Cap = Annotated[int, Field(ge=1, le=2**31 - 1)]
+
+
+ORIGIN = "origin"
+"""The remote of a push that means the repository which the run starts from."""
+
+
+class PushTarget(Contract):
+    """Where the branches of succeeded runs are pushed."""
+
+    remote: str = Field(min_length=1, max_length=2000)
+    """`origin` for the repository that the run starts from, an https address, or an absolute folder."""
+
+    @field_validator("remote")
+    @classmethod
+    def _is_a_remote(cls, remote: str) -> str:
+        if remote != ORIGIN and not remote.startswith(("https://", "/")):
+            raise ValueError(
+                f"push.remote must be 'origin', an address that starts with https:// or an absolute folder "
+                f"(got {shown(remote)})"
+            )
+        return remote
 
 
 class RecipeDefinition(Contract):
@@ -26,3 +48,5 @@ class RecipeDefinition(Contract):
     """Whether tasks may use the network; by default the deployment decides (`SBX_DEFAULT_NET`)."""
     policy: PolicyId = DEFAULT_POLICY
     """Id of the policy whose newest version a run of this recipe starts with."""
+    push: PushTarget | None = None
+    """Where the branch with the result is pushed once a run has succeeded; by default nowhere."""

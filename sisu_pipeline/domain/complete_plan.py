@@ -1,7 +1,8 @@
 """The complete plan: all that is executed once the plan is approved, and the hash that approvals name.
 
 `planSha256` is the sha256 of the canonical JSON of the head `{v, changes, tasks, recipe, policy, base}`, in which
-each section stands as the sha256 of its own canonical JSON. Content of files is never part of it, only its hashes.
+each section stands as the sha256 of its own canonical JSON. A plan with a push also has a section `push`.
+Content of files is never part of it, only its hashes.
 """
 
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from sisu_pipeline.contracts.planned_work import (
     PlanBase,
     PlannedChange,
     PlannedTask,
+    PlanPush,
     TemplateReference,
 )
 from sisu_pipeline.contracts.step_outputs import Plan
@@ -24,7 +26,7 @@ from sisu_pipeline.domain.changes.file_diff import FileState
 from sisu_pipeline.domain.changes.plan_changes import Files, files_after
 
 VERSION = 1
-_SECTIONS = ("changes", "tasks", "recipe", "policy", "base")
+_SECTIONS = ("changes", "tasks", "recipe", "policy", "base", "push")
 
 
 @dataclass(frozen=True)
@@ -111,11 +113,14 @@ class SealedPlan:
     recipe: str
     policy: str
     base: str
+    push: str | None = None
+    """Absent from the head and the text unless there is a push, so that other plans keep their hash."""
 
     @property
     def head(self) -> str:
         """The canonical JSON of the head."""
-        return canonical_json({"v": VERSION, **{name: sha256_hex(getattr(self, name)) for name in _SECTIONS}})
+        hashes = {name: sha256_hex(section) for name, section in self._sections.items()}
+        return canonical_json({"v": VERSION, **hashes})
 
     @property
     def sha256(self) -> str:
@@ -125,12 +130,18 @@ class SealedPlan:
     @property
     def text(self) -> str:
         """The JSON of the head and the sections."""
-        members = ",".join(f'"{name}":{getattr(self, name)}' for name in ("head", *_SECTIONS))
+        parts = {"head": self.head, **self._sections}
+        members = ",".join(f'"{name}":{section}' for name, section in parts.items())
         return f"{{{members}}}"
 
     def read(self) -> CompletePlan:
         """The sections as models."""
         return CompletePlan.model_validate_json(self.text)
+
+    @property
+    def _sections(self) -> dict[str, str]:
+        sections = {name: getattr(self, name) for name in _SECTIONS}
+        return {name: section for name, section in sections.items() if section is not None}
 
 
 @dataclass(frozen=True)
@@ -142,18 +153,23 @@ class PlanTerms:
     policy: PinnedVersion
     base: PlanBase | None = None
     """The base of a plan for a repository; without one, the base is the files."""
+    push: PlanPush | None = None
+    """Where the result is pushed. A plan that changes nothing pushes nothing."""
 
 
 def seal(plan: Plan, files: Files, terms: PlanTerms) -> SealedPlan:
     """The complete plan of a plan that names its command. `files` are those that the plan starts from."""
     assert plan.test_command is not None, "a compiled plan names its command"
     base = terms.base or PlanBase(commit=None, files_sha256=files_sha256(files))
+    changed = changes(files, files_after(plan, files))
+    push = terms.push if changed else None
     return SealedPlan(
-        changes=canonical_json([change.to_json() for change in changes(files, files_after(plan, files))]),
+        changes=canonical_json([change.to_json() for change in changed]),
         tasks=PlannedTasks.of(plan.test_command, plan.tests, terms.tasks).section,
         recipe=canonical_json(terms.recipe.to_json()),
         policy=canonical_json(terms.policy.to_json()),
         base=canonical_json(base.to_json()),
+        push=None if push is None else canonical_json(push.to_json()),
     )
 
 

@@ -31,6 +31,7 @@ class Recipe:
     max_sandbox_minutes: int
     hash: str
     policy_id: str = DEFAULT_POLICY
+    push_remote: str | None = None
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import { isEnded, load, picture, progress } from "./run.js";
 import { askForToken, enter, session } from "./session.js";
 import { setNow } from "./time.js";
 
+const PUSH_CHECK_MS = 2000;
 let stream = null;
 let spoken = null;
 let view = 0;
@@ -57,6 +58,8 @@ async function showRun(id, mine) {
     // The later request has the newer state, even if its response arrives first.
     if (mine !== view || drawing !== drawings) return loaded;
     show(picture(loaded, draw, output));
+    // The push follows the end of the run, which has no events any more.
+    if (loaded.run.push?.state === "waiting") setTimeout(() => { if (mine === view) draw().catch(fail); }, PUSH_CHECK_MS);
     document.title = `${loaded.plan ? escaped(loaded.plan.plan.goal) : id} · Sisu inbox`;
     return loaded;
   };

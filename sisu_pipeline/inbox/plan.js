@@ -29,10 +29,11 @@ function title({ op, fromPath, targetPath }) {
 // Everything that is executed once the plan is approved.
 function execution(complete) {
   if (!complete) return el("p", { class: "notice" }, "Release 0.2.0 compiled this plan: it does not name the commands that will run.");
-  const { tasks, recipe, policy, base } = complete;
+  const { tasks, recipe, policy, base, push } = complete;
   const version = ({ id, version: number, sha256 }) => `${id} version ${number}, sha256 ${sha256}`;
   const facts = [...[...new Set(tasks.map(sandboxOf))].map((sandbox) => ["Sandbox", sandbox]), ["Recipe", version(recipe)], ["Policy", version(policy)],
-    ["Base", `${base.commit ? `commit ${base.commit}` : "no commit"}, files sha256 ${base.filesSha256}`]];
+    ["Base", `${base.commit ? `commit ${base.commit}` : "no commit"}, files sha256 ${base.filesSha256}`],
+    ...(push ? [["Push", `branch ${push.branch} to ${push.remote}, once the run has succeeded`]] : [])];
   return el("section", { id: "execution" },
     el("h3", {}, tasks.length === 1 ? "Command" : `Commands (${tasks.length})`),
     el("ul", { class: "plain" }, tasks.map((task) => el("li", {}, el("code", {}, visible(task.command))))),

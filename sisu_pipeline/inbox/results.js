@@ -1,6 +1,7 @@
 // What a person takes out of a run: files, and commands for a checkout.
 
 import { announce, el } from "./dom.js";
+import { visible } from "./hidden.js";
 
 // The commit exists once the plan is approved.
 export function results(run, plan) {
@@ -10,7 +11,16 @@ export function results(run, plan) {
   const commands = [`sisu run apply ${run.runId}`, ...(isCommit ? [`sisu run apply ${run.runId} --branch`] : [])];
   return el("section", { id: "results" }, el("h2", {}, "Result"),
     el("p", { class: "facts" }, files.map(([title, path]) => el("a", { href: `/runs/${run.runId}/${path}`, download: "" }, title))),
-    el("p", { class: "quiet" }, "In a checkout of the files:"), ...commands.map(command));
+    pushed(run), el("p", { class: "quiet" }, "In a checkout of the files:"), ...commands.map(command));
+}
+
+function pushed({ push }) {
+  if (!push) return null;
+  const { state, remote, branch, commit, error, attempts } = push;
+  const where = ["branch ", el("code", {}, visible(branch)), " to ", el("code", {}, visible(remote))];
+  if (state === "pushed") return el("p", { id: "push" }, "Pushed ", ...where, ", commit ", el("code", {}, commit));
+  if (state === "failed") return el("p", { id: "push", class: "bad" }, "Failed to push ", ...where, `: ${visible(error)}`);
+  return el("p", { id: "push", class: "quiet" }, "Pushing ", ...where, error ? `; attempt ${attempts} failed: ${visible(error)}` : "");
 }
 
 // Browsers offer their clipboard to secure contexts only: https, and this machine.

@@ -8,7 +8,7 @@ from psycopg.types.json import Jsonb
 
 from resources.database import Connection
 from sisu_pipeline.contracts.gate import Channel
-from sisu_pipeline.contracts.planned_work import CompletePlan, PinnedVersion, PlanBase, PlannedTask
+from sisu_pipeline.contracts.planned_work import CompletePlan, PinnedVersion, PlanBase, PlannedTask, PlanPush
 from sisu_pipeline.contracts.step_outputs import Plan
 from sisu_pipeline.domain.canonical import sha256_hex, sha256_json
 from sisu_pipeline.domain.changes.plan_changes import completed
@@ -55,6 +55,7 @@ class _StoredTerms:
     recipe: str
     policy: str
     base: str
+    push: str | None
 
 
 @dataclass(frozen=True)
@@ -149,6 +150,7 @@ def edited(connection: Connection, run: Run, plan: Plan) -> tuple[Plan, SealedPl
         PinnedVersion.model_validate_json(stored.recipe),
         PinnedVersion.model_validate_json(stored.policy),
         base if (base := PlanBase.model_validate_json(stored.base)).commit is not None else None,
+        None if stored.push is None else PlanPush.model_validate_json(stored.push),
     )
     return plan, seal(plan, files, terms)
 

@@ -17,7 +17,7 @@ from sisu_pipeline.domain import forms
 from sisu_pipeline.domain.changes.repository_base import check_files, repository_of
 from sisu_pipeline.domain.errors import ConstraintInvalid, DecisionConflict, NameRefused, NotFound
 from sisu_pipeline.domain.identity import run_id_of
-from sisu_pipeline.domain.policy import PolicyVersion, Recipe, admit, check_submitter
+from sisu_pipeline.domain.policy import PolicyVersion, PolicyViolation, Recipe, admit, check_submitter
 from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.steps import approval_terms, gate_terms
 from sisu_pipeline.store import answers, deadlines, gates, intents, runs
@@ -83,6 +83,7 @@ def start_run(
     if not _INTENT_ID.fullmatch(intent_id):
         raise NotFound("intent not found")
     intent = intents.get(connection, intent_id)
+    _check_push(admission.recipe, intent)
     version = policies.newest(connection, admission.recipe.policy_id).read()
     groups = frozenset() if submitter is None else people.get(connection, submitter).groups
     check_submitter(version, submitter and _person(submitter), groups)
@@ -91,6 +92,14 @@ def start_run(
     started = runs.start(connection, intent_id, admission, app_version, submitter, policy, channel)
     kept = _kept(request, runs.get(connection, intent_id)) if started.is_replay else ()
     return Started(started.id, intent_id, started.is_replay, kept)
+
+
+def _check_push(recipe: Recipe, intent: Intent) -> None:
+    if recipe.push_remote is not None and repository_of(intent) is None:
+        raise PolicyViolation(
+            f"recipe {recipe.name}@{recipe.version} pushes a branch, and the intent has no repository: name one in "
+            "inputs.repo, or choose another recipe"
+        )
 
 
 def _kept(request: RunRequest, run: Run) -> tuple[KeptValue, ...]:

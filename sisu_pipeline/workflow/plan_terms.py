@@ -16,7 +16,7 @@ from sisu_pipeline.steps import apply_patch, compile, decide
 from sisu_pipeline.store import plans, tasks
 from sisu_pipeline.store.plans import Version
 from sisu_pipeline.store.runs import Run
-from sisu_pipeline.workflow import run_base
+from sisu_pipeline.workflow import run_base, run_push
 from sisu_pipeline.workflow.dependencies import Dependencies
 
 
@@ -69,10 +69,15 @@ def seal_compiled(
     files: Files,
     base: RepositoryBase | None,
 ) -> SealedPlan:
-    """The complete plan of a run whose plan was just compiled, by the settings and the recipe as they are now."""
+    """The complete plan of a run whose plan was just compiled, by the settings and the recipe as they are now.
+
+    Raises GitRefused when this deployment does not allow the remote that the recipe pushes to.
+    """
     recipe = PinnedVersion(id=run.recipe_id, version=run.recipe_version, sha256=run.recipe_hash)
     tasks_terms, policy = _current_terms(dependencies, connection, run), plans.policy_of(run)
-    return seal(plan, files, PlanTerms(tasks_terms, recipe, policy, None if base is None else base.section))
+    push = None if base is None else run_push.planned(dependencies, connection, run, base)
+    section = None if base is None else base.section
+    return seal(plan, files, PlanTerms(tasks_terms, recipe, policy, section, push))
 
 
 def approved_tasks(

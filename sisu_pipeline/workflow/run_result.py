@@ -119,7 +119,7 @@ def _text(result: RunResult) -> CommitText:
         f"{first[: _LONGEST_SUBJECT - 1]}…" if is_long else first,
         result.goal if is_long else rest,
         (
-            ("Approved-by", result.decision.decided_by),
+            *(("Approved-by", person) for person in result.decision.approvers or [result.decision.decided_by]),
             ("Sisu-Intent", result.run.intent_id),
             ("Sisu-Run", result.run.id),
             ("Sisu-Plan", result.plan_sha256),

@@ -25,6 +25,7 @@ from sisu_pipeline.steps import apply_patch, compile, decide, execute, gate_term
 from sisu_pipeline.steps.execute import TaskResult
 from sisu_pipeline.steps.step_result import StepResult
 from sisu_pipeline.store import answers, gates, intents, plans, runs, steps, tasks
+from sisu_pipeline.store.outputs import pushes
 from sisu_pipeline.store.plans import Version
 from sisu_pipeline.store.rules.decisions import RecordedDecision
 from sisu_pipeline.store.runs import Run
@@ -218,6 +219,7 @@ def finish(dependencies: Dependencies, intent_id: str, result: StepResult) -> No
             if run.status.is_terminal:
                 raise RunEnded(f"run {run.id} is {run.status}: {run.error}")
             _check_succeeded(result)
+            pushes.request(connection, run.id)
             runs.move(connection, run, RunStatus.SUCCEEDED)
             crash_point("run.succeed.before")
         crash_point("run.succeed.after")

@@ -11,6 +11,7 @@ WHERE v.plan_sha256 <> c.plan_sha256
    OR c.head <> '{"base":"' || encode(sha256(convert_to(c.base, 'UTF8')), 'hex')
         || '","changes":"' || encode(sha256(convert_to(c.changes, 'UTF8')), 'hex')
         || '","policy":"' || encode(sha256(convert_to(c.policy, 'UTF8')), 'hex')
+        || coalesce('","push":"' || encode(sha256(convert_to(c.push, 'UTF8')), 'hex'), '')
         || '","recipe":"' || encode(sha256(convert_to(c.recipe, 'UTF8')), 'hex')
         || '","tasks":"' || encode(sha256(convert_to(c.tasks, 'UTF8')), 'hex') || '","v":1}'
 ORDER BY c.run_id, c.version

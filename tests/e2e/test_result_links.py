@@ -13,6 +13,8 @@ from selenium.webdriver.common.keys import Keys
 from resources.database import Database
 from resources.git.repository_address import AllowedRepositories
 from sisu_pipeline.contracts.gate import Decision
+from sisu_pipeline.workflow import run_push
+from tests.builders import new_recipe
 from tests.e2e.browser import Browser
 from tests.e2e.test_inbox import page, window
 from tests.integration.api.conftest import Api, Live, api, dependencies_over, serving
@@ -109,6 +111,29 @@ def test_a_command_is_copied_as_it_is_shown(page: Browser, api: Api, run: Waitin
         button.send_keys(Keys.ENTER)
         page.until(partial(is_copied, page, command))
     page.one("#announcement", "Copied")
+
+
+def test_the_page_shows_the_push_before_the_approval_and_follows_it(page: Browser, api: Api, project: Path) -> None:
+    with api.dependencies.database.connect() as connection:
+        new_recipe(connection, "pushing", push={"remote": "origin"})
+    run = Waiting(
+        api.dependencies,
+        request={"recipeName": "pushing"},
+        repo={"path": str(project), "ref": "main"},
+        patches=PROJECT_PATCHES,
+        tests=[],
+        testCommand="true",
+    )
+    page.open(f"{api.url}/#/runs/{run.run_id}")
+    branch = f"sisu/{run.run_id}"
+    page.one("#execution dd", f"branch {branch} to {project}, once the run has succeeded")
+    run.say(Decision.APPROVED)
+    run.segment()
+    page.open(f"{api.url}/#/runs/{run.run_id}")
+    page.one("#push", f"Pushing branch {branch} to {project}")
+    assert run_push.push_due(api.dependencies) == 1
+    page.one("#push", f"commit {git_text(project, 'rev-parse', branch)}")
+    assert page.faults() == []
 
 
 def is_copied(page: Browser, text: str) -> bool:

@@ -27,10 +27,18 @@ PATCHES = [
 class Life:
     """One run, driven step by step as an executor would."""
 
-    def __init__(self, dependencies: Dependencies, *, budget: dict[str, int] | None = None, **inputs: Any) -> None:
+    def __init__(
+        self,
+        dependencies: Dependencies,
+        *,
+        budget: dict[str, int] | None = None,
+        recipe: str | None = None,
+        **inputs: Any,
+    ) -> None:
         self.dependencies = dependencies
+        request = {"budget": budget, "recipeName": recipe}
         with dependencies.database.connect() as connection:
-            run = a_run(connection, an_intent(inputs=inputs), **({"budget": budget} if budget else {}))
+            run = a_run(connection, an_intent(inputs=inputs), **{k: v for k, v in request.items() if v})
             runs.move(connection, run, RunStatus.RUNNING)
         self.id = run.workflow_id
         self.run_id = run.id

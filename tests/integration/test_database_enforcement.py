@@ -26,6 +26,8 @@ LEDGERS: dict[str, set[str]] = {
     "opencode_calls": set(),
     "run_bases": set(),
     "base_files": set(),
+    "push_requests": {"attempts", "next_attempt_at", "last_error", "finished_at"},
+    "run_pushes": set(),
     "run_changes": set(),
     "run_steps": set(),
     "artifacts": set(),
@@ -63,6 +65,8 @@ INSERT INTO app.opencode_calls (
 INSERT INTO app.run_bases (run_id, address, ref, commit_id, tree_id)
     SELECT id, '/a', 'main', repeat('0', 40), repeat('0', 40) FROM app.runs;
 INSERT INTO app.base_files (run_id, path) SELECT id, 'a' FROM app.runs;
+INSERT INTO app.push_requests (run_id, remote, branch) SELECT id, '/a', 'b' FROM app.runs;
+INSERT INTO app.run_pushes (run_id, state, error) SELECT id, 'failed', 'e' FROM app.runs;
 INSERT INTO app.passed_deadlines (run_id, gate_key, number, deadline_at, decided_at, reopened_by, reason)
     SELECT run_id, gate_key, 1, now(), now(), 'po', '' FROM app.human_gates;
 INSERT INTO app.gate_answers (run_id, gate_key, answered_by) SELECT run_id, gate_key, 'po' FROM app.human_gates;

@@ -14,7 +14,7 @@ from resources.database import DATABASE, Connection, Database
 from sisu_pipeline.contracts.gate import Decision
 from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.store import deadlines, human_gates, interactions, runs, steps, tasks
-from sisu_pipeline.store.outputs import artifacts, task_output
+from sisu_pipeline.store.outputs import artifacts, pushes, task_output
 from sisu_pipeline.store.queues import outbox, segments
 from sisu_pipeline.supervisor.stack_setup import make_engine_schemas
 from sisu_pipeline.workflow.dependencies import Dependencies
@@ -33,6 +33,7 @@ FILLED = (
     "human_interactions",
     "plan_approvals",
     "patch_history",
+    "push_requests",
 )
 
 # A copy of a table's first row for each number, as the row of another finished run.
@@ -44,6 +45,10 @@ CROSS JOIN LATERAL jsonb_populate_record(NULL::app.{table}, first.content || {ch
 _COLUMNS = """
 SELECT attname FROM pg_attribute
 WHERE attrelid = ('app.' || %s)::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = ''
+"""
+_FINISHED_PUSH = """
+INSERT INTO app.push_requests (run_id, remote, branch, attempts, finished_at)
+SELECT id, '/a', 'sisu/a', 1, now() FROM app.runs
 """
 _RUN = "'run_' || md5(n::text)"
 _INTENT = "'ih_' || md5(n::text) || md5(n::text)"
@@ -78,6 +83,7 @@ def large(filled: Database, dependencies: Dependencies) -> Dependencies:
     life = Life(own, tests=["a"], files=FILES, patches=PATCHES)
     _live(life)
     with filled.connect() as connection:
+        connection.execute(_FINISHED_PUSH)
         connection.execute("SET LOCAL session_replication_role = replica")
         for table in FILLED:
             changes = _CHANGES.get(table, f"jsonb_build_object('run_id', {_RUN})")
@@ -130,6 +136,8 @@ def _read(connection: Connection, life: Life) -> None:
     runs.timed_out(connection, 100)
     deadlines.due(connection, 100)
     deadlines.take_escalation(connection, 8)
+    pushes.take(connection)
+    pushes.of_run(connection, life.run_id)
     human_gates.waiting(connection, 100)
     runs.active(connection, 50)
     runs.finished(connection, 50)

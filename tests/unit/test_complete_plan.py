@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sisu_pipeline.contracts.planned_work import PinnedVersion, TemplateReference
+from sisu_pipeline.contracts.planned_work import PinnedVersion, PlanPush, TemplateReference
 from sisu_pipeline.contracts.step_outputs import MAX_TESTS, Plan
 from sisu_pipeline.domain.canonical import canonical_json, git_blob_id, sha256_hex, sha256_json
 from sisu_pipeline.domain.changes.file_diff import FileState
@@ -61,6 +61,26 @@ def test_the_hash_is_of_a_head_of_section_hashes() -> None:
     assert (sealed.head, sealed.sha256) == (canonical_json(head), sha256_json(head))
 
 
+PUSHED = replace(TERMS, push=PlanPush(remote="https://example.org/a.git", branch="sisu/run_1"))
+
+
+def test_a_push_is_a_section_of_its_own_and_other_plans_keep_their_head() -> None:
+    plain, pushed = seal(a_plan(), FILES, TERMS), seal(a_plan(), FILES, PUSHED)
+    section = sha256_json({"remote": "https://example.org/a.git", "branch": "sisu/run_1"})
+    assert json.loads(pushed.head) == {**json.loads(plain.head), "push": section}
+    assert pushed.sha256 == sha256_json(json.loads(pushed.head)) != plain.sha256
+    assert pushed.read().push == PUSHED.push
+    assert sha256_json(pushed.read().head.to_json()) == pushed.sha256
+    assert "push" not in plain.read().to_json()
+    assert sha256_json(plain.read().head.to_json()) == plain.sha256
+
+
+def test_a_plan_that_changes_nothing_pushes_nothing() -> None:
+    same = {**PATCH, "postimageContent": "before\n"}
+    for plan in (a_plan(patchPlan=None), a_plan(patchPlan=[same])):
+        assert seal(plan, FILES, PUSHED) == seal(plan, FILES, TERMS)
+
+
 def test_a_plans_hash_is_this_one() -> None:
     """A vector: a change of the format breaks every stored approval."""
     assert seal(a_plan(), FILES, TERMS).sha256 == (
@@ -96,7 +116,7 @@ def test_a_change_names_its_content_by_hash_only() -> None:
             "new": {"sha256": sha256_hex("after\n"), "gitBlob": git_blob_id(b"after\n")},
         }
     ]
-    assert "after" not in "".join(vars(sealed).values())
+    assert "after" not in sealed.text
 
 
 @pytest.mark.parametrize(

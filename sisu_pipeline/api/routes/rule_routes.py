@@ -27,6 +27,7 @@ from sisu_pipeline.contracts.recipe import RecipeDefinition
 from sisu_pipeline.store.rules import policies, recipes
 from sisu_pipeline.store.rules.policies import StoredPolicy
 from sisu_pipeline.store.rules.recipes import StoredRecipe
+from sisu_pipeline.workflow import run_push
 
 router = APIRouter(route_class=GuardedRoute, dependencies=[PlainRequest], tags=["rules"])
 
@@ -94,6 +95,7 @@ def show_recipe(name: RecipeReference, state: AppStateOf) -> Response:
 def apply_recipe(raw: FormBody, caller: CallerOf, channel: ChannelOf, state: AppStateOf) -> Response:
     """Store a recipe as its next version; runs that start from now on keep it. 404 if its policy is unknown."""
     recipe = parse(raw, RecipeDefinition)
+    run_push.check_target(state.dependencies, recipe.push)
     with state.pool.connect() as connection:
         stored, is_replay = recipes.apply(connection, recipe, caller.name, channel)
     return reply(AppliedRecipe(**_recipe(stored), is_replay=is_replay), 200 if is_replay else 201)
@@ -123,6 +125,7 @@ def _recipe(stored: StoredRecipe) -> dict[str, Any]:
         "max_sandbox_minutes": stored.max_sandbox_minutes,
         "net": stored.net,
         "policy": stored.policy_id,
+        "push": stored.push,
         "applied_by": stored.applied_by,
         "channel": stored.channel,
         "applied_at": stored.created_at,

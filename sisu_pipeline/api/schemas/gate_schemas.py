@@ -5,8 +5,8 @@ from typing import Any
 
 from pydantic import Field
 
-from sisu_pipeline.api.schemas.run_schemas import Approvals, Count, RunHead, RunProgress, Time, absent
-from sisu_pipeline.contracts.base import Contract
+from sisu_pipeline.api.schemas.run_schemas import Approvals, Count, RunHead, RunProgress, Time
+from sisu_pipeline.contracts.base import Contract, absent
 from sisu_pipeline.contracts.gate import Channel, TimeoutOutcome
 from sisu_pipeline.contracts.planned_work import CompletePlan
 from sisu_pipeline.contracts.sandbox_request import Mode, Sha256

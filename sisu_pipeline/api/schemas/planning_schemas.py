@@ -1,11 +1,12 @@
-"""Response models about plans that a coding agent makes."""
+"""Response models of a run in full: the work of a coding agent, and the push of the result."""
 
 from typing import Literal
 
 from pydantic import Field
 
-from sisu_pipeline.api.schemas.run_schemas import ArtifactView, Count, RunProgress, StepView, Time, absent
-from sisu_pipeline.contracts.base import Contract
+from sisu_pipeline.api.schemas.run_schemas import ArtifactView, Count, RunProgress, StepView, Time
+from sisu_pipeline.contracts.base import Contract, absent
+from sisu_pipeline.store.outputs.pushes import PushState
 
 
 class PlanningSession(Contract):
@@ -46,11 +47,32 @@ class PlanningView(Contract):
     """Sessions in order; empty while the first one runs."""
 
 
+class PushView(Contract):
+    """The push of the branch with the run's result, requested once the run has succeeded."""
+
+    state: PushState
+    """`waiting` for its first or next attempt, `pushed`, or `failed` for good."""
+    remote: str
+    """Address of the repository."""
+    branch: str
+    """Branch that is created there."""
+    commit: str | None
+    """Commit that was pushed; null before."""
+    error: str | None
+    """Cause of the failure, or of the failure of the last attempt; null without one."""
+    attempts: Count
+    """Attempts so far."""
+    ended_at: Time | None
+    """Time at which it was pushed or failed; null before."""
+
+
 class RunView(RunProgress):
     """All details of a run, with at most its first 1,000 artifacts."""
 
     planning: PlanningView | None = Field(default=None, exclude_if=absent)
     """Work of the coding agent; absent if none makes the plan."""
+    push: PushView | None = Field(default=None, exclude_if=absent)
+    """Push of the result; absent without one, and before the run has succeeded."""
     steps: list[StepView]
     """Committed results of the steps, in order."""
     artifacts: list[ArtifactView]

@@ -5,6 +5,7 @@ from pydantic import Field
 from sisu_pipeline.api.schemas.run_schemas import Count, Time
 from sisu_pipeline.contracts.approval_policy import ApprovalPolicy
 from sisu_pipeline.contracts.base import Contract
+from sisu_pipeline.contracts.recipe import PushTarget
 
 
 class PolicyView(Contract):
@@ -61,6 +62,8 @@ class RecipeView(Contract):
     """Whether tasks may use the network; null leaves it to the deployment."""
     policy: str
     """Id of the policy whose newest version a run starts with."""
+    push: PushTarget | None
+    """Where the branches of succeeded runs are pushed; null: nowhere."""
     applied_by: str | None
     """Owner of the token that applied it; null if no token was required, or if a migration applied it."""
     channel: str

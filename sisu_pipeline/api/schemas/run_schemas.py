@@ -5,16 +5,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PlainSerializer, WithJsonSchema
 
-from sisu_pipeline.contracts.base import Contract
+from sisu_pipeline.contracts.base import Contract, absent
 from sisu_pipeline.contracts.gate import Channel, Decision, TimeoutOutcome
 from sisu_pipeline.contracts.step_outputs import StepId
 from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.store.records import iso
-
-
-def absent(value: object) -> bool:
-    return value is None
-
 
 Time = Annotated[
     datetime, PlainSerializer(iso, return_type=str), WithJsonSchema({"type": "string", "format": "date-time"})

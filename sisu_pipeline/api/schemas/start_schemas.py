@@ -2,8 +2,7 @@
 
 from pydantic import Field
 
-from sisu_pipeline.api.schemas.run_schemas import absent
-from sisu_pipeline.contracts.base import Contract
+from sisu_pipeline.contracts.base import Contract, absent
 
 
 class IntentSubmitted(Contract):

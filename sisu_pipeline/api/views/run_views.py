@@ -6,7 +6,7 @@ from typing import Any
 from resources.database import Connection
 from sisu_pipeline.api.http.query_parameters import RunsQuery
 from sisu_pipeline.api.schemas.deployment_schemas import QueueDepth, QueueDepthRow, RunCount, VersionDepth
-from sisu_pipeline.api.schemas.planning_schemas import PlanningSession, PlanningView, RunView
+from sisu_pipeline.api.schemas.planning_schemas import PlanningSession, PlanningView, PushView, RunView
 from sisu_pipeline.api.schemas.run_schemas import (
     ArtifactView,
     DecisionView,
@@ -23,7 +23,7 @@ from sisu_pipeline.api.schemas.run_schemas import (
 from sisu_pipeline.contracts.step_outputs import StepId
 from sisu_pipeline.store import gates, human_gates, plan_questions, plans, runs, steps, tasks
 from sisu_pipeline.store.human_gates import HumanGate
-from sisu_pipeline.store.outputs import artifacts
+from sisu_pipeline.store.outputs import artifacts, pushes
 from sisu_pipeline.store.plan_questions import EndedSession
 from sisu_pipeline.store.queues import queue_depth as depth
 from sisu_pipeline.store.rules import quorum
@@ -39,6 +39,7 @@ def run_view(connection: Connection, run_reference: str) -> RunView:
     return RunView(
         **progress(connection, run),
         planning=_planning(connection, run),
+        push=_push(connection, run),
         steps=[StepView(**vars(step)) for step in steps.of_run(connection, run.id)],
         artifacts=[ArtifactView(**vars(card)) for card in artifacts.of_run(connection, run.id, MAX_ARTIFACTS)],
         artifact_count=artifacts.count_of_run(connection, run.id),
@@ -114,6 +115,11 @@ def progress(connection: Connection, run: Run) -> dict[str, Any]:
         "decision": _decision(connection, run),
         "tasks": TaskCounts(**vars(tasks.progress(connection, run.id))),
     }
+
+
+def _push(connection: Connection, run: Run) -> PushView | None:
+    push = pushes.of_run(connection, run.id)
+    return None if push is None else PushView(**vars(push))
 
 
 def _planning(connection: Connection, run: Run) -> PlanningView | None:

@@ -132,7 +132,7 @@ def _policy_row(stored: dict[str, Any]) -> tuple[str, ...]:
 def _recipe_rows(found: list[dict[str, Any]]) -> list[tuple[object, ...]]:
     network = {None: "default", True: "yes", False: "no"}
     rows: list[tuple[object, ...]] = [
-        ("RECIPE", "POLICY", "CONCURRENCY", "STEPS", "SANDBOX MINUTES", "NETWORK", "APPLIED BY", "APPLIED")
+        ("RECIPE", "POLICY", "CONCURRENCY", "STEPS", "SANDBOX MINUTES", "NETWORK", "PUSH", "APPLIED BY", "APPLIED")
     ]
     rows += [
         (
@@ -142,6 +142,7 @@ def _recipe_rows(found: list[dict[str, Any]]) -> list[tuple[object, ...]]:
             each["maxSteps"],
             each["maxSandboxMinutes"],
             network[each["net"]],
+            (each["push"] or {}).get("remote", "-"),
             each["appliedBy"] or "-",
             each["appliedAt"],
         )

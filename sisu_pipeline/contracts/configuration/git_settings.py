@@ -1,10 +1,10 @@
-"""Settings of repositories: which ones intents may name, and how they are reached."""
+"""Settings of repositories: which ones intents and recipes may name, and how they are reached."""
 
 from pydantic import BaseModel
 
 from sisu_pipeline.contracts.configuration.queue_settings import setting
 
-_READERS = ("api", "intent-worker", "planner-worker", "sandbox-worker")
+_READERS = ("api", "code-server", "intent-worker", "planner-worker", "sandbox-worker")
 _RULE = r"(https|https://[!-+\--~]+|/[^,]*)"
 _RULES = rf"^({_RULE}(\s*,\s*{_RULE})*)?$"
 
@@ -13,7 +13,7 @@ class GitSettings(BaseModel):
     """Settings of repositories, a part of `settings.Settings`."""
 
     sisu_git_allow: str = setting(
-        "Repositories that intents may name, separated by commas: `https` for every https address, "
+        "Repositories that intents and recipes may name, separated by commas: `https` for every https address, "
         "`https://HOST/PATH` or an absolute folder for those below it. Default: none.",
         read_by=_READERS,
         since="0.3.0",

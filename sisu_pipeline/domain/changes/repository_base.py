@@ -11,7 +11,7 @@ from sisu_pipeline.domain.changes.workspace_files import is_in_git_folder
 
 
 class InputInvalid(Exception):
-    """A member of an intent's inputs is invalid. `pointer` is its place in the intent."""
+    """A member of a request is invalid, or not allowed by this deployment. `pointer` is its place in the body."""
 
     def __init__(self, pointer: str, message: str) -> None:
         super().__init__(f"{pointer}: {message}")

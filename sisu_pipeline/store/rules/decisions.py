@@ -1,6 +1,6 @@
 """Decisions about plans, before and after they are recorded."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from sisu_pipeline.contracts.gate import Channel, Decision
@@ -44,6 +44,8 @@ class RecordedDecision:
     record: str | None = None
     given: int = 1
     required: int = 1
+    approvers: list[str] = field(default_factory=list)
+    """The people whose approvals the decision counts, the first one first."""
 
     @property
     def is_final(self) -> bool:

@@ -1,4 +1,4 @@
-"""Recipes: immutable versions of caps, network and policy. The newest one counts for runs that name no version."""
+"""Recipes: immutable versions of caps, network, policy and push. The newest counts for runs that name none."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -6,10 +6,10 @@ from typing import Any
 
 from resources.database import Connection
 from sisu_pipeline.contracts.approval_policy import DEFAULT_POLICY
-from sisu_pipeline.contracts.recipe import RecipeDefinition
+from sisu_pipeline.contracts.recipe import PushTarget, RecipeDefinition
 from sisu_pipeline.domain.canonical import same_json, sha256_json
 from sisu_pipeline.domain.errors import NotFound
-from sisu_pipeline.store.records import fetch_all, fetch_first, fetch_one
+from sisu_pipeline.store.records import fetch_all, fetch_first, fetch_one, fetch_value
 from sisu_pipeline.store.rules import policies
 
 
@@ -26,6 +26,7 @@ class StoredRecipe:
     max_sandbox_minutes: int
     net: bool | None
     policy_id: str
+    push_remote: str | None
     hash: str
     applied_by: str | None
     channel: str
@@ -40,7 +41,13 @@ class StoredRecipe:
             max_sandbox_minutes=self.max_sandbox_minutes,
             net=self.net,
             policy=self.policy_id,
+            push=self.push,
         )
+
+    @property
+    def push(self) -> PushTarget | None:
+        """Where branches are pushed."""
+        return None if self.push_remote is None else PushTarget(remote=self.push_remote)
 
 
 def versions(connection: Connection, name: str) -> list[StoredRecipe]:
@@ -54,6 +61,12 @@ def versions(connection: Connection, name: str) -> list[StoredRecipe]:
 def newest_of_each(connection: Connection) -> list[StoredRecipe]:
     """The newest version of each recipe, by name."""
     return fetch_all(connection, "recipes.newest_of_each", StoredRecipe)
+
+
+def push_remote(connection: Connection, recipe_id: str) -> str | None:
+    """Where a recipe version pushes branches: `origin`, an https URL or a folder; None for nowhere."""
+    remote: str | None = fetch_value(connection, "recipes.push_remote", {"id": recipe_id})
+    return remote
 
 
 def apply(
@@ -79,6 +92,7 @@ def apply(
         "hash": content_hash(recipe, version),
         "net": recipe.net,
         "policy_id": recipe.policy,
+        "push_remote": recipe.push and recipe.push.remote,
         "applied_by": applied_by,
         "channel": channel,
     }
@@ -86,7 +100,7 @@ def apply(
 
 
 def content_hash(recipe: RecipeDefinition, version: int) -> str:
-    """The hash of a version. The default network and policy are left out: they are what recipes had before them."""
+    """The hash of a version. Defaults of newer members are left out: they are what recipes had before."""
     content: dict[str, Any] = {
         "name": recipe.name,
         "version": version,
@@ -99,4 +113,6 @@ def content_hash(recipe: RecipeDefinition, version: int) -> str:
         content["net"] = recipe.net
     if recipe.policy != DEFAULT_POLICY:
         content["policy"] = recipe.policy
+    if recipe.push is not None:
+        content["push"] = recipe.push.to_json()
     return sha256_json(content)

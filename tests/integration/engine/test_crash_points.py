@@ -80,9 +80,20 @@ PAIRS: list[tuple[str, str]] = [
     ("ExecuteST.commit.before", "ExecuteST.commit.after"),
     ("fan_out.enqueue.before", "segment.lock.after"),
 ]
-# A stack's other processes die at these (`tests/chaos/`, `tests/e2e/test_agent_plans.py`).
+# A stack's other processes die at these (`tests/chaos/`, `tests/e2e/test_agent_plans.py`, and
+# `tests/integration/test_run_pushes.py`).
 ELSEWHERE = (
-    *("question.", "base.", "api.", "intent_sensor.", "approval_sensor.", "launcher.", "gate.decide.", "closing."),
+    *(
+        "question.",
+        "base.",
+        "api.",
+        "intent_sensor.",
+        "approval_sensor.",
+        "launcher.",
+        "gate.decide.",
+        "closing.",
+        "push.",
+    ),
 )
 
 

@@ -68,6 +68,67 @@ def test_a_recipe_is_stored_as_the_next_version_and_a_run_starts_with_it(api: Ap
     assert view["policyRef"] == {"id": "two", "v": "1", "sha256": run.run.policy_sha256}
 
 
+PUSHING = {**RECIPE, "name": "pushing", "policy": "default"}
+
+
+def test_a_recipe_names_where_branches_are_pushed(api: Api, contents: Contents, tmp_path: Path) -> None:
+    plain = api.post("/recipes", PUSHING).json()
+    assert plain["push"] is None
+    pushing = {**PUSHING, "push": {"remote": "origin"}}
+    first = api.post("/recipes", pushing)
+    assert (first.status_code, first.json()["version"], first.json()["push"]) == (201, 2, {"remote": "origin"})
+    assert first.json()["hash"] != plain["hash"]
+    before = contents()
+    assert api.post("/recipes", pushing).status_code == 200
+    (tmp_path / "recipe.json").write_text(json.dumps(pushing))
+    assert sisu(api, "recipe", "apply", "recipe.json", folder=tmp_path).endswith("(unchanged)\n")
+    assert contents() == before
+    (line,) = (line for line in sisu(api, "recipe", "list").splitlines() if "pushing@2" in line)
+    assert "origin" in line.split()
+
+
+@pytest.mark.parametrize(
+    ("remote", "code", "message"),
+    [
+        ("upstream", "invalid_contract", "an absolute folder (got 'upstream')"),
+        (
+            "git@github.com:acme/shop.git",
+            "invalid_contract",
+            "push.remote must be 'origin', an address that starts",
+        ),
+        ("http://github.com/acme/shop", "invalid_contract", "push.remote must be 'origin', an address that starts"),
+        ("", "invalid_contract", "remote must not be empty"),
+        ("https://github.com/acme/shop", "invalid_input", "an operator can add it to SISU_GIT_ALLOW"),
+        ("https://me:token@github.com/acme/shop", "invalid_input", "use SISU_GIT_CREDENTIALS"),
+        ("/srv/git/shop.git", "invalid_input", "an operator can add its folder to SISU_GIT_ALLOW"),
+    ],
+)
+def test_a_remote_that_is_invalid_or_not_allowed_is_a_400_and_writes_nothing(
+    api: Api, contents: Contents, remote: str, code: str, message: str
+) -> None:
+    before = contents()
+    answer = api.post("/recipes", {**PUSHING, "push": {"remote": remote}})
+    assert (answer.status_code, answer.json()["code"]) == (400, code)
+    (fault,) = answer.json()["details"]
+    assert message in fault["message"]
+    assert fault["pointer"].startswith("/push")
+    assert "token" not in answer.text
+    assert contents() == before
+
+
+def test_an_intent_without_a_repository_cannot_run_with_a_recipe_that_pushes(api: Api, contents: Contents) -> None:
+    assert api.post("/recipes", {**PUSHING, "push": {"remote": "origin"}}).status_code == 201
+    intent = api.post("/intents", {"goal": "no repository", "inputs": {}, "constraints": {}}).json()["intentId"]
+    before = contents()
+    refused = api.post(f"/intents/{intent}/run", {"recipeName": "pushing", "queuePartitionKey": "a"})
+    assert (refused.status_code, refused.json()["code"]) == (400, "queue_policy_violation")
+    assert refused.json()["error"] == (
+        "recipe pushing@1 pushes a branch, and the intent has no repository: name one in inputs.repo, or choose "
+        "another recipe"
+    )
+    assert contents() == before
+
+
 @pytest.mark.parametrize(
     ("policy", "message"),
     [

@@ -24,10 +24,11 @@ from sisu_pipeline.store.outputs.artifacts import INLINE_LIMIT
 from sisu_pipeline.store.plan_questions import Session
 from sisu_pipeline.store.rules.decisions import PlanDecision
 from sisu_pipeline.store.runs import Run
-from sisu_pipeline.workflow import agent_plans, ownership, run_failure, step_execution, task_planning
+from sisu_pipeline.workflow import agent_plans, ownership, run_failure, run_push, step_execution, task_planning
 from sisu_pipeline.workflow.dependencies import Dependencies
 from sql import query
-from tests.builders import a_run, an_intent
+from tests.builders import a_run, an_intent, new_recipe
+from tests.integration.git.repositories import git
 
 FILES = {
     "app.py": "print('hi')\n",
@@ -230,6 +231,7 @@ def build(dependencies: Dependencies, project: Path) -> World:
         _unfinished(world)
         _asked(world)
         _from_commit(world, project)
+        _pushed(world, project)
     with dependencies.database.connect() as connection:
         _queue_rows(connection)
     return world
@@ -268,6 +270,24 @@ def _from_commit(world: World, project: Path) -> None:
     world.decide(run)
     world.go_on(run)
     world.execute(run)
+
+
+def _pushed(world: World, project: Path) -> None:
+    """Runs whose branches are pushed: one to its repository, and one to a branch that exists."""
+    with world.dependencies.database.connect() as connection:
+        new_recipe(connection, "pushing", push={"remote": "origin"})
+    for name in ("pushed", "unpushed"):
+        repo = {"path": str(project), "ref": "main", "subdirectory": "src"}
+        patches = [{"targetPath": "é", "postimageContent": "y\n"}, {"targetPath": "new", "postimageContent": ""}]
+        run = world.start(name, request={"recipeName": "pushing"}, repo=repo, patches=patches)
+        if name == "unpushed":
+            git(project, "branch", f"sisu/{run.id}")
+        world.plan(run)
+        world.suspend(run)
+        world.decide(run)
+        world.go_on(run)
+        world.execute(run)
+    assert run_push.push_due(world.dependencies) == 2
 
 
 def _failed(world: World) -> None:
