@@ -100,7 +100,12 @@ def _run_intent(workflow_id: str, dagster_run_id: str) -> None:
             # A person marked the run as canceled in Dagster, without the launcher: the intent is canceled too.
             _cancel(database, workflow_id, dagster_run_id)
             return
-        _enter(database, workflow_id, dagster_run_id)
+        if dagster_run.is_finished:
+            # The worker that ended it died before the queue recorded the end of the segment.
+            return
+        if not _enter(database, workflow_id, dagster_run_id):
+            instance().report_run_failed(dagster_run, "The intent was retried in another Dagster run.")
+            return
         crash_point("segment.enter.after")
         _ask_agent(workflow_id)
         keeper = _gatekeeper(database, workflow_id, dagster_run_id)
@@ -128,12 +133,13 @@ def _cancel(database: Database, workflow_id: str, dagster_run_id: str) -> None:
             commands.cancel(connection, workflow_id, request, channel=Channel.DAGSTER)
 
 
-def _enter(database: Database, workflow_id: str, dagster_run_id: str) -> None:
+def _enter(database: Database, workflow_id: str, dagster_run_id: str) -> bool:
+    """Enter the intent; False when another Dagster run has it, or will have it."""
     try:
-        ownership.enter(database, workflow_id, dagster_run_id)
+        return ownership.resume(database, workflow_id, dagster_run_id) is not None
     except NotFound:
         # A partition without a run: the first step fails for that reason and logs it.
-        return
+        return True
 
 
 def _ask_agent(workflow_id: str) -> None:

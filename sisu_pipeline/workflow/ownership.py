@@ -36,6 +36,19 @@ def enter(database: Database, intent_id: str, dagster_run_id: str) -> Run:
         return enter_within(connection, intent_id, dagster_run_id)
 
 
+def resume(database: Database, intent_id: str, dagster_run_id: str) -> Run | None:
+    """Do what `enter` does for a Dagster run that the launcher made the owner; None when it no longer is.
+
+    A retry takes the intent away from its Dagster run. When the worker that ended that run died before the queue
+    recorded it, the segment is executed again, and must not take the intent back. Raises NotFound.
+    """
+    with database.connect() as connection:
+        run = runs.lock(connection, intent_id)
+        if not run.status.is_terminal and run.dagster_run_id != dagster_run_id:
+            return None
+        return _take_over(connection, intent_id, dagster_run_id)
+
+
 def enter_within(connection: Connection, intent_id: str, dagster_run_id: str) -> Run:
     """Do what `enter` does in the caller's transaction. One SELECT when the Dagster run has entered before.
 

@@ -53,10 +53,11 @@ ORDER BY d.id LIMIT 100
 -- them. A run's own failure is in its row before it is reported to Dagster.
 SELECT r.id, r.workflow_id, d.run_id AS dagster_run_id
 FROM app.runs r
-JOIN dagster.run_tags t ON t.key = 'dagster/run_key' AND t.value = r.workflow_id || '#' || r.retry_count
-JOIN dagster.runs d ON d.run_id = t.run_id AND d.status = 'FAILURE'
+JOIN dagster.runs d ON d.status = 'FAILURE'
+    AND d.run_id = coalesce(r.dagster_run_id, (
+        SELECT max(t.run_id) FROM dagster.run_tags t
+        WHERE t.key = 'dagster/run_key' AND t.value = r.workflow_id || '#' || r.retry_count))
 WHERE r.status IN ('queued', 'running', 'waiting_input', 'repairing')
-  AND (r.dagster_run_id IS NULL OR r.dagster_run_id = d.run_id)
 ORDER BY r.created_at LIMIT 100
 
 -- removed --
