@@ -12,6 +12,7 @@ from resources.planner.acp.agent_session import SessionFacts
 from resources.planner.acp.agent_settings import AgentSettings, ModelSettings
 from resources.planner.acp.playback_planner import PlaybackPlanner
 from resources.planner.planner_port import PlannerUnavailable
+from resources.sandbox.local.host_instance import remove_dead
 from resources.sandbox.sandbox_port import SandboxUnavailable
 from sisu_pipeline.settings import Settings
 from sisu_pipeline.steps.agent_prompts import chat_prompt
@@ -53,6 +54,11 @@ def open_agent(configuration: Settings) -> QuestionPlanner:
         raise PlannerUnavailable(str(error)) from error
 
 
+def remove_leftovers(configuration: Settings) -> None:
+    """Remove the sandboxes of planner workers on this machine that were killed: they hold the files of intents."""
+    remove_dead(_agents_home(configuration), remembers_interrupted=False)
+
+
 def check_agent(configuration: Settings) -> SessionFacts:
     """Start the agent, open a session in its sandbox, and end it. Raises PlannerUnavailable."""
     planner = open_agent(configuration)
@@ -80,7 +86,7 @@ def agent_settings(configuration: Settings) -> AgentSettings:
         raise PlannerUnavailable(f"OC_AGENT={configuration.oc_agent!r} is not a command: {error}") from None
     return AgentSettings(
         argv=argv,
-        home=configuration.home / "agents",
+        home=_agents_home(configuration),
         model=None if argv == (PLAYBACK,) else _model(configuration),
         paths=tuple(Path(path).expanduser() for path in given.split(os.pathsep) if path),
         concurrency=configuration.oc_concurrency,
@@ -89,6 +95,10 @@ def agent_settings(configuration: Settings) -> AgentSettings:
         idle_s=configuration.oc_idle_s,
         wall_s=configuration.oc_wall_s,
     )
+
+
+def _agents_home(configuration: Settings) -> Path:
+    return configuration.home / "agents"
 
 
 def _chat(settings: AgentSettings) -> QuestionPlanner:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import threading
 from contextlib import suppress
+from typing import NoReturn
 
 import psycopg
 
@@ -12,7 +13,7 @@ from resources.notifications import listen
 from resources.retry import TEN_MINUTES, retry_passing_async
 from sisu_pipeline.domain.failure_kind import FailureKind
 from sisu_pipeline.domain.status import RunStatus
-from sisu_pipeline.queueing.agent_provider import QuestionPlanner, agent_settings, open_agent
+from sisu_pipeline.queueing.agent_provider import QuestionPlanner, agent_settings, open_agent, remove_leftovers
 from sisu_pipeline.queueing.question_service import QuestionService
 from sisu_pipeline.recovery.worker_liveness import stop_at_once
 from sisu_pipeline.settings import Settings
@@ -39,6 +40,9 @@ class QuestionWorker:
         self._active: dict[str, tuple[str, asyncio.Task[str]]] = {}
         self._canceled: set[str] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._closing = threading.Event()
+        # Not with the first question: until then, the files of intents would stay.
+        remove_leftovers(configuration)
 
     async def run(self, op_key: str) -> str:
         """Ask one question until it is settled.
@@ -59,13 +63,22 @@ class QuestionWorker:
             raise
 
     def close(self) -> None:
-        """End every agent; for the main thread of a process about to end. Recovery requeues their questions."""
+        """End every agent and remove its files; for the main thread of a process about to end.
+
+        The questions stay unanswered, and recovery requeues them: an agent that is ended here has not failed.
+        """
         if self._loop is not None:
             closed = asyncio.run_coroutine_threadsafe(self._close(), self._loop)
             with suppress(TimeoutError):
                 closed.result(_CLOSE_SECONDS)
 
     async def _close(self) -> None:
+        self._closing.set()
+        works = [work for _, work in self._active.values()]
+        for work in works:
+            work.cancel()
+        if works:
+            await asyncio.wait(works, timeout=_CLOSE_SECONDS / 2)
         if self._planner is not None:
             await asyncio.to_thread(self._planner.close)
 
@@ -74,6 +87,8 @@ class QuestionWorker:
         service = await self._opened()
         if run_id in self._canceled:
             return CANCELED
+        if self._closing.is_set():
+            return await _wait_for_the_end()
         work = asyncio.create_task(service.settle(op_key))
         self._active[op_key] = (run_id, work)
         try:
@@ -81,9 +96,11 @@ class QuestionWorker:
         except asyncio.CancelledError:
             if run_id in self._canceled:
                 return CANCELED
+            if self._closing.is_set():
+                return await _wait_for_the_end()
             raise
         finally:
-            del self._active[op_key]
+            self._active.pop(op_key, None)
 
     async def _opened(self) -> QuestionService:
         async with self._opening:
@@ -112,6 +129,12 @@ class QuestionWorker:
         for asked_by, work in self._active.values():
             if asked_by == run_id:
                 work.cancel()
+
+
+async def _wait_for_the_end() -> NoReturn:
+    """Wait for the end of the process. A workflow that returned or failed here would count as executed."""
+    while True:
+        await asyncio.sleep(_RECONNECT_SECONDS)
 
 
 def _run_of(op_key: str) -> str:

@@ -1,9 +1,9 @@
 """A group of worker processes: `python -m sisu_pipeline.worker --queue intentQ|sbxQ|compileQ --processes N`.
 
-The group of `intentQ` imports everything once and forks its processes, which share that memory. The group of
-`sbxQ` usually has one process, which executes many tasks, and that of `compileQ` one, which runs agents. A process
-that ends is replaced. On SIGTERM the group stops its processes (`worker_process.py` describes how they stop) and
-kills those that exceed the deadline.
+The groups of `intentQ` and `compileQ` import everything once and fork their processes, which share that memory. The
+group of `sbxQ` usually has one process, which executes many tasks, and that of `compileQ` one, which runs agents. A
+process that ends is replaced. On SIGTERM the group stops its processes (`worker_process.py` describes how they
+stop) and kills those that exceed the deadline.
 """
 
 import argparse
@@ -46,6 +46,8 @@ def run_group(queue: QueueName, processes: int | None) -> None:
         preload()
     elif queue is QueueName.SANDBOX:
         check_sandbox(settings())
+    else:
+        _preload_questions()
     WorkerGroup(queue, count).run()
 
 
@@ -58,6 +60,11 @@ def preload() -> None:
     # Frozen objects are left out of garbage collections, so their pages stay shared with the forked processes.
     gc.collect()
     gc.freeze()
+
+
+def _preload_questions() -> None:
+    """Import what a planner worker needs, before forking: a replacement then works within a second."""
+    import sisu_pipeline.worker.question_worker  # noqa: F401
 
 
 def _share_one_heap() -> None:

@@ -2,7 +2,7 @@
 
 An intent worker executes one Dagster run at a time and is replaced after `SISU_RUN_RECYCLE` of them. A sandbox
 worker executes many tasks, a planner worker a few agents, on an event loop. On SIGTERM a worker takes no new work
-and finishes what it executes within `STOP_DEADLINE_S`; recovery requeues the rest.
+and finishes what it executes within `STOP_DEADLINE_S`, but ends its agents at once; recovery requeues the rest.
 """
 
 import os
@@ -14,6 +14,7 @@ import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 
 import psycopg
 from dbos import DBOS
@@ -30,6 +31,8 @@ from sisu_pipeline.settings import Settings, name_connections
 from sisu_pipeline.workflow.dependencies import dependencies
 
 STOP_DEADLINE_S = 6.0
+_AGENTS_DEADLINE_S = 1.0
+"""A planner worker waits no longer: agents take minutes, and ending them in order takes seconds."""
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _MAX_RECOVERIES = 1000
 
@@ -45,13 +48,13 @@ def run_worker(queue: QueueName, configuration: Settings, parent: int) -> None:
         signal.signal(number, lambda *_: stop.set())
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
     busy = _Busy()
-    close: Callable[[], None] = _nothing_to_close
+    ending = _Ending()
     if queue is QueueName.INTENT:
         _register_segments(busy, configuration.sisu_run_recycle, stop)
     elif queue is QueueName.COMPILE:
-        close = _register_questions(busy, configuration)
+        ending = _register_questions(busy, configuration)
     else:
-        close = _register_tasks(busy, configuration)
+        ending = _register_tasks(busy, configuration)
     version = configuration.dbos__appversion
     executor = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
     if queue is QueueName.INTENT:
@@ -79,7 +82,20 @@ def run_worker(queue: QueueName, configuration: Settings, parent: int) -> None:
     dbos_queues.fence_connections(dependencies().database)
     claims = LostClaims(dependencies().database, executor, dbos_queues.executing)
     _wait(stop, run_recovery.WorkerMonitor(dependencies()), claims, parent)
-    _finish(busy, close, executor)
+    _finish(busy, ending, executor)
+
+
+def _nothing_to_close() -> None:
+    """An intent worker holds nothing but connections."""
+
+
+@dataclass(frozen=True)
+class _Ending:
+    """How a worker ends: how long it waits for its work, what it closes, and whether that ends the work left."""
+
+    deadline_s: float = STOP_DEADLINE_S
+    close: Callable[[], None] = _nothing_to_close
+    ends_work: bool = False
 
 
 class _Busy:
@@ -121,8 +137,8 @@ def _register_segments(busy: _Busy, recycle_after: int, stop: threading.Event) -
             stop.set()
 
 
-def _register_tasks(busy: _Busy, configuration: Settings) -> Callable[[], None]:
-    """Register the task workflow; return the function that closes the sandbox provider."""
+def _register_tasks(busy: _Busy, configuration: Settings) -> _Ending:
+    """Register the task workflow; at the end, the sandbox provider is closed unless tasks are still running."""
     from sisu_pipeline.worker.task_worker import TaskWorker
 
     worker = TaskWorker(configuration)
@@ -132,11 +148,11 @@ def _register_tasks(busy: _Busy, configuration: Settings) -> Callable[[], None]:
         with busy:
             return await worker.run(workflow_id, position, retry)
 
-    return worker.close
+    return _Ending(close=worker.close)
 
 
-def _register_questions(busy: _Busy, configuration: Settings) -> Callable[[], None]:
-    """Register the workflow of questions; return the function that ends their agents."""
+def _register_questions(busy: _Busy, configuration: Settings) -> _Ending:
+    """Register the workflow of questions; at the end, their agents are ended."""
     from sisu_pipeline.worker.question_worker import QuestionWorker
 
     worker = QuestionWorker(configuration)
@@ -146,11 +162,7 @@ def _register_questions(busy: _Busy, configuration: Settings) -> Callable[[], No
         with busy:
             return await worker.run(op_key)
 
-    return worker.close
-
-
-def _nothing_to_close() -> None:
-    """An intent worker holds nothing but connections."""
+    return _Ending(_AGENTS_DEADLINE_S, worker.close, ends_work=True)
 
 
 def _wait(stop: threading.Event, monitor: run_recovery.WorkerMonitor, claims: LostClaims, parent: int) -> None:
@@ -164,17 +176,17 @@ def _wait(stop: threading.Event, monitor: run_recovery.WorkerMonitor, claims: Lo
             claims.requeue()
 
 
-def _finish(busy: _Busy, close: Callable[[], None], executor: str) -> None:
+def _finish(busy: _Busy, ending: _Ending, executor: str) -> None:
     """Take no new work, wait for running work until the deadline, and end the process."""
     dbos_queues.stop_claiming()
-    deadline = time.monotonic() + STOP_DEADLINE_S
+    deadline = time.monotonic() + ending.deadline_s
     while busy.now and time.monotonic() < deadline:
         time.sleep(0.02)
-    if not busy.now:
-        close()
-    else:
+    if busy.now:
         with suppress(psycopg.Error):
             run_recovery.record_stop(dependencies(), executor)
+    if ending.ends_work or not busy.now:
+        ending.close()
     # Exit without joining threads: those of DBOS and Dagster may be blocked, and everything durable is committed.
     sys.stdout.flush()
     sys.stderr.flush()

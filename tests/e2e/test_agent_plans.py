@@ -36,6 +36,7 @@ GOALS: dict[str, list[list[dict[str, Any]]]] = {
     "greet by name": [[MODEL, EDIT, SUBMIT]],
     "hang": [[{"orphan": True}, {"hang": "forever"}]],
     "hang until the worker dies": [[{"waitForModel": "gate"}, SUBMIT]],
+    "hang until the worker stops": [[{"waitForModel": "gate"}, SUBMIT]],
     "never submit": [[EDIT]],
     "die": [[{"kill": True}]],
     "spend": [[MODEL, MODEL, MODEL, SUBMIT]],
@@ -179,6 +180,25 @@ def test_a_question_of_a_killed_worker_is_asked_again(live: RunningStack, model:
     )
     for process in group.children():
         process.kill()
+    model.scripts["gate"] = ["go"]
+    wait_for(live, workflow_id, "waiting_input", "APPROVE_PLAN")
+    (call,) = calls(live, workflow_id)
+    assert (call["outcome"], call["try"]) == ("answered", 1)
+    assert_lawful(live)
+
+
+def test_a_stopped_worker_ends_its_agents_and_removes_their_files(live: RunningStack, model: ScriptedModel) -> None:
+    model.scripts["gate"] = ["wait"]
+    workflow_id = submit(live, "hang until the worker stops")
+    until(lambda: len(agents()) > 0, "the agent to start")
+    boxes = [*(live.process.settings.home / "agents" / "boxes").glob("*/*")]
+    assert boxes
+    group = next(
+        process for process in psutil.process_iter(["cmdline"]) if "compileQ" in (process.info["cmdline"] or [])
+    )
+    group.terminate()
+    until(lambda: not group.is_running(), "the worker to stop")
+    assert [box for box in boxes if box.exists()] == []
     model.scripts["gate"] = ["go"]
     wait_for(live, workflow_id, "waiting_input", "APPROVE_PLAN")
     (call,) = calls(live, workflow_id)

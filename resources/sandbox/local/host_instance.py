@@ -3,7 +3,8 @@
     <home>/boxes/<instance>/<number>-<name>   the working folder of one sandbox, removed at its end
     <home>/boxes/<instance>/<number>-<name>.layer   beside it, when a tree is mounted below it
     <home>/boxes/<instance>.lock              held while the instance lives; a worker that can lock it cleans up
-    <home>/interrupted/<name>                 a task whose worker died while it ran, until it runs again
+    <home>/interrupted/<name>                 a task whose worker died while it ran, until it runs again; not for
+                                              the sandboxes of agents, whose work is never continued
 
 `name` is a hash of the task key.
 """
@@ -33,15 +34,14 @@ class Instance:
     lock: int
 
     @classmethod
-    def create(cls, home: Path) -> "Instance":
+    def create(cls, home: Path, *, remembers_interrupted: bool = True) -> "Instance":
         """Clean up after dead instances, then create a new folder. Raises OSError."""
         parent = home / "boxes"
         parent.mkdir(parents=True, exist_ok=True)
         parent.chmod(0o711)  # whatever the umask: a sandbox's uid passes through
         _interrupted(parent).mkdir(mode=0o700, exist_ok=True)
         _forget_old(_interrupted(parent))
-        for lock_file in parent.glob("*.lock"):
-            _remove_if_dead(lock_file)
+        remove_dead(home, remembers_interrupted=remembers_interrupted)
         while True:
             lock, name = tempfile.mkstemp(dir=parent, suffix=".lock")
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -76,7 +76,13 @@ class Instance:
         return True
 
 
-def _remove_if_dead(lock_file: Path) -> None:
+def remove_dead(home: Path, *, remembers_interrupted: bool) -> None:
+    """Remove the folders of instances whose worker is dead, and remember the interrupted tasks if wanted."""
+    for lock_file in (home / "boxes").glob("*.lock"):
+        _remove_if_dead(lock_file, remembers_interrupted=remembers_interrupted)
+
+
+def _remove_if_dead(lock_file: Path, *, remembers_interrupted: bool) -> None:
     try:
         lock = os.open(lock_file, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -85,11 +91,13 @@ def _remove_if_dead(lock_file: Path) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         boxes = lock_file.with_suffix("")
         if boxes.exists():
-            for box in (found for found in boxes.iterdir() if found.suffix != LAYER_SUFFIX):
-                (_interrupted(boxes.parent) / box.name.partition("-")[2]).touch(mode=0o600)
+            if remembers_interrupted:
+                for box in (found for found in boxes.iterdir() if found.suffix != LAYER_SUFFIX):
+                    (_interrupted(boxes.parent) / box.name.partition("-")[2]).touch(mode=0o600)
             remove_tree(boxes)
         lock_file.unlink(missing_ok=True)
-    except BlockingIOError:
+    except OSError:
+        # The worker lives, or a process of a sandbox is still ending in its folder, which a later cleanup removes.
         return
     finally:
         os.close(lock)

@@ -50,6 +50,8 @@ class LocalSettings:
     uid_first: int = 58_000
     uid_count: int = 256
     hard_limits: frozenset[str] = frozenset()
+    remembers_interrupted: bool = True
+    """Whether a task whose worker died is remembered until it runs again."""
 
 
 @dataclass
@@ -89,7 +91,7 @@ class Host:
         slots = _slots(settings)
         cgroup_parent = delegated_cgroup()
         _require(settings.hard_limits, _mechanisms(slots, cgroup_parent is not None, cpu=True))
-        instance = Instance.create(settings.home)
+        instance = Instance.create(settings.home, remembers_interrupted=settings.remembers_interrupted)
         try:
             layout, spawner = _start(settings, instance.boxes, found, shared)
         except BaseException:

@@ -77,7 +77,8 @@ class AgentBoxes:
         profile = profile_of(settings)
         shared = {f"path{number}": str(path) for number, path in enumerate(paths)}
         host = Host.open(
-            LocalSettings(home=settings.home, runtime=settings.runtime), {**shared, "relay": str(_RELAY)}
+            LocalSettings(home=settings.home, runtime=settings.runtime, remembers_interrupted=False),
+            {**shared, "relay": str(_RELAY)},
         )
         return cls(settings, host, program, shared, profile)
 
