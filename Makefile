@@ -19,7 +19,7 @@ PYTEST_JOBS := $(PYTEST) -n $(JOBS) --dist loadscope --no-loadscope-reorder
 LAB := $(BIN)/sisu lab
 # Equal seeds draw equal fault schedules.
 SEED ?= 424242
-# Of about two thousand; all of them take about an hour (`sisu lab cuts`).
+# Of some thousands; all of them take hours (`sisu lab cuts`).
 CUTS ?= 100
 
 # What `check` adds to `quick`, and what `full` adds to `check` besides the two soaks.

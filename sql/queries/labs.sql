@@ -9,7 +9,7 @@ SELECT count(*) AS count FROM app.mock_receipts WHERE seen_count > 1
 
 -- of_run --
 -- A run's state for a lab: status, steps with their attempts, tasks, receipts.
-SELECT r.id, r.status, r.error, r.segment,
+SELECT r.id, r.status, r.error, r.segment, r.next_action,
        (SELECT coalesce(jsonb_object_agg(s.step_id, s.attempt), '{}') FROM app.run_steps s WHERE s.run_id = r.id) AS steps,
        (SELECT count(*) FROM app.run_steps s WHERE s.run_id = r.id) AS step_rows,
        (SELECT count(*) FROM app.sbx_runs t WHERE t.run_id = r.id) AS tasks,
@@ -26,11 +26,14 @@ WHERE status = 'PENDING' AND queue_name = 'intentQ' AND split_part(workflow_uuid
 ORDER BY created_at DESC LIMIT 1
 
 -- held_by --
--- Intents of which worker processes (their ids as text; null for all) hold a segment or a task: an executor's name is
--- host-pid-random.
-SELECT DISTINCT coalesce(w.parent_workflow_id, split_part(w.workflow_uuid, '/', 1)) AS workflow_id
+-- Intents of which worker processes (their ids as text; null for all) hold a segment, a task or a question of a queue
+-- (null for every queue): an executor's name is host-pid-random.
+SELECT DISTINCT coalesce(w.parent_workflow_id, asked.workflow_id, split_part(w.workflow_uuid, '/', 1)) AS workflow_id
 FROM dbos.workflow_status w
-WHERE w.status = 'PENDING' AND w.queue_name IN ('intentQ', 'sbxQ')
+LEFT JOIN (SELECT q.op_key, r.workflow_id FROM app.plan_questions q JOIN app.runs r ON r.id = q.run_id) AS asked
+    ON asked.op_key = w.workflow_uuid
+WHERE w.status = 'PENDING' AND w.queue_name IN ('intentQ', 'sbxQ', 'compileQ')
+  AND (%(queue)s::text IS NULL OR w.queue_name = %(queue)s)
   AND (%(pids)s::text[] IS NULL OR substring(w.executor_id FROM '-([0-9]+)-[0-9a-f]+$') = ANY(%(pids)s))
 
 -- not_requested --
@@ -67,18 +70,32 @@ SELECT t.value, 'Dagster run ' || d.run_id || ' ' || d.status
 FROM dagster.runs d JOIN dagster.run_tags t ON t.run_id = d.run_id AND t.key = 'dagster/partition'
 WHERE d.status NOT IN ('SUCCESS', 'FAILURE', 'CANCELED')
 UNION ALL
-SELECT coalesce(parent_workflow_id, split_part(workflow_uuid, '/', 1)), queue_name || ' ' || workflow_uuid || ' ' || status
-FROM dbos.workflow_status WHERE status IN ('ENQUEUED', 'DELAYED', 'PENDING')
+SELECT coalesce(w.parent_workflow_id, asked.workflow_id, split_part(w.workflow_uuid, '/', 1)),
+       w.queue_name || ' ' || w.workflow_uuid || ' ' || w.status
+FROM dbos.workflow_status w
+LEFT JOIN (SELECT q.op_key, r.workflow_id FROM app.plan_questions q JOIN app.runs r ON r.id = q.run_id) AS asked
+    ON asked.op_key = w.workflow_uuid
+WHERE w.status IN ('ENQUEUED', 'DELAYED', 'PENDING')
 ORDER BY 1, 2
 
 -- every_run --
--- Each run for the verdict of chaos: its end, steps, tasks, attempts, executions and patches, and its status in Dagster.
+-- Each run for the verdict of chaos: its end, steps, tasks, attempts, executions and patches, its status in Dagster, and
+-- what the ledger of the agent holds: questions, answers, the most answers of one question, failures by attempt.
 SELECT r.workflow_id, r.id, r.status, r.error, r.closed_at IS NOT NULL AS is_closed,
        coalesce(s.steps, ARRAY[]::text[]) AS steps, coalesce(t.tasks, 0) AS tasks, coalesce(t.bad, 0) AS bad_tasks,
        coalesce(m.receipts, 0) AS receipts, coalesce(m.repeated, 0) AS repeated,
        coalesce(p.applied, 0) AS patches_applied, coalesce(p.standing, 0) AS patches_standing,
-       d.status AS dagster_status
+       d.status AS dagster_status, r.retry_count, coalesce(q.questions, 0) AS questions,
+       coalesce(c.answers, 0) AS answers, coalesce(c.most_answers, 0) AS most_answers,
+       coalesce(c.failures, ARRAY[]::text[]) AS failures
 FROM app.runs r
+LEFT JOIN (SELECT run_id, count(*) AS questions FROM app.plan_questions GROUP BY run_id) q ON q.run_id = r.id
+LEFT JOIN (SELECT run_id, sum(answers)::int AS answers, max(answers) AS most_answers,
+                  array_agg(failures ORDER BY attempt) AS failures
+           FROM (SELECT run_id, attempt, count(*) FILTER (WHERE outcome = 'answered') AS answers,
+                        coalesce(string_agg(error ->> 'code', ' ' ORDER BY try), '') AS failures
+                 FROM app.opencode_calls GROUP BY run_id, attempt) AS by_attempt
+           GROUP BY run_id) c ON c.run_id = r.id
 LEFT JOIN dagster.runs d ON d.run_id = r.dagster_run_id
 LEFT JOIN (SELECT run_id, array_agg(step_id ORDER BY finished_at) AS steps FROM app.run_steps GROUP BY run_id) s
     ON s.run_id = r.id
@@ -100,6 +117,7 @@ CROSS JOIN LATERAL (
     SELECT finished_at AS at FROM app.run_steps WHERE run_id = r.id
     UNION ALL SELECT created_at FROM app.sbx_runs WHERE run_id = r.id
     UNION ALL SELECT finished_at FROM app.sbx_attempts WHERE run_id = r.id
+    UNION ALL SELECT created_at FROM app.opencode_calls WHERE run_id = r.id
     UNION ALL SELECT updated_at FROM app.runs WHERE id = r.id) AS seen
 WHERE seen.at > asked.since
 GROUP BY asked.fault, asked.workflow_id, asked.since

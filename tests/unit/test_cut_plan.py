@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from sisu_pipeline.proof.chaos.connection_cuts import CutsRun, PlannedCut, draw
+from sisu_pipeline.proof.chaos.connection_cuts import CutsRun
+from sisu_pipeline.proof.chaos.cut_plan import PlannedCut, draw
 from sisu_pipeline.proof.chaos.scenarios import ScenarioKind
 from sisu_pipeline.proof.harness.postgres_proxy import Cut, Moment, Statement
 

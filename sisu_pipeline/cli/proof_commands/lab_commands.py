@@ -71,6 +71,17 @@ def restart(count: Count = 1000, soak: Soak = 1, seed: Seed = SEED, as_json: AsJ
 @app.command()
 def chaos(
     minutes: Annotated[float, typer.Option(min=0.1, max=24 * 60, help="Minutes of fault injection.")] = 10.0,
+    live: Annotated[
+        bool, typer.Option("--live", help="Plan every intent with a scripted coding agent, 20 per minute.")
+    ] = False,
+    kill: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Kill only this process (repeatable): intent-worker, sandbox-worker, planner-worker, agent, "
+            "relay, spawner, model, api, daemon, code-server, webserver, postgres, everything.",
+            show_default="every kind of fault",
+        ),
+    ] = None,
     seed: Seed = SEED,
     report: Annotated[
         Path | None,
@@ -80,9 +91,11 @@ def chaos(
 ) -> None:
     """Inject random faults under load; no intent may be lost, repeated or stuck."""
     with _lab(as_json) as out:
-        from sisu_pipeline.proof.chaos import chaos_lab, chaos_report
+        from sisu_pipeline.proof.chaos import chaos_lab, chaos_report, fault_schedule
 
-        chaos_run = chaos_lab.run(minutes, seed)
+        if problem := fault_schedule.kill_problem(kill or (), live=live):
+            raise Failure(problem, "unknown_process")
+        chaos_run = chaos_lab.run(minutes, seed, live=live, kill=kill or ())
         document = chaos_run.report()
         if report is not None:
             chaos_report.write(document, report)
@@ -96,14 +109,13 @@ def chaos(
 def cuts(
     count: Annotated[
         int | None,
-        typer.Option(
-            min=1, help="Number of cuts, drawn by the seed.", show_default="every one, which takes about an hour"
-        ),
+        typer.Option(min=1, help="Number of cuts, drawn by the seed.", show_default="every one, which takes hours"),
     ] = None,
     kill: Annotated[
         bool,
         typer.Option("--kill", help="Kill the process that sends the statement instead of cutting its connection."),
     ] = False,
+    live: Annotated[bool, typer.Option("--live", help="Plan every intent with a scripted coding agent.")] = False,
     seed: Seed = SEED,
     as_json: AsJson = False,
 ) -> None:
@@ -111,7 +123,7 @@ def cuts(
     with _lab(as_json) as out:
         from sisu_pipeline.proof.chaos import connection_cuts
 
-        document = connection_cuts.run(count, seed, kill_process=kill).report()
+        document = connection_cuts.run(count, seed, kill_process=kill, live=live).report()
         out.print_result(document, lambda: connection_cuts.summary(document))
         _exit_unless(document["passed"])
 

@@ -5,20 +5,19 @@ operations are performed, every intent must end, and `verdict` judges the rows.
 """
 
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import psutil
 import psycopg
 
-from sisu_pipeline.proof.chaos import chaos_report, fault_schedule, scenarios, verdict
+from sisu_pipeline.proof.chaos import chaos_report, fault_schedule, leftovers, scenarios, verdict
 from sisu_pipeline.proof.chaos.fault_injector import FaultInjector, InjectedFault
 from sisu_pipeline.proof.chaos.fault_schedule import PlannedFault
+from sisu_pipeline.proof.chaos.live_planning import LivePlanning, draw_script, live_planning
 from sisu_pipeline.proof.chaos.scenarios import Scenario
 from sisu_pipeline.proof.chaos.workload import ScenarioOutcome, Workload
-from sisu_pipeline.proof.harness import stack_processes
 from sisu_pipeline.proof.harness.lab_rounds import MOCK, Json, fresh_home, write_report
 from sisu_pipeline.proof.harness.lab_stack import LabFailed, lab_stack
 from sisu_pipeline.proof.harness.progress_bar import ReportProgress, progress
@@ -32,7 +31,6 @@ VARIABLES = MOCK | {"INTENT_QUEUE_RATE_LIMIT_PER_PERIOD": "0", "SBX_QUEUE_RATE_L
 INTENT_WORKERS = 2
 SANDBOX_WORKERS = 2
 _POLL_INTERVAL_S = 0.5
-_EXIT_TIMEOUT_S = 10.0
 
 
 @dataclass
@@ -44,6 +42,8 @@ class ChaosRun:
     home: Path
     scenarios: list[Scenario]
     schedule: list[PlannedFault]
+    live: bool = False
+    kill: tuple[str, ...] = ()
     outcomes: list[ScenarioOutcome] = field(default_factory=list)
     injected: list[InjectedFault] = field(default_factory=list)
     recovery: Json = field(default_factory=dict)
@@ -62,6 +62,8 @@ class ChaosRun:
             "lab": NAME,
             "seed": self.seed,
             "minutes": self.seconds / 60,
+            "live": self.live,
+            "kill": list(self.kill),
             "version": settings().dbos__appversion,
             "schedule_sha256": chaos_report.schedule_sha256(self.scenarios, self.schedule),
             "machine": chaos_report.machine(),
@@ -78,20 +80,31 @@ class ChaosRun:
         }
 
 
-def run(minutes: float, seed: int, home: Path | None = None) -> ChaosRun:
-    """Run chaos and write the report to its data folder. Ctrl-C ends it early, without a verdict."""
+def run(
+    minutes: float, seed: int, home: Path | None = None, *, live: bool = False, kill: Sequence[str] = ()
+) -> ChaosRun:
+    """Run chaos and write the report to its data folder. Ctrl-C ends it early, without a verdict.
+
+    With `live`, a scripted coding agent plans every intent. With `kill`, keys of `fault_schedule.KILLS`, these
+    processes are killed and nothing else happens to the stack.
+    """
     seconds = minutes * 60
-    drawn, schedule = scenarios.draw(seed, seconds), fault_schedule.draw(seed, seconds)
-    chaos = ChaosRun(seed, seconds, home or fresh_home(NAME), drawn, schedule)
+    drawn = scenarios.draw(seed, seconds, live=live)
+    schedule = fault_schedule.draw(seed, seconds, live=live, kill=kill)
+    chaos = ChaosRun(seed, seconds, home or fresh_home(NAME), drawn, schedule, live, tuple(kill))
     try:
-        with (
-            progress(NAME, 2 * len(drawn)) as report_progress,
-            lab_stack(chaos.home, VARIABLES, workers=INTENT_WORKERS, sandbox_workers=SANDBOX_WORKERS) as process,
-            connect_to(process) as stack,
-        ):
-            _run_under_faults(chaos, stack, report_progress)
-            _judge(chaos, stack)
-        chaos.left_behind = _surviving_processes(chaos.home)
+        with _planning(chaos) as planning:
+            variables = VARIABLES | (planning.variables if planning else {})
+            with (
+                progress(NAME, 2 * len(drawn)) as report_progress,
+                lab_stack(
+                    chaos.home, variables, workers=INTENT_WORKERS, sandbox_workers=SANDBOX_WORKERS
+                ) as process,
+                connect_to(process) as stack,
+            ):
+                _run_under_faults(chaos, stack, planning, report_progress)
+                _judge(chaos, stack)
+        chaos.left_behind = leftovers.of_stopped_stack(chaos.home)
     except LabFailed as failure:
         chaos.error = str(failure)
     except KeyboardInterrupt:
@@ -100,10 +113,24 @@ def run(minutes: float, seed: int, home: Path | None = None) -> ChaosRun:
     return chaos
 
 
-def _run_under_faults(chaos: ChaosRun, stack: RunningStack, report_progress: ReportProgress) -> None:
+@contextmanager
+def _planning(chaos: ChaosRun) -> Iterator[LivePlanning | None]:
+    """The scripted agent of a live run; None for one with the built-in planner."""
+    if not chaos.live:
+        yield None
+        return
+    with live_planning(chaos.home) as planning:
+        for scenario in chaos.scenarios:
+            planning.prepare(scenario, draw_script(chaos.seed, scenario))
+        yield planning
+
+
+def _run_under_faults(
+    chaos: ChaosRun, stack: RunningStack, planning: LivePlanning | None, report_progress: ReportProgress
+) -> None:
     """Run the workload while faults are injected; then finish it and wait for the end of every intent."""
-    workload = Workload(stack.post, chaos.scenarios)
-    injector = FaultInjector(stack, lambda text: report_progress(workload.completed, text))
+    workload = Workload(stack, chaos.scenarios)
+    injector = FaultInjector(stack, lambda text: report_progress(workload.completed, text), planning)
     chaos.outcomes, chaos.injected = workload.outcomes, injector.injected
     with workload.running():
         injector.run(chaos.schedule, chaos.seconds)
@@ -132,12 +159,6 @@ def _wait_until_settled(chaos: ChaosRun, stack: RunningStack, report_count: Call
         if not stack.process.is_running:
             raise LabFailed(f"the stack exited; log: {stack.process.log}")
         time.sleep(_POLL_INTERVAL_S)
-
-
-def _surviving_processes(home: Path) -> list[str]:
-    """Processes that are still alive ten seconds after their stack was stopped."""
-    _, alive = psutil.wait_procs(stack_processes.of_home(home), timeout=_EXIT_TIMEOUT_S)
-    return list(map(str, alive))
 
 
 def _judge(chaos: ChaosRun, stack: RunningStack) -> None:

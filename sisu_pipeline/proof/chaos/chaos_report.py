@@ -101,7 +101,7 @@ def summary(report: Json, home: Path) -> str:
     """The report in a few lines, with the places to look at next."""
     verdict, times = report["verdict"], report["recovery"].get("all", {"n": 0})
     lines = [
-        f"chaos: {_outcome(report)}, seed {report['seed']}, {report['minutes']:g} minutes",
+        f"chaos: {_outcome(report)}, seed {report['seed']}, {report['minutes']:g} minutes{_options(report)}",
         *(f"  {name}: {value}" for name, value in _headline(report)[:-2]),
     ]
     if times["n"]:
@@ -124,8 +124,8 @@ def markdown(report: Json) -> str:
     lines = [
         "# Chaos report",
         "",
-        f"`sisu lab chaos --minutes {report['minutes']:g} --seed {report['seed']}` at version {report['version']}: "
-        f"**{_outcome(report)}**. How to read this: [chaos.md](chaos.md).",
+        f"`sisu lab chaos --minutes {report['minutes']:g} --seed {report['seed']}{_options(report)}` at version "
+        f"{report['version']}: **{_outcome(report)}**. How to read this: [chaos.md](chaos.md).",
         "",
         *_table(("", ""), [(name, str(value)) for name, value in _headline(report)]),
         "",
@@ -145,9 +145,16 @@ def markdown(report: Json) -> str:
     ]
     if report.get("error"):
         lines += ["", "## Error", "", report["error"]]
+    if report.get("left_behind"):
+        lines += ["", "## Left behind", "", *(f"* {each}" for each in report["left_behind"])]
     if verdict and not verdict["passed"]:
         lines += ["", "## Violations", "", *_violations(verdict)]
     return "\n".join(lines) + "\n"
+
+
+def _options(report: Json) -> str:
+    """The options of the run beyond its length and seed."""
+    return (" --live" if report["live"] else "") + "".join(f" --kill {name}" for name in report["kill"])
 
 
 def _outcome(report: Json) -> str:
@@ -173,6 +180,9 @@ def _headline(report: Json) -> list[tuple[str, object]]:
     if verdict:
         lines += [(name, verdict[name]) for name in ("lost", "duplicated", "stuck", "wrong")]
         lines.append(("laws", f"{verdict['laws']}, {len(verdict['broken_laws'])} broken"))
+        lines.append(("left behind", len(report.get("left_behind", []))))
+    if verdict and report["live"]:
+        lines.append(("planning given up after three interrupted sessions", verdict["planning_given_up"]))
     return [
         *lines,
         ("settled after the last fault", f"{report['settled_s']} s"),

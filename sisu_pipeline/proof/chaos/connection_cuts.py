@@ -5,7 +5,6 @@ runs is cut on purpose, with one intent per cut. A COMMIT whose reply is lost ma
 process may assume either, end the run because of it, or execute the work twice.
 """
 
-import random
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -16,42 +15,30 @@ from urllib.parse import quote
 
 from resources.database import DATABASE
 from sisu_pipeline import database_server as server
-from sisu_pipeline.proof.chaos import verdict
-from sisu_pipeline.proof.chaos.scenarios import Operation, Scenario, ScenarioKind
+from sisu_pipeline.proof.chaos import leftovers, verdict
+from sisu_pipeline.proof.chaos.cut_plan import (
+    KINDS,
+    LIVE_KINDS,
+    NAME,
+    OBSERVED_INTENTS,
+    PlannedCut,
+    StatementCounts,
+    draw,
+    scenario_of,
+)
+from sisu_pipeline.proof.chaos.live_planning import LivePlanning, draw_script, live_planning
+from sisu_pipeline.proof.chaos.scenarios import Operation, ScenarioKind
 from sisu_pipeline.proof.chaos.workload import ScenarioOutcome, perform
 from sisu_pipeline.proof.harness import stack_processes
 from sisu_pipeline.proof.harness.lab_rounds import MOCK, Json, fresh_home, write_report
 from sisu_pipeline.proof.harness.lab_stack import LabFailed, lab_stack
-from sisu_pipeline.proof.harness.postgres_proxy import Cut, Moment, PostgresProxy, Statement
+from sisu_pipeline.proof.harness.postgres_proxy import PostgresProxy, Statement
 from sisu_pipeline.proof.harness.progress_bar import ReportProgress, progress
 from sisu_pipeline.proof.harness.running_stack import RunningStack, connect_to
 from sisu_pipeline.settings import load_settings
 
-NAME = "cuts"
 VARIABLES = MOCK | {"INTENT_QUEUE_RATE_LIMIT_PER_PERIOD": "0", "SBX_QUEUE_RATE_LIMIT_PER_PERIOD": "0"}
-KINDS = {
-    ScenarioKind.APPROVED: Operation.APPROVE,
-    ScenarioKind.FAILS: Operation.APPROVE,
-    ScenarioKind.REJECTED: Operation.REJECT,
-    ScenarioKind.CANCELED: Operation.CANCEL,
-}
-"""The kinds of intents in which connections are cut, and the operation at their gate."""
-OBSERVED_INTENTS = 2
-"""Number of intents of each kind whose statements are recorded before the first cut."""
-FIRST_OCCURRENCES = 3
-"""A statement that is sent often is cut at its first occurrences and at its last."""
-_TASKS = 2
 _END_TIMEOUT_S = 90.0
-
-StatementCounts = Mapping[ScenarioKind, Mapping[Statement, int]]
-
-
-@dataclass(frozen=True)
-class PlannedCut:
-    """A cut, and the kind of intent in which it is made."""
-
-    kind: ScenarioKind
-    cut: Cut
 
 
 @dataclass
@@ -60,13 +47,21 @@ class CutsRun:
 
     seed: int
     home: Path
+    live: bool = False
+    planning: LivePlanning | None = None
     statements: StatementCounts = field(default_factory=dict)
     planned: dict[int, PlannedCut] = field(default_factory=dict)
     outcomes: list[ScenarioOutcome] = field(default_factory=list)
     made: set[int] = field(default_factory=set)
     seconds: list[float] = field(default_factory=list)
     verdict: Json = field(default_factory=dict)
+    left_behind: list[str] = field(default_factory=list)
     error: str | None = None
+
+    @property
+    def kinds(self) -> Mapping[ScenarioKind, tuple[Operation, ...]]:
+        """The kinds of intents of this run, with the operations on them."""
+        return LIVE_KINDS if self.live else KINDS
 
     def report(self) -> Json:
         """The report, with the cut behind each violation."""
@@ -75,7 +70,9 @@ class CutsRun:
         return {
             "lab": NAME,
             "seed": self.seed,
-            "passed": judged and self.error is None and bool(self.made),
+            "live": self.live,
+            "passed": judged and self.error is None and bool(self.made) and not self.left_behind,
+            **({"left_behind": self.left_behind} if self.left_behind else {}),
             **({"error": self.error} if self.error else {}),
             "heard": {str(kind): len(statements) for kind, statements in self.statements.items()},
             "planned": len(self.planned),
@@ -100,15 +97,17 @@ class CutsRun:
         }
 
 
-def run(count: int | None, seed: int, *, kill_process: bool = False, home: Path | None = None) -> CutsRun:
+def run(
+    count: int | None, seed: int, *, kill_process: bool = False, live: bool = False, home: Path | None = None
+) -> CutsRun:
     """Make `count` cuts, drawn by the seed, or every one; writes the report to the data folder.
 
-    `kill_process`: kill the process that sends the statement instead of cutting its connection. Ctrl-C ends the run
-    early, without a verdict.
+    `kill_process`: kill the process that sends the statement instead of cutting its connection. `live`: a scripted
+    coding agent makes the plans. Ctrl-C ends the run early, without a verdict.
     """
-    cuts = CutsRun(seed, home or fresh_home(NAME))
+    cuts = CutsRun(seed, home or fresh_home(NAME), live)
     try:
-        with _proxied_stack(cuts.home) as (proxy, stack):
+        with _proxied_stack(cuts) as (proxy, stack):
             cuts.statements = _observe(cuts, proxy, stack)
             plan = draw(cuts.statements, count, seed, kill_process=kill_process)
             with progress(NAME, len(plan)) as report_progress:
@@ -116,6 +115,7 @@ def run(count: int | None, seed: int, *, kill_process: bool = False, home: Path 
                     _make(cuts, proxy, stack, planned, report_progress)
             with stack.database.connect() as connection:
                 cuts.verdict = verdict.judge(connection, cuts.outcomes, stack.process.settings.workspaces)
+        cuts.left_behind = leftovers.of_stopped_stack(cuts.home / "stack")
     except LabFailed as failure:
         cuts.error = str(failure)
     except KeyboardInterrupt:
@@ -124,35 +124,10 @@ def run(count: int | None, seed: int, *, kill_process: bool = False, home: Path 
     return cuts
 
 
-def draw(
-    statements: StatementCounts, count: int | None, seed: int, *, kill_process: bool = False
-) -> list[PlannedCut]:
-    """Plan a cut before and after every statement, at its first and last occurrences; draw `count` of them. Pure.
-
-    Statements of an intent worker are cut in every kind of intent, those of other processes in the first kind only.
-    """
-    every: list[PlannedCut] = []
-    known: set[Statement] = set()
-    for kind, counts in statements.items():
-        for statement in sorted(counts, key=lambda each: (each.component, each.text)):
-            if statement in known and statement.component != "intent_worker":
-                continue
-            known.add(statement)
-            last = max(1, counts[statement] // OBSERVED_INTENTS)
-            occurrences = sorted({*range(1, min(FIRST_OCCURRENCES, last) + 1), last})
-            every += [
-                PlannedCut(kind, Cut(statement, occurrence, moment, kill_process))
-                for occurrence in occurrences
-                for moment in Moment
-            ]
-    if count is None or count >= len(every):
-        return every
-    return random.Random(f"{NAME}/{seed}").sample(every, count)  # noqa: S311
-
-
 @contextmanager
-def _proxied_stack(home: Path) -> Iterator[tuple[PostgresProxy, RunningStack]]:
+def _proxied_stack(cuts: CutsRun) -> Iterator[tuple[PostgresProxy, RunningStack]]:
     """Start an embedded server, a proxy in front of it, and a stack that connects through the proxy."""
+    home = cuts.home
     for name in ("server", "proxy"):
         (home / name).mkdir(parents=True)
         (home / name).chmod(0o755)
@@ -163,7 +138,8 @@ def _proxied_stack(home: Path) -> Iterator[tuple[PostgresProxy, RunningStack]]:
         url = f"postgresql://postgres@/{DATABASE}?host={quote(str(home / 'proxy'), safe='')}"
         with (
             proxy.serve(home / "proxy"),
-            lab_stack(home / "stack", VARIABLES | {"DATABASE_URL": url}) as process,
+            _planning(cuts) as variables,
+            lab_stack(home / "stack", VARIABLES | variables | {"DATABASE_URL": url}) as process,
             connect_to(process) as stack,
         ):
             yield proxy, stack
@@ -171,12 +147,22 @@ def _proxied_stack(home: Path) -> Iterator[tuple[PostgresProxy, RunningStack]]:
         server.down(upstream)
 
 
+@contextmanager
+def _planning(cuts: CutsRun) -> Iterator[dict[str, str]]:
+    """The settings of the scripted agent, whose model runs meanwhile; none without it."""
+    if not cuts.live:
+        yield {}
+        return
+    with live_planning(cuts.home / "stack") as cuts.planning:
+        yield cuts.planning.variables
+
+
 def _observe(cuts: CutsRun, proxy: PostgresProxy, stack: RunningStack) -> StatementCounts:
     """Record the statements of each kind of intent, after a warm-up."""
     statements: dict[ScenarioKind, Mapping[Statement, int]] = {}
-    for kind in KINDS:
+    for kind in cuts.kinds:
         _run_intent(cuts, stack, kind)
-    for kind in KINDS:
+    for kind in cuts.kinds:
         proxy.arm(None)
         for _ in range(OBSERVED_INTENTS):
             _run_intent(cuts, stack, kind)
@@ -208,41 +194,42 @@ def _make(
 
 def _run_intent(cuts: CutsRun, stack: RunningStack, kind: ScenarioKind) -> None:
     """Run one intent until it leaves no open work; the verdict judges how it ended."""
-    outcome = ScenarioOutcome(_scenario(len(cuts.outcomes), kind, cuts.seed))
+    outcome = ScenarioOutcome(scenario_of(len(cuts.outcomes), kind, cuts.seed, live=cuts.live))
+    if cuts.planning is not None:
+        cuts.planning.prepare(outcome.scenario, draw_script(cuts.seed, outcome.scenario, faults=False))
     cuts.outcomes.append(outcome)
-    perform(stack.post, outcome, Operation.SUBMIT)
+    perform(stack, outcome, Operation.SUBMIT)
 
     def row() -> Json:
         return stack.row("labs.of_run", workflow_id=outcome.workflow_id)
+
+    def waits() -> bool:
+        """Whether the run waits for a person, or has ended; a cancellation comes while an agent plans."""
+        found = row()
+        is_planning = found["next_action"] == "PLAN" and kind is not ScenarioKind.CANCELED
+        return found["status"] not in ("queued", "running") and not is_planning
 
     def open_work() -> list[str]:
         unsettled = stack.rows("labs.unsettled")
         return [each["place"] for each in unsettled if each["workflow_id"] == outcome.workflow_id]
 
     # A run that ends without reaching its gate also ends this wait.
-    stack.wait_until(
-        lambda: row()["status"] not in ("queued", "running"), _END_TIMEOUT_S, lambda: f"its gate: {row()}"
-    )
-    perform(stack.post, outcome, KINDS[kind])
+    stack.wait_until(waits, _END_TIMEOUT_S, lambda: f"its gate: {row()}")
+    for operation in cuts.kinds[kind]:
+        stack.wait_until(
+            lambda: perform(stack, outcome, operation),  # noqa: B023 - called before the next operation
+            _END_TIMEOUT_S,
+            lambda: f"{operation} to be possible: {row()}",  # noqa: B023
+        )
     stack.wait_until(lambda: not open_work(), _END_TIMEOUT_S, lambda: f"the end of {open_work()}")
-
-
-def _scenario(number: int, kind: ScenarioKind, seed: int) -> Scenario:
-    patch = {"targetPath": "notes.txt", "postimageContent": "patched\n", "diffText": "-before\n+patched\n"}
-    inputs = {
-        "tests": [f"t{task}" for task in range(_TASKS)],
-        "testCommand": "FAIL_ME" if kind is ScenarioKind.FAILS else "run",
-        "files": {"notes.txt": "before\n", "kept.txt": "kept\n"},
-        "patches": [patch],
-    }
-    return Scenario(number, kind, f"cut {seed}: intent {number}", inputs, NAME, ())
 
 
 def summary(report: Json) -> str:
     """The report as text."""
     verdict = report["verdict"]
     lines = [
-        f"{NAME}: {'passed' if report['passed'] else 'FAILED'}, seed {report['seed']}",
+        f"{NAME}: {'passed' if report['passed'] else 'FAILED'}, seed {report['seed']}"
+        f"{', planned by an agent' if report['live'] else ''}",
         f"  statements recorded: {report['heard']}",
         f"  cuts: {report['made']} of {report['planned']} made (the statements of the others did not occur again)",
         f"  by component: {report['made_by_component']}",
@@ -254,6 +241,7 @@ def summary(report: Json) -> str:
     if verdict:
         counts = ", ".join(f"{name} {verdict[name]}" for name in ("lost", "duplicated", "stuck", "wrong"))
         lines.append(f"  {counts}; laws: {verdict['laws']}, {len(verdict['broken_laws'])} broken")
+    lines += [f"  left behind: {each}" for each in report.get("left_behind", [])]
     for each in report["breaches"]:
         lines.append(f"  * {each['breach']}: {each['intent']}: {each['detail']}")
         if "statement" in each:

@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 import psutil
 import psycopg
 
-from sisu_pipeline.proof.chaos.fault_schedule import FaultKind, PlannedFault
+from sisu_pipeline.proof.chaos.fault_schedule import LIVE_FAULTS, FaultKind, PlannedFault
+from sisu_pipeline.proof.chaos.live_planning import LivePlanning
 from sisu_pipeline.proof.harness import stack_processes
 from sisu_pipeline.proof.harness.lab_stack import LabFailed
 from sisu_pipeline.proof.harness.running_stack import RunningStack
@@ -26,12 +27,22 @@ _KILLED = {
     FaultKind.KILL_CODE_SERVER: "code_server",
     FaultKind.KILL_WEBSERVER: "webserver",
 }
-_KILLED_GROUPS = {FaultKind.KILL_INTENT_GROUP: "intent_worker", FaultKind.KILL_SANDBOX_GROUP: "sandbox_worker"}
-_KILLED_WORKERS = {FaultKind.KILL_INTENT_WORKER: "intent_worker", FaultKind.KILL_SANDBOX_WORKER: "sandbox_worker"}
+_KILLED_GROUPS = {
+    FaultKind.KILL_INTENT_GROUP: "intent_worker",
+    FaultKind.KILL_SANDBOX_GROUP: "sandbox_worker",
+    FaultKind.KILL_PLANNER_GROUP: "planner_worker",
+}
+_KILLED_WORKERS = {
+    FaultKind.KILL_INTENT_WORKER: "intent_worker",
+    FaultKind.KILL_SANDBOX_WORKER: "sandbox_worker",
+    FaultKind.KILL_PLANNER_WORKER: "planner_worker",
+}
 FROZEN_WORKERS = {
     FaultKind.FREEZE_INTENT_WORKER: "intent_worker",
     FaultKind.FREEZE_SANDBOX_WORKER: "sandbox_worker",
+    FaultKind.FREEZE_PLANNER_WORKER: "planner_worker",
 }
+_OF_AGENTS = (FaultKind.KILL_AGENT, FaultKind.KILL_RELAY, FaultKind.KILL_SPAWNER)
 _FROZEN = {FaultKind.FREEZE_API: "api", FaultKind.FREEZE_DAEMON: "daemon"}
 _STOPS_THE_DAEMON = (FaultKind.KILL_DAEMON, FaultKind.KILL_CODE_SERVER, FaultKind.FREEZE_DAEMON)
 
@@ -58,6 +69,7 @@ class FaultInjector:
 
     stack: RunningStack
     report: Callable[[str], None]
+    planning: LivePlanning | None = None
     injected: list[InjectedFault] = field(default_factory=list)
     _frozen: list[tuple[float, int]] = field(default_factory=list)
     _began: float = field(default_factory=time.monotonic)
@@ -96,6 +108,10 @@ class FaultInjector:
             return self._held_by(None), self._restart_postgres
         if kind in (FaultKind.TERMINATE_BACKENDS, FaultKind.KILL_BACKEND):
             return self._held_by(None), lambda: self._disconnect(planned)
+        if kind in LIVE_FAULTS - set(FROZEN_WORKERS) - set(_KILLED_WORKERS) - set(_KILLED_GROUPS):
+            pids = self._pids_of_agents(planned)
+            affected = self._held_by(None, "compileQ") if kind in _OF_AGENTS else ()
+            return affected, lambda: self._signal(pids, signal.SIGKILL, 0.0)
         pids = self._pids(planned)
         if kind in (*_KILLED_WORKERS, *_KILLED_GROUPS, *FROZEN_WORKERS):
             affected = self._held_by(pids)
@@ -109,14 +125,35 @@ class FaultInjector:
         if kind in _KILLED_GROUPS:
             return [process.pid for process in self._group(_KILLED_GROUPS[kind])]
         workers = _KILLED_WORKERS.get(kind) or FROZEN_WORKERS.get(kind)
-        candidates = self._group(workers)[1:] if workers else self._group(_KILLED.get(kind) or _FROZEN[kind])[:1]
+        candidates = self._workers(workers) if workers else self._group(_KILLED.get(kind) or _FROZEN[kind])[:1]
         frozen = {pid for _, pid in self._frozen}
         pids = sorted(process.pid for process in candidates if not planned.seconds or process.pid not in frozen)
-        return [pids[planned.ranks[0] % len(pids)]] if pids else []
+        return _chosen(planned, pids)
+
+    def _pids_of_agents(self, planned: PlannedFault) -> list[int]:
+        assert self.planning is not None, "only a stack with an agent has these faults"
+        stack = self.stack.process
+        with suppress(psutil.Error):
+            match planned.kind:
+                case FaultKind.KILL_MODEL:
+                    return [self.planning.model.process.pid]
+                case FaultKind.KILL_AGENT:
+                    candidates = stack_processes.agents(stack, self.planning.agent)
+                case FaultKind.KILL_RELAY:
+                    candidates = stack_processes.relays(stack)
+                case _:
+                    candidates = stack_processes.spawners(stack)
+            return _chosen(planned, sorted(process.pid for process in candidates))
+        return []
 
     def _group(self, component: str) -> list[psutil.Process]:
         with suppress(psutil.Error):
             return stack_processes.by_component(self.stack.process)[component]
+        return []
+
+    def _workers(self, component: str) -> list[psutil.Process]:
+        with suppress(psutil.Error):
+            return stack_processes.workers(self.stack.process, component)
         return []
 
     def _signal(self, pids: Sequence[int], number: signal.Signals, seconds: float) -> list[int]:
@@ -170,11 +207,12 @@ class FaultInjector:
         stack.start()
         return killed
 
-    def _held_by(self, pids: Sequence[int] | None) -> tuple[str, ...]:
-        """The intents whose work these worker processes hold; None means all workers."""
+    def _held_by(self, pids: Sequence[int] | None, queue: str | None = None) -> tuple[str, ...]:
+        """The intents whose work these worker processes hold; None means all workers, or all queues."""
         texts = None if pids is None else [str(pid) for pid in pids]
         with suppress(psycopg.Error):
-            return tuple(row["workflow_id"] for row in self.stack.rows("labs.held_by", pids=texts))
+            rows = self.stack.rows("labs.held_by", pids=texts, queue=queue)
+            return tuple(row["workflow_id"] for row in rows)
         return ()
 
     def _not_requested(self) -> tuple[str, ...]:
@@ -192,3 +230,8 @@ class FaultInjector:
         while self._frozen and (everything or self._frozen[0][0] <= time.monotonic()):
             _, pid = heapq.heappop(self._frozen)
             stack_processes.send_signal(pid, signal.SIGCONT)
+
+
+def _chosen(planned: PlannedFault, pids: Sequence[int]) -> list[int]:
+    """The victim among the candidates, by its rank."""
+    return [pids[planned.ranks[0] % len(pids)]] if pids else []

@@ -1,6 +1,7 @@
 """The fault schedule of chaos: faults of every kind, drawn from one seed. Pure."""
 
 import random
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -29,9 +30,16 @@ class FaultKind(StrEnum):
     KILL_BACKEND = "SIGKILL Postgres backend"
     RESTART_POSTGRES = "Postgres stopped, immediate"
     KILL_EVERYTHING = "SIGKILL everything, supervisor too"
+    KILL_PLANNER_WORKER = "SIGKILL planner worker"
+    KILL_PLANNER_GROUP = "SIGKILL planner workers, whole group"
+    FREEZE_PLANNER_WORKER = "SIGSTOP planner worker past its takeover"
+    KILL_AGENT = "SIGKILL agent"
+    KILL_RELAY = "SIGKILL relay of an agent's sandbox"
+    KILL_SPAWNER = "SIGKILL starter of the agents' sandboxes"
+    KILL_MODEL = "SIGKILL scripted model"
 
 
-# Of a hundred faults.
+# Of a hundred faults, without those of LIVE_FAULTS.
 _WEIGHTS = {
     FaultKind.KILL_INTENT_WORKER: 16,
     FaultKind.KILL_INTENT_GROUP: 5,
@@ -50,14 +58,54 @@ _WEIGHTS = {
     FaultKind.RESTART_POSTGRES: 4,
     FaultKind.KILL_EVERYTHING: 1,
 }
+_LIVE_WEIGHTS = _WEIGHTS | {
+    FaultKind.KILL_PLANNER_WORKER: 12,
+    FaultKind.KILL_PLANNER_GROUP: 5,
+    FaultKind.FREEZE_PLANNER_WORKER: 5,
+    FaultKind.KILL_AGENT: 14,
+    FaultKind.KILL_RELAY: 6,
+    FaultKind.KILL_SPAWNER: 4,
+    FaultKind.KILL_MODEL: 6,
+}
+KILLS: Mapping[str, tuple[FaultKind, ...]] = {
+    "intent-worker": (FaultKind.KILL_INTENT_WORKER, FaultKind.KILL_INTENT_GROUP),
+    "sandbox-worker": (FaultKind.KILL_SANDBOX_WORKER, FaultKind.KILL_SANDBOX_GROUP),
+    "api": (FaultKind.KILL_API,),
+    "daemon": (FaultKind.KILL_DAEMON,),
+    "code-server": (FaultKind.KILL_CODE_SERVER,),
+    "webserver": (FaultKind.KILL_WEBSERVER,),
+    "postgres": (FaultKind.KILL_BACKEND, FaultKind.RESTART_POSTGRES),
+    "everything": (FaultKind.KILL_EVERYTHING,),
+    "planner-worker": (FaultKind.KILL_PLANNER_WORKER, FaultKind.KILL_PLANNER_GROUP),
+    "agent": (FaultKind.KILL_AGENT,),
+    "relay": (FaultKind.KILL_RELAY,),
+    "spawner": (FaultKind.KILL_SPAWNER,),
+    "model": (FaultKind.KILL_MODEL,),
+}
+"""The processes that `--kill` can name, and the faults that kill them."""
+
+LIVE_FAULTS = frozenset(_LIVE_WEIGHTS) - frozenset(_WEIGHTS)
+"""Faults that need a stack in which an agent plans."""
+
 _FROZEN_S = {
     # Recovery declares a silent worker dead after 3.5 s: it wakes up after other workers have taken its work over.
     FaultKind.FREEZE_INTENT_WORKER: (5.5, 9.0),
     FaultKind.FREEZE_SANDBOX_WORKER: (5.5, 9.0),
+    FaultKind.FREEZE_PLANNER_WORKER: (5.5, 9.0),
     FaultKind.FREEZE_API: (0.5, 3.0),
     FaultKind.FREEZE_DAEMON: (0.5, 3.0),
 }
 _MAX_BACKENDS = 6
+
+
+def kill_problem(names: Sequence[str], *, live: bool) -> str | None:
+    """Why these names cannot be killed, as a sentence; None when they can."""
+    for name in names:
+        if name not in KILLS:
+            return f"unknown process {name!r} of --kill; choose from {', '.join(KILLS)}"
+        if not live and LIVE_FAULTS.issuperset(KILLS[name]):
+            return f"--kill {name} requires --live: without it, no coding agent runs"
+    return None
 
 
 @dataclass(frozen=True)
@@ -73,18 +121,23 @@ class PlannedFault:
     seconds: float = 0.0
 
 
-def draw(seed: int, seconds: float) -> list[PlannedFault]:
+def draw(seed: int, seconds: float, *, live: bool = False, kill: Sequence[str] = ()) -> list[PlannedFault]:
     """Draw the faults of a seed in chronological order, one every MEAN_INTERVAL_S on average.
 
-    Kinds are drawn without replacement from a deck of a hundred: each hundred faults has every kind at its weight.
+    Kinds are drawn without replacement from a deck in which each has its weight. `live` adds the faults of a stack
+    in which an agent plans; with `kill`, keys of KILLS, only these processes are killed.
     """
+    weights = _LIVE_WEIGHTS if live else _WEIGHTS
+    if kill:
+        wanted = {fault for name in kill for fault in KILLS[name]}
+        weights = {fault: weight for fault, weight in weights.items() if fault in wanted}
     rng = random.Random(f"chaos/{seed}/faults")  # noqa: S311 - a schedule is no secret
     planned: list[PlannedFault] = []
     deck: list[FaultKind] = []
     now = FIRST_AT_S
     while now < seconds - _QUIET_AT_THE_END_S:
         if not deck:
-            deck = rng.sample(list(_WEIGHTS), sum(_WEIGHTS.values()), counts=list(_WEIGHTS.values()))
+            deck = rng.sample(list(weights), sum(weights.values()), counts=list(weights.values()))
         kind = deck.pop()
         victims = rng.randint(1, _MAX_BACKENDS) if kind is FaultKind.TERMINATE_BACKENDS else 1
         ranks = tuple(rng.randrange(1000) for _ in range(victims))

@@ -4,7 +4,7 @@ It trusts neither logs nor responses alone: the expected end of an intent follow
 requests that were accepted.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -20,6 +20,11 @@ from sisu_pipeline.workflow import patching
 from sql import query
 
 STEPS = [*StepId]
+_STEPS_WITH_RETRY = [*STEPS, StepId.EXECUTE]
+_PLANNING_FAILED = "Planning failed ["
+_NONZERO = "SBX execution failed [CMD_NONZERO]"
+_MOST_TRIES = 3
+_PASSING = frozenset({"agent_ended", "agent_error", "agent_idle", "agent_silent", "box_failed", "tool_not_listed"})
 _DAGSTER_STATUSES = {"succeeded": "SUCCESS", "retries_exceeded": "FAILURE", "canceled": "CANCELED"}
 
 
@@ -55,6 +60,11 @@ class ExpectedEnd:
     tasks: int | None = 0
     bad_tasks: int | None = 0
     receipts: int | None = 0
+    answers: int | None = 1
+    """Answers of a coding agent, if one makes the plan."""
+
+
+PLANNING_FAILED = ExpectedEnd("retries_exceeded", _PLANNING_FAILED, 0, answers=0)
 
 
 def expected_end(outcome: ScenarioOutcome) -> ExpectedEnd:
@@ -63,15 +73,26 @@ def expected_end(outcome: ScenarioOutcome) -> ExpectedEnd:
     if outcome.was_accepted(Operation.CANCEL):
         # A cancellation after an approval may find any part of the work done.
         most = None if scenario.kind is ScenarioKind.CANCELED_LATE else 0
-        return ExpectedEnd("canceled", "canceled by chaos", None, most, most, most)
-    if scenario.kind is ScenarioKind.REJECTED:
-        return ExpectedEnd("retries_exceeded", "Plan approval failed", 2)
-    if scenario.kind is ScenarioKind.FAILS:
-        return ExpectedEnd("retries_exceeded", "SBX execution failed [CMD_NONZERO]", 4, tasks, tasks, tasks)
-    if scenario.kind is ScenarioKind.GIVES_UP:
-        # No task was executed, so there is no receipt; ExecuteST has no result to store.
-        return ExpectedEnd("retries_exceeded", "Step executeTask has exceeded its maximum", 3, tasks, tasks, 0)
-    return ExpectedEnd("succeeded", None, 4, tasks, 0, tasks)
+        return ExpectedEnd("canceled", "canceled by chaos", None, most, most, most, None)
+    end = _FAILURES.get(scenario.kind)
+    return ExpectedEnd("succeeded", None, 4, tasks, 0, tasks) if end is None else end(tasks)
+
+
+_FAILURES: dict[ScenarioKind, Callable[[int], ExpectedEnd]] = {
+    ScenarioKind.REJECTED: lambda _: ExpectedEnd("retries_exceeded", "Plan approval failed", 2),
+    ScenarioKind.EXPIRED: lambda _: ExpectedEnd(
+        "retries_exceeded", "Plan approval failed: no (rationale: timeout)", 2
+    ),
+    ScenarioKind.PLANLESS: lambda _: PLANNING_FAILED,
+    ScenarioKind.AGENT_DIES: lambda _: PLANNING_FAILED,
+    ScenarioKind.FAILS: lambda tasks: ExpectedEnd("retries_exceeded", _NONZERO, 4, tasks, tasks, tasks),
+    # Each task failed, so each one is executed again, and ExecuteST is committed twice.
+    ScenarioKind.RETRIED: lambda tasks: ExpectedEnd("retries_exceeded", _NONZERO, 5, *[2 * tasks] * 3),
+    # No task was executed, so there is no receipt; ExecuteST has no result to store.
+    ScenarioKind.GIVES_UP: lambda tasks: ExpectedEnd(
+        "retries_exceeded", "Step executeTask has exceeded its maximum", 3, tasks, tasks, 0
+    ),
+}
 
 
 def judge(connection: Connection, outcomes: Sequence[ScenarioOutcome], workspaces: Path) -> Json:
@@ -95,6 +116,7 @@ def judge_in_transaction(connection: Connection, outcomes: Sequence[ScenarioOutc
         "laws": len(laws),
         "broken_laws": broken,
         **counts,
+        "planning_given_up": _count_given_up(connection, outcomes),
         "violations": [each.to_json() for each in violations],
     }
 
@@ -111,6 +133,9 @@ def _violations(
         if row is None:
             yield Violation(Breach.LOST, name, "it has no run")
             continue
+        if row["most_answers"] > 1 or row["questions"] > row["retry_count"] + 1:
+            text = f"{row['questions']} questions in {row['retry_count'] + 1} attempts, {row['answers']} answers"
+            yield Violation(Breach.DUPLICATED, name, text)
         if row["repeated"]:
             yield Violation(Breach.DUPLICATED, name, f"{row['repeated']} tasks were executed more than once")
         if row["status"] not in TERMINAL:
@@ -124,21 +149,43 @@ def _violations(
         yield Violation(Breach.STUCK, row["workflow_id"], row["place"])
 
 
+def is_given_up(row: Json) -> bool:
+    """Whether the run's newest question was given up after every try had a failure that may pass.
+
+    Faults can hit each try of one question; the run then ends with a sentence, and can be retried.
+    """
+    codes = row["failures"][-1].split() if row["failures"] else []
+    return len(codes) == _MOST_TRIES and _PASSING.issuperset(codes)
+
+
+def _count_given_up(connection: Connection, outcomes: Sequence[ScenarioOutcome]) -> int:
+    """The number of questions that faults interrupted in every try."""
+    rows = {row["workflow_id"]: row for row in connection.execute(query("labs.every_run"))}
+    interrupted = (each for each in outcomes if each.scenario.kind is not ScenarioKind.AGENT_DIES)
+    return sum(is_given_up(rows[each.workflow_id]) for each in interrupted if each.workflow_id in rows)
+
+
 def _differences(outcome: ScenarioOutcome, row: Json, workspaces: Path) -> Iterator[str]:
     end = expected_end(outcome)
+    if row["status"] != "canceled" and is_given_up(row):
+        end = PLANNING_FAILED
     if row["status"] != end.status:
         yield f"expected status {end.status}, got {row['status']} ({row['error']})"
         return
     if not str(row["error"] or "").startswith(end.error or ""):
         yield f"expected error {end.error}, got {row['error']}"
-    if row["steps"] != STEPS[: len(row["steps"])] or end.steps not in (None, len(row["steps"])):
+    if row["steps"] != _STEPS_WITH_RETRY[: len(row["steps"])] or end.steps not in (None, len(row["steps"])):
         yield f"expected {end.steps} steps in order, got {row['steps']}"
     for name in ("tasks", "bad_tasks", "receipts"):
         expected = getattr(end, name)
         if expected is not None and row[name] != expected:
             yield f"expected {expected} {name}, got {row[name]}"
-    if max(row["tasks"], row["receipts"]) > outcome.scenario.tasks:
-        yield f"{row['tasks']} results and {row['receipts']} receipts of {outcome.scenario.tasks} tasks"
+    most = outcome.scenario.tasks * (2 if outcome.scenario.kind is ScenarioKind.RETRIED else 1)
+    if max(row["tasks"], row["receipts"]) > most:
+        yield f"{row['tasks']} results and {row['receipts']} receipts of {most} tasks"
+    answers = end.answers if outcome.scenario.is_live else 0
+    if answers is not None and row["answers"] != answers:
+        yield f"expected {answers} answers of the agent, got {row['answers']} after {row['failures']}"
     # An intent canceled before the sensor requested its Dagster run has none.
     never_requested = row["dagster_status"] is None and row["status"] == "canceled"
     if row["dagster_status"] != _DAGSTER_STATUSES[end.status] and not never_requested:

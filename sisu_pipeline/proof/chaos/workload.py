@@ -1,4 +1,8 @@
-"""Run scenarios: perform every operation at its time, over HTTP, with retries."""
+"""Run scenarios: perform every operation at its time, over HTTP, with retries.
+
+An operation that needs a state of its run (an open gate, a failure to retry) is attempted again until the run is in
+that state.
+"""
 
 import heapq
 import threading
@@ -7,17 +11,34 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
-from sisu_pipeline.proof.chaos.scenarios import Operation, Scenario
+from sisu_pipeline.proof.chaos.scenarios import EDITED_FILE, EDITED_TEST, Operation, Scenario, ScenarioKind
 from sisu_pipeline.proof.harness.lab_stack import LabFailed
 from sisu_pipeline.proof.harness.running_stack import Json
 
 _CLIENTS = 16
 _ACCEPTED_BELOW = 300
 _CONFLICT = 409
+_OK = 200
+_AGAIN_AFTER_S = 0.5
+_ACTOR = "chaos"
 
-Post = Callable[[str, Json], tuple[int, Json]]
+
+class Client(Protocol):
+    """The API as clients use it; each request is repeated until it has a response."""
+
+    def get(self, path: str) -> tuple[int, Json]:
+        """GET a path; returns status and JSON."""
+        ...
+
+    def post(self, path: str, body: Json) -> tuple[int, Json]:
+        """POST to a path; returns status and JSON."""
+        ...
+
+
+Request = tuple[str, Json]
+"""The path below the run, and the body."""
 
 
 @dataclass
@@ -37,9 +58,9 @@ class ScenarioOutcome:
 class Workload:
     """Performs the operations of scenarios with a pool of clients; those of one scenario run one after another."""
 
-    def __init__(self, post: Post, scenarios: Sequence[Scenario]) -> None:
+    def __init__(self, client: Client, scenarios: Sequence[Scenario]) -> None:
         self.outcomes = [ScenarioOutcome(scenario) for scenario in scenarios]
-        self._post = post
+        self._client = client
         self._due = [(scenario.operations[0].at_s, scenario.number, 0) for scenario in scenarios]
         heapq.heapify(self._due)
         self._began = time.monotonic()
@@ -75,6 +96,7 @@ class Workload:
         deadline = time.monotonic() + seconds
         with self._changed:
             self._hurry = True
+            self._due = sorted((0.0, number, index) for _, number, index in self._due)
             self._changed.notify_all()
             while self._left:
                 if time.monotonic() > deadline:
@@ -87,18 +109,22 @@ class Workload:
         while (item := self._next()) is not None:
             number, index = item
             outcome = self.outcomes[number]
+            is_done = True
             try:
-                perform(self._post, outcome, outcome.scenario.operations[index].operation)
+                is_done = perform(self._client, outcome, outcome.scenario.operations[index].operation)
             except LabFailed as failure:
                 outcome.wrong_responses.append(str(failure))
-            self._schedule_next(number, index + 1)
+            if is_done:
+                self._schedule_next(number, index + 1)
+            else:
+                self._schedule_again(number, index)
 
     def _next(self) -> tuple[int, int] | None:
         """Wait for the next due operation, as (scenario, index); None when the workload is stopped."""
         with self._changed:
             while not self._stop:
-                wait = self._due[0][0] - (time.monotonic() - self._began) if self._due else 1.0
-                if self._due and (wait <= 0 or self._hurry):
+                wait = self._due[0][0] - self._elapsed_s() if self._due else 1.0
+                if self._due and wait <= 0:
                     _, number, index = heapq.heappop(self._due)
                     return number, index
                 self._changed.wait(wait)
@@ -108,44 +134,111 @@ class Workload:
         operations = self.outcomes[number].scenario.operations
         with self._changed:
             if index < len(operations):
-                heapq.heappush(self._due, (operations[index].at_s, number, index))
+                at_s = 0.0 if self._hurry else operations[index].at_s
+                heapq.heappush(self._due, (at_s, number, index))
             else:
                 self._left -= 1
             self._changed.notify()
 
+    def _schedule_again(self, number: int, index: int) -> None:
+        with self._changed:
+            heapq.heappush(self._due, (self._elapsed_s() + _AGAIN_AFTER_S, number, index))
+            self._changed.notify()
 
-def perform(post: Post, outcome: ScenarioOutcome, operation: Operation) -> None:
-    """Perform an operation and record the response. Raises what `post` raises."""
+    def _elapsed_s(self) -> float:
+        return time.monotonic() - self._began
+
+
+def perform(client: Client, outcome: ScenarioOutcome, operation: Operation) -> bool:
+    """Perform an operation and record the response; False when its run is not in the required state yet.
+
+    Raises what the client raises.
+    """
     if operation is Operation.SUBMIT:
-        _submit(post, outcome)
-        return
-    path, body = _REQUESTS[operation]
-    status, response = post(f"/runs/{outcome.workflow_id}/{path}", body)
+        _submit(client, outcome)
+        return True
+    request = _REQUESTS[operation](client, outcome)
+    if request is None:
+        return operation is Operation.RETRY and _is_planned(client, outcome)
+    path, body = request
+    status, response = client.post(f"/runs/{outcome.workflow_id}/{path}", body)
     outcome.responses.append((operation, status))
     if status not in (202, _CONFLICT):
         outcome.wrong_responses.append(f"{operation}: {status} {response}")
+    return status != _CONFLICT or operation not in _WAITING
 
 
-def _submit(post: Post, outcome: ScenarioOutcome) -> None:
+def _submit(client: Client, outcome: ScenarioOutcome) -> None:
     scenario = outcome.scenario
-    status, stored = post("/intents", {"goal": scenario.goal, "inputs": scenario.inputs, "constraints": {}})
+    status, stored = client.post("/intents", scenario.intent)
     if status >= _ACCEPTED_BELOW:
         outcome.wrong_responses.append(f"submit: {status} {stored}")
         return
     workflow_id = str(stored["intentId"])
     body = {"recipeName": "sandbox-default", "queuePartitionKey": scenario.partition}
-    status, started = post(f"/intents/{workflow_id}/run", body)
+    status, started = client.post(f"/intents/{workflow_id}/run", body)
     outcome.responses.append((Operation.SUBMIT, status))
     if status != 202 or outcome.workflow_id not in ("", workflow_id):
         outcome.wrong_responses.append(f"submit: {status} {started}; the first id was {outcome.workflow_id}")
     outcome.workflow_id = workflow_id
 
 
-_REQUESTS: dict[Operation, tuple[str, Json]] = {
-    Operation.APPROVE: ("approve-plan", {"approvedBy": "chaos"}),
-    Operation.REJECT: ("reject-plan", {"rejectedBy": "chaos", "reason": "not this one"}),
-    Operation.CANCEL: ("cancel", {"actor": "chaos", "reason": "no longer wanted"}),
+def _read(client: Client, outcome: ScenarioOutcome, path: str = "") -> Json | None:
+    """A view of the run; None while it does not exist."""
+    status, view = client.get(f"/runs/{outcome.workflow_id}{path}")
+    return view if status == _OK else None
+
+
+def _answer(client: Client, outcome: ScenarioOutcome) -> Request | None:
+    """The answer to the run's question, once its gate has opened."""
+    gates = (_read(client, outcome, "/gates") or {}).get("gates", [])
+    key = next((gate["gateKey"] for gate in gates if "form" in gate), None)
+    body = {"answeredBy": _ACTOR, "answer": {"environment": "staging"}, "dedupeKey": "answer"}
+    return None if key is None else (f"gates/{key}/answer", body)
+
+
+def _edit(client: Client, outcome: ScenarioOutcome) -> Request | None:
+    """The approval of an edited plan, once the run waits for one."""
+    run = _read(client, outcome)
+    if run is None or run.get("nextAction") != "APPROVE_PLAN":
+        return None
+    view = _read(client, outcome, "/plan")
+    if view is None:
+        return None
+    plan = {name: value for name, value in view["plan"].items() if value is not None} | {"tests": [EDITED_TEST]}
+    for patch in plan.get("patchPlan", []):
+        if patch["targetPath"] == EDITED_FILE:
+            patch["postimageContent"] = outcome.scenario.edited_text
+    body = {"approvedBy": _ACTOR, "planSha256": view["planSha256"], "plan": plan, "dedupeKey": "edit"}
+    return "approve-plan", body
+
+
+def _retry(client: Client, outcome: ScenarioOutcome) -> Request | None:
+    """The retry of the run, once it has failed."""
+    run = _read(client, outcome)
+    is_failed = run is not None and run["status"] == "retries_exceeded"
+    return ("retry", {"actor": _ACTOR, "reason": "again"}) if is_failed else None
+
+
+def _is_planned(client: Client, outcome: ScenarioOutcome) -> bool:
+    """Whether the agent that was to submit no plan has submitted one: its first session was interrupted."""
+    run = _read(client, outcome) if outcome.scenario.kind is ScenarioKind.REPLANNED else None
+    return run is not None and run.get("nextAction") == "APPROVE_PLAN"
+
+
+def _fixed(path: str, body: Json) -> Callable[[Client, ScenarioOutcome], Request]:
+    return lambda _client, _outcome: (path, body)
+
+
+_REQUESTS: dict[Operation, Callable[[Client, ScenarioOutcome], Request | None]] = {
+    Operation.APPROVE: _fixed("approve-plan", {"approvedBy": _ACTOR}),
+    Operation.REJECT: _fixed("reject-plan", {"rejectedBy": _ACTOR, "reason": "not this one"}),
+    Operation.CANCEL: _fixed("cancel", {"actor": _ACTOR, "reason": "no longer wanted"}),
+    Operation.ANSWER: _answer,
+    Operation.EDIT: _edit,
+    Operation.RETRY: _retry,
 }
+_WAITING = (Operation.ANSWER, Operation.EDIT)
 
 
 def _raise_first(clients: Sequence["Future[Any]"]) -> None:

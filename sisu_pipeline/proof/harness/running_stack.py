@@ -35,22 +35,29 @@ class RunningStack:
     http: httpx.Client
     database: Database
 
+    def get(self, path: str) -> tuple[int, Json]:
+        """GET and return status and JSON, with the same repetitions as `post`."""
+        return self._request("GET", path, None)
+
     def post(self, path: str, body: Json) -> tuple[int, Json]:
         """POST and return status and JSON; retry on 5xx and connection errors: requests are idempotent.
 
         Raises LabFailed after a minute.
         """
+        return self._request("POST", path, body)
+
+    def _request(self, method: str, path: str, body: Json | None) -> tuple[int, Json]:
         deadline = time.monotonic() + _RETRY_TIMEOUT_S
         while True:
             try:
-                response = self.http.post(path, json=body)
+                response = self.http.request(method, path, json=body)
                 if response.status_code < 500:
                     return response.status_code, response.json()
                 problem = f"{response.status_code} {response.text[:200]}"
             except httpx.TransportError as error:
                 problem = repr(error)
             if time.monotonic() > deadline:
-                raise LabFailed(f"POST {path} failed for {_RETRY_TIMEOUT_S:.0f} s, last with {problem}")
+                raise LabFailed(f"{method} {path} failed for {_RETRY_TIMEOUT_S:.0f} s, last with {problem}")
             time.sleep(_POLL_INTERVAL_S)
 
     def submit(self, goal: str, inputs: Json | None = None, partition: str = "bench") -> str:

@@ -2,6 +2,7 @@
 
 import signal
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,8 +17,11 @@ COMPONENTS = {
     "webserver": "sisu_pipeline.dagster_web",
     "intent_worker": "--queue intentQ",
     "sandbox_worker": "--queue sbxQ",
+    "planner_worker": "--queue compileQ",
 }
 """Text in the command line of a component's main process."""
+_RELAY = "box_relay.py"
+_SPAWN_HELPER = "spawn_helper.py"
 _START_TIMEOUT_S = 30.0
 
 
@@ -54,7 +58,43 @@ def of_home(home: Path) -> list[psutil.Process]:
 
 def workers(stack: LabStack, component: str) -> list[psutil.Process]:
     """The forked processes of a worker group; the group replaces one that dies."""
-    return by_component(stack)[component][1:]
+    mark = COMPONENTS[component]
+    return [process for process in by_component(stack)[component][1:] if mark in " ".join(_arguments(process))]
+
+
+def spawners(stack: LabStack) -> list[psutil.Process]:
+    """The processes that start the sandboxes of agents."""
+    return _below_planners(stack, lambda words: any(word.endswith(_SPAWN_HELPER) for word in words))
+
+
+def relays(stack: LabStack) -> list[psutil.Process]:
+    """The relays inside the sandboxes of agents: to the model and to the tool."""
+    return _below_planners(stack, lambda words: any(word.endswith(_RELAY) for word in words))
+
+
+def agents(stack: LabStack, program: Path) -> list[psutil.Process]:
+    """The processes inside sandboxes whose first argument is the agent's program."""
+    return _below_planners(stack, lambda words: words[1:2] == [str(program)])
+
+
+def of_path(folder: Path) -> list[psutil.Process]:
+    """All processes with this data folder, or with a path below it on their command line; orphans included."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.environ().get("SISU_HOME") == str(folder) or f"{folder}/" in " ".join(process.cmdline()):
+                found.append(process)
+    return found
+
+
+def _below_planners(stack: LabStack, matches: Callable[[list[str]], bool]) -> list[psutil.Process]:
+    return [process for process in by_component(stack)["planner_worker"] if matches(_arguments(process))]
+
+
+def _arguments(process: psutil.Process) -> list[str]:
+    with suppress(psutil.Error):
+        return process.cmdline()
+    return []
 
 
 def main_process(stack: LabStack, component: str) -> psutil.Process:
