@@ -1,6 +1,7 @@
 """The branch of a succeeded run is pushed once, whatever dies meanwhile, and never over another commit."""
 
 import errno
+import json
 import os
 import signal
 import subprocess
@@ -27,6 +28,8 @@ from sisu_pipeline.store.rules.decisions import PlanDecision
 from sisu_pipeline.workflow import escalation, run_push, run_result, step_execution
 from sisu_pipeline.workflow.dependencies import Dependencies
 from tests.builders import apply_policy, new_recipe
+from tests.docs_generators.markdown import DOCS
+from tests.docs_generators.markdown_page import MarkdownPage
 from tests.integration.gate.test_deadlines import Receiver, receiver
 from tests.integration.git.https_server import PASSWORD, USER, GitServer, serve
 from tests.integration.git.repositories import git, git_text, make_repository, mirrors_in
@@ -519,6 +522,9 @@ def test_the_webhook_gets_what_a_bot_needs_for_a_pull_request(scene: Scene, rece
         "baseCommit": git_text(scene.remote, "rev-parse", "main"),
         "baseRef": "main",
     }
+    page = MarkdownPage(DOCS / "repositories.md")
+    (documented,) = (block.text for block in page.blocks if "BRANCH_PUSHED" in block.text)
+    assert json.loads(documented).keys() == message.keys()
 
 
 def test_the_webhook_hears_of_a_failure_too(scene: Scene, receiver: Receiver) -> None:

@@ -11,6 +11,7 @@ from resources.planner.planner_port import Question
 from resources.planner.replay_planner import ReplayPlanner
 from sisu_pipeline.contracts.base import ContractInvalid
 from sisu_pipeline.contracts.intent import Intent
+from sisu_pipeline.contracts.recipe import RecipeDefinition
 from sisu_pipeline.contracts.step_outputs import PlanPatch
 from sisu_pipeline.domain.changes.repository_base import InputInvalid, repository_of
 from sisu_pipeline.domain.forms import check_form
@@ -22,9 +23,10 @@ from tests.docs_generators.markdown_page import MarkdownPage
 SCHEMA, *EXAMPLES = (
     json.loads(block.text) for block in MarkdownPage(DOCS / "intent.md").blocks if block.language == "json"
 )
-EXAMPLES += [
+REPOSITORY, RECIPE, _ = (
     json.loads(block.text) for block in MarkdownPage(DOCS / "repositories.md").blocks if block.language == "json"
-]
+)
+EXAMPLES.append(REPOSITORY)
 examples = pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example["goal"])
 
 
@@ -60,6 +62,10 @@ def test_an_example_compiles_with_the_built_in_planner(example: dict[str, Any], 
     # Every patch has a diff text, which is empty until it is computed.
     given = [{"diffText": "", **patch} for patch in inputs.get("patches", [])]
     assert plan.get("patchPlan", []) == given
+
+
+def test_the_recipe_on_the_page_about_repositories_is_one() -> None:
+    assert RecipeDefinition.from_json(RECIPE).to_json() == {**RECIPE, "policy": "default"}
 
 
 CONTRADICTIONS: list[dict[str, Any]] = [
