@@ -1,4 +1,4 @@
-"""approval_sensor: continues runs after a decision in `app.plan_approvals` or an answer."""
+"""approval_sensor: continues runs after a decision in `app.plan_approvals`, an answer, or a request for changes."""
 
 import time
 
@@ -9,7 +9,7 @@ from sisu_pipeline.crash_points import crash_point
 from sisu_pipeline.defs import asset_metadata
 from sisu_pipeline.defs.asset_keys import DECISION, EXECUTION, INTENT_JOB, PATCHED_PLAN, PLAN_APPROVAL
 from sisu_pipeline.engine.sensor_instance import share_instance
-from sisu_pipeline.queueing import segment_queue
+from sisu_pipeline.queueing import question_queue, segment_queue
 from sisu_pipeline.settings import settings
 from sisu_pipeline.store.queues import outbox
 from sisu_pipeline.store.queues.outbox import DecidedRun
@@ -27,7 +27,7 @@ _BEHIND = {"ANSWER": [PATCHED_PLAN, DECISION, EXECUTION], "APPROVE_PLAN": [DECIS
     job_name=INTENT_JOB,
     minimum_interval_seconds=1,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Waits for decisions, enqueues the next segment of each run, and reports plan_approval.",
+    description="Waits for decisions, enqueues the next segment or question of each run, reports plan_approval.",
 )
 def approval_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
     """Listen for decisions during the tick. In the portable profile, request another Dagster run for each."""
@@ -45,6 +45,7 @@ def _resume_until(instance: dg.DagsterInstance, deadline: float) -> dg.SkipReaso
     """
     resumed = 0
     with listening(dependencies().database, "sisu_decided") as listener:
+        question_queue.enqueue_rounds(dependencies().database)
         # At least one query, however long it took to start listening.
         while rows := outbox.decided(listener.session, BATCH):
             resumed += _act_on(instance, rows)
@@ -53,6 +54,7 @@ def _resume_until(instance: dg.DagsterInstance, deadline: float) -> dg.SkipReaso
         while (left := deadline - time.monotonic()) > 0:
             if named := listener.wait(left):
                 resumed += _act_on(instance, outbox.decided_on(listener.session, sorted(named)))
+                question_queue.enqueue_rounds(dependencies().database, sorted(named))
     return dg.SkipReason(f"{resumed} run(s) continued after a decision." if resumed else "No decision arrived.")
 
 

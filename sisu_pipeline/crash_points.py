@@ -58,6 +58,9 @@ POINTS = (
     "question.session.after",
     "question.commit.before",
     "question.commit.after",
+    # A question of requested changes, which the sensor enqueues.
+    "round.enqueue.before",
+    "round.enqueue.after",
     # Fan-out and tasks.
     "fan_out.enqueue.before",
     "fan_out.enqueue.after",

@@ -110,11 +110,29 @@ def gates(view: Json) -> str:
     for gate in view["gates"]:
         if "form" in gate:
             parts += ["", f"question: {for_cell(gate['form']['question'])}"]
+        parts += _rounds(gate, plan["versions"])
     recorded = [
         for_cell(f"{each['createdAt']} {each['actor']}: {each['kind']} ({each['channel'] or '-'})")
         for each in view["interactions"]
     ]
     return "\n".join([*parts, *(["", *recorded] if recorded else [])])
+
+
+def _rounds(gate: Json, versions: Sequence[Json]) -> list[str]:
+    """The requests for changes at a gate, with what they led to, and the versions of the plan."""
+    made = gate.get("changes")
+    lines = []
+    for each in versions:
+        author = each["agent"] or each["editedBy"]
+        model = f" ({each['model']})" if each["model"] else ""
+        lines.append(f"version {each['version']}: {each['planSha256'][:12]}… by {for_cell(author + model)}")
+    if made is None or not (lines or made["rounds"]):
+        return []
+    for each in made["rounds"]:
+        end = f"version {each['version']}" if each["version"] else each["error"] or each["outcome"]
+        lines.append(for_cell(f"round {each['round']}: {each['requestedBy']}: {each['comment']} ({end})"))
+    left = made["allowed"] - len(made["rounds"])
+    return ["", *lines, f"changes may be requested {left} more time{'' if left == 1 else 's'}"]
 
 
 def _title(patch: Json) -> str:

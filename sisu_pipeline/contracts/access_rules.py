@@ -25,6 +25,7 @@ Rule = Audience | Role
 API_RULES: Mapping[str, Rule] = {
     "approve_plan": Role.APPROVER,
     "reject_plan": Role.APPROVER,
+    "request_changes": Role.APPROVER,
     "answer_gate": Role.APPROVER,
     "submit_intent": Role.SUBMITTER,
     "start_run": Role.SUBMITTER,
@@ -69,6 +70,7 @@ JOB_RULES: Mapping[str, Role] = {
     "submit_intent": Role.SUBMITTER,
     "approve_plan": Role.APPROVER,
     "reject_plan": Role.APPROVER,
+    "request_changes": Role.APPROVER,
     "answer_gate": Role.APPROVER,
     "intent_workflow": Role.OPERATOR,
 }

@@ -64,6 +64,8 @@ class ApprovalRules(Contract):
     """Of these people, those whom the intent names."""
     self_approval: bool = True
     """Whether the people who submitted, started or edited a plan may approve it."""
+    requester_approval: bool | None = None
+    """Whether people who requested changes to a plan may approve it; true without a value."""
     deadline_may_approve: bool = False
     """Whether an intent may declare approval as the outcome of its deadline."""
     longest_deadline_s: int = Field(default=LONGEST_DEADLINE_S, ge=1, le=LONGEST_DEADLINE_S)
@@ -74,7 +76,7 @@ class ApprovalRules(Contract):
     def is_one_of_anybody(self) -> bool:
         """True when one approval by any person suffices."""
         anybody = self.approvers is None and self.named_approvers is None
-        return self.approvals == 1 and anybody and self.self_approval
+        return self.approvals == 1 and anybody and self.self_approval and self.requester_approval is not False
 
 
 class ApprovalPolicy(Contract):
@@ -88,6 +90,8 @@ class ApprovalPolicy(Contract):
     """People who may approve and reject plans; by default every approver."""
     self_approval: bool = True
     """Whether the people who submitted, started or edited a plan may approve it."""
+    requester_approval: bool | None = None
+    """Whether people who requested changes to a plan may approve it; by default they may."""
     deadline_may_approve: bool = False
     """Whether an intent may declare approval as the outcome of its deadline."""
     submitters: People | None = None
@@ -116,6 +120,7 @@ class ApprovalPolicy(Contract):
             approvals=self.approvals,
             approvers=self.approvers,
             self_approval=self.self_approval,
+            requester_approval=self.requester_approval,
             deadline_may_approve=self.deadline_may_approve,
             longest_deadline_s=self.longest_deadline_s,
             automatic_approval=self.automatic_approval,

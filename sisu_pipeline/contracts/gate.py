@@ -76,6 +76,19 @@ class PlanRejectionRequest(Contract):
     """Key of the request; a repeated key returns the recorded result."""
 
 
+class ChangesRequest(Contract):
+    """Request changes to the plan: a coding agent plans again, and the gate opens for its plan."""
+
+    requested_by: PersonName
+    """Name of the person; with tokens, the owner of the token replaces it."""
+    comment: Annotated[str, Field(min_length=1, max_length=10_000, pattern=r"[^ \t\n\r]")]
+    """What to change, for the agent."""
+    plan_sha256: Sha256 | None = Field(default=None, alias="planSha256")
+    """Hash of the plan to change; another plan is a 409."""
+    dedupe_key: DedupeKey | None = None
+    """Key of the request; a repeated key returns the recorded result."""
+
+
 class AnswerRequest(Contract):
     """Answer the question of an ask gate; `answer` must fit the gate's form."""
 

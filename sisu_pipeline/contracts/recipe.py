@@ -9,6 +9,7 @@ from sisu_pipeline.contracts.base import Contract
 from sisu_pipeline.contracts.field_errors import shown
 
 RecipeName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
+DEFAULT_CHANGE_REQUESTS = 3
 _Cap = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
 
@@ -46,6 +47,8 @@ class RecipeDefinition(Contract):
     """Most sandbox minutes that a run request may announce."""
     net: bool | None = None
     """Whether tasks may use the network; by default the deployment decides (`SBX_DEFAULT_NET`)."""
+    max_change_requests: Annotated[int, Field(ge=0, le=20)] = DEFAULT_CHANGE_REQUESTS
+    """How often people may request changes to the plan of a run; 0 for never."""
     policy: PolicyId = DEFAULT_POLICY
     """Id of the policy whose newest version a run of this recipe starts with."""
     push: PushTarget | None = None

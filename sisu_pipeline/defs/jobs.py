@@ -6,7 +6,13 @@ import dagster as dg
 
 from resources.database import Connection
 from sisu_pipeline.contracts.access import Role
-from sisu_pipeline.contracts.gate import AnswerRequest, Channel, PlanApprovalRequest, PlanRejectionRequest
+from sisu_pipeline.contracts.gate import (
+    AnswerRequest,
+    ChangesRequest,
+    Channel,
+    PlanApprovalRequest,
+    PlanRejectionRequest,
+)
 from sisu_pipeline.contracts.intent import Intent, RunRequest
 from sisu_pipeline.defs.asset_keys import INTENT_JOB
 from sisu_pipeline.defs.assets import MATERIALIZED
@@ -59,6 +65,15 @@ class DecisionConfig(dg.Config):
     """Approvals: the plan as you edited it; empty to approve it unchanged."""
 
 
+class ChangesConfig(dg.Config):
+    """A request for changes to the plan of a run, by run id or intent id."""
+
+    run_id: str
+    requested_by: str
+    comment: str
+    plan_sha256: str | None = None
+
+
 class AnswerConfig(dg.Config):
     """An answer to the question of a run, by run id or intent id."""
 
@@ -94,6 +109,18 @@ def _reject(context: dg.OpExecutionContext, config: DecisionConfig) -> None:
             connection, config.run_id, PlanRejectionRequest.from_json(body), person, Channel.DAGSTER
         )
     context.log.info(f"run {decided.run_id}: {decided.decision} by {decided.decided_by}")
+
+
+@dg.op(name="request_changes_op")
+def _request_changes(context: dg.OpExecutionContext, config: ChangesConfig) -> None:
+    body = {"requestedBy": config.requested_by, "comment": config.comment, "planSha256": config.plan_sha256}
+    request = ChangesRequest.from_json(body)
+    with dependencies().database.connect() as connection:
+        person = _person(connection, context, Role.APPROVER)
+        stored = commands.request_changes(
+            dependencies(), connection, config.run_id, request, person, Channel.DAGSTER
+        )
+    context.log.info(f"run {stored.run_id}: changes requested by {stored.requested_by}, round {stored.round}")
 
 
 @dg.op(name="answer_gate_op")
@@ -135,9 +162,14 @@ def reject_plan() -> None:
     _reject()
 
 
+@dg.job(description="Request changes to a run's plan: a coding agent plans again, and the gate opens for its plan.")
+def request_changes() -> None:
+    _request_changes()
+
+
 @dg.job(description="Answer a run's question. The first answer that fits its form is final.")
 def answer_gate() -> None:
     _answer()
 
 
-JOBS = (intent_workflow, submit_intent, approve_plan, reject_plan, answer_gate)
+JOBS = (intent_workflow, submit_intent, approve_plan, reject_plan, request_changes, answer_gate)

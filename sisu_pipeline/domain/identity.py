@@ -48,9 +48,16 @@ def artifact_uri(run: str, step_id: str, task: str, name: str) -> str:
     return f"artifact://run/{run}/step/{step_id}/task/{task}/{name}"
 
 
-def op_key(run: str, step_id: str, attempt: int, schema_sha256: str, prompt_sha256: str) -> str:
-    """A question's key: `op_` and the sha256 of what it is about; also the id of its workflow on `compileQ`."""
-    return "op_" + sha256_hex(f"{run}:{step_id}:{attempt}:{schema_sha256}:{prompt_sha256}")
+def op_key(
+    run: str, step_id: str, attempt: int, schema_sha256: str, prompt_sha256: str, round_number: int = 1
+) -> str:
+    """A question's key: `op_` and the sha256 of what it is about; also the id of its workflow on `compileQ`.
+
+    Only the rounds after the first one are part of the text: the first question of a run has the key that it had
+    before there were rounds.
+    """
+    text = f"{run}:{step_id}:{attempt}:{schema_sha256}:{prompt_sha256}"
+    return "op_" + sha256_hex(text if round_number == 1 else f"{text}:{round_number}")
 
 
 def call_id(operation: str, number: int) -> str:

@@ -1,4 +1,4 @@
-// The verbs of a gate: approve, edit, reject, answer. Each is bound to the plan that was read.
+// The verbs of a gate: approve, edit, request changes, reject, answer. Each is bound to the plan that was read.
 
 import { post } from "./api.js";
 import { el, labelled, announce } from "./dom.js";
@@ -32,6 +32,44 @@ function question(gate, changed) {
   }
 }
 
+// What people requested and what became of it; the last failure is shown where the next decision is made.
+export function changesSection({ changes }) {
+  if (!changes?.rounds.length) return null;
+  const rows = changes.rounds.map((round) => el("li", {}, `${round.requestedBy}: `, visible(round.comment), " — ",
+    round.version ? `version ${round.version}` : round.error ? ["failed: ", visible(round.error)] : "a coding agent is planning", ", ", age(round.requestedAt)));
+  return el("section", { id: "changes", "aria-labelledby": "changes-title" }, el("h2", { id: "changes-title" }, "Requested changes"),
+    el("ul", { class: "plain" }, rows), el("p", { class: "quiet" }, `${changes.rounds.length} of ${changes.allowed} requests used.`));
+}
+
+export function planningNotice(gate) {
+  const { requestedBy } = gate.changes.rounds.at(-1);
+  return el("p", { class: "notice", id: "revising" }, `A coding agent is making the changes that ${requestedBy} requested. The decision opens again with its plan.`);
+}
+
+// A field for the changes and the button that sends it, shown on demand.
+function changeRequest(gate, plan, name, fault, verbs, changed) {
+  const comment = el("textarea", { name: "comment", maxlength: "10000" });
+  const send = el("button", { type: "button", id: "send-changes", onclick: request }, "Send the request");
+  const panel = el("div", { id: "change-request", hidden: true }, labelled("What to change", comment, "for the coding agent, which plans again"), el("div", { class: "verbs" }, send));
+  const open = el("button", { type: "button", id: "request-changes", "aria-expanded": "false", onclick: toggle }, "Request changes…");
+  return { panel, open, send };
+
+  function toggle() {
+    panel.hidden = !panel.hidden;
+    open.setAttribute("aria-expanded", String(!panel.hidden));
+    if (!panel.hidden) comment.focus();
+  }
+
+  function request() {
+    comment.required = true;
+    const complete = comment.reportValidity();
+    comment.required = false;
+    if (!complete) return;
+    const body = { requestedBy: nameOf(name), comment: comment.value, planSha256: plan.planSha256 };
+    attempt(fault, verbs(), "Changes requested", changed, () => post(`/runs/${gate.runId}/request-changes`, body));
+  }
+}
+
 function decision(gate, plan, changed) {
   const name = nameField();
   const notes = el("textarea", { name: "notes" });
@@ -40,9 +78,13 @@ function decision(gate, plan, changed) {
   const edit = el("button", { type: "button", id: "edit", "aria-expanded": "false", onclick: openEditor }, "Edit…");
   const reject = el("button", { class: "no", type: "button", id: "reject", onclick: sayNo }, "Reject");
   const editor = el("div", { id: "editor" });
+  const all = () => [approve, edit, reject, request.open, request.send];
+  const request = changeRequest(gate, plan, name, fault, all, changed);
+  const isBounded = gate.changes.rounds.length >= gate.changes.allowed;
   let edited = null;
   return el("form", { id: "decide", onsubmit: submit }, name && labelled("Your name", name),
-    labelled("Reason", notes, "recorded with the decision; required for a rejection"), editor, fault, el("div", { class: "verbs" }, approve, edit, reject));
+    labelled("Reason", notes, "recorded with the decision; required for a rejection"), editor, request.panel, fault,
+    el("div", { class: "verbs" }, approve, edit, isBounded ? null : request.open, reject));
 
   function openEditor() {
     if (edited) {
@@ -65,7 +107,7 @@ function decision(gate, plan, changed) {
     event.preventDefault();
     const body = { approvedBy: nameOf(name), notes: notes.value || null, planSha256: plan.planSha256 };
     if (edited) body.plan = edited.read();
-    attempt(fault, [approve, edit, reject], "Approved", changed, () => post(`/runs/${gate.runId}/approve-plan`, body));
+    attempt(fault, all(), "Approved", changed, () => post(`/runs/${gate.runId}/approve-plan`, body));
   }
 
   function sayNo() {
@@ -75,7 +117,7 @@ function decision(gate, plan, changed) {
     notes.required = false;
     if (!complete) return;
     const body = { rejectedBy: nameOf(name), reason: notes.value, planSha256: plan.planSha256 };
-    attempt(fault, [approve, edit, reject], "Rejected", changed, () => post(`/runs/${gate.runId}/reject-plan`, body));
+    attempt(fault, all(), "Rejected", changed, () => post(`/runs/${gate.runId}/reject-plan`, body));
   }
 }
 

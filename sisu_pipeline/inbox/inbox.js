@@ -82,11 +82,11 @@ async function showRun(id, mine) {
   });
 }
 
-const shape = (run) => JSON.stringify([run.status, run.lastStep, run.gate, run.decision]);
+const shape = (run) => JSON.stringify([run.status, run.nextAction, run.lastStep, run.gate, run.decision]);
 
 function isWriting() {
   const fields = [...document.querySelectorAll("#gate textarea, #gate input:not([name=by])")];
-  return fields.some((field) => field.value !== field.defaultValue && field.name === "notes") || Boolean(document.querySelector("#editor textarea"));
+  return fields.some((field) => field.value !== field.defaultValue && ["notes", "comment"].includes(field.name)) || Boolean(document.querySelector("#editor textarea"));
 }
 
 const isDeciding = () => Boolean(document.querySelector("#gate button:disabled"));

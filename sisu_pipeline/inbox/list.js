@@ -44,7 +44,7 @@ function activeCard(run) {
   const bar = tasks.total
     ? el("span", {}, el("progress", { max: tasks.total, value: tasks.finished, "aria-label": `Tasks of ${escaped(run.goal)}` }),
       ` ${tasks.finished} of ${tasks.total} tasks`, tasks.failed ? `, ${tasks.failed} failed` : "")
-    : el("span", {}, run.lastStep ? `after ${run.lastStep}` : "not started yet");
+    : el("span", {}, run.nextAction === "PLAN" ? "a coding agent is planning" : run.lastStep ? `after ${run.lastStep}` : "not started yet");
   return el("li", { class: "card" }, el("h3", {}, el("a", { href: `#/runs/${run.runId}` }, visible(run.goal))),
     el("p", { class: "facts" }, el("span", {}, run.status), bar, el("span", {}, "since ", age(run.createdAt))));
 }

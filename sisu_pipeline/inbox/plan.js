@@ -10,7 +10,7 @@ const LISTS = [["design", "Steps"], ["files", "Files"], ["risks", "Risks"], ["te
 export function reading({ plan, complete, patches, version, planSha256, versions }) {
   const lists = LISTS.map(([name, title]) => el("section", {}, el("h3", {}, title),
     plan[name].length ? el("ul", { class: "plain" }, plan[name].map((item) => el("li", {}, visible(item)))) : el("p", { class: "quiet" }, "None.")));
-  const changed = versions.map((each) => el("li", {}, `Version ${each.version} by ${each.editedBy}, based on ${each.basedOnSha256.slice(0, 12)}…`));
+  const changed = versions.map((each) => el("li", {}, `Version ${each.version} by ${author(each)}, sha256 ${each.planSha256.slice(0, 12)}…, based on ${each.basedOnSha256.slice(0, 12)}…`));
   return el("section", { id: "plan", "aria-labelledby": "plan-title" },
     el("h2", { id: "plan-title" }, "Plan"), execution(complete), lists,
     el("section", {}, el("h3", {}, "Patches"),
@@ -19,6 +19,9 @@ export function reading({ plan, complete, patches, version, planSha256, versions
     el("p", { class: "quiet" }, `Version ${version}, sha256 `, el("code", {}, planSha256)),
     changed.length ? el("ul", { class: "plain" }, changed) : null);
 }
+
+const author = ({ editedBy, agent, model, requestedBy }) =>
+  (requestedBy ? `${agent ?? editedBy}${model ? ` (${model})` : ""} at the request of ${requestedBy}` : editedBy);
 
 // The operation and the paths of a patch, for a heading.
 function title({ op, fromPath, targetPath }) {

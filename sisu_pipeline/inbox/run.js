@@ -2,7 +2,7 @@
 
 import { artifactPath, get } from "./api.js";
 import { el } from "./dom.js";
-import { gateSection } from "./gate.js";
+import { changesSection, gateSection, planningNotice } from "./gate.js";
 import { visible } from "./hidden.js";
 import { lineage, outcome } from "./list.js";
 import { reading } from "./plan.js";
@@ -20,6 +20,7 @@ export async function load(id) {
 
 export function picture({ run, gates, interactions, plan }, changed, output) {
   const waiting = gates.filter((gate) => gate.state === "waiting" && gate.purpose === "approve-plan");
+  const plans = gates.filter((gate) => gate.purpose === "approve-plan");
   const asking = gates.filter((gate) => gate.state === "waiting" && gate.purpose === "ask-user");
   return [
     el("p", {}, el("a", { href: "#/" }, "← Inbox")),
@@ -30,6 +31,8 @@ export function picture({ run, gates, interactions, plan }, changed, output) {
     ...waiting.map(shortcut),
     plan ? reading(plan) : el("p", { class: "quiet" }, run.nextAction === "PLAN" ? "A coding agent is making the plan." : "There is no plan yet."),
     planning(run),
+    ...plans.map(changesSection),
+    ...plans.filter((gate) => gate.state === "planning").map(planningNotice),
     ...waiting.map((gate) => gateSection(gate, plan, changed)),
     interactionTable(interactions), steps(run), results(run, plan), artifacts(run), identity(run),
   ];
@@ -73,7 +76,7 @@ function planning({ planning: made }) {
 
 function interactionTable(interactions) {
   if (!interactions.length) return null;
-  const words = ({ payload }) => payload.notes || (payload.answer ? JSON.stringify(payload.answer) : "") || payload.outcome || "";
+  const words = ({ payload }) => payload.notes || payload.comment || (payload.answer ? JSON.stringify(payload.answer) : "") || payload.outcome || "";
   return table("Interactions", ["Name", "Interaction", "Channel", "Reason or answer", "Time"],
     interactions.map((each) => [each.actor, each.kind, each.channel ?? "–", words(each), age(each.createdAt)]));
 }

@@ -33,7 +33,7 @@ from sisu_pipeline.steps import agent_prompts, compile
 from sisu_pipeline.store import intents, plan_questions, runs
 from sisu_pipeline.store.plan_questions import PlanQuestion, Session, Spent
 from sisu_pipeline.store.runs import Run
-from sisu_pipeline.workflow import run_base
+from sisu_pipeline.workflow import plan_rounds, run_base
 from sisu_pipeline.workflow.dependencies import Dependencies
 
 MOST_TRIES = 3
@@ -71,7 +71,10 @@ class QuestionService:
         """Ask until the question is settled; returns how, for the record of the queue."""
         while (work := await asyncio.to_thread(self._work, op_key)) is not None:
             session, is_final = await self._session(work)
-            await asyncio.to_thread(self._store, work, session, is_final)
+            if work.question.is_revision:
+                await asyncio.to_thread(self._settle_round, work, session, is_final)
+            else:
+                await asyncio.to_thread(self._store, work, session, is_final)
             if not is_final:
                 await asyncio.sleep(FIRST_BACKOFF_S * BACKOFF_FACTOR**work.tries)
         return "settled"
@@ -98,7 +101,7 @@ class QuestionService:
             return replace(describe(self.settings, NO_EVIDENCE), error=_error(refused)), True
         crash_point("question.session.after")
         if self.records is not None:
-            await asyncio.to_thread(_record, self.records, question, content_of(work.intent, base), answer)
+            await asyncio.to_thread(_record, self.records, question, _recorded_question(work, base), answer)
         session = describe(self.settings, answer.evidence)
         return replace(session, structured=answer.structured, changes=answer.changes.patches), True
 
@@ -115,11 +118,28 @@ class QuestionService:
             run = runs.get(connection, question.run_id)
             if run.status.is_terminal or question.attempt != run.retry_count + 1:
                 return None
-            if plan_questions.settled(connection, run) is not None:
+            if plan_questions.is_settled(connection, op_key):
                 return None
             intent = intents.verified(connection, run.intent_id)
             tries = plan_questions.count_tries(connection, op_key)
             return Work(question, run, intent, tries, plan_questions.spent(connection, op_key))
+
+    def give_up(self, op_key: str, message: str) -> None:
+        """Settle the question of a round with a failure that is not the agent's, so that its gate opens again."""
+        work = self._work(op_key)
+        if work is not None:
+            error = {"code": FailureCode.BOX, "message": message}
+            self._settle_round(work, replace(describe(self.settings, NO_EVIDENCE), error=error), is_final=True)
+
+    def _settle_round(self, work: Work, session: Session, is_final: bool) -> None:
+        """Record a session of a round with the version of the plan that it led to."""
+        session, plan = plan_rounds.checked(self.dependencies, work.run, work.intent, session)
+        with self.dependencies.database.connect() as connection:
+            plan_rounds.settle(
+                self.dependencies, connection, work.question, work.tries + 1, session, plan, is_final=is_final
+            )
+            crash_point("question.commit.before")
+        crash_point("question.commit.after")
 
     def _store(self, work: Work, session: Session, is_final: bool) -> None:
         with self.dependencies.database.connect() as connection:
@@ -139,16 +159,23 @@ def _prompts(work: Work) -> list[str]:
     return [work.question.prompt, *[agent_prompts.REPAIR] * REPAIRS]
 
 
-def _record(folder: Path, asked: AgentQuestion, intent: Intent, answer: AgentAnswer) -> None:
-    """Store the answer as the fixture of the plan's question, and the session by the question to the agent."""
-    question = Question("plan", compile.plan_prompt(intent), intent)
+def _recorded_question(work: Work, base: RepositoryBase | None) -> Question:
+    """The question that a recorded answer is found by in `OC_MODE=replay`."""
+    intent = content_of(work.intent, base)
+    if work.question.is_revision:
+        return plan_rounds.recorded_question(intent, work.question.prompt)
+    return Question("plan", compile.plan_prompt(intent), intent)
+
+
+def _record(folder: Path, asked: AgentQuestion, question: Question, answer: AgentAnswer) -> None:
+    """Store the answer as the fixture of a planner's question, and the session by the question to the agent."""
     responses = [answer.evidence.text] if answer.evidence.text else []
     output = PlannerOutput(
         prompt=question.prompt, toolcalls=[], responses=responses, diffs=[], structured=answer.structured
     )
     replay_planner.record(folder, question, output)
     session = Recording(
-        intent,
+        question.intent,
         [*asked.prompts],
         answer.plan.to_json(),
         answer.changes.patches,

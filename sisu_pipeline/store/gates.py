@@ -22,6 +22,7 @@ from sisu_pipeline.steps.step_result import Gate, plan_gate_key
 from sisu_pipeline.store import deadlines, human_gates, interactions, plan_questions, plans, runs
 from sisu_pipeline.store.access import people
 from sisu_pipeline.store.interactions import NewInteraction
+from sisu_pipeline.store.plans import Author
 from sisu_pipeline.store.records import execute, fetch_all, fetch_first, fetch_one
 from sisu_pipeline.store.rules import quorum
 from sisu_pipeline.store.rules.decisions import PlanDecision, RecordedDecision
@@ -34,6 +35,7 @@ class _Situation:
 
     is_decided: bool
     is_over: bool
+    is_planning: bool
     compiled_sha256: str | None
     edited_sha256: str | None
     recorded_hash: str | None
@@ -155,13 +157,18 @@ def decide(connection: Connection, wanted: PlanDecision) -> RecordedDecision:
         _check_same(connection, earlier, wanted)
         return earlier
     _check_open(run)
+    if now.is_planning:
+        raise DecisionConflict(
+            "changes to this plan were requested, and a coding agent is making them: decide about the new plan, or "
+            "cancel the run"
+        )
     current = now.edited_sha256 or now.compiled_sha256
     if now.recorded_hash is not None and wanted.edited_plan is not None and current is not None:
         return _count(connection, wanted, interaction, current)
     _check_plan(wanted.plan_sha256, current)
     person = people.get(connection, wanted.decided_by)
     standing = Standing(person.name, Role.APPROVER in person.roles, person.groups)
-    quorum.check_person(connection, run.id, standing, wanted.decision)
+    quorum.check_person(connection, run.id, standing, is_approval=wanted.decision is Decision.APPROVED)
     if wanted.edited_plan is not None:
         current = _change_plan(connection, run, wanted.edited_plan, current, wanted)
     # Without a hash in the request, the decision is about the plan that is open at this moment.
@@ -251,8 +258,8 @@ def _change_plan(connection: Connection, run: Run, edited: Plan, current: str | 
     check_edit(compiled, edited, run.budget)
     if compiled == edited:
         return before.sha256
-    editor, channel = wanted.decided_by, wanted.channel
-    return plans.add(connection, run.id, edited, sealed, before.sha256, editor, channel).sha256
+    author = Author(wanted.decided_by, wanted.channel)
+    return plans.add(connection, run.id, edited, sealed, before.sha256, author).sha256
 
 
 def _interaction(wanted: PlanDecision) -> NewInteraction:

@@ -1,5 +1,6 @@
 """Questions to a coding agent, and the ledger of its sessions (`app.opencode_calls`)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -21,16 +22,25 @@ from sisu_pipeline.store.runs import Run
 
 @dataclass(frozen=True)
 class PlanQuestion:
-    """A question about one attempt of a run's plan."""
+    """A question about one attempt of a run's plan.
+
+    Round 1 is the plan that CompileST compiles; each request for changes is a round of its own.
+    """
 
     op_key: str
     run_id: str
     step_id: str
     attempt: int
+    round: int
     prompt: str
     prompt_sha256: str
     schema_sha256: str
     asked_at: datetime
+
+    @property
+    def is_revision(self) -> bool:
+        """True when a person requested changes to an earlier plan."""
+        return self.round > 1
 
 
 @dataclass(frozen=True)
@@ -80,6 +90,7 @@ class Settled:
 class EndedSession:
     """A session in the ledger as people see it."""
 
+    round: int
     agent: str
     agent_name: str | None
     agent_version: str | None
@@ -103,11 +114,11 @@ class Spent:
     cost_usd: Decimal | None
 
 
-def ask(connection: Connection, run: Run, prompt: str, schema_sha256: str) -> PlanQuestion:
+def ask(connection: Connection, run: Run, prompt: str, schema_sha256: str, round_number: int = 1) -> PlanQuestion:
     """Record the question of the run's current attempt. Raises DeterminismBreach when another one is recorded."""
     attempt = run.retry_count + 1
     prompt_sha256 = sha256_hex(prompt)
-    key = op_key(run.id, StepId.COMPILE, attempt, schema_sha256, prompt_sha256)
+    key = op_key(run.id, StepId.COMPILE, attempt, schema_sha256, prompt_sha256, round_number)
     execute(
         connection,
         "questions.ask",
@@ -116,12 +127,13 @@ def ask(connection: Connection, run: Run, prompt: str, schema_sha256: str) -> Pl
             "run_id": run.id,
             "step_id": StepId.COMPILE,
             "attempt": attempt,
+            "round": round_number,
             "prompt": prompt,
             "prompt_sha256": prompt_sha256,
             "schema_sha256": schema_sha256,
         },
     )
-    stored = of_attempt(connection, run)
+    stored = of_attempt(connection, run, round_number)
     if stored is None or stored.op_key != key:
         raise DeterminismBreach(f"run {run.id} has asked another question for its plan in attempt {attempt}")
     return stored
@@ -135,16 +147,33 @@ def get(connection: Connection, key: str) -> PlanQuestion:
     return found
 
 
-def of_attempt(connection: Connection, run: Run) -> PlanQuestion | None:
-    """The question of the run's current attempt, if it was asked."""
-    key = {"run_id": run.id, "attempt": run.retry_count + 1}
+def of_attempt(connection: Connection, run: Run, round_number: int = 1) -> PlanQuestion | None:
+    """The question of the run's current attempt in a round, if it was asked."""
+    key = {"run_id": run.id, "attempt": run.retry_count + 1, "round": round_number}
     return fetch_first(connection, "questions.of_attempt", PlanQuestion, key)
 
 
+def of_round(connection: Connection, run_id: str, round_number: int) -> PlanQuestion | None:
+    """The newest question of a round, whatever the attempt; None if no agent was asked in it."""
+    key = {"run_id": run_id, "round": round_number}
+    return fetch_first(connection, "questions.of_round", PlanQuestion, key)
+
+
+def unqueued(connection: Connection, run_ids: Sequence[str] | None = None) -> list[PlanQuestion]:
+    """Questions of requested changes that no queue has ever held, of these runs or of all."""
+    key = {"run_ids": None if run_ids is None else list(run_ids)}
+    return fetch_all(connection, "questions.unqueued", PlanQuestion, key)
+
+
 def settled(connection: Connection, run: Run) -> Settled | None:
-    """What settles the question of the run's current attempt, if anything does."""
+    """What settles the first question of the run's current attempt, if anything does."""
     key = {"run_id": run.id, "attempt": run.retry_count + 1}
     return fetch_first(connection, "questions.settled", Settled, key)
+
+
+def is_settled(connection: Connection, key: str) -> bool:
+    """Whether a question has an answer, or was given up."""
+    return bool(fetch_value(connection, "questions.is_settled", {"op_key": key}))
 
 
 def sessions(connection: Connection, run_id: str) -> list[EndedSession]:

@@ -1,4 +1,4 @@
-"""Versions of plans: version 1 is compiled, people make the following ones; the newest one is executed."""
+"""Versions of plans: version 1 is compiled, people and agents make the later ones; the newest one is executed."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -39,13 +39,39 @@ class Version:
 
 @dataclass(frozen=True)
 class Edit:
-    """An edited version without its content; `based_on_sha256` is the hash of the version that was edited."""
+    """A version after the first one, without its content; `based_on_sha256` is the hash of the version before it.
+
+    A version that a coding agent made has the round of the request for changes.
+    """
 
     version: int
     plan_sha256: str
     based_on_sha256: str
     edited_by: str
+    round: int | None
     created_at: datetime
+
+
+@dataclass(frozen=True)
+class DescribedEdit(Edit):
+    """A version with what led to it: for an edit all None, else who requested which changes, and who made them.
+
+    Agent and model are None when the answer was recorded in a fixture.
+    """
+
+    requested_by: str | None
+    comment: str | None
+    agent: str | None
+    model: str | None
+
+
+@dataclass(frozen=True)
+class Author:
+    """Who made a version, by which channel; `round` is that of the request for changes that an agent follows."""
+
+    name: str
+    channel: Channel
+    round: int | None = None
 
 
 @dataclass(frozen=True)
@@ -129,10 +155,10 @@ def planned_tasks(connection: Connection, run_id: str, version: Version) -> Plan
 
 
 def edited(connection: Connection, run: Run, plan: Plan) -> tuple[Plan, SealedPlan | None]:
-    """A person's version of a run's plan, completed: its patches, the command unless it has one, its complete plan.
+    """A later version of a run's plan, completed: its patches, the command unless it has one, its complete plan.
 
-    Terms that no person edits (provider, limits, recipe, policy) are those of the compiled plan. The complete plan
-    is None when a release before 0.3 compiled that one. Raises ChangeInvalid or PatchOutdated.
+    Terms that no version changes (provider, limits, recipe, policy) are those of the compiled plan. The complete
+    plan is None when a release before 0.3 compiled that one. Raises ChangeInvalid or PatchOutdated.
     """
     intent = intents.get(connection, run.intent_id)
     bases.check_edit(connection, run.id, intent, plan)
@@ -173,8 +199,7 @@ def add(
     plan: Plan,
     sealed: SealedPlan | None,
     based_on: str,
-    edited_by: str,
-    channel: Channel,
+    author: Author,
 ) -> Version:
     """Store a changed plan as the next version; `based_on` is the hash of the version it was made of."""
     content = plan.to_json()
@@ -187,8 +212,9 @@ def add(
             "plan": Jsonb(content),
             "plan_sha256": sha256_json(content) if sealed is None else sealed.sha256,
             "based_on_sha256": based_on,
-            "edited_by": edited_by,
-            "channel": channel,
+            "edited_by": author.name,
+            "channel": author.channel,
+            "round": author.round,
         },
     )
     if sealed is not None:
@@ -196,6 +222,6 @@ def add(
     return Version(stored.version, content, stored.plan_sha256)
 
 
-def edits(connection: Connection, run_id: str) -> list[Edit]:
-    """The versions that people made, in order."""
-    return fetch_all(connection, "plans.edits", Edit, {"run_id": run_id})
+def edits(connection: Connection, run_id: str) -> list[DescribedEdit]:
+    """The versions after the compiled one, in order."""
+    return fetch_all(connection, "plans.edits", DescribedEdit, {"run_id": run_id})

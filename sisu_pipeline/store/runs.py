@@ -249,6 +249,11 @@ def set_error(connection: Connection, run_id: str, error: str) -> None:
     execute(connection, "runs.set_error", {"id": run_id, "error": error})
 
 
+def set_next_action(connection: Connection, run: Run, action: str) -> None:
+    """Record what a run waits for, if it waits. The caller has locked its row."""
+    execute(connection, "runs.set_next_action", {"id": run.id, "next_action": action})
+
+
 def timed_out(connection: Connection, limit: int) -> list[str]:
     """The ids of runs that have not ended within their `timeoutMS`, the oldest first, at most `limit`."""
     rows = fetch_all(connection, "runs.timed_out", TimedOutRun, {"limit": limit})

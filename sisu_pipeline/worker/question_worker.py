@@ -47,9 +47,9 @@ class QuestionWorker:
     async def run(self, op_key: str) -> str:
         """Ask one question until it is settled.
 
-        Passing failures are retried for ten minutes. Any other failure here is not the agent's and leaves the
-        question without a row, for which CompileST would wait forever: it ends the run. A fatal one ends this
-        process.
+        Passing failures are retried for ten minutes. Any other failure here is not the agent's and would leave the
+        question without a row, for which the run would wait forever: it ends the run, or the round of a plan that
+        a person requested changes to. A fatal one ends this process.
         """
         try:
             return await retry_passing_async(lambda: self._run(op_key), TEN_MINUTES)
@@ -57,9 +57,7 @@ class QuestionWorker:
             if kind_of(failure) is FailureKind.FATAL:
                 stop_at_once()
             error = f"the plan could not be requested or stored: {sentence_of(failure)}"
-            run_id = await asyncio.to_thread(_run_of, op_key)
-            logger.warning("run %s: %s", run_id, error)
-            await asyncio.to_thread(end_run, dependencies(), run_id, RunStatus.RETRIES_EXCEEDED, error)
+            await asyncio.to_thread(self._give_up, op_key, error)
             raise
 
     def close(self) -> None:
@@ -71,6 +69,15 @@ class QuestionWorker:
             closed = asyncio.run_coroutine_threadsafe(self._close(), self._loop)
             with suppress(TimeoutError):
                 closed.result(_CLOSE_SECONDS)
+
+    def _give_up(self, op_key: str, error: str) -> None:
+        with dependencies().database.connect() as connection:
+            question = plan_questions.get(connection, op_key)
+        logger.warning("run %s: %s", question.run_id, error)
+        if question.is_revision and self._service is not None:
+            self._service.give_up(op_key, error)
+        else:
+            end_run(dependencies(), question.run_id, RunStatus.RETRIES_EXCEEDED, error)
 
     async def _close(self) -> None:
         self._closing.set()

@@ -1,4 +1,6 @@
-"""The commands of people and jobs: submit, start, decide, answer, cancel, retry. The API, CLI and jobs share them.
+"""The commands of people and jobs: submit, start, decide, request changes, answer, cancel, retry.
+
+The API, CLI and jobs share them.
 
 Each command works in the caller's transaction and writes nothing when it raises. `submitter`, `decider`,
 `answerer` and `canceler` are the owner of the caller's token; without a token, the name in the request counts.
@@ -9,7 +11,14 @@ import re
 from dataclasses import dataclass
 
 from resources.database import Connection
-from sisu_pipeline.contracts.gate import AnswerRequest, Channel, Decision, PlanApprovalRequest, PlanRejectionRequest
+from sisu_pipeline.contracts.gate import (
+    AnswerRequest,
+    ChangesRequest,
+    Channel,
+    Decision,
+    PlanApprovalRequest,
+    PlanRejectionRequest,
+)
 from sisu_pipeline.contracts.intent import Intent, RunRequest
 from sisu_pipeline.contracts.operation import OperationRequest
 from sisu_pipeline.contracts.person_name import checked_name
@@ -23,10 +32,13 @@ from sisu_pipeline.steps import approval_terms, gate_terms
 from sisu_pipeline.store import answers, deadlines, gates, intents, runs
 from sisu_pipeline.store.access import people
 from sisu_pipeline.store.answers import RecordedAnswer
+from sisu_pipeline.store.change_requests import ChangeRequest
 from sisu_pipeline.store.intents import Stored
 from sisu_pipeline.store.rules import policies
 from sisu_pipeline.store.rules.decisions import PlanDecision, RecordedDecision
 from sisu_pipeline.store.runs import Cause, PinnedPolicy, Run
+from sisu_pipeline.workflow import plan_rounds
+from sisu_pipeline.workflow.dependencies import Dependencies
 
 _GATE_KEY = re.compile(r"[a-z0-9][a-z0-9:_-]{0,127}")
 _INTENT_ID = re.compile(r"ih_[0-9a-f]{64}")
@@ -173,6 +185,29 @@ def plan_decision(
     )
 
 
+def request_changes(
+    dependencies: Dependencies,
+    connection: Connection,
+    run_reference: str,
+    request: ChangesRequest,
+    requester: str | None = None,
+    channel: Channel = Channel.API,
+) -> ChangeRequest:
+    """Request changes to a run's plan: a coding agent plans again, and the gate opens for its plan.
+
+    Raises NotFound, DecisionConflict, DedupeConflict or DecisionForbidden.
+    """
+    wanted = plan_rounds.WantedChanges(
+        run_id_of(checked_reference(run_reference)),
+        _person(requester or request.requested_by),
+        request.comment,
+        request.plan_sha256,
+        request.dedupe_key,
+        channel,
+    )
+    return plan_rounds.request(dependencies, connection, wanted)
+
+
 def answer(
     connection: Connection,
     run_reference: str,
@@ -241,7 +276,9 @@ def retry(
     decided = gates.decision(connection, run.id)
     if decided is not None and decided.decision is Decision.REJECTED:
         raise DecisionConflict(f"the plan was rejected by {decided.decided_by}: submit a changed intent instead")
-    return runs.move(connection, run, RunStatus.REPAIRING, next_action="NONE", next_segment=True, cause=cause)
+    retried = runs.move(connection, run, RunStatus.REPAIRING, next_action="NONE", next_segment=True, cause=cause)
+    plan_rounds.ask_again(connection, retried)
+    return retried
 
 
 def _person(name: str) -> str:

@@ -8,11 +8,12 @@ from resources.database import Connection, Database
 from sisu_pipeline.contracts.step_outputs import StepId
 from sisu_pipeline.crash_points import crash_point
 from sisu_pipeline.domain.status import RunStatus
-from sisu_pipeline.store import gates, runs
+from sisu_pipeline.store import change_requests, gates, runs
 from sisu_pipeline.store.runs import Run
 
-_NEXT_ACTION: dict[str | None, str] = {None: "PLAN", StepId.COMPILE: "ANSWER"}
-"""What a run waits for, by its last step."""
+APPROVE_PLAN, PLAN = "APPROVE_PLAN", "PLAN"
+_NEXT_ACTION: dict[str | None, str] = {None: PLAN, StepId.COMPILE: "ANSWER"}
+"""What a run waits for before its plan gate, by its last step."""
 
 
 class NotOwner(Exception):
@@ -89,7 +90,8 @@ def suspend(database: Database, intent_id: str) -> bool:
         if gates.is_passed(connection, run) or run.status.is_terminal:
             return False
         if run.status is not RunStatus.WAITING_INPUT:
-            action = _NEXT_ACTION.get(run.last_step, "APPROVE_PLAN")
+            is_changed = change_requests.is_planning(connection, run.id)
+            action = PLAN if is_changed else _NEXT_ACTION.get(run.last_step, APPROVE_PLAN)
             runs.move(connection, run, RunStatus.WAITING_INPUT, next_action=action, next_segment=True)
         crash_point("gate.suspend.before")
     crash_point("gate.suspend.after")

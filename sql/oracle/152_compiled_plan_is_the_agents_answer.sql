@@ -5,9 +5,10 @@ SELECT c.run_id, c.op_key,
     CASE WHEN c.outcome = 'failed' THEN 'the question failed, and there is a plan'
          ELSE 'the plan differs from the answer' END AS detail
 FROM app.run_steps s
-JOIN app.opencode_calls c ON c.run_id = s.run_id AND c.is_final
+JOIN app.plan_questions q ON q.run_id = s.run_id AND q.round = 1
+JOIN app.opencode_calls c ON c.op_key = q.op_key AND c.is_final
 WHERE s.step_id = 'CompileST'
-  AND c.attempt = (SELECT max(q.attempt) FROM app.plan_questions q WHERE q.run_id = s.run_id)
+  AND q.attempt = (SELECT max(n.attempt) FROM app.plan_questions n WHERE n.run_id = s.run_id AND n.round = 1)
   AND (c.outcome = 'failed'
     OR (s.output -> 'design', s.output -> 'files', s.output -> 'risks', s.output -> 'tests', s.output -> 'testCommand')
         IS DISTINCT FROM (c.structured -> 'design', c.structured -> 'files', c.structured -> 'risks',

@@ -29,6 +29,7 @@ SELECT * FROM app.plan_approvals WHERE run_id = %(run_id)s
 -- Everything a decision on a plan depends on. The caller has locked the run's row, so it cannot change meanwhile.
 SELECT made.run_id IS NOT NULL AS is_decided, gate.plan_sha256 AS compiled_sha256, edited.plan_sha256 AS edited_sha256,
        coalesce(gate.deadline_at <= clock_timestamp(), false) AS is_over,
+       EXISTS (SELECT FROM app.plan_rounds round WHERE round.run_id = run.id AND round.outcome = 'planning') AS is_planning,
        earlier.payload_hash AS recorded_hash, earlier.kind AS recorded_kind
 FROM app.runs run
 LEFT JOIN app.plan_approvals made ON made.run_id = run.id
@@ -43,7 +44,7 @@ WHERE run.id = %(run_id)s
 -- decide_batch --
 -- Record simple decisions and their ledger entries in one statement. A decision is simple if one approval by any
 -- approver suffices and the person is one, the gate is open, its deadline has not passed, its plan is the compiled one and the one that was
--- read, and the run is undecided. A concurrent decision is a conflict that excludes this one. For a decided run, the
+-- read, no changes were requested, and the run is undecided. A concurrent decision is a conflict that excludes this one. For a decided run, the
 -- recorded decision is returned, unless the request has a dedupe key of its own or names another plan. No row is
 -- returned for other requests, and for runs whose row is locked: these are decided one at a time.
 WITH word AS MATERIALIZED (
@@ -67,6 +68,7 @@ WITH word AS MATERIALIZED (
       AND gate.plan_sha256 = coalesce(word.plan_sha256, gate.plan_sha256)
       AND NOT EXISTS (SELECT FROM app.plan_approvals made WHERE made.run_id = run.id)
       AND NOT EXISTS (SELECT FROM app.plan_versions edited WHERE edited.run_id = run.id)
+      AND NOT EXISTS (SELECT FROM app.change_requests request WHERE request.run_id = run.id)
       AND NOT EXISTS (SELECT FROM app.human_interactions earlier
           WHERE earlier.run_id = run.id AND earlier.gate_key = gate.gate_key AND earlier.dedupe_key = word.dedupe_key)
     FOR NO KEY UPDATE OF run SKIP LOCKED
@@ -101,7 +103,7 @@ RETURNING *
 SELECT * FROM app.gate_answers WHERE run_id = %(run_id)s AND gate_key = %(gate_key)s
 
 -- waiting --
--- Undecided gates of runs that have not ended, the nearest deadline first.
+-- Undecided gates of runs that have not ended, the nearest deadline first; without those whose plan is being changed.
 SELECT gate.run_id, gate.gate_key, gate.purpose, gate.created_at, gate.deadline_at, gate.on_timeout, gate.form,
        gate.plan_sha256, run.workflow_id, run.status, run.tenant_id, intent.goal, intent.form_fields,
        (run.approval_rules ->> 'approvals')::int AS approvals_required,
@@ -114,7 +116,8 @@ LEFT JOIN LATERAL (
 ) edited ON true
 WHERE run.status IN ('queued', 'running', 'waiting_input', 'repairing')
   AND CASE gate.purpose
-      WHEN 'approve-plan' THEN NOT EXISTS (SELECT FROM app.plan_approvals made WHERE made.run_id = run.id)
+      WHEN 'approve-plan' THEN run.next_action IS DISTINCT FROM 'PLAN'
+          AND NOT EXISTS (SELECT FROM app.plan_approvals made WHERE made.run_id = run.id)
       ELSE NOT EXISTS (
           SELECT FROM app.gate_answers made WHERE made.run_id = run.id AND made.gate_key = gate.gate_key)
       END
@@ -122,13 +125,14 @@ ORDER BY gate.deadline_at NULLS LAST, gate.created_at, gate.run_id
 LIMIT %(limit)s
 
 -- count_waiting --
--- The number of undecided gates of runs that have not ended, at most `limit`.
+-- The number of the same gates, at most `limit`.
 SELECT count(*) AS gates FROM (
     SELECT FROM app.runs run
     JOIN app.human_gates gate ON gate.run_id = run.id
     WHERE run.status IN ('queued', 'running', 'waiting_input', 'repairing')
       AND CASE gate.purpose
-          WHEN 'approve-plan' THEN NOT EXISTS (SELECT FROM app.plan_approvals made WHERE made.run_id = run.id)
+          WHEN 'approve-plan' THEN run.next_action IS DISTINCT FROM 'PLAN'
+              AND NOT EXISTS (SELECT FROM app.plan_approvals made WHERE made.run_id = run.id)
           ELSE NOT EXISTS (
               SELECT FROM app.gate_answers made WHERE made.run_id = run.id AND made.gate_key = gate.gate_key)
           END

@@ -7,17 +7,27 @@ SELECT version, plan, plan_sha256 FROM app.current_plans WHERE run_id = %(run_id
 SELECT plan_sha256 FROM app.plan_versions WHERE run_id = %(run_id)s ORDER BY version DESC LIMIT 1
 
 -- insert --
--- Insert an edited plan as the run's next version. The caller has locked the run's row.
-INSERT INTO app.plan_versions (run_id, version, plan, plan_sha256, based_on_sha256, edited_by, channel)
+-- Insert a plan as the run's next version. The caller has locked the run's row.
+INSERT INTO app.plan_versions (run_id, version, plan, plan_sha256, based_on_sha256, edited_by, channel, round)
 SELECT %(run_id)s, coalesce(max(version), 1) + 1, %(plan)s, %(plan_sha256)s, %(based_on_sha256)s, %(edited_by)s,
-    %(channel)s
+    %(channel)s, %(round)s
 FROM app.plan_versions WHERE run_id = %(run_id)s
 RETURNING *
 
 -- edits --
--- A run's edited plans in order, without their content.
-SELECT version, plan_sha256, based_on_sha256, edited_by, created_at FROM app.plan_versions
-WHERE run_id = %(run_id)s ORDER BY version
+-- A run's later plans in order, without their content, with the request and the session that led to an agent's.
+SELECT made.version, made.plan_sha256, made.based_on_sha256, made.edited_by, made.round, made.created_at,
+    request.requested_by, request.comment,
+    coalesce(nullif(concat_ws(' ', session.agent_name, session.agent_version), ''), session.agent) AS agent,
+    session.model
+FROM app.plan_versions made
+LEFT JOIN app.change_requests request ON request.run_id = made.run_id AND request.round = made.round
+LEFT JOIN LATERAL (
+    SELECT call.* FROM app.plan_questions question
+    JOIN app.opencode_calls call ON call.op_key = question.op_key AND call.outcome = 'answered'
+    WHERE question.run_id = made.run_id AND question.round = made.round
+) session ON true
+WHERE made.run_id = %(run_id)s ORDER BY made.version
 
 -- insert_sealed --
 -- Insert the complete plan of a version, once.

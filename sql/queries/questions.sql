@@ -1,7 +1,7 @@
 -- ask --
 -- Record a question to the agent, once.
-INSERT INTO app.plan_questions (op_key, run_id, step_id, attempt, prompt, prompt_sha256, schema_sha256)
-VALUES (%(op_key)s, %(run_id)s, %(step_id)s, %(attempt)s, %(prompt)s, %(prompt_sha256)s, %(schema_sha256)s)
+INSERT INTO app.plan_questions (op_key, run_id, step_id, attempt, round, prompt, prompt_sha256, schema_sha256)
+VALUES (%(op_key)s, %(run_id)s, %(step_id)s, %(attempt)s, %(round)s, %(prompt)s, %(prompt_sha256)s, %(schema_sha256)s)
 ON CONFLICT DO NOTHING
 RETURNING op_key
 
@@ -10,8 +10,12 @@ RETURNING op_key
 SELECT * FROM app.plan_questions WHERE op_key = %(op_key)s
 
 -- of_attempt --
--- The question of one attempt of a run, if there is one.
-SELECT * FROM app.plan_questions WHERE run_id = %(run_id)s AND attempt = %(attempt)s
+-- The question of one attempt and round of a run, if there is one.
+SELECT * FROM app.plan_questions WHERE run_id = %(run_id)s AND attempt = %(attempt)s AND round = %(round)s
+
+-- of_round --
+-- The newest question of one round of a run, whatever the attempt.
+SELECT * FROM app.plan_questions WHERE run_id = %(run_id)s AND round = %(round)s ORDER BY attempt DESC LIMIT 1
 
 -- count_tries --
 -- How many sessions the ledger has for a question.
@@ -38,11 +42,26 @@ ON CONFLICT DO NOTHING
 RETURNING id
 
 -- settled --
--- The row that settles the question of one attempt of a run: its answer, or the failure that gave it up.
+-- The row that settles the first question of one attempt of a run: its answer, or the failure that gave it up.
 SELECT c.*, q.prompt FROM app.opencode_calls c
-JOIN app.plan_questions q ON q.op_key = c.op_key
+JOIN app.plan_questions q ON q.op_key = c.op_key AND q.round = 1
 WHERE c.run_id = %(run_id)s AND c.attempt = %(attempt)s AND c.is_final
+
+-- is_settled --
+-- Whether a question has an answer, or was given up.
+SELECT EXISTS (SELECT FROM app.opencode_calls WHERE op_key = %(op_key)s AND is_final) AS is_settled
+
+-- unqueued --
+-- Questions of rounds that no queue has ever held, of the given runs or (null) of all.
+SELECT q.* FROM app.plan_questions q
+JOIN app.runs r ON r.id = q.run_id AND r.status IN ('running', 'waiting_input', 'repairing')
+WHERE q.round > 1 AND q.attempt = r.retry_count + 1
+  AND (%(run_ids)s::text[] IS NULL OR q.run_id = ANY(%(run_ids)s))
+  AND NOT EXISTS (SELECT FROM app.opencode_calls c WHERE c.op_key = q.op_key AND c.is_final)
+  AND NOT EXISTS (SELECT FROM dbos.workflow_status w WHERE w.workflow_uuid = q.op_key)
+ORDER BY q.asked_at LIMIT 100
 
 -- sessions --
 -- The sessions of a run with a coding agent, in order.
-SELECT * FROM app.opencode_calls WHERE run_id = %(run_id)s ORDER BY attempt, try
+SELECT c.*, q.round FROM app.opencode_calls c JOIN app.plan_questions q ON q.op_key = c.op_key
+WHERE c.run_id = %(run_id)s ORDER BY c.attempt, q.round, c.try

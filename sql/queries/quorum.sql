@@ -12,6 +12,8 @@ SELECT run.id AS run_id, run.approval_rules AS rules, run.policy_id || '@' || ru
        ARRAY(SELECT DISTINCT made.person FROM app.submissions made
              WHERE made.intent_id = run.intent_id AND made.person IS NOT NULL) AS submitters,
        ARRAY(SELECT DISTINCT edited.edited_by FROM app.plan_versions edited WHERE edited.run_id = run.id) AS editors,
+       ARRAY(SELECT DISTINCT request.requested_by FROM app.change_requests request
+             WHERE request.run_id = run.id) AS requesters,
        (SELECT count(DISTINCT made.action) = 2 AND bool_and(made.person IS NOT NULL) FROM app.submissions made
         WHERE made.intent_id = run.intent_id) AS are_authors_known,
        EXISTS (SELECT FROM access.api_tokens) OR EXISTS (SELECT FROM access.people) AS needs_token

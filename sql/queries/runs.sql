@@ -36,6 +36,10 @@ LIMIT %(limit)s
 SELECT * FROM app.move_run(
     %(id)s, %(current)s, %(status)s, %(error)s, %(next_action)s, %(segments)s, %(retries)s, %(cause)s)
 
+-- set_next_action --
+-- Record what a waiting run waits for, while its gate stays open.
+UPDATE app.runs SET next_action = %(next_action)s WHERE id = %(id)s AND status = 'waiting_input'
+
 -- count_segment --
 -- Advance a run to its next segment: the previous one was executed and the run did not end.
 UPDATE app.runs SET segment = segment + 1, requested_at = clock_timestamp() WHERE id = %(id)s RETURNING *
@@ -77,7 +81,7 @@ WHERE r.status = 'waiting_input'
   AND (r.requested_at IS NULL OR r.requested_at < clock_timestamp() - interval '60 seconds')
   AND CASE r.next_action
       WHEN 'ANSWER' THEN EXISTS (SELECT FROM app.gate_answers answered WHERE answered.run_id = r.id)
-      WHEN 'PLAN' THEN EXISTS (SELECT FROM app.opencode_calls settled
+      WHEN 'PLAN' THEN r.last_step IS NULL AND EXISTS (SELECT FROM app.opencode_calls settled
           WHERE settled.run_id = r.id AND settled.attempt = r.retry_count + 1 AND settled.is_final)
       ELSE EXISTS (SELECT FROM app.plan_approvals made WHERE made.run_id = r.id) END
 UNION
@@ -94,7 +98,7 @@ SELECT * FROM (
                AND (r.requested_at IS NULL OR r.requested_at < clock_timestamp() - interval '60 seconds')
                AND CASE r.next_action
                    WHEN 'ANSWER' THEN EXISTS (SELECT FROM app.gate_answers answered WHERE answered.run_id = r.id)
-                   WHEN 'PLAN' THEN EXISTS (SELECT FROM app.opencode_calls settled
+                   WHEN 'PLAN' THEN r.last_step IS NULL AND EXISTS (SELECT FROM app.opencode_calls settled
                        WHERE settled.run_id = r.id AND settled.attempt = r.retry_count + 1 AND settled.is_final)
                    ELSE made.run_id IS NOT NULL END AS waits,
            made.run_id IS NOT NULL AND made.reported_at IS NULL AS unreported
@@ -139,10 +143,11 @@ WHERE timeout_ms IS NOT NULL AND status IN ('queued', 'running', 'waiting_input'
 ORDER BY created_at, id LIMIT %(limit)s
 
 -- active --
--- The newest queued and running runs with their goal. Runs at a gate are listed by their gates.
+-- The newest queued and running runs with their goal, and those whose plan a coding agent makes. Runs at a gate are
+-- listed by their gates.
 SELECT run.*, intent.goal FROM app.runs run JOIN app.intents intent ON intent.id = run.intent_id
-WHERE run.status IN ('running', 'repairing', 'queued')
-ORDER BY array_position(ARRAY['running', 'repairing', 'queued'], run.status), run.updated_at DESC, run.id
+WHERE run.status IN ('running', 'repairing', 'queued') OR (run.status = 'waiting_input' AND run.next_action = 'PLAN')
+ORDER BY array_position(ARRAY['running', 'waiting_input', 'repairing', 'queued'], run.status), run.updated_at DESC, run.id
 LIMIT %(limit)s
 
 -- finished --

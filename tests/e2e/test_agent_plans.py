@@ -7,6 +7,7 @@ import json
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -53,11 +54,18 @@ def model() -> Iterator[ScriptedModel]:
 @pytest.fixture(scope="module")
 def live(model: ScriptedModel) -> Iterator[RunningStack]:
     """A stack in OC_MODE=live with the scripted agent."""
+    with agent_stack(model, {"goals": GOALS}) as running:
+        yield running
+
+
+@contextmanager
+def agent_stack(model: ScriptedModel, played: dict[str, Any]) -> Iterator[RunningStack]:
+    """A stack in OC_MODE=live with an agent that plays this script."""
     with tempfile.TemporaryDirectory(prefix="sisu-e2e-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         folder.chmod(0o711)
         script = folder / "script.json"
-        script.write_text(json.dumps({"goals": GOALS}))
+        script.write_text(json.dumps(played))
         script.chmod(0o644)
         (folder / "crash").mkdir()
         key = folder / "key"

@@ -33,6 +33,7 @@ LEDGERS: dict[str, set[str]] = {
     "artifacts": set(),
     "human_gates": {"deadline_at"},
     "human_interactions": set(),
+    "change_requests": set(),
     "gate_answers": set(),
     "passed_deadlines": set(),
     "plan_approvals": {"reported_at", "plan_sha256", "signature"},  # the last two from null only
@@ -54,6 +55,9 @@ OTHERS = {"run_transitions", "schema_migrations", "sbx_templates", "escalations"
 _ROWS = """
 INSERT INTO app.human_interactions (run_id, gate_key, dedupe_key, kind, actor, payload, payload_hash)
     SELECT run_id, gate_key, 'k', 'approve', 'po', '{}', plan_sha256 FROM app.human_gates;
+INSERT INTO app.change_requests (
+    run_id, round, gate_key, dedupe_key, plan_sha256, comment, requested_by, channel)
+    SELECT run_id, 2, gate_key, 'k', plan_sha256, 'c', 'po', 'api' FROM app.human_gates;
 INSERT INTO app.plan_questions (op_key, run_id, step_id, attempt, prompt, prompt_sha256, schema_sha256)
     SELECT 'op_' || repeat('0', 64), id, 'CompileST', 1, '', repeat('0', 64), repeat('0', 64) FROM app.runs;
 INSERT INTO app.opencode_calls (

@@ -1,4 +1,4 @@
-"""Gates: read them, approve or reject a plan, answer a question."""
+"""Gates: read them, approve or reject a plan, request changes to it, answer a question."""
 
 from fastapi import APIRouter, Response
 
@@ -13,10 +13,10 @@ from sisu_pipeline.api.http.request_body import FormBody, RawBody, parse, parse_
 from sisu_pipeline.api.http.request_channel import ChannelOf
 from sisu_pipeline.api.routes.decision_batches import decide
 from sisu_pipeline.api.schemas.gate_schemas import GateEntry, Gates, History, Inbox, Interactions, PlanView
-from sisu_pipeline.api.schemas.run_schemas import Answered, Approvals, Approved, Rejected
+from sisu_pipeline.api.schemas.run_schemas import Answered, Approvals, Approved, ChangesRequested, Rejected
 from sisu_pipeline.api.state.app_state import AppStateOf
 from sisu_pipeline.api.views import gate_views
-from sisu_pipeline.contracts.gate import AnswerRequest, PlanApprovalRequest, PlanRejectionRequest
+from sisu_pipeline.contracts.gate import AnswerRequest, ChangesRequest, PlanApprovalRequest, PlanRejectionRequest
 from sisu_pipeline.workflow import commands
 
 router = APIRouter(route_class=GuardedRoute, dependencies=[PlainRequest], tags=["gates"])
@@ -58,6 +58,29 @@ async def reject_plan(
     request = await parse_aside(raw, PlanRejectionRequest)
     decided = await decide(state, run_id, request, caller, channel)
     return reply(Rejected(run_id=decided.run_id, rejected_at=decided.decided_at), 202)
+
+
+@router.post(
+    "/runs/{run_id}/request-changes",
+    status_code=202,
+    response_model=ChangesRequested,
+    responses=documented(400, 404, 409, 413),
+    openapi_extra=request_body(ChangesRequest, required=True),
+)
+def request_changes(
+    run_id: RunReference, raw: FormBody, caller: CallerOf, channel: ChannelOf, state: AppStateOf
+) -> Response:
+    """Request changes to the plan: a coding agent plans again, and the gate opens for its plan.
+
+    Until then the gate has no deadline and accepts no decision. Approvals of the plan before do not count for the
+    new one. The recipe bounds how often changes may be requested; without a coding agent the request is a 409.
+    """
+    request = parse(raw, ChangesRequest)
+    with state.pool.connect() as connection:
+        dependencies = state.dependencies
+        stored = commands.request_changes(dependencies, connection, run_id, request, caller.name, channel)
+    body = ChangesRequested(run_id=stored.run_id, round=stored.round, requested_at=stored.requested_at)
+    return reply(body, 202)
 
 
 @router.post(

@@ -124,6 +124,7 @@ def _recipe(stored: StoredRecipe) -> dict[str, Any]:
         "max_steps": stored.max_steps,
         "max_sandbox_minutes": stored.max_sandbox_minutes,
         "net": stored.net,
+        "max_change_requests": stored.max_change_requests,
         "policy": stored.policy_id,
         "push": stored.push,
         "applied_by": stored.applied_by,

@@ -12,6 +12,7 @@ from sisu_pipeline.contracts.planned_work import CompletePlan
 from sisu_pipeline.contracts.sandbox_request import Mode, Sha256
 from sisu_pipeline.contracts.step_outputs import PatchOp, Plan
 from sisu_pipeline.domain.status import RunStatus
+from sisu_pipeline.store.change_requests import RoundOutcome
 
 
 class Form(Contract):
@@ -30,11 +31,45 @@ class GateState(StrEnum):
     """State of a gate."""
 
     WAITING = "waiting"
+    PLANNING = "planning"
+    """Changes were requested, and a coding agent plans again; the gate accepts no decision."""
     PASSED = "passed"
     REJECTED = "rejected"
     TIMED_OUT = "timed_out"
     ENDED = "ended"
     """The run ended before a decision."""
+
+
+class ChangeRound(Contract):
+    """A request for changes, and what became of it."""
+
+    round: Count
+    """Number of the planning round; the first plan was round 1."""
+    requested_by: str
+    """Name of the person."""
+    comment: str
+    """What to change."""
+    channel: Channel
+    """How the request was made."""
+    requested_at: Time
+    """Time of the request."""
+    plan_sha256: str = Field(alias="planSha256")
+    """Hash of the plan that the changes were requested for."""
+    outcome: RoundOutcome
+    """`planning`, `planned` with a new version, or `failed`: the gate opened again for the same plan."""
+    error: str | None
+    """Reason of a failure; null without one."""
+    version: int | None
+    """Number of the version that the round led to; null without one."""
+
+
+class ChangeRounds(Contract):
+    """The requests for changes to a plan, and how many its recipe allows."""
+
+    allowed: Count
+    """How often people may request changes to the plan of this run."""
+    rounds: list[ChangeRound]
+    """Requests, in order."""
 
 
 class GateEntry(Contract):
@@ -70,6 +105,8 @@ class GateEntry(Contract):
     """Approvals so far; absent unless more are required."""
     decided_by: str | None = Field(default=None, exclude_if=absent)
     """Name of the person who decided; absent before a decision."""
+    changes: ChangeRounds | None = Field(default=None, exclude_if=absent)
+    """Requests for changes; absent in the inbox and at ask gates."""
     answer: dict[str, Any] | None = Field(default=None, exclude_if=absent)
     """Recorded answer; absent without one."""
 
@@ -122,22 +159,32 @@ class PatchView(Contract):
 
 
 class PlanVersionView(Contract):
-    """An edited version of a plan, with the version it is based on."""
+    """A later version of a plan, by a person or a coding agent, with the version it is based on."""
 
     version: Count
     """Number of the version."""
     plan_sha256: str = Field(alias="planSha256")
     """Hash of this version."""
     based_on_sha256: str = Field(alias="basedOnSha256")
-    """Hash of the version that was edited."""
+    """Hash of the version before."""
     edited_by: str
-    """Name of the editor."""
+    """Name of the editor; `sisu:agent` for a coding agent."""
     created_at: Time
-    """Time of the edit."""
+    """Time of this version."""
+    round: int | None
+    """Number of the planning round of a coding agent; null for an edit."""
+    requested_by: str | None
+    """Name of the person who requested changes; null for an edit."""
+    comment: str | None
+    """What the person requested; null for an edit."""
+    agent: str | None
+    """Name and version of the coding agent, or its command; null for an edit, and for a recorded answer."""
+    model: str | None
+    """Name of the agent's model; null if it is unknown."""
 
 
 class PlanView(Contract):
-    """The plan that waits for approval. Version 1 is the planner's; `versions` lists the edited ones."""
+    """The plan that waits for approval. Version 1 is the planner's; `versions` lists the later ones."""
 
     run_id: str
     """Id of the run."""
@@ -152,7 +199,7 @@ class PlanView(Contract):
     patches: list[PatchView]
     """Patches of the plan with the files they change."""
     versions: list[PlanVersionView]
-    """Edited versions, in order."""
+    """Later versions, in order."""
 
 
 class InteractionView(Contract):
@@ -191,8 +238,8 @@ class HistoryEvent(Contract):
     at: Time
     """Time of the change."""
     event: str
-    """What happened: `submit`, `start`, a new status, `approve`, `reject`, `answer`, `timeout`, `edit`, `approved`,
-    `rejected` or `reopen`."""
+    """What happened: `submit`, `start`, a new status, `approve`, `reject`, `request-changes`, `answer`, `timeout`,
+    `edit`, `revise`, `revise-failed`, `approved`, `rejected` or `reopen`."""
     person: str | None
     """Name of the person or of the part of the system; null where no token was required."""
     channel: str | None

@@ -12,6 +12,8 @@ from sisu_pipeline.store.outputs.pushes import PushState
 class PlanningSession(Contract):
     """One session with a coding agent."""
 
+    round: Count
+    """Number of the planning round; the first plan is round 1, each request for changes is another."""
     outcome: Literal["answered", "failed"]
     """`answered` with a plan, or `failed`."""
     error: str | None

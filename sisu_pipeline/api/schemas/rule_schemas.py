@@ -60,6 +60,8 @@ class RecipeView(Contract):
     """Most sandbox minutes that a run request may announce."""
     net: bool | None
     """Whether tasks may use the network; null leaves it to the deployment."""
+    max_change_requests: Count
+    """How often people may request changes to the plan of a run."""
     policy: str
     """Id of the policy whose newest version a run starts with."""
     push: PushTarget | None

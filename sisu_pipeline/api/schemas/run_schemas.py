@@ -63,6 +63,19 @@ class Rejected(Contract):
     """Time of the recorded rejection."""
 
 
+class ChangesRequested(Contract):
+    """The recorded request for changes. A repetition returns the first one."""
+
+    accepted: Literal[True] = True
+    """Always true."""
+    run_id: str
+    """Id of the run."""
+    round: Count
+    """Number of the planning round; the first plan was round 1."""
+    requested_at: Time
+    """Time of the recorded request."""
+
+
 class Answered(Contract):
     """The recorded answer. A repetition returns the time of the first."""
 

@@ -5,6 +5,8 @@ from typing import Any
 from resources.database import Connection
 from sisu_pipeline.api.schemas.gate_schemas import (
     ActiveRun,
+    ChangeRound,
+    ChangeRounds,
     FileView,
     FinishedRun,
     Form,
@@ -27,8 +29,20 @@ from sisu_pipeline.domain.canonical import sha256_hex
 from sisu_pipeline.domain.changes.file_diff import FileState
 from sisu_pipeline.domain.changes.plan_changes import Change, changes_of
 from sisu_pipeline.domain.errors import NotFound
-from sisu_pipeline.store import answers, bases, deadlines, gates, human_gates, intents, plans, runs, steps
+from sisu_pipeline.store import (
+    answers,
+    bases,
+    change_requests,
+    deadlines,
+    gates,
+    human_gates,
+    intents,
+    plans,
+    runs,
+    steps,
+)
 from sisu_pipeline.store import interactions as ledger
+from sisu_pipeline.store.change_requests import RoundOutcome
 from sisu_pipeline.store.human_gates import HumanGate, ListedGate
 from sisu_pipeline.store.queues import queue_depth
 from sisu_pipeline.store.rules import quorum
@@ -77,7 +91,8 @@ def of_run(connection: Connection, run_reference: str) -> list[GateEntry]:
             approvals_required=tally.required,
             form_fields=intents.form_fields(connection, run.intent_id) if gate.is_ask_gate else None,
         )
-        shown.append(_entry(listed, tally, *_outcome(connection, run, gate)))
+        rounds = _rounds(connection, run.id) if gate.is_plan_gate else None
+        shown.append(_entry(listed, tally, *_outcome(connection, run, gate, rounds), rounds))
     return shown
 
 
@@ -104,6 +119,24 @@ def plan(connection: Connection, run_reference: str) -> PlanView:
         patches=[_patch(change) for change in changes_of(read, files)],
         versions=[PlanVersionView(**vars(edit)) for edit in plans.edits(connection, run.id)],
     )
+
+
+def _rounds(connection: Connection, run_id: str) -> ChangeRounds:
+    made = [
+        ChangeRound(
+            round=request.round,
+            requested_by=request.requested_by,
+            comment=request.comment,
+            channel=request.channel,
+            requested_at=request.requested_at,
+            plan_sha256=request.plan_sha256,
+            outcome=request.outcome,
+            error=request.error,
+            version=request.version,
+        )
+        for request in change_requests.of_run(connection, run_id)
+    ]
+    return ChangeRounds(allowed=change_requests.most(connection, run_id), rounds=made)
 
 
 def _patch(change: Change) -> PatchView:
@@ -155,6 +188,7 @@ def _entry(
     state: GateState,
     decided_by: str | None = None,
     answer: dict[str, Any] | None = None,
+    rounds: ChangeRounds | None = None,
 ) -> GateEntry:
     is_shared = tally is not None and _is_shared(gate)
     approvals = Approvals(given=tally.given, required=tally.required) if tally and is_shared else None
@@ -175,6 +209,7 @@ def _entry(
         approvals=approvals,
         decided_by=decided_by,
         answer=answer,
+        changes=rounds,
     )
 
 
@@ -186,7 +221,7 @@ def _form(form: dict[str, Any], order: list[str]) -> Form:
 
 
 def _outcome(
-    connection: Connection, run: Run, gate: HumanGate
+    connection: Connection, run: Run, gate: HumanGate, rounds: ChangeRounds | None
 ) -> tuple[GateState, str | None, dict[str, Any] | None]:
     """The state of a gate, who decided or answered, and the answer."""
     if gate.is_plan_gate:
@@ -201,7 +236,10 @@ def _outcome(
         if answered is not None:
             state = GateState.TIMED_OUT if answered.answer is None else GateState.PASSED
             return state, answered.answered_by, answered.answer
-    return GateState.ENDED if run.status.is_terminal else GateState.WAITING, None, None
+    if run.status.is_terminal:
+        return GateState.ENDED, None, None
+    is_planning = rounds is not None and any(each.outcome is RoundOutcome.PLANNING for each in rounds.rounds)
+    return GateState.PLANNING if is_planning else GateState.WAITING, None, None
 
 
 def _stranded(connection: Connection) -> list[Stranded]:

@@ -138,6 +138,7 @@ def _planning(connection: Connection, run: Run) -> PlanningView | None:
 def _session(ended: EndedSession) -> PlanningSession:
     named = " ".join(filter(None, (ended.agent_name, ended.agent_version)))
     return PlanningSession(
+        round=ended.round,
         outcome="answered" if ended.error is None else "failed",
         error=None if ended.error is None else str(ended.error["message"]),
         agent=named or ended.agent,

@@ -1,4 +1,4 @@
-"""Approve or reject a plan: registered under both `sisu run` and `sisu gate`."""
+"""Approve or reject a plan, or request changes to it: registered under both `sisu run` and `sisu gate`."""
 
 import json
 import os
@@ -54,10 +54,32 @@ def reject(
         _decide(out, run, "reject-plan", body, url)
 
 
+def request_changes(
+    run: RunId,
+    comment: Annotated[str, typer.Option(help="What to change, for the coding agent.")],
+    by: By = None,
+    plan: PlanHash = None,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Request changes to a run's plan: a coding agent plans again, and the gate opens for its plan."""
+    from sisu_pipeline.console.api_client import Api
+
+    with report_failures(as_json) as out:
+        body = {"requestedBy": by or user_name(), "comment": comment, "planSha256": plan}
+        given = {name: value for name, value in body.items() if value is not None}
+        stored = Api(url).post("runs", run, "request-changes", body=json.dumps(given).encode())
+        out.print_result(
+            stored,
+            lambda: f"{stored['runId']} changes requested at {stored['requestedAt']}, round {stored['round']}",
+        )
+
+
 def register_decisions(app: typer.Typer) -> None:
-    """Add `approve` and `reject` to a group of commands."""
+    """Add the decisions about a plan to a group of commands."""
     app.command()(approve)
     app.command()(reject)
+    app.command()(request_changes)
 
 
 def user_name() -> str:

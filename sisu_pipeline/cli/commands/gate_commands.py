@@ -17,7 +17,7 @@ from sisu_pipeline.cli.commands.decision_commands import (
 from sisu_pipeline.console.command_output import AsJson, Url, report_failures
 from sisu_pipeline.console.exit_codes import Failure
 
-app = typer.Typer(help="List open gates, approve or reject plans, and answer questions.", no_args_is_help=True)
+app = typer.Typer(help="List open gates, decide about plans, and answer questions.", no_args_is_help=True)
 
 GateKey = Annotated[str | None, typer.Option("--gate", help="Key of the gate.", show_default="the run's question")]
 _ASK = "ask-user"

@@ -19,7 +19,8 @@ class Eligibility:
     """The rules of a run for approvers.
 
     `approvers_now` are those of the policy's newest version: a person who is missing there has lost the right. The
-    authors are the submitters of the intent and the run, and the editors of the plan.
+    authors are the submitters of the intent and the run, and the editors of the plan. People who requested changes,
+    which an agent made, are no authors.
     """
 
     rules: ApprovalRules
@@ -27,6 +28,7 @@ class Eligibility:
     approvers_now: People | None
     submitters: frozenset[str]
     editors: frozenset[str]
+    requesters: frozenset[str]
     are_authors_known: bool
     needs_token: bool
 
@@ -48,8 +50,16 @@ class Eligibility:
         if self.needs_token and not standing.is_approver:
             return f"{person} has no token with the role approver: another person must approve the plan"
         refusal = self.refusal_to_decide(standing)
-        if refusal is not None or self.rules.self_approval:
+        if refusal is not None:
             return refusal
+        if self.rules.requester_approval is False and person in self.requesters:
+            policy = self.policy_name
+            return f"{person} requested changes to this plan: another person must approve it, by policy {policy}"
+        return self._refusal_to_author(person)
+
+    def _refusal_to_author(self, person: str) -> str | None:
+        if self.rules.self_approval:
+            return None
         if not self.are_authors_known:
             # Fail closed: the approver could be the submitter.
             return (

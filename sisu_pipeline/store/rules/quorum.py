@@ -7,7 +7,7 @@ from typing import Any
 
 from resources.database import Connection
 from sisu_pipeline.contracts.approval_policy import ApprovalRules, People
-from sisu_pipeline.contracts.gate import Channel, Decision
+from sisu_pipeline.contracts.gate import Channel
 from sisu_pipeline.domain.approval.eligibility import Eligibility, Standing
 from sisu_pipeline.domain.errors import DecisionForbidden
 from sisu_pipeline.store.records import fetch_all, fetch_one
@@ -63,6 +63,7 @@ class _StoredRules:
     approvers_now: dict[str, Any] | None
     submitters: list[str]
     editors: list[str]
+    requesters: list[str]
     are_authors_known: bool | None
     needs_token: bool
 
@@ -73,6 +74,7 @@ class _StoredRules:
             approvers_now=None if self.approvers_now is None else People.from_json(self.approvers_now),
             submitters=frozenset(self.submitters),
             editors=frozenset(self.editors),
+            requesters=frozenset(self.requesters),
             are_authors_known=bool(self.are_authors_known),
             needs_token=self.needs_token,
         )
@@ -92,10 +94,9 @@ def eligibility(connection: Connection, run_id: str) -> Eligibility:
     return fetch_one(connection, "quorum.rules", _StoredRules, {"run_ids": [run_id]}).read()
 
 
-def check_person(connection: Connection, run_id: str, own: Standing, decision: Decision) -> None:
-    """Raise DecisionForbidden when a person may not make this decision, by the rules as they are now."""
+def check_person(connection: Connection, run_id: str, own: Standing, *, is_approval: bool) -> None:
+    """Raise DecisionForbidden when a person may not decide, or not approve, by the rules as they are now."""
     rules = eligibility(connection, run_id)
-    is_approval = decision is Decision.APPROVED
     refusal = rules.refusal_to_approve(own) if is_approval else rules.refusal_to_decide(own)
     if refusal is not None:
         raise DecisionForbidden(refusal)

@@ -6,7 +6,7 @@ from typing import Any
 
 from resources.database import Connection
 from sisu_pipeline.contracts.approval_policy import DEFAULT_POLICY
-from sisu_pipeline.contracts.recipe import PushTarget, RecipeDefinition
+from sisu_pipeline.contracts.recipe import DEFAULT_CHANGE_REQUESTS, PushTarget, RecipeDefinition
 from sisu_pipeline.domain.canonical import same_json, sha256_json
 from sisu_pipeline.domain.errors import NotFound
 from sisu_pipeline.store.records import fetch_all, fetch_first, fetch_one, fetch_value
@@ -25,6 +25,7 @@ class StoredRecipe:
     max_steps: int
     max_sandbox_minutes: int
     net: bool | None
+    max_change_requests: int
     policy_id: str
     push_remote: str | None
     hash: str
@@ -40,6 +41,7 @@ class StoredRecipe:
             max_steps=self.max_steps,
             max_sandbox_minutes=self.max_sandbox_minutes,
             net=self.net,
+            max_change_requests=self.max_change_requests,
             policy=self.policy_id,
             push=self.push,
         )
@@ -91,6 +93,7 @@ def apply(
         "max_sandbox_minutes": recipe.max_sandbox_minutes,
         "hash": content_hash(recipe, version),
         "net": recipe.net,
+        "max_change_requests": recipe.max_change_requests,
         "policy_id": recipe.policy,
         "push_remote": recipe.push and recipe.push.remote,
         "applied_by": applied_by,
@@ -111,6 +114,8 @@ def content_hash(recipe: RecipeDefinition, version: int) -> str:
     }
     if recipe.net is not None:
         content["net"] = recipe.net
+    if recipe.max_change_requests != DEFAULT_CHANGE_REQUESTS:
+        content["maxChangeRequests"] = recipe.max_change_requests
     if recipe.policy != DEFAULT_POLICY:
         content["policy"] = recipe.policy
     if recipe.push is not None:

@@ -23,7 +23,7 @@ max-examples = 15
 deterministic = true
 
 [[operations]]
-include-path-regex = "^/intents$|^/(policies|recipes)$|^/runs/[^/]+/(cancel|retry|reject-plan|gates/.*)$"
+include-path-regex = "^/intents$|^/(policies|recipes)$|^/runs/[^/]+/(cancel|retry|reject-plan|request-changes|gates/.*)$"
 checks.positive_data_acceptance.enabled = false
 
 [[operations]]
@@ -37,7 +37,7 @@ _KNOWN_IDS = """
 parameters = {{ "path.intent_id" = "{intent}" }}
 
 [[operations]]
-include-path-regex = "^/runs/[^/]+(/((approve|reject)-plan|plan|gates|interactions|history))?$"
+include-path-regex = "^/runs/[^/]+(/((approve|reject)-plan|request-changes|plan|gates|interactions|history))?$"
 parameters = {{ "path.run_id" = "{run}" }}
 
 [[operations]]

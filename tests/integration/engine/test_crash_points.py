@@ -85,6 +85,7 @@ PAIRS: list[tuple[str, str]] = [
 ELSEWHERE = (
     *(
         "question.",
+        "round.",
         "base.",
         "api.",
         "intent_sensor.",

@@ -19,12 +19,20 @@ from sisu_pipeline.domain.identity import segment_workflow_id
 from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.queueing import task_runner
 from sisu_pipeline.steps.execute import Task
-from sisu_pipeline.store import gates, plan_questions, tasks
+from sisu_pipeline.store import change_requests, gates, intents, plan_questions, tasks
 from sisu_pipeline.store.outputs.artifacts import INLINE_LIMIT
 from sisu_pipeline.store.plan_questions import Session
 from sisu_pipeline.store.rules.decisions import PlanDecision
 from sisu_pipeline.store.runs import Run
-from sisu_pipeline.workflow import agent_plans, ownership, run_failure, run_push, step_execution, task_planning
+from sisu_pipeline.workflow import (
+    agent_plans,
+    ownership,
+    plan_rounds,
+    run_failure,
+    run_push,
+    step_execution,
+    task_planning,
+)
 from sisu_pipeline.workflow.dependencies import Dependencies
 from sql import query
 from tests.builders import a_run, an_intent, new_recipe
@@ -229,6 +237,7 @@ def build(dependencies: Dependencies, project: Path) -> World:
         _succeeded(world)
         _failed(world)
         _unfinished(world)
+        _revised(world)
         _asked(world)
         _from_commit(world, project)
         _pushed(world, project)
@@ -324,6 +333,43 @@ def _unfinished(world: World) -> None:
     world.decide(decided)
     world.go_on(decided)
     world.start("queued")
+
+
+def revise(world: World, run: Run, *sessions: Session) -> None:
+    """One round of changes per session: a person requests them, and the session settles the question."""
+    for session in sessions:
+        request_changes(world, run)
+        with world.dependencies.database.connect() as connection:
+            last = change_requests.of_run(connection, run.id)[-1].round
+            question = plan_questions.of_round(connection, run.id, last)
+            intent = intents.get(connection, run.intent_id)
+        assert question is not None
+        checked, plan = plan_rounds.checked(world.dependencies, run, intent, session)
+        with world.dependencies.database.connect() as connection:
+            assert plan_rounds.settle(world.dependencies, connection, question, 1, checked, plan, is_final=True)
+
+
+def request_changes(world: World, run: Run) -> None:
+    """A person requests changes to the plan of a run, which an agent plans."""
+    asking = replace(world.dependencies, asks_agent=True)
+    with world.dependencies.database.connect() as connection:
+        plan_rounds.request(asking, connection, plan_rounds.WantedChanges(run.id, "ann", "another way"))
+
+
+def _revised(world: World) -> None:
+    """Runs whose plans people requested changes to: one executed, one in its second round."""
+    run = world.start("revised", files=FILES, patches=PATCHES)
+    world.plan(run)
+    world.suspend(run)
+    revise(world, run, FAILED, ANSWERED)
+    world.decide(run)
+    world.go_on(run)
+    world.execute(run)
+    run = world.start("revising", files=FILES)
+    world.plan(run)
+    world.suspend(run)
+    revise(world, run, ANSWERED)
+    request_changes(world, run)
 
 
 def _asked(world: World) -> None:

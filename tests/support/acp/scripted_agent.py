@@ -2,8 +2,9 @@
 
     scripted_agent.py SCRIPT.json
 
-The script maps `initialize`, `session/new` and `prompts` (one list per turn; by goal in `goals`) to actions, which
-are methods `do_NAME` of the agent. What a script leaves out is answered well.
+The script maps `initialize`, `session/new` and `prompts` (one list per turn; by goal in `goals`, by what a person
+requested in `changes`) to actions, which are methods `do_NAME` of the agent. What a script leaves out is answered
+well.
 """
 
 import base64
@@ -75,6 +76,11 @@ class Agent:
         """The turns of the conversation: those of its goal, or those of every goal."""
         if self.turn == 0:
             self.goal = prompt.partition("\n")[0].removeprefix("Goal: ")
+            _, _, request = prompt.partition("requests these changes to it:\n")
+            self.changes = request.partition("\n")[0]
+        if self.changes in self.script.get("changes", {}):
+            changed: list[list[Frame]] = self.script["changes"][self.changes]
+            return changed
         turns: list[list[Frame]] = self.script.get("goals", {}).get(self.goal) or self.script.get(
             "prompts", [[{"submit": GOOD_PLAN}]]
         )

@@ -36,6 +36,56 @@ PLANS = (
         _CALL.format("cost_usd = NULL"),
     ),
     fault(
+        "158_revised_plan_is_the_agents_answer",
+        "the version names other risks",
+        "UPDATE app.plan_versions SET plan = jsonb_set(plan, '{risks}', '[\"another\"]') "
+        "WHERE run_id = %(revised)s",
+    ),
+    fault(
+        "158_revised_plan_is_the_agents_answer",
+        "an answer without a version",
+        "DELETE FROM app.plan_versions WHERE run_id = %(revising)s",
+        "DELETE FROM app.complete_plans WHERE run_id = %(revising)s AND version > 1",
+        "DELETE FROM app.change_requests WHERE run_id = %(revising)s AND round = 3",
+        "DELETE FROM app.plan_questions WHERE run_id = %(revising)s AND round = 3",
+        "UPDATE app.runs SET next_action = 'APPROVE_PLAN' WHERE id = %(revising)s",
+        "DELETE FROM dbos.workflow_status WHERE queue_name = 'compileQ' "
+        "AND workflow_uuid NOT IN (SELECT op_key FROM app.plan_questions)",
+    ),
+    fault(
+        "158_revised_plan_is_the_agents_answer",
+        "a version of another plan than the one to change",
+        f"UPDATE app.plan_versions SET based_on_sha256 = {ZEROS} WHERE run_id = %(revised)s",
+    ),
+    fault(
+        "159_change_requests_stay_in_their_bound",
+        "more requests than the recipe allows",
+        "UPDATE app.recipes SET max_change_requests = 1",
+    ),
+    fault(
+        "159_change_requests_stay_in_their_bound",
+        "a question that was not requested",
+        "INSERT INTO app.plan_questions "
+        "(op_key, run_id, step_id, attempt, round, prompt, prompt_sha256, schema_sha256) "
+        f"VALUES ('op_' || {ZEROS}, %(waiting)s, 'CompileST', 1, 2, '', {ZEROS}, {ZEROS})",
+    ),
+    fault(
+        "159_change_requests_stay_in_their_bound",
+        "a deadline while the plan is changed",
+        "UPDATE app.human_gates SET deadline_at = now() WHERE run_id = %(revising)s",
+    ),
+    fault(
+        "232_authors_do_not_approve",
+        "a person who requested changes approved against the policy",
+        "UPDATE app.runs SET approval_rules = approval_rules || '{\"requesterApproval\": false}' "
+        "WHERE id = %(revised)s",
+    ),
+    fault(
+        "620_waiting_runs_wait_at_an_open_gate",
+        "a run does not wait for the changes of its plan",
+        "UPDATE app.runs SET next_action = 'APPROVE_PLAN' WHERE id = %(revising)s",
+    ),
+    fault(
         "620_waiting_runs_wait_at_an_open_gate",
         "a plan that was not asked for",
         "DELETE FROM app.plan_questions WHERE run_id = %(asking)s",

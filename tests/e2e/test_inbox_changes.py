@@ -1,0 +1,103 @@
+"""Requests for changes in the inbox: the comment, the round while it is planned, and the new plan."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from resources.database import Database
+from sisu_pipeline.domain.status import RunStatus
+from tests.builders import apply_recipe
+from tests.e2e.browser import DESKTOP, PHONE, Browser
+from tests.e2e.test_inbox import be, open_run, page, window
+from tests.integration.api.conftest import Api, Live, api, dependencies_over, serving
+from tests.integration.gate.rounds import FAILURE, an_answer, question, request, settle
+from tests.integration.gate.world import Waiting
+
+__all__ = ["api", "page", "window"]
+
+
+@pytest.fixture(scope="module")
+def live(database: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    """An API of a deployment whose plans a coding agent makes."""
+    folder = tmp_path_factory.mktemp("inbox")
+    with serving(replace(dependencies_over(database, folder), asks_agent=True)) as running:
+        yield running
+
+
+def waiting(api: Api) -> Waiting:
+    """A run at its gate. Its first plan is the built-in planner's."""
+    return Waiting(replace(api.dependencies, asks_agent=False))
+
+
+def test_a_person_requests_changes_and_approves_the_new_plan(page: Browser, api: Api) -> None:
+    run = waiting(api)
+    open_run(page, api, run)
+    be(page, "Ann")
+    page.one("#request-changes").click()
+    page.one("#send-changes").click()
+    assert run.rows("change_requests") == [], "a request needs a comment"
+    page.type("textarea[name=comment]", "Keep <b>both</b> lines")
+    page.one("#send-changes").click()
+    page.one("#announcement", "Changes requested")
+    page.one("#revising", "the changes that Ann requested")
+    (stored,) = run.rows("change_requests")
+    assert (stored["comment"], stored["requested_by"], stored["channel"]) == (
+        "Keep <b>both</b> lines",
+        "Ann",
+        "inbox",
+    )
+    assert page.driver.find_elements("css selector", "#gate") == []
+    assert "Keep <b>both</b> lines" in question(api.dependencies, run).prompt
+    # The new plan reaches the open page by itself.
+    settle(api.dependencies, run, an_answer())
+    page.one("#approve")
+    page.one("#changes", "version 2")
+    page.one("#plan", "OpenCode 1 (m) at the request of Ann")
+    assert page.driver.find_elements("css selector", "#revising") == []
+    be(page, "Bob")
+    page.one("#approve").click()
+    page.one("#announcement", "Approved")
+    assert run.segment().status is RunStatus.SUCCEEDED
+
+
+def test_a_failed_round_shows_its_reason_and_the_gate_is_open(page: Browser, api: Api) -> None:
+    run = waiting(api)
+    request(api.client, run)
+    page.open(f"{api.url}/#/runs/{run.run_id}")
+    page.one("#revising")
+    settle(api.dependencies, run, FAILURE)
+    page.one("#changes", "failed: the agent ended")
+    page.one("#approve")
+    assert page.one("#changes", "1 of 3 requests used")
+
+
+def test_a_run_whose_plan_is_changed_is_listed_as_active(page: Browser, api: Api) -> None:
+    run = waiting(api)
+    request(api.client, run)
+    page.open(api.url)
+    assert "a coding agent is planning" in page.one("#active li").text
+    assert page.driver.find_elements("css selector", "#gates li") == []
+
+
+def test_after_the_last_request_the_button_is_gone(page: Browser, api: Api) -> None:
+    with api.dependencies.database.connect() as connection:
+        apply_recipe(connection, "compile-default", maxChangeRequests=1)
+    run = waiting(api)
+    request(api.client, run)
+    settle(api.dependencies, run, an_answer())
+    open_run(page, api, run)
+    assert page.driver.find_elements("css selector", "#request-changes") == []
+    page.one("#approve")
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_axe_finds_nothing_in_a_round(page: Browser, api: Api, size: tuple[int, int]) -> None:
+    page.resize(size)
+    run = waiting(api)
+    open_run(page, api, run)
+    page.one("#request-changes").click()
+    assert page.faults() == []
+    request(api.client, run)
+    page.one("#revising")
+    assert page.faults() == []
