@@ -23,6 +23,7 @@ def open_sandbox(
     wanted: Wanted | None = None,
     local: LocalSettings | None = None,
     hard_limits: frozenset[str] = frozenset(),
+    setup_cache_mb: int = 10_240,
 ) -> Sandbox:
     """The sandbox of `mode` (mock, live) and, when live, `provider` (local, e2b).
 
@@ -39,7 +40,9 @@ def open_sandbox(
         return MockSandbox(receipts)
     if provider == "local":
         return open_local(
-            local or LocalSettings(home=home / "sandbox", hard_limits=hard_limits), resolve_uri, resolve_tree
+            local or LocalSettings(home=home / "sandbox", hard_limits=hard_limits, setup_cache_mb=setup_cache_mb),
+            resolve_uri,
+            resolve_tree,
         )
     if e2b is None or not e2b.api_key:
         raise SandboxUnavailable("SBX_PROVIDER=e2b requires E2B_API_KEY: set it, or use SBX_PROVIDER=local")

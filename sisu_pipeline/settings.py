@@ -11,6 +11,7 @@ from pydantic import SecretStr, ValidationError, field_validator, model_validato
 from sisu_pipeline.contracts.configuration.git_settings import GitSettings
 from sisu_pipeline.contracts.configuration.planner_settings import PlannerSettings
 from sisu_pipeline.contracts.configuration.queue_settings import QueueSettings, setting
+from sisu_pipeline.contracts.configuration.setup_settings import SetupSettings
 from sisu_pipeline.contracts.configuration.sign_in_settings import SignInSettings
 from sisu_pipeline.domain.setting_errors import malformed, unknown_names
 
@@ -22,7 +23,7 @@ PROJECT_ROOT = Path(__file__).resolve().parent.parent
 _ALL = ("every process",)
 
 
-class Settings(GitSettings, PlannerSettings, SignInSettings, QueueSettings):
+class Settings(GitSettings, PlannerSettings, SetupSettings, SignInSettings, QueueSettings):
     """Every setting, by its environment name in lower case."""
 
     port: int = setting("Port of the API and the inbox.", read_by=_ALL, default=3001, ge=1, le=65535)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from resources.sandbox.sandbox_port import Chunk, ChunkSink, RequestRefused, TaskContext
+from resources.sandbox.sandbox_port import Chunk, ChunkSink, RequestRefused, SetupReport, TaskContext
 from sisu_pipeline.contracts.sandbox_request import ErrorCode, FileOut, Metrics, SandboxRequest, SandboxResult
 from sisu_pipeline.domain.canonical import sha256_json
 
@@ -26,6 +26,14 @@ def base_raw(provider: str, request: SandboxRequest, context: TaskContext, boot_
         "template": template(request),
         "bootMs": boot_ms,
     }
+
+
+def setup_report(result: SandboxResult) -> SetupReport | None:
+    """How the setup of a finished task was found; None without one, and for a task that did not get so far."""
+    found = (result.raw or {}).get("setup")
+    return (
+        None if found is None else SetupReport(found["layer"], found["outcome"], found["exitCode"], found["wallMs"])
+    )
 
 
 def template(request: SandboxRequest) -> dict[str, str]:

@@ -9,7 +9,7 @@ from resources.sandbox import evidence
 from resources.sandbox.attempts_in_flight import InFlight, Running
 from resources.sandbox.receipts import Receipt, Receipts, ReceiptsUnavailable
 from resources.sandbox.request_checks import check_request
-from resources.sandbox.sandbox_port import ChunkSink, RequestRefused, SandboxHealth, TaskContext
+from resources.sandbox.sandbox_port import ChunkSink, RequestRefused, SandboxHealth, SetupReport, TaskContext
 from sisu_pipeline.contracts.sandbox_request import ErrorCode, FileOut, Metrics, SandboxRequest, SandboxResult
 from sisu_pipeline.domain.canonical import sha256_hex, sha256_json
 
@@ -46,7 +46,7 @@ class MockSandbox:
         """See `Sandbox.run`."""
         with self._in_flight.enter(request.task_key, context.idempotency_key) as running:
             try:
-                check_request(request)
+                check_request(request, context)
                 result = await self._execute(request, context, running)
             except RequestRefused as reason:
                 result = evidence.refused(self.name, request, context, reason)
@@ -131,6 +131,13 @@ def _behaviour(request: SandboxRequest, attempt: int) -> _Behaviour:
     return _Behaviour(stdout=f"OK: {request.cmd}\n", duration_ms=duration_ms, marks={"mock": True})
 
 
+def _setup(context: TaskContext) -> dict[str, Any]:
+    """The setup, which is not executed: the simulation does not look at files."""
+    if context.setup is None:
+        return {}
+    return {"setup": SetupReport(context.setup.layer_sha256({}), "simulated").to_json()}
+
+
 def _timeout(request: SandboxRequest, duration_ms: int) -> _Behaviour:
     return _Behaviour(
         ErrorCode.TIMEOUT,
@@ -174,7 +181,7 @@ def _result(request: SandboxRequest, context: TaskContext, behaviour: _Behaviour
         err_code=behaviour.err_code,
         exit_code=0 if succeeded else 1,
         sandbox_ref=behaviour.sandbox_ref,
-        raw={**evidence.base_raw("mock", request, context, boot_ms), **behaviour.marks},
+        raw={**evidence.base_raw("mock", request, context, boot_ms), **_setup(context), **behaviour.marks},
         stdout=behaviour.stdout,
         stderr=behaviour.stderr,
         files_out=files,

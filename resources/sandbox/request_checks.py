@@ -2,15 +2,15 @@
 
 from pathlib import PurePosixPath
 
-from resources.sandbox.sandbox_port import RequestRefused
+from resources.sandbox.sandbox_port import RequestRefused, TaskContext
 from sisu_pipeline.contracts.sandbox_request import SandboxRequest
 
 _LONGEST_PART = 255
 _LONGEST_PATH = 4000
 
 
-def check_request(request: SandboxRequest) -> None:
-    """Raise RequestRefused for escaping paths, NUL bytes and invalid environment names."""
+def check_request(request: SandboxRequest, context: TaskContext) -> None:
+    """Raise RequestRefused for escaping paths, NUL bytes, invalid environment names and an unknown setup."""
     _check_text("cmd", request.cmd)
     for key, value in request.env.items():
         _check_text("env", key)
@@ -18,6 +18,8 @@ def check_request(request: SandboxRequest) -> None:
         if not key or "=" in key:
             raise RequestRefused("ENV_NAME_INVALID", f"{key!r} cannot name an environment variable")
     _check_files(request)
+    if request.setup is not None and (context.setup is None or context.setup.sha256 != request.setup):
+        raise RequestRefused("SETUP_UNKNOWN", "the setup of the request is not the one of its task")
     if request.tree is not None and request.files_in:
         raise RequestRefused("TREE_WITH_FILES", "a request has either a tree or input files")
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from sisu_pipeline.contracts.sandbox_request import SandboxRequest, SandboxResult
+from sisu_pipeline.domain.changes.declared_setup import SetupOrder
 from sisu_pipeline.domain.operator_errors import OperatorError
 
 
@@ -24,13 +25,47 @@ class RequestRefused(Exception):
 
 
 @dataclass(frozen=True)
+class SetupReport:
+    """How a provider came to the setup of a run. `exit_code` is None without an execution that ended by itself."""
+
+    layer_sha256: str
+    outcome: Literal["prepared", "cached", "simulated", "failed"]
+    exit_code: int | None = None
+    wall_ms: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """The report in `raw.setup` of a task."""
+        return {
+            "layer": self.layer_sha256,
+            "outcome": self.outcome,
+            "exitCode": self.exit_code,
+            "wallMs": self.wall_ms,
+        }
+
+
+class SetupFailed(Exception):
+    """The setup of a run failed, so that none of its tasks can start. The message is a sentence.
+
+    `report` is None when the command was not executed.
+    """
+
+    def __init__(self, message: str, report: SetupReport | None = None) -> None:
+        super().__init__(message)
+        self.report = report
+
+
+@dataclass(frozen=True)
 class TaskContext:
-    """The task of a request. `attempt` counts from 1. A request with an idempotency key is executed once."""
+    """The task of a request. `attempt` counts from 1. A request with an idempotency key is executed once.
+
+    `setup` is the setup whose hash the request names.
+    """
 
     run_id: str
     step_id: str
     attempt: int
     idempotency_key: str | None
+    setup: SetupOrder | None = None
 
 
 @dataclass(frozen=True)
@@ -82,7 +117,8 @@ class Sandbox(Protocol):
     async def run(self, request: SandboxRequest, context: TaskContext, on_chunk: ChunkSink) -> SandboxResult:
         """Run the command and return how it ended; output is also passed to `on_chunk` while it appears.
 
-        The chunks of a stream, joined, are that stream of the result.
+        The chunks of a stream, joined, are that stream of the result. Raises SetupFailed; how the setup of a
+        request was found is `raw.setup` of the result (`SetupReport`).
         """
 
     async def adopt(self, task_key: str) -> SandboxResult | None:

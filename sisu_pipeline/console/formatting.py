@@ -162,6 +162,8 @@ def _execution(plan: Json) -> list[str]:
     complete = CompletePlan.from_json(plan["complete"])
     lines = [f"commands ({len(complete.tasks)}):", *(f"  {for_cell(task.command)}" for task in complete.tasks)]
     lines += [f"sandbox: {for_cell(sandbox)}" for sandbox in dict.fromkeys(task.sandbox for task in complete.tasks)]
+    if complete.setup is not None:
+        lines += [f"prepare: {for_cell(complete.setup.command)}", f"setup: {for_cell(complete.setup.title)}"]
     return [
         *lines,
         f"recipe: {for_cell(complete.recipe.title)}",

@@ -16,7 +16,11 @@ _REF = r"^(?!-)(?!/)(?!.*//)(?!.*\.\.)(?!.*@\{)(?!.*(?:\.|/|\.lock)$)[^\x00-\x20
 # A plain relative path without a component that means a git folder.
 _FOLDER = r"^(?!.*(^|/)\.{0,2}(/|$))(?!(.*/)?\.[gG][iI][tT](/|$))[^\x00-\x1f\x7f\\]+$"
 
+# The same, or with a slash at its end for everything below a folder.
+_FILE_OR_FOLDER = r"^(?!.*(^|/)(\.{0,2}/|\.{1,2}$))(?!(.*/)?\.[gG][iI][tT](/|$))[^\x00-\x1f\x7f\\]+$"
+
 Ref = Annotated[str, Field(min_length=1, max_length=250, pattern=_REF)]
+LockFile = Annotated[str, Field(min_length=1, max_length=1000, pattern=_FILE_OR_FOLDER)]
 
 
 class Intent(Contract):
@@ -129,4 +133,28 @@ class RepositoryInput(Contract):
     def _names_one_place(self) -> Self:
         if (self.url is None) == (self.path is None):
             raise ValueError("the repository needs exactly one of url and path")
+        return self
+
+
+class SetupInput(Contract):
+    """What is prepared before the tasks start: dependencies that a command installs, or a prebuilt template."""
+
+    model_config = ConfigDict(regex_engine="python-re")
+
+    template: str | None = Field(default=None, min_length=1, max_length=255, pattern=r"^[^\x00]+$")
+    """Id of a prebuilt template of the sandbox provider."""
+    prepare: str | None = Field(default=None, min_length=1, max_length=20_000, pattern=r"^[^\x00]+$")
+    """Shell command that installs what the tasks need into the working directory."""
+    lock_files: list[LockFile] | None = Field(default=None, min_length=1, max_length=100)
+    """Files that the command sees, and no others; one that ends with a slash is everything below a folder. Null:
+    the usual lock files at the top of the workspace."""
+    network: bool = False
+    """Whether the command may reach the hosts that the deployment allows."""
+
+    @model_validator(mode="after")
+    def _is_complete(self) -> Self:
+        if self.template is None and self.prepare is None:
+            raise ValueError("the setup must have prepare or template")
+        if self.prepare is None and (self.network or self.lock_files is not None):
+            raise ValueError("network and lockFiles belong to a prepare command; leave them out, or add prepare")
         return self

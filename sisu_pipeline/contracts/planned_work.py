@@ -97,6 +97,36 @@ class PlannedTask(Section):
         )
 
 
+class PlannedSetup(Section):
+    """The command that prepares what all tasks need, and everything its sandbox permits."""
+
+    command: str
+    """Exact command line, executed by `/bin/sh -c` once for the same setup and files."""
+    lock_files: list[str]
+    """Files that the command sees, sorted; one that ends with a slash is everything below a folder."""
+    provider: str
+    """Sandbox provider that executes the command."""
+    hosts: list[str]
+    """Hosts that the command can reach; none without network."""
+    timeout_ms: int = Field(gt=0)
+    """Longest time of the command in milliseconds."""
+    cpu: int = Field(ge=1)
+    """Processors of the sandbox."""
+    mem_mb: int = Field(alias="memMB")
+    """Largest memory of the sandbox in MiB."""
+    disk_mb: int = Field(alias="diskMB")
+    """Most space of what the command writes, in MiB."""
+
+    @property
+    def title(self) -> str:
+        """The files that the command sees and all that its sandbox permits, on one line for a person."""
+        return (
+            f"files {', '.join(self.lock_files)}, provider {self.provider}, "
+            f"network {', '.join(self.hosts) or 'off'}, time limit {self.timeout_ms} ms, memory {self.mem_mb} MiB, "
+            f"disk {self.disk_mb} MiB, CPUs {self.cpu}"
+        )
+
+
 class PinnedVersion(Section):
     """A version of a recipe or a policy."""
 
@@ -158,6 +188,8 @@ class PlanHead(Section):
     """Hash of the base."""
     push: Sha256 | None = Field(default=None, exclude_if=absent)
     """Hash of the push; absent without one."""
+    setup: Sha256 | None = Field(default=None, exclude_if=absent)
+    """Hash of the setup; absent without one."""
 
 
 class CompletePlan(Section):
@@ -177,3 +209,5 @@ class CompletePlan(Section):
     """What the changes start from."""
     push: PlanPush | None = Field(default=None, exclude_if=absent)
     """Where the result is pushed; absent without a push."""
+    setup: PlannedSetup | None = Field(default=None, exclude_if=absent)
+    """What is prepared before the tasks; absent without a setup."""

@@ -78,12 +78,14 @@ class SandboxRequest(Contract):
     """One command to run in one sandbox. `timeout_ms` bounds the command.
 
     `tree` names the files of a repository that the command finds in its working folder, instead of `files_in`.
+    `setup` is the hash of the planned setup whose result the command finds there too.
     """
 
     env_ref: str
     cmd: str
     files_in: tuple[FileIn, ...] = ()
     tree: Sha256 | None = None
+    setup: Sha256 | None = None
     env: dict[str, str] = Field(default_factory=dict, repr=False)
     timeout_ms: int = Field(gt=0)
     limits: Limits = Limits()

@@ -129,6 +129,9 @@ def _planned(connection: Connection, run: Run, step: StepId) -> Metadata:
         **({} if complete.push is None else {"push": for_cell(complete.push.title)}),
         "base": for_cell(complete.base.title),
     }
+    if complete.setup is not None:
+        described["prepare"] = dg.MetadataValue.md(code_block(for_cell(complete.setup.command)))
+        described["setup"] = for_cell(complete.setup.title)
     files = bases.files(connection, run.id, intents.get(connection, run.intent_id))
     changes = changes_of(stored.read(), files)
     notes = [f"{for_cell(change.path)}: {note}" for change in changes for note in change.remarks]

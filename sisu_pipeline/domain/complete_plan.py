@@ -1,8 +1,8 @@
 """The complete plan: all that is executed once the plan is approved, and the hash that approvals name.
 
 `planSha256` is the sha256 of the canonical JSON of the head `{v, changes, tasks, recipe, policy, base}`, in which
-each section stands as the sha256 of its own canonical JSON. A plan with a push also has a section `push`.
-Content of files is never part of it, only its hashes.
+each section stands as the sha256 of its own canonical JSON. A plan with a push also has a section `push`, one
+with a setup a section `setup`. Content of files is never part of it, only its hashes.
 """
 
 from collections.abc import Sequence
@@ -16,6 +16,7 @@ from sisu_pipeline.contracts.planned_work import (
     PinnedVersion,
     PlanBase,
     PlannedChange,
+    PlannedSetup,
     PlannedTask,
     PlanPush,
     TemplateReference,
@@ -26,7 +27,7 @@ from sisu_pipeline.domain.changes.file_diff import FileState
 from sisu_pipeline.domain.changes.plan_changes import Files, files_after
 
 VERSION = 1
-_SECTIONS = ("changes", "tasks", "recipe", "policy", "base", "push")
+_SECTIONS = ("changes", "tasks", "recipe", "policy", "base", "push", "setup")
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,8 @@ class SealedPlan:
     base: str
     push: str | None = None
     """Absent from the head and the text unless there is a push, so that other plans keep their hash."""
+    setup: str | None = None
+    """Absent likewise unless there is a setup."""
 
     @property
     def head(self) -> str:
@@ -155,6 +158,7 @@ class PlanTerms:
     """The base of a plan for a repository; without one, the base is the files."""
     push: PlanPush | None = None
     """Where the result is pushed. A plan that changes nothing pushes nothing."""
+    setup: PlannedSetup | None = None
 
 
 def seal(plan: Plan, files: Files, terms: PlanTerms) -> SealedPlan:
@@ -170,6 +174,7 @@ def seal(plan: Plan, files: Files, terms: PlanTerms) -> SealedPlan:
         policy=canonical_json(terms.policy.to_json()),
         base=canonical_json(base.to_json()),
         push=None if push is None else canonical_json(push.to_json()),
+        setup=None if terms.setup is None else canonical_json(terms.setup.to_json()),
     )
 
 

@@ -32,6 +32,8 @@ class Recipe:
     hash: str
     policy_id: str = DEFAULT_POLICY
     push_remote: str | None = None
+    net: bool | None = None
+    """False: nothing of its runs may use the network."""
 
 
 @dataclass(frozen=True)

@@ -32,15 +32,21 @@ function title({ op, fromPath, targetPath }) {
 // Everything that is executed once the plan is approved.
 function execution(complete) {
   if (!complete) return el("p", { class: "notice" }, "Release 0.2.0 compiled this plan: it does not name the commands that will run.");
-  const { tasks, recipe, policy, base, push } = complete;
+  const { tasks, recipe, policy, base, push, setup } = complete;
   const version = ({ id, version: number, sha256 }) => `${id} version ${number}, sha256 ${sha256}`;
-  const facts = [...[...new Set(tasks.map(sandboxOf))].map((sandbox) => ["Sandbox", sandbox]), ["Recipe", version(recipe)], ["Policy", version(policy)],
+  const facts = [...(setup ? [["Setup", setupOf(setup)]] : []), ...[...new Set(tasks.map(sandboxOf))].map((sandbox) => ["Sandbox", sandbox]), ["Recipe", version(recipe)], ["Policy", version(policy)],
     ["Base", `${base.commit ? `commit ${base.commit}` : "no commit"}, files sha256 ${base.filesSha256}`],
     ...(push ? [["Push", `branch ${push.branch} to ${push.remote}, once the run has succeeded`]] : [])];
   return el("section", { id: "execution" },
+    setup ? [el("h3", {}, "Prepare command"), el("ul", { class: "plain" }, el("li", {}, el("code", {}, visible(setup.command))))] : null,
     el("h3", {}, tasks.length === 1 ? "Command" : `Commands (${tasks.length})`),
     el("ul", { class: "plain" }, tasks.map((task) => el("li", {}, el("code", {}, visible(task.command))))),
     el("dl", {}, facts.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, visible(value))])));
+}
+
+function setupOf({ lockFiles, provider, hosts, timeoutMs, memMB, diskMB, cpu }) {
+  return `files ${lockFiles.join(", ")}, provider ${provider}, network ${hosts.join(", ") || "off"}, time limit ${timeoutMs} ms, `
+    + `memory ${memMB} MiB, disk ${diskMB} MiB, CPUs ${cpu}`;
 }
 
 function sandboxOf({ provider, net, timeoutMs, memMB, cpu, environment, template }) {

@@ -34,6 +34,7 @@ def open_configured(
         wanted=wanted,
         resolve_tree=resolve_tree,
         hard_limits=configuration.hard_limits,
+        setup_cache_mb=configuration.sbx_setup_cache_mb,
     )
 
 

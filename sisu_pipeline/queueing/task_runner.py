@@ -4,11 +4,13 @@ from asyncio import sleep
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from resources.sandbox.sandbox_port import ChunkSink, Sandbox, TaskContext
+from resources.sandbox.evidence import setup_report
+from resources.sandbox.sandbox_port import ChunkSink, Sandbox, SetupFailed, SetupReport, TaskContext
 from sisu_pipeline.contracts.sandbox_request import ErrorCode, Metrics, SandboxResult
 from sisu_pipeline.contracts.step_outputs import StepId
 from sisu_pipeline.crash_points import crash_point
 from sisu_pipeline.steps.execute import MAX_ATTEMPTS, Task
+from sisu_pipeline.store.outputs.run_setups import UsedSetup
 from sisu_pipeline.store.tasks import Outcome, Try
 
 FIRST_BACKOFF_S = 1.0
@@ -22,6 +24,7 @@ class TaskStore:
     count_tries: Callable[[str, str], Awaitable[int]]
     store_try: Callable[[Try], Awaitable[None]]
     store_outcome: Callable[[Outcome], Awaitable[None]]
+    record_setup: Callable[[str, UsedSetup], Awaitable[None]]
 
 
 async def run_task(
@@ -30,14 +33,15 @@ async def run_task(
     """Run a task to its final result and commit it. Infrastructure failures are retried, up to three attempts.
 
     The task key is the provider's idempotency key: a request repeated after a crash adopts the execution that the
-    provider already has. A sandbox of another provider than the approved plan names executes nothing.
+    provider already has. A sandbox of another provider than the approved plan names executes nothing. Raises
+    SetupFailed when the setup of the run failed, which is then recorded.
     """
     attempt = await store.count_tries(run_id, task.key) + 1
     while True:
-        context = TaskContext(run_id, StepId.EXECUTE, attempt, idempotency_key=task.key)
+        context = TaskContext(run_id, StepId.EXECUTE, attempt, idempotency_key=task.key, setup=task.setup)
         crash_point("task.run.before")
         if task.provider == sandbox.name:
-            result = await sandbox.run(task.request, context, on_chunk)
+            result = await _run(sandbox, store, task, context, on_chunk)
         else:
             result = _refused(sandbox, task)
         crash_point("task.run.after")
@@ -48,6 +52,27 @@ async def run_task(
         crash_point("task.try.after")
         await sleep(FIRST_BACKOFF_S * BACKOFF_FACTOR ** (attempt - 1))
         attempt += 1
+
+
+async def _run(
+    sandbox: Sandbox, store: TaskStore, task: Task, context: TaskContext, on_chunk: ChunkSink
+) -> SandboxResult:
+    """Run a task, and record how its setup was found."""
+    try:
+        result = await sandbox.run(task.request, context, on_chunk)
+    except SetupFailed as failure:
+        await _record(sandbox, store, task, context, failure.report)
+        raise
+    await _record(sandbox, store, task, context, setup_report(result))
+    return result
+
+
+async def _record(
+    sandbox: Sandbox, store: TaskStore, task: Task, context: TaskContext, report: SetupReport | None
+) -> None:
+    if task.setup is not None and report is not None:
+        used = UsedSetup(setup_sha256=task.setup.sha256, provider=sandbox.name, **vars(report))
+        await store.record_setup(context.run_id, used)
 
 
 def _refused(sandbox: Sandbox, task: Task) -> SandboxResult:

@@ -1,7 +1,7 @@
 """Execution of tasks in this process: the sandbox, and the rows of many tasks in one transaction."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,21 +9,25 @@ from pathlib import Path
 from resources.postgres_pool import PoolOptions, open_async_pool
 from resources.retry import TEN_MINUTES, retry_passing_async
 from resources.sandbox.receipts import PostgresReceipts
-from resources.sandbox.sandbox_port import Sandbox
+from resources.sandbox.sandbox_port import Sandbox, SetupFailed
 from resources.write_batcher import Batcher
 from sisu_pipeline.contracts.sandbox_request import SandboxResult
 from sisu_pipeline.crash_points import crash_point
+from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.queueing.live_output import LiveOutput
 from sisu_pipeline.queueing.sandbox_provider import open_configured
 from sisu_pipeline.queueing.task_runner import TaskStore, run_task
 from sisu_pipeline.settings import Settings, settings
 from sisu_pipeline.steps.execute import Task
 from sisu_pipeline.store import runs, tasks
-from sisu_pipeline.store.outputs import task_output
+from sisu_pipeline.store.outputs import run_setups, task_output
+from sisu_pipeline.store.outputs.run_setups import UsedSetup
 from sisu_pipeline.store.outputs.task_output import Piece
 from sisu_pipeline.workflow.dependencies import dependencies
 from sisu_pipeline.workflow.run_base import write_approved_tree
+from sisu_pipeline.workflow.run_failure import RunEnded, end_run
 
+_MAX_RECORDED = 1024
 _RECEIPTS_POOL = PoolOptions(name="sisu-receipts", min_size=1, max_size=4)
 
 
@@ -38,11 +42,16 @@ class TaskService:
     """A pause before every task, for labs that kill a process while all tasks are running."""
 
     async def run(self, run_id: str, task: Task) -> SandboxResult:
-        """Run one task to its committed result."""
+        """Run one task to its committed result. Ends the run and raises RunEnded when its setup fails."""
         if self.delay_s:
             await asyncio.sleep(self.delay_s)
-        with self.live.of_task(run_id, task) as sink:
-            return await run_task(self.sandbox, self.store, run_id, task, sink)
+        try:
+            with self.live.of_task(run_id, task) as sink:
+                return await run_task(self.sandbox, self.store, run_id, task, sink)
+        except SetupFailed as failure:
+            error = str(failure)
+            await asyncio.to_thread(end_run, dependencies(), run_id, RunStatus.RETRIES_EXCEEDED, error)
+            raise RunEnded(error) from failure
 
 
 @asynccontextmanager
@@ -96,7 +105,28 @@ def task_store() -> TaskStore:
     async def store_outcome(outcome: tasks.Outcome) -> None:
         await retry_passing_async(lambda: outcomes.submit(outcome), TEN_MINUTES)
 
-    return TaskStore(count, store_try, store_outcome)
+    return TaskStore(count, store_try, store_outcome, _record_setup())
+
+
+def _record_setup() -> Callable[[str, UsedSetup], Awaitable[None]]:
+    """Records setups: one row for all tasks of a run that this process executes."""
+    recorded: dict[tuple[str, str], None] = {}
+
+    async def record(run_id: str, used: UsedSetup) -> None:
+        if (run_id, used.layer_sha256) in recorded:
+            return
+        await asyncio.to_thread(_store_setup, run_id, used)
+        if used.outcome != "failed":
+            recorded[run_id, used.layer_sha256] = None
+            while len(recorded) > _MAX_RECORDED:
+                del recorded[next(iter(recorded))]
+
+    return record
+
+
+def _store_setup(run_id: str, used: UsedSetup) -> None:
+    with dependencies().database.connect() as connection:
+        run_setups.record(connection, run_id, used)
 
 
 def _store_outcomes(outcomes: list[tasks.Outcome]) -> list[None]:

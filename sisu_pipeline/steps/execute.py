@@ -3,13 +3,14 @@
 import itertools
 from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, overload
 
 from sisu_pipeline.contracts.planned_work import PlannedTask, TemplateReference
 from sisu_pipeline.contracts.sandbox_request import BINARY_URI, ErrorCode, FileIn, Limits, SandboxRequest
 from sisu_pipeline.contracts.step_outputs import StepId
 from sisu_pipeline.domain.canonical import sha256_hex, sha256_json
+from sisu_pipeline.domain.changes.declared_setup import SetupDefaults, SetupOrder
 from sisu_pipeline.domain.changes.file_diff import FileState
 from sisu_pipeline.domain.complete_plan import PlannedTasks, TaskTerms
 from sisu_pipeline.domain.identity import task_key
@@ -49,15 +50,17 @@ class TaskDefaults:
     timeout_ms: int
     net: bool
     provider: str = "mock"
+    setup: SetupDefaults = field(default_factory=SetupDefaults)
 
 
 @dataclass(frozen=True)
 class Task:
-    """One sandbox task: its position in the fan-out, its request, and the provider that the plan names."""
+    """One sandbox task: its position in the fan-out, its request, and the plan's provider and setup."""
 
     position: int
     request: SandboxRequest
     provider: str = "mock"
+    setup: SetupOrder | None = None
 
     @property
     def key(self) -> str:
@@ -151,6 +154,7 @@ class FanOut(Sequence[Task]):
     files_hash: str | None
     failures: Mapping[int, int]
     tree: str | None = None
+    setup: SetupOrder | None = None
 
     def __len__(self) -> int:
         return len(self.planned)
@@ -172,6 +176,7 @@ class FanOut(Sequence[Task]):
             cmd=planned.command,
             files_in=self.files_in,
             tree=self.tree,
+            setup=None if self.setup is None else self.setup.sha256,
             timeout_ms=planned.timeout_ms,
             limits=Limits(cpu=planned.cpu, mem_mb=planned.mem_mb),
             net=planned.net,
@@ -180,7 +185,7 @@ class FanOut(Sequence[Task]):
             template_key=planned.template.key,
             deps_hash=self.deps_hash,
         )
-        return Task(planned.position, request, planned.provider)
+        return Task(planned.position, request, planned.provider, self.setup)
 
     def _normalized(self, planned: PlannedTask) -> dict[str, Any]:
         """The part of a task's identity besides its run: everything that changes what is executed."""
@@ -197,6 +202,8 @@ class FanOut(Sequence[Task]):
             request["filesHash"] = files_hash
         if failures:
             request["retry"] = failures
+        if self.setup is not None:
+            request["setup"] = self.setup.sha256
         return request
 
 
@@ -208,12 +215,14 @@ def build_tasks(
     files: Mapping[str, FileState],
     failures: Mapping[int, int] | None = None,
     tree: str | None = None,
+    setup: SetupOrder | None = None,
 ) -> FanOut:
     """The sandbox tasks of a plan.
 
     `files` are the workspace's files by path, which every sandbox receives. For a repository there are none, and
     `tree` names the files (`domain.changes.repository_base.tree_key`). `failures` counts how often the task of
-    a position failed before this retry; the count is part of the new task's key.
+    a position failed before this retry; the count is part of the new task's key. `setup` is the setup of the
+    plan, whose result every sandbox shows.
     """
     return FanOut(
         intent_id,
@@ -224,6 +233,7 @@ def build_tasks(
         sha256_json({path: _identity(state) for path, state in files.items()}) if files else None,
         failures or {},
         tree,
+        setup,
     )
 
 

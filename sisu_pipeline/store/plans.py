@@ -8,7 +8,14 @@ from psycopg.types.json import Jsonb
 
 from resources.database import Connection
 from sisu_pipeline.contracts.gate import Channel
-from sisu_pipeline.contracts.planned_work import CompletePlan, PinnedVersion, PlanBase, PlannedTask, PlanPush
+from sisu_pipeline.contracts.planned_work import (
+    CompletePlan,
+    PinnedVersion,
+    PlanBase,
+    PlannedSetup,
+    PlannedTask,
+    PlanPush,
+)
 from sisu_pipeline.contracts.step_outputs import Plan
 from sisu_pipeline.domain.canonical import sha256_hex, sha256_json
 from sisu_pipeline.domain.changes.plan_changes import completed
@@ -82,6 +89,7 @@ class _StoredTerms:
     policy: str
     base: str
     push: str | None
+    setup: str | None
 
 
 @dataclass(frozen=True)
@@ -136,6 +144,13 @@ def changes_sha256(connection: Connection, run_id: str, version: Version) -> str
     return digest
 
 
+def setup(connection: Connection, run_id: str, version: Version) -> PlannedSetup | None:
+    """The setup of a version's complete plan; None without one."""
+    values = {"run_id": run_id, "version": version.number}
+    text: str | None = fetch_value(connection, "plans.setup", values)
+    return _read_setup(text)
+
+
 def planned_tasks(connection: Connection, run_id: str, version: Version) -> PlannedTasks | None:
     """The tasks of a plan, as they were approved; None when a release before 0.3 compiled it.
 
@@ -177,6 +192,7 @@ def edited(connection: Connection, run: Run, plan: Plan) -> tuple[Plan, SealedPl
         PinnedVersion.model_validate_json(stored.policy),
         base if (base := PlanBase.model_validate_json(stored.base)).commit is not None else None,
         None if stored.push is None else PlanPush.model_validate_json(stored.push),
+        _read_setup(stored.setup),
     )
     return plan, seal(plan, files, terms)
 
@@ -225,3 +241,7 @@ def add(
 def edits(connection: Connection, run_id: str) -> list[DescribedEdit]:
     """The versions after the compiled one, in order."""
     return fetch_all(connection, "plans.edits", DescribedEdit, {"run_id": run_id})
+
+
+def _read_setup(text: str | None) -> PlannedSetup | None:
+    return None if text is None else PlannedSetup.model_validate_json(text)

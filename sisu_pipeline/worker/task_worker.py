@@ -22,13 +22,14 @@ from sisu_pipeline.settings import Settings
 from sisu_pipeline.steps.execute import FanOut
 from sisu_pipeline.store.queues import outbox
 from sisu_pipeline.workflow.dependencies import dependencies
-from sisu_pipeline.workflow.run_failure import end_run
+from sisu_pipeline.workflow.run_failure import RunEnded, end_run
 from sisu_pipeline.workflow.task_planning import plan_run
 
 _MAX_CACHED_PLANS = 64
 _RECONNECT_SECONDS = 1.0
 _CLOSE_SECONDS = 2.0
 CANCELED = "CANCELED"
+SETUP_FAILED = "SETUP_FAILED"
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +53,7 @@ class TaskWorker:
         self._plans: OrderedDict[tuple[str, int], asyncio.Future[_Plan]] = OrderedDict()
         self._active: defaultdict[str, set[asyncio.Task[SandboxResult]]] = defaultdict(set)
         self._canceled: set[str] = set()
+        self._without_setup: set[tuple[str, int]] = set()
         self._closing = False
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -63,6 +65,10 @@ class TaskWorker:
         """
         try:
             return await retry_passing_async(lambda: self._run(workflow_id, position, retry), TEN_MINUTES)
+        except RunEnded:
+            # Execute no further task of this retry; the next retry prepares the setup again.
+            self._without_setup.add((workflow_id, retry))
+            return SETUP_FAILED
         except Exception as failure:
             if kind_of(failure) is FailureKind.FATAL:
                 stop_at_once()
@@ -91,6 +97,8 @@ class TaskWorker:
         service = await self._opened()
         if plan.run_id in self._canceled:
             return CANCELED
+        if (workflow_id, retry) in self._without_setup:
+            return SETUP_FAILED
         if self._closing:
             await asyncio.Event().wait()  # the process ends, and recovery requeues the task
         work = asyncio.create_task(service.run(plan.run_id, plan.tasks[position]))

@@ -23,6 +23,7 @@ from sisu_pipeline.contracts.intent import Intent, RunRequest
 from sisu_pipeline.contracts.operation import OperationRequest
 from sisu_pipeline.contracts.person_name import checked_name
 from sisu_pipeline.domain import forms
+from sisu_pipeline.domain.changes.declared_setup import setup_of
 from sisu_pipeline.domain.changes.repository_base import check_files, repository_of
 from sisu_pipeline.domain.errors import ConstraintInvalid, DecisionConflict, NameRefused, NotFound
 from sisu_pipeline.domain.identity import run_id_of
@@ -69,8 +70,8 @@ def submit_intent(
 ) -> Stored:
     """Store an intent. The same content is the same intent, and its first known submitter remains its submitter.
 
-    Raises InputInvalid for an invalid repository or a path of a git folder, or ConstraintInvalid when the
-    constraints describe a gate that cannot be opened.
+    Raises InputInvalid for an invalid repository, an invalid setup or a path of a git folder, or ConstraintInvalid
+    when the constraints describe a gate that cannot be opened.
     """
     _check_gates(intent)
     return intents.store(connection, intent, submitter and _person(submitter), channel)
@@ -96,6 +97,7 @@ def start_run(
         raise NotFound("intent not found")
     intent = intents.get(connection, intent_id)
     _check_push(admission.recipe, intent)
+    _check_network(intent, admission.recipe)
     version = policies.newest(connection, admission.recipe.policy_id).read()
     groups = frozenset() if submitter is None else people.get(connection, submitter).groups
     check_submitter(version, submitter and _person(submitter), groups)
@@ -111,6 +113,15 @@ def _check_push(recipe: Recipe, intent: Intent) -> None:
         raise PolicyViolation(
             f"recipe {recipe.name}@{recipe.version} pushes a branch, and the intent has no repository: name one in "
             "inputs.repo, or choose another recipe"
+        )
+
+
+def _check_network(intent: Intent, recipe: Recipe) -> None:
+    setup = setup_of(intent)
+    if setup is not None and setup.network and recipe.net is False:
+        raise PolicyViolation(
+            f"recipe {recipe.name} forbids the network, and inputs.setup requests it: choose another recipe, or "
+            "leave network out"
         )
 
 
@@ -292,6 +303,7 @@ def _person(name: str) -> str:
 def _check_gates(intent: Intent) -> None:
     repository_of(intent)
     check_files(intent)
+    setup_of(intent)
     approval_terms.check(intent.constraints)
     gate_terms.ttl(intent.constraints)
     gate_terms.on_timeout(intent.constraints)

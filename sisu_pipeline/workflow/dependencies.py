@@ -11,6 +11,7 @@ from resources.planner.replay_planner import ReplayPlanner
 from resources.postgres_pool import PooledDatabase
 from resources.process_cache import once
 from sisu_pipeline.database_server import locate
+from sisu_pipeline.domain.changes.declared_setup import SetupDefaults
 from sisu_pipeline.settings import PROJECT_ROOT, Settings, settings
 from sisu_pipeline.steps.execute import TaskDefaults
 from sisu_pipeline.store.outputs.artifacts import BlobStore
@@ -53,7 +54,10 @@ def open_dependencies(configuration: Settings) -> Dependencies:
         blobs=BlobStore(configuration.sisu_blob_store or str(configuration.home / "blobs")),
         workspaces=configuration.workspaces,
         task_defaults=TaskDefaults(
-            configuration.sbx_default_timeout_ms, configuration.sbx_default_net, configuration.sandbox_provider
+            configuration.sbx_default_timeout_ms,
+            configuration.sbx_default_net,
+            configuration.sandbox_provider,
+            setup_defaults(configuration),
         ),
         app_version=configuration.dbos__appversion,
         api_url=configuration.api_url,
@@ -63,6 +67,16 @@ def open_dependencies(configuration: Settings) -> Dependencies:
         allowed_repositories=AllowedRepositories.parse(configuration.sisu_git_allow),
         gate_ttl_s=configuration.hitl_plan_approval_timeout_s,
         max_worker_deaths=configuration.intent_queue_max_worker_deaths,
+    )
+
+
+def setup_defaults(configuration: Settings) -> SetupDefaults:
+    """What a planned setup takes over from the settings."""
+    hosts = (host.strip() for host in configuration.sbx_setup_hosts.split(","))
+    return SetupDefaults(
+        hosts=tuple(sorted({host for host in hosts if host})),
+        timeout_ms=configuration.sbx_setup_timeout_ms,
+        disk_mb=configuration.sbx_setup_disk_mb,
     )
 
 

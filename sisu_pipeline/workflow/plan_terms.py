@@ -6,8 +6,9 @@ from typing import Any
 from resources.database import Connection
 from resources.planner.planner_port import Question
 from sisu_pipeline.contracts.intent import Intent
-from sisu_pipeline.contracts.planned_work import PinnedVersion
+from sisu_pipeline.contracts.planned_work import PinnedVersion, PlannedSetup, TemplateReference
 from sisu_pipeline.contracts.step_outputs import PatchedPlan, Plan, PlannerOutput
+from sisu_pipeline.domain.changes.declared_setup import check_setup, planned_setup, setup_of
 from sisu_pipeline.domain.changes.plan_changes import Files, completed
 from sisu_pipeline.domain.changes.repository_base import RepositoryBase, content_of
 from sisu_pipeline.domain.changes.workspace_files import intent_files
@@ -54,6 +55,22 @@ def compiled_plan(
     return plan, files
 
 
+def setup_of_plan(
+    dependencies: Dependencies, intent: Intent, base: RepositoryBase | None, plan: Plan, files: Files
+) -> PlannedSetup | None:
+    """The setup of a compiled plan, by the settings as they are now; None without a command to execute.
+
+    Raises InputInvalid, GitRefused, or GitUnavailable.
+    """
+    wanted, defaults = setup_of(intent), dependencies.task_defaults
+    if wanted is None or wanted.prepare is None:
+        return None
+    check_setup(intent, defaults.provider, defaults.setup)
+    is_named = wanted.lock_files is not None
+    present = [] if is_named else run_base.lock_files(dependencies, base, plan, files)
+    return planned_setup(wanted, present, defaults.provider, defaults.setup)
+
+
 def with_command(dependencies: Dependencies, intent: Intent, plan: Plan, patched: PatchedPlan) -> Plan:
     """The plan with the command of the planner's build. Raises what `compiled_plan` raises, except BuildDiffers."""
     question = Question("build", decide.build_prompt(patched), intent)
@@ -65,9 +82,11 @@ def seal_compiled(
     dependencies: Dependencies,
     connection: Connection,
     run: Run,
+    intent: Intent,
     plan: Plan,
     files: Files,
     base: RepositoryBase | None,
+    setup: PlannedSetup | None = None,
 ) -> SealedPlan:
     """The complete plan of a run whose plan was just compiled, by the settings and the recipe as they are now.
 
@@ -77,7 +96,11 @@ def seal_compiled(
     tasks_terms, policy = _current_terms(dependencies, connection, run), plans.policy_of(run)
     push = None if base is None else run_push.planned(dependencies, connection, run, base)
     section = None if base is None else base.section
-    return seal(plan, files, PlanTerms(tasks_terms, recipe, policy, section, push))
+    declared = setup_of(intent)
+    if declared is not None and declared.template is not None:
+        template = TemplateReference(id=declared.template, key=tasks_terms.template.key)
+        tasks_terms = replace(tasks_terms, template=template)
+    return seal(plan, files, PlanTerms(tasks_terms, recipe, policy, section, push, setup))
 
 
 def approved_tasks(

@@ -10,6 +10,7 @@ from resources.git.mirrors import Mirrors
 from sisu_pipeline.contracts.intent import Intent
 from sisu_pipeline.contracts.step_outputs import Plan
 from sisu_pipeline.crash_points import crash_point
+from sisu_pipeline.domain.changes.declared_setup import COMMON_LOCK_FILES, check_setup
 from sisu_pipeline.domain.changes.file_diff import FileState
 from sisu_pipeline.domain.changes.plan_changes import Files, files_after
 from sisu_pipeline.domain.changes.repository_base import InputInvalid, RepositoryBase, repository_of, tree_key
@@ -22,7 +23,8 @@ from sisu_pipeline.workflow.workspace import Workspace
 
 
 def check_allowed(dependencies: Dependencies, intent: Intent) -> None:
-    """Raise InputInvalid when the intent names an invalid repository or one that this deployment does not allow."""
+    """Raise InputInvalid when this deployment does not allow the intent's repository, or cannot honor its setup."""
+    check_setup(intent, dependencies.task_defaults.provider, dependencies.task_defaults.setup)
     wanted = repository_of(intent)
     if wanted is not None:
         try:
@@ -74,6 +76,17 @@ def check_result(dependencies: Dependencies, base: RepositoryBase, plan: Plan, f
     """Raise GitRefused when the changes of a plan cannot be made in the commit's tree."""
     if plan.patch_plan:
         _changed_tree(open_base(dependencies, base), base, plan, files)
+
+
+def lock_files(dependencies: Dependencies, base: RepositoryBase | None, plan: Plan, files: Files) -> list[str]:
+    """The usual lock files that a plan leaves at the top of the workspace. Raises GitRefused or GitUnavailable."""
+    changed = files_after(plan, files)
+    before: Files = files
+    if base is not None:
+        found = read_files(open_base(dependencies, base), base.tree, COMMON_LOCK_FILES)
+        before = {path: state for path, state in found.items() if state is not None}
+    gone = files.keys() - changed.keys()
+    return [name for name in COMMON_LOCK_FILES if name in changed or (name in before and name not in gone)]
 
 
 def prepare_workspace(dependencies: Dependencies, run_id: str, intent: Intent) -> Workspace:

@@ -83,8 +83,11 @@ def compile_intent(dependencies: Dependencies, intent_id: str, dagster_run_id: s
         base = run_base.resolve(dependencies, start.run.id, start.intent)
         answer = agent_plans.answer(dependencies, start.run)
         plan, files = plan_terms.compiled_plan(dependencies, start.run.id, start.intent, base, answer)
+        setup = plan_terms.setup_of_plan(dependencies, start.intent, base, plan, files)
         with dependencies.database.connect() as connection:
-            sealed = plan_terms.seal_compiled(dependencies, connection, start.run, plan, files, base)
+            sealed = plan_terms.seal_compiled(
+                dependencies, connection, start.run, start.intent, plan, files, base, setup
+            )
         result = compile.compile_intent(start.run.id, start.intent, plan, sealed)
         if result.gate is not None and result.gate.form is not None:
             forms.check_form(result.gate.form["schema"])

@@ -2,6 +2,7 @@
 
 from sisu_pipeline.contracts.step_outputs import StepId
 from sisu_pipeline.domain import budget
+from sisu_pipeline.domain.changes.declared_setup import SetupOrder
 from sisu_pipeline.domain.changes.plan_changes import files_after
 from sisu_pipeline.domain.changes.repository_base import tree_key
 from sisu_pipeline.domain.changes.workspace_files import intent_files
@@ -37,9 +38,19 @@ def plan_run(
             build = steps.output(connection, run.id, StepId.DECIDE)["structured"]
             approved = plan_terms.approved_tasks(dependencies, connection, run, version, build)
             base = bases.find(connection, run.id)
+            setup = plans.setup(connection, run.id, version)
             changes = None if base is None else plans.changes_sha256(connection, run.id, version)
         tree = None if base is None or changes is None else tree_key(base.tree, changes)
         files = {} if tree is not None else files_after(version.read(), intent_files(intent))
-        planned = execute.build_tasks(run.intent_id, run.id, approved, run.recipe_hash, files, failures, tree)
+        planned = execute.build_tasks(
+            run.intent_id,
+            run.id,
+            approved,
+            run.recipe_hash,
+            files,
+            failures,
+            tree,
+            None if setup is None else SetupOrder(setup, run.tenant_id),
+        )
         budget.check_fan_out(run.budget, len(planned))
         return run, planned

@@ -13,5 +13,6 @@ WHERE v.plan_sha256 <> c.plan_sha256
         || '","policy":"' || encode(sha256(convert_to(c.policy, 'UTF8')), 'hex')
         || coalesce('","push":"' || encode(sha256(convert_to(c.push, 'UTF8')), 'hex'), '')
         || '","recipe":"' || encode(sha256(convert_to(c.recipe, 'UTF8')), 'hex')
+        || coalesce('","setup":"' || encode(sha256(convert_to(c.setup, 'UTF8')), 'hex'), '')
         || '","tasks":"' || encode(sha256(convert_to(c.tasks, 'UTF8')), 'hex') || '","v":1}'
 ORDER BY c.run_id, c.version

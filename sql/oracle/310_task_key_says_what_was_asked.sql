@@ -1,7 +1,7 @@
 -- The key of each task with a result is the hash of its intent, run, command, test, template, workspace files and the
 -- number of failures of the position before the current retry. All of these are recomputed from the rows. A file counts
 -- as its text, or, when it is executable or not text, as its mode and sha256. The files of a run with a repository
--- count as the tree of its commit and the hash of the approved changes. For a run without a complete plan, which
+-- count as the tree of its commit and the hash of the approved changes. The setup of the plan counts by its hash. For a run without a complete plan, which
 -- release 0.2.0 compiled, the task is also one of the recorded decision.
 -- source: hard law "Determinism" (docs/operator-guide.md)
 WITH decided AS (
@@ -9,6 +9,7 @@ WITH decided AS (
         d.output #>> '{structured,test_command}' AS cmd, d.output #> '{structured,tests}' AS tests,
         coalesce(i.payload #> '{inputs,files}', '{}') - coalesce(patched.gone, '{}') || coalesce(patched.files, '{}')
             AS files,
+        s.head::jsonb ->> 'setup' AS setup,
         '{"changes":' || to_json(s.head::jsonb ->> 'changes') || ',"tree":' || to_json(b.tree_id) || '}' AS tree
     FROM app.run_steps d
     JOIN app.runs r ON r.id = d.run_id
@@ -30,7 +31,7 @@ WITH decided AS (
     ) patched ON true
     WHERE d.step_id = 'DecideST'
 ), hashed AS (
-    SELECT run_id, intent_id, template_key, cmd, tests, coalesce(encode(sha256(convert_to(tree, 'UTF8')), 'hex'), (
+    SELECT run_id, intent_id, template_key, cmd, tests, setup, coalesce(encode(sha256(convert_to(tree, 'UTF8')), 'hex'), (
         SELECT encode(sha256(convert_to(
             '{' || string_agg(to_json(path) || ':' || CASE jsonb_typeof(content)
                 WHEN 'string' THEN to_json(content #>> '{}')::text
@@ -48,7 +49,7 @@ WITH decided AS (
     SELECT h.run_id, coalesce(n.position, 0) AS position, concat_ws(' ', h.cmd, n.test) AS cmd,
         '{"intentId":' || to_json(h.intent_id) || ',"normalizedReq":{"cmd":' || to_json(h.cmd)
             || coalesce(',"filesHash":"' || h.files_hash || '"', '') AS before_retry,
-        ',"templateKey":' || to_json(h.template_key) || ',"templateRef":' AS before_template,
+        coalesce(',"setup":"' || h.setup || '"', '') || ',"templateKey":' || to_json(h.template_key) || ',"templateRef":' AS before_template,
         coalesce(',"test":' || to_json(n.test), '') || '},"runId":' || to_json(h.run_id) || ',"stepId":"ExecuteST"}'
             AS after_template
     FROM hashed h

@@ -1,8 +1,8 @@
 -- Each task with a result is a task of the approved plan: at its position, with its exact command line, network, time
--- limit, memory, processors and template, executed by its provider. A task that the worker refused executed nothing.
+-- limit, memory, processors, template and setup, executed by its provider. A task that the worker refused executed nothing.
 -- source: docs/human-gate.md, What an approval covers
 WITH approved AS (
-    SELECT c.run_id, c.version, c.plan_sha256, t.place - 1 AS position, t.task
+    SELECT c.run_id, c.version, c.plan_sha256, c.head::jsonb ->> 'setup' AS setup, t.place - 1 AS position, t.task
     FROM app.complete_plans c
     JOIN app.plan_approvals p
         ON p.run_id = c.run_id AND p.plan_sha256 = c.plan_sha256 AND p.decision = 'approved',
@@ -20,6 +20,7 @@ WHERE s.step_id = 'ExecuteST' AND (
     a.run_id IS NULL
     OR (a.task ->> 'position')::int <> a.position
     OR (s.provider <> a.task ->> 'provider' AND NOT coalesce(s.response -> 'raw' ? 'refused', false))
+    OR s.request ->> 'setup' IS DISTINCT FROM a.setup
     OR (s.request -> 'cmd', s.request -> 'net', s.request -> 'timeoutMs', s.request #> '{limits,memMB}',
         s.request #> '{limits,cpu}', s.request -> 'envRef', s.request -> 'templateKey',
         coalesce(s.request -> 'templateId', 'null'), coalesce(s.request -> 'env', '{}'))

@@ -74,3 +74,8 @@ SELECT count(*) AS results,
        jsonb_agg(DISTINCT t.response #> '{raw,limits}') AS limits
 FROM app.sbx_runs t JOIN app.runs r ON r.id = t.run_id
 WHERE r.workflow_id = ANY(%(workflow_ids)s)
+
+-- base_of --
+-- The commit that a run starts from.
+SELECT b.address, b.subdirectory, b.commit_id AS commit, b.tree_id AS tree
+FROM app.run_bases b JOIN app.runs r ON r.id = b.run_id WHERE r.workflow_id = %(workflow_id)s

@@ -15,7 +15,7 @@ SELECT form_fields FROM app.intents WHERE id = %(id)s
 
 -- recipes --
 -- All versions of all recipes.
-SELECT id, name, version, queue_name, max_concurrency, max_steps, max_sandbox_minutes, hash, policy_id, push_remote
+SELECT id, name, version, queue_name, max_concurrency, max_steps, max_sandbox_minutes, hash, policy_id, push_remote, net
 FROM app.recipes ORDER BY name, version
 
 -- record_submission --

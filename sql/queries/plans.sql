@@ -31,10 +31,11 @@ WHERE made.run_id = %(run_id)s ORDER BY made.version
 
 -- insert_sealed --
 -- Insert the complete plan of a version, once.
-INSERT INTO app.complete_plans (run_id, version, plan_sha256, head, changes, tasks, recipe, policy, base, push)
+INSERT INTO app.complete_plans (
+    run_id, version, plan_sha256, head, changes, tasks, recipe, policy, base, push, setup)
 VALUES (
     %(run_id)s, %(version)s, %(plan_sha256)s, %(head)s, %(changes)s, %(tasks)s, %(recipe)s, %(policy)s, %(base)s,
-    %(push)s)
+    %(push)s, %(setup)s)
 ON CONFLICT (run_id, version) DO NOTHING
 RETURNING version
 
@@ -44,14 +45,18 @@ SELECT plan_sha256 FROM app.complete_plans WHERE run_id = %(run_id)s AND version
 
 -- sealed --
 -- The sections of a complete plan.
-SELECT changes, tasks, recipe, policy, base, push FROM app.complete_plans
+SELECT changes, tasks, recipe, policy, base, push, setup FROM app.complete_plans
 WHERE run_id = %(run_id)s AND version = %(version)s
 
 -- terms --
 -- What a complete plan's tasks have in common, shown by the first one, and the hash of all of them.
-SELECT tasks::jsonb -> 0 AS task, head::jsonb ->> 'tasks' AS tasks_sha256, recipe, policy, base, push
+SELECT tasks::jsonb -> 0 AS task, head::jsonb ->> 'tasks' AS tasks_sha256, recipe, policy, base, push, setup
 FROM app.complete_plans
 WHERE run_id = %(run_id)s AND version = %(version)s
+
+-- setup --
+-- The setup of a complete plan; null without one.
+SELECT setup FROM app.complete_plans WHERE run_id = %(run_id)s AND version = %(version)s
 
 -- changes_hash --
 -- The hash of the changes of a complete plan.

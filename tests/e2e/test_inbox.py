@@ -355,3 +355,13 @@ def _show(page: Browser, api: Api, view: str) -> None:
     if view == "editor":
         page.one("#edit").click()
         page.one("#editor fieldset")
+
+
+def test_the_plan_shows_the_prepare_command_and_what_it_may_reach(page: Browser, api: Api) -> None:
+    prepare = "make deps \N{RIGHT-TO-LEFT OVERRIDE}# offline"
+    open_run(page, api, Waiting(api.dependencies, setup={"prepare": prepare, "lockFiles": ["a.txt"]}))
+    shown = page.one("#execution").text
+    assert "Prepare command" in shown
+    assert "make deps" in shown
+    assert "\N{RIGHT-TO-LEFT OVERRIDE}" not in shown
+    assert "files a.txt, provider mock, network off, time limit 600000 ms" in shown

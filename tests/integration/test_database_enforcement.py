@@ -25,6 +25,7 @@ LEDGERS: dict[str, set[str]] = {
     "plan_questions": set(),
     "opencode_calls": set(),
     "run_bases": set(),
+    "run_setups": set(),
     "base_files": set(),
     "push_requests": {"attempts", "next_attempt_at", "last_error", "finished_at"},
     "run_pushes": set(),
@@ -68,6 +69,8 @@ INSERT INTO app.opencode_calls (
         '{}', 0, 0, 0, 0, 0, '{}', 'artifact://run', repeat('0', 64) FROM app.plan_questions;
 INSERT INTO app.run_bases (run_id, address, ref, commit_id, tree_id)
     SELECT id, '/a', 'main', repeat('0', 40), repeat('0', 40) FROM app.runs;
+INSERT INTO app.run_setups (run_id, retry, setup_sha256, layer_sha256, provider, outcome, wall_ms)
+    SELECT id, 0, repeat('0', 64), repeat('0', 64), 'mock', 'simulated', 0 FROM app.runs;
 INSERT INTO app.base_files (run_id, path) SELECT id, 'a' FROM app.runs;
 INSERT INTO app.push_requests (run_id, remote, branch) SELECT id, '/a', 'b' FROM app.runs;
 INSERT INTO app.run_pushes (run_id, state, error) SELECT id, 'failed', 'e' FROM app.runs;

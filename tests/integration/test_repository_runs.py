@@ -304,7 +304,13 @@ def test_what_cannot_be_planned_ends_the_run_with_a_sentence(
         ({"repo": {"path": "/a", "ref": "main", "branch": "x"}}, "/inputs/repo/branch"),
         ({"repo": "https://a/b"}, "/inputs/repo"),
         ({"repo": {"path": "/a", "ref": "main"}, "files": {}}, "/inputs/files"),
-        ({"setup": {"image": "x"}}, "/inputs/setup"),
+        ({"setup": {"prepare": "true", "image": "x"}}, "/inputs/setup/image"),
+        ({"setup": {"network": True}}, "/inputs/setup"),
+        ({"setup": {"template": "x", "network": True}}, "/inputs/setup"),
+        *(
+            ({"setup": {"prepare": "true", "lockFiles": [path]}}, "/inputs/setup/lockFiles/0")
+            for path in ("../x", "/x", "a/..", "a//", ".git/config", ".")
+        ),
     ],
 )
 def test_an_invalid_repository_is_refused_before_anything_is_written(

@@ -20,7 +20,7 @@ CHECKED_EVERYWHERE = {"bash"}
 UNCHECKED = {"text", "nginx"}
 CHECKED_ON = {
     "sql": {page.name for page in DOCS.glob("*.md")},
-    "json": {"intent.md", "human-gate.md", "repositories.md"},
+    "json": {"intent.md", "human-gate.md", "repositories.md", "setups.md"},
     "diff": {"extending.md"},
     "python": {"extending.md"},
     "mermaid": {"state-machine.md"},

@@ -13,6 +13,7 @@ from sisu_pipeline.contracts.base import ContractInvalid
 from sisu_pipeline.contracts.intent import Intent
 from sisu_pipeline.contracts.recipe import RecipeDefinition
 from sisu_pipeline.contracts.step_outputs import PlanPatch
+from sisu_pipeline.domain.changes.declared_setup import setup_of
 from sisu_pipeline.domain.changes.repository_base import InputInvalid, repository_of
 from sisu_pipeline.domain.forms import check_form
 from sisu_pipeline.steps import gate_terms
@@ -26,7 +27,12 @@ SCHEMA, *EXAMPLES = (
 REPOSITORY, RECIPE, _ = (
     json.loads(block.text) for block in MarkdownPage(DOCS / "repositories.md").blocks if block.language == "json"
 )
-EXAMPLES.append(REPOSITORY)
+EXAMPLES += [
+    json.loads(block.text)
+    for page in ("repositories.md", "setups.md")
+    for block in MarkdownPage(DOCS / page).blocks
+    if block.language == "json" and '"goal"' in block.text
+]
 examples = pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example["goal"])
 
 
@@ -147,7 +153,19 @@ REPOSITORIES: list[tuple[dict[str, Any], bool]] = [
     ({"repo": {"path": "/a"}}, False),
     ({"repo": {"path": "/a", "ref": "main", "subdirectory": "../b"}}, False),
     ({"repo": {"path": "/a", "ref": "main", "other": 1}}, False),
-    ({"setup": {}}, False),
+]
+
+SETUPS: list[tuple[Any, bool]] = [
+    ({"prepare": "npm ci"}, True),
+    ({"prepare": "npm ci", "lockFiles": ["package.json", "packages/", "a/b.lock"], "network": True}, True),
+    ({"template": "tpl-1"}, True),
+    ({}, False),
+    ({"prepare": ""}, False),
+    ({"prepare": "npm ci", "image": "node:24"}, False),
+    ({"prepare": "npm ci", "lockFiles": []}, False),
+    ({"prepare": "npm ci", "network": "yes"}, False),
+    ({"template": "tpl-1", "lockFiles": ["a"]}, False),
+    ("npm ci", False),
 ]
 
 
@@ -157,6 +175,18 @@ def test_the_schema_and_the_contract_agree_about_a_repository(inputs: dict[str, 
     assert Draft202012Validator(SCHEMA).is_valid(content) == is_accepted
     try:
         repository_of(Intent.from_json(content))
+    except InputInvalid:
+        assert not is_accepted
+    else:
+        assert is_accepted
+
+
+@pytest.mark.parametrize(("setup", "is_accepted"), SETUPS)
+def test_the_schema_and_the_contract_agree_about_a_setup(setup: Any, is_accepted: bool) -> None:
+    content = {"goal": "demo", "inputs": {"setup": setup}, "constraints": {}}
+    assert Draft202012Validator(SCHEMA).is_valid(content) == is_accepted
+    try:
+        setup_of(Intent.from_json(content))
     except InputInvalid:
         assert not is_accepted
     else:

@@ -81,7 +81,7 @@ PROCESSES = {
     "resources/embedded_postgres.py": "runs the bundled server",
     "resources/git/git_command.py": "runs git",
     "sisu_pipeline/database_server.py": "runs the bundled psql",
-    "resources/planner/acp/box/box_relay.py": "becomes the agent inside its sandbox",
+    "resources/sandbox/local/isolation/box_relay.py": "becomes a program inside its sandbox",
     "resources/planner/acp/playback_agent.py": "starts the tool's server inside the sandbox, as agents do",
     "resources/sandbox/": "runs tasks",
     "sisu_pipeline/cli/": "becomes the process it was asked for",
@@ -148,7 +148,7 @@ def test_only_the_named_modules_start_processes() -> None:
 
 def test_steps_and_api_start_no_process() -> None:
     places = ("sisu_pipeline/steps/", "sisu_pipeline/api/", "sisu_pipeline/store/", "resources/planner/")
-    inside = ["resources/planner/acp/box/box_relay.py", "resources/planner/acp/playback_agent.py"]
+    inside = ["resources/sandbox/local/isolation/box_relay.py", "resources/planner/acp/playback_agent.py"]
     assert breaches(in_place(places), gates.process_starts, inside) == []
 
 

@@ -9,6 +9,7 @@ from resources.sandbox.sandbox_port import Chunk, ChunkSink, SandboxHealth, Task
 from sisu_pipeline.contracts.sandbox_request import ErrorCode, Metrics, SandboxRequest, SandboxResult
 from sisu_pipeline.queueing.task_runner import TaskStore, run_task
 from sisu_pipeline.steps.execute import MAX_ATTEMPTS, Task
+from sisu_pipeline.store.outputs.run_setups import UsedSetup
 from sisu_pipeline.store.tasks import Outcome, Try
 
 KEY = "a" * 64
@@ -57,6 +58,7 @@ class Memory:
     earlier: int = 0
     tries: list[Try] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
+    setups: list[UsedSetup] = field(default_factory=list)
 
     def store(self) -> TaskStore:
         async def count(run_id: str, task_key: str) -> int:
@@ -68,7 +70,10 @@ class Memory:
         async def store_outcome(outcome: Outcome) -> None:
             self.outcomes.append(outcome)
 
-        return TaskStore(count, store_try, store_outcome)
+        async def record_setup(run_id: str, used: UsedSetup) -> None:
+            self.setups.append(used)
+
+        return TaskStore(count, store_try, store_outcome, record_setup)
 
 
 @pytest.fixture(autouse=True)

@@ -99,7 +99,11 @@ class Attempt:
     async def _prepare(self) -> tuple[PurePosixPath, dict[str, bytes]]:
         """The working directory and the input files' content. Raises RequestRefused and UploadFailed."""
         request = self._request
-        check_request(request)
+        check_request(request, self._context)
+        if request.setup is not None:
+            raise RequestRefused(
+                "SETUP_NOT_SUPPORTED", "the e2b provider executes no prepare command; use a template"
+            )
         check_sizes(request)
         directory = PurePosixPath()
         if request.workdir not in (None, "."):

@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 from resources.sandbox.input_files import check_sizes, executables, fetch_files
 from resources.sandbox.local.isolation.bwrap import BOX_WORK
 from resources.sandbox.request_checks import check_request, safe_relative_path
-from resources.sandbox.sandbox_port import RequestRefused, UriResolver
+from resources.sandbox.sandbox_port import RequestRefused, TaskContext, UriResolver
 from sisu_pipeline.contracts.sandbox_request import SandboxRequest
 
 
@@ -19,6 +19,13 @@ class Plan:
     executables: frozenset[str]
     tree: Path | None = None
     """A folder of the host whose files the command finds in the writable folder."""
+    layer: Path | None = None
+    """A folder of the host with what the setup left, which the command finds there too, below the other files."""
+
+    @property
+    def lower(self) -> tuple[Path, ...]:
+        """The folders of the host below the writable folder, the lowest first."""
+        return tuple(folder for folder in (self.layer, self.tree) if folder is not None)
 
     @property
     def inner_directory(self) -> str:
@@ -26,9 +33,11 @@ class Plan:
         return str(PurePosixPath(BOX_WORK) / self.directory)
 
 
-async def plan_request(request: SandboxRequest, disk_bytes: int, resolve: UriResolver | None) -> Plan:
+async def plan_request(
+    request: SandboxRequest, context: TaskContext, disk_bytes: int, resolve: UriResolver | None
+) -> Plan:
     """Check the request and fetch its files. Raises RequestRefused and UploadFailed."""
-    check_request(request)
+    check_request(request, context)
     if request.net:
         raise RequestRefused(
             "NET_NOT_SUPPORTED", "the local sandbox has no network; use the e2b provider, or net: false"

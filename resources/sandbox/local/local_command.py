@@ -5,15 +5,17 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from resources.sandbox.local.isolation.disk_limit import used_bytes
-from resources.sandbox.local.isolation.file_tree import TreeTooLarge
+from resources.sandbox.local.isolation.file_tree import MOST_ENTRIES, TreeTooLarge
 from resources.sandbox.local.isolation.memory_limit import hidden_mb, used_mb
 from resources.sandbox.local.isolation.process_tree import Process, kill_marked
 from resources.sandbox.local.pipe_reader import Lines, read_pipe
 from resources.sandbox.local.spawn_client import Pipes, Spawner
 from resources.sandbox.output_capture import Kind, Output
+
+T = TypeVar("T")
 
 Reason = Literal["boot", "spawner", "timeout", "memory", "disk", "request"]
 """Why a sandbox was killed: it did not start, lost its spawner, exceeded a limit, or a kill was requested."""
@@ -32,12 +34,13 @@ _SPAWNER_SECONDS = 0.25
 
 @dataclass(frozen=True)
 class Bounds:
-    """Limits of the command: wall time from its start, MiB of memory, bytes of disk in `work`."""
+    """Limits of the command: wall time from its start, MiB of memory, bytes and files of disk in `work`."""
 
     timeout_ms: int
     memory_mb: int
     disk_bytes: int
     work: Path
+    most_files: int = MOST_ENTRIES
 
 
 @dataclass(frozen=True)
@@ -221,7 +224,7 @@ async def _after(event: Awaitable[Any], reason: Reason) -> Reason:
 async def _disk_used(bounds: Bounds, init: int | None) -> int:
     """Bytes used; more than the limit if they could not be counted."""
     try:
-        return await asyncio.to_thread(used_bytes, bounds.work, init)
+        return await asyncio.to_thread(used_bytes, bounds.work, init, bounds.most_files)
     except (TreeTooLarge, OSError):
         return bounds.disk_bytes + 1
 
@@ -231,6 +234,16 @@ async def _uninterrupted(work: Coroutine[Any, Any, None]) -> None:
     task = asyncio.ensure_future(work)
     try:
         await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        raise
+
+
+async def in_thread(work: Callable[[], T]) -> T:
+    """Run blocking `work`; when canceled, wait for its end before the cancellation continues."""
+    task = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        return await asyncio.shield(task)
     except asyncio.CancelledError:
         await asyncio.wait({task})
         raise

@@ -7,7 +7,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from resources.sandbox import evidence
 from resources.sandbox.attempts_in_flight import InFlight, Running
@@ -16,8 +16,9 @@ from resources.sandbox.local.host_instance import LAYER_SUFFIX
 from resources.sandbox.local.isolation.cgroup import Cgroup
 from resources.sandbox.local.isolation.file_tree import remove_tree
 from resources.sandbox.local.launch_plan import Plan, plan_request
-from resources.sandbox.local.local_command import Bounds, CommandEnd, Execution
+from resources.sandbox.local.local_command import Bounds, CommandEnd, Execution, in_thread
 from resources.sandbox.local.sandbox_host import Host
+from resources.sandbox.local.setup.setup_layers import Layer, SetupLayers
 from resources.sandbox.local.task_folder import collect_files, place_files
 from resources.sandbox.local.tree_layer import copy_tree, place_layer, reader
 from resources.sandbox.local.user_slots import Slot
@@ -28,13 +29,12 @@ from resources.sandbox.sandbox_port import (
     ChunkSink,
     RequestRefused,
     SandboxHealth,
+    SetupFailed,
     TaskContext,
     TreeResolver,
     UriResolver,
 )
 from sisu_pipeline.contracts.sandbox_request import ErrorCode, Metrics, SandboxRequest, SandboxResult
-
-T = TypeVar("T")
 
 How = Literal["created", "restarted"]
 """`created`: the first execution of the task. `restarted`: a worker and its sandbox died during an earlier one."""
@@ -54,6 +54,7 @@ class LocalSandbox:
         self._host = host
         self._resolve_uri = resolve_uri
         self._trees = RunTrees(host.layout.trees, resolve_tree)
+        self._setups = SetupLayers(host, host.settings.setup_cache_mb)
         self._in_flight = InFlight()
         self._output_limits = OutputLimits()
 
@@ -84,6 +85,7 @@ class LocalSandbox:
 
     async def close(self) -> None:
         """See `Sandbox.close`."""
+        await self._setups.stop()
         await self._in_flight.drain()
         await asyncio.to_thread(self._host.close)
 
@@ -92,10 +94,12 @@ class LocalSandbox:
     ) -> SandboxResult:
         attempt = _Attempt(self._host, request, context, on_chunk, self._output_limits)
         try:
-            plan = await plan_request(request, self._host.settings.disk_mb * _MIB, self._resolve_uri)
+            plan = await plan_request(request, context, self._host.settings.disk_mb * _MIB, self._resolve_uri)
             plan = replace(plan, tree=await self._trees.folder_of(request, context))
-            async with self._host.slots.lease() as slot:
-                return await attempt.run(plan, slot, running)
+            async with self._setups.layer_of(request, context, plan) as layer, self._host.slots.lease() as slot:
+                return await attempt.run(plan, layer, slot, running)
+        except SetupFailed:
+            raise
         except RequestRefused as reason:
             result = evidence.refused(self.name, request, context, reason)
         except UploadFailed as error:
@@ -129,17 +133,21 @@ class _Attempt:
         self._work = host.layout.boxes / self._box
         self._layer = host.layout.boxes / f"{self._box}{LAYER_SUFFIX}"
         self._cgroup: Cgroup | None = None
+        self._found: Layer | None = None
 
-    async def run(self, plan: Plan, slot: Slot, running: Running) -> SandboxResult:
+    async def run(self, plan: Plan, layer: Layer | None, slot: Slot, running: Running) -> SandboxResult:
+        if layer is not None:
+            self._found = layer
+            plan = replace(plan, layer=layer.folder)
         try:
             try:
-                await _in_thread(lambda: self._prepare(plan, slot))
+                await in_thread(lambda: self._prepare(plan, slot))
             except OSError as error:
                 raise UploadFailed(f"the files could not be placed: {error}") from error
             ending = await self._execute(plan, slot, running)
             return await self._result(plan, ending)
         finally:
-            await _in_thread(self._clean_up)
+            await in_thread(self._clean_up)
 
     def failed(self, err_code: ErrorCode, stderr: str) -> SandboxResult:
         """The result of an attempt whose command did not finish because of the infrastructure."""
@@ -159,7 +167,7 @@ class _Attempt:
             copy_tree(plan.tree, self._work, slot)
             return
         place_files(self._work, plan.directory, plan.files, slot, plan.executables)
-        if plan.tree is not None:
+        if plan.lower:
             place_layer(self._layer, slot)
 
     async def _execute(self, plan: Plan, slot: Slot, running: Running) -> CommandEnd:
@@ -173,7 +181,7 @@ class _Attempt:
             plan.inner_directory,
             slot,
             self._cgroup,
-            plan.tree if self._host.can_layer else None,
+            plan.lower if self._host.can_layer else (),
         )
         bounds = Bounds(
             timeout_ms=self._request.timeout_ms,
@@ -193,7 +201,7 @@ class _Attempt:
         collected = NO_FILES
         if err_code in (ErrorCode.NONE, ErrorCode.CMD_NONZERO) and killed_by is None:
             try:
-                collected = await _in_thread(lambda: self._collect(plan))
+                collected = await in_thread(lambda: self._collect(plan))
             except OSError as error:
                 err_code = ErrorCode.DOWNLOAD_FAIL
                 self._output.feed("stderr", f"the files could not be read: {error}".encode())
@@ -243,6 +251,8 @@ class _Attempt:
     ) -> dict[str, Any]:
         raw = evidence.base_raw("local", self._request, self._context, boot_ms)
         raw["sandbox"] = {"how": self._how}
+        if self._found is not None:
+            raw["setup"] = self._found.report.to_json()
         raw["limits"] = self._host.enforcement(self._cgroup)
         raw["output"] = self._output.evidence()
         if killed_by is not None:
@@ -250,13 +260,3 @@ class _Attempt:
         if files:
             raw["filesOut"] = files
         return raw
-
-
-async def _in_thread(work: Callable[[], T]) -> T:
-    """Run blocking `work`; when canceled, wait for its end before the cancellation continues."""
-    task = asyncio.ensure_future(asyncio.to_thread(work))
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait({task})
-        raise

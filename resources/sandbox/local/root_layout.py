@@ -2,6 +2,7 @@
 
     <home>/boxes/                      working folders (`host_instance.py`)
     <home>/trees/<id>                  files of git trees, read-only below the working folders (`tree_layer.py`)
+    <home>/setups/<name>               what the commands of setups left, the same way (`setup/layer_cache.py`)
     <home>/etc                         the /etc of every sandbox
 
 When root runs the worker, `spawn_helper.py` also mounts all of them below one folder of `runtime`, in a mount
@@ -12,7 +13,7 @@ import os
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,14 +40,23 @@ class Layout:
     bwrap: str
     sources: Sources
     trees: Path
-    trees_seen: str
+    setups: Path
     stage: Stage | None
     shared: Mapping[str, str]
     """Further files and folders that launches may mount, by name."""
 
-    def trees_of(self, uid: int) -> str:
-        """The folder of the trees as a uid sees it: on a stage, one whose files belong to that uid."""
-        return self.trees_seen if self.stage is None else f"{self.trees_seen}/{uid}"
+    def seen_by(self, uid: int, folder: Path) -> str:
+        """A folder of `trees` or `setups` as a uid sees it: on a stage, one whose files belong to that uid."""
+        return str(folder) if self.stage is None else f"{self._mounts(uid)[str(folder.parent)]}/{folder.name}"
+
+    def mounts_of(self, uid: int, folders: Sequence[Path]) -> dict[str, str]:
+        """The folders of the host that a uid can only see mounted, and where: those that contain `folders`."""
+        mounts = {} if self.stage is None else self._mounts(uid)
+        return {source: target for source, target in mounts.items() if Path(source) in {f.parent for f in folders}}
+
+    def _mounts(self, uid: int) -> dict[str, str]:
+        directory = "" if self.stage is None else self.stage.directory
+        return {str(folder): f"{directory}/{folder.name}/{uid}" for folder in (self.trees, self.setups)}
 
 
 def plain_layout(home: Path, boxes: Path, bwrap: Bwrap, shared: Mapping[str, str]) -> Layout:
@@ -57,7 +67,7 @@ def plain_layout(home: Path, boxes: Path, bwrap: Bwrap, shared: Mapping[str, str
         bwrap=bwrap.path,
         sources=Sources(etc=str(home / "etc"), python=interpreter_prefix(), libraries=_libraries()),
         trees=home / "trees",
-        trees_seen=str(home / "trees"),
+        setups=home / "setups",
         stage=None,
         shared=shared,
     )
@@ -81,7 +91,7 @@ def staged_layout(home: Path, boxes: Path, bwrap: Bwrap, directory: Path, shared
             libraries=_libraries(),
         ),
         trees=home / "trees",
-        trees_seen=str(directory / "trees"),
+        setups=home / "setups",
         stage=Stage(str(directory), binds, bwrap.copies),
         shared={name: str(directory / "shared" / name) for name in shared},
     )

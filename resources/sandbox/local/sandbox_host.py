@@ -5,7 +5,7 @@ import itertools
 import os
 import resource
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,8 @@ class LocalSettings:
     """`home` holds the data; `runtime` (root only) is shared by all workers of the machine, like `/run`.
 
     A command may have `most_processes` processes and threads and `disk_mb` MiB in its working folder; as root
-    each sandbox runs as one of `uid_count` uids from `uid_first`, which is also how many run at once.
+    each sandbox runs as one of `uid_count` uids from `uid_first`, which is also how many run at once. All
+    results of setups have `setup_cache_mb` MiB together.
     `hard_limits` are the limits that the kernel must enforce on this machine, out of LIMITS.
     """
 
@@ -49,6 +50,7 @@ class LocalSettings:
     disk_mb: int = 512
     uid_first: int = 58_000
     uid_count: int = 256
+    setup_cache_mb: int = 10_240
     hard_limits: frozenset[str] = frozenset()
     remembers_interrupted: bool = True
     """Whether a task whose worker died is remembered until it runs again."""
@@ -114,27 +116,34 @@ class Host:
         inner_directory: str,
         slot: Slot,
         cgroup: Cgroup | None,
-        tree: Path | None = None,
+        lower: Sequence[Path] = (),
     ) -> tuple[Pipes, Spawner]:
         """Start the command of `request`; returns its pipes and its spawner. Raises OSError.
 
-        `tree` is a folder of `layout.trees` that the command finds below its working folder.
+        `lower` are folders of `layout.trees` and `layout.setups` that the command finds below its working folder,
+        the lowest first.
         """
-        work, layers, trees = f"{self.layout.boxes_seen}/{box}", None, None
-        if tree is not None:
-            layers = bwrap.Layers(f"{self.layout.trees_of(slot.uid)}/{tree.name}", f"{work}{LAYER_SUFFIX}")
-            if self.layout.stage is not None:
-                trees = (str(self.layout.trees), self.layout.trees_of(slot.uid))
+        work, layers = f"{self.layout.boxes_seen}/{box}", None
+        if lower:
+            seen = tuple(self.layout.seen_by(slot.uid, folder) for folder in lower)
+            layers = bwrap.Layers(seen, f"{work}{LAYER_SUFFIX}")
         launch = Launch(
             bwrap=self.layout.bwrap,
-            options=bwrap.options(self.layout.sources, work, inner_directory, request.env, layers),
+            options=bwrap.options(
+                self.layout.sources,
+                work,
+                inner_directory,
+                request.env,
+                layers,
+                has_setup=request.setup is not None,
+            ),
             command=bwrap.command(request.cmd, self.settings.most_processes, self.mark(box)),
             seccomp=self.seccomp,
             uid=slot.uid,
             gid=slot.gid,
-            limits=self._limits(request),
+            limits=self.limits(request.timeout_ms, request.limits.mem_mb, self.settings.disk_mb),
             cgroup=None if cgroup is None else str(cgroup.path),
-            trees=trees,
+            lower=self.layout.mounts_of(slot.uid, lower),
         )
         return self.start(launch)
 
@@ -172,7 +181,7 @@ class Host:
                 self.spawner = Spawner.start(self.layout.stage)
             return self.spawner
 
-    def _limits(self, request: SandboxRequest) -> dict[str, int]:
+    def limits(self, timeout_ms: int, mem_mb: int, disk_mb: int) -> dict[str, int]:
         """The rlimits of every process of the sandbox: coarse limits behind those of the watchdog.
 
         Memory is bound as RLIMIT_DATA: RLIMIT_AS would also count what a runtime only reserves, and
@@ -181,9 +190,9 @@ class Host:
         cores = os.cpu_count() or 1
         wanted = {
             "RLIMIT_CORE": 0,
-            "RLIMIT_CPU": (request.timeout_ms // 1000 + 5) * cores,
-            "RLIMIT_DATA": request.limits.mem_mb * 2 * _MIB,
-            "RLIMIT_FSIZE": self.settings.disk_mb * _MIB,
+            "RLIMIT_CPU": (timeout_ms // 1000 + 5) * cores,
+            "RLIMIT_DATA": mem_mb * 2 * _MIB,
+            "RLIMIT_FSIZE": disk_mb * _MIB,
             "RLIMIT_MEMLOCK": 64 * 1024,
             "RLIMIT_MSGQUEUE": 0,
             "RLIMIT_NOFILE": 1024,

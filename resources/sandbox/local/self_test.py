@@ -9,8 +9,10 @@ from pathlib import Path
 
 from resources.sandbox.local.isolation.bwrap import BOX_PYTHON
 from resources.sandbox.local.isolation.system_calls import MACHINES
+from resources.sandbox.local.isolation.unix_socket import RELAY
 from resources.sandbox.local.local_provider import LocalSandbox
 from resources.sandbox.local.sandbox_host import Host, LocalSettings
+from resources.sandbox.local.setup.host_proxy import certificates
 from resources.sandbox.sandbox_port import SandboxUnavailable, TaskContext, TreeResolver, UriResolver
 from sisu_pipeline.contracts.sandbox_request import ErrorCode, FileIn, Limits, SandboxRequest, SandboxResult
 
@@ -26,7 +28,8 @@ def open_local(
 
     Blocks for about a tenth of a second; may be called with or without a running event loop.
     """
-    host = Host.open(settings)
+    trusted = certificates()
+    host = Host.open(settings, {"relay": str(RELAY), **({"certificates": trusted} if trusted else {})})
     sandbox = LocalSandbox(host, resolve_uri, resolve_tree)
     try:
         found = problems(_run_probe(sandbox, probe_request(host)))

@@ -37,8 +37,8 @@ class Launch:
     gid: int
     limits: dict[str, int]
     cgroup: str | None = None
-    trees: tuple[str, str] | None = None
-    """A folder of the host and where to mount it so that its files, which are root's, belong to `uid`."""
+    lower: dict[str, str] = field(default_factory=dict)
+    """Folders of the host and where to mount each so that its files, which are root's, belong to `uid`."""
 
 
 @dataclass(frozen=True)

@@ -241,8 +241,8 @@ def _become_sandbox(request: int, streams: tuple[int, ...], status: int, info: i
         spawner = os.getppid()
         wanted = json.loads(os.pread(request, os.fstat(request).st_size, 0))
         _reset_signals()
-        if wanted["trees"] is not None:
-            _mount_trees(wanted["uid"], *wanted["trees"])
+        for source, target in wanted["lower"].items():
+            _mount_lower(wanted["uid"], source, target)
         arguments = _memory_file(b"".join(option.encode() + b"\0" for option in wanted["options"]))
         seccomp = _memory_file(bytes.fromhex(wanted["seccomp"]))
         if len(streams) == 2:
@@ -259,8 +259,8 @@ def _become_sandbox(request: int, streams: tuple[int, ...], status: int, info: i
     os._exit(127)
 
 
-def _mount_trees(uid: int, source: str, target: str) -> None:
-    """Mount the trees for a uid, once in the life of the spawner, whose mounts a sandbox inherits."""
+def _mount_lower(uid: int, source: str, target: str) -> None:
+    """Mount a folder for a uid, once in the life of the spawner, whose mounts a sandbox inherits."""
     script = str(Path(__file__).with_name("owner_mount.py"))
     command = [sys.executable, "-I", "-S", script, str(uid), source, target]
     if not os.path.ismount(target) and os.spawnv(os.P_WAIT, sys.executable, command) != 0:  # noqa: S606

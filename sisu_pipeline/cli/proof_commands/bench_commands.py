@@ -146,6 +146,22 @@ def cancel(
         _exit_unless(ours["passed"])
 
 
+@app.command()
+def repository(
+    files: Annotated[int, typer.Option(min=1, help="Files of the repository.")] = 2000,
+    rounds: Annotated[int, typer.Option(min=1, help="Runs on the repository, and on an empty folder.")] = 7,
+    workers: Workers = 2,
+    as_json: AsJson = False,
+) -> None:
+    """Measure runs on a repository: submit → plan, 50 tasks in local sandboxes; exit 1 over a target."""
+    with _bench(as_json) as out:
+        from sisu_pipeline.proof.bench.repository_bench import repository as measure
+
+        ours = _measure(lambda status: measure(files, rounds, workers, status))
+        _print(out, {"bench": "repository", "ours": ours})
+        _exit_unless(ours["passed"])
+
+
 @contextmanager
 def _bench(as_json: bool) -> Iterator[CommandOutput]:
     with report_failures(as_json) as out:

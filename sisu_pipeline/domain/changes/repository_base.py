@@ -37,8 +37,6 @@ class RepositoryBase:
 
 def repository_of(intent: Intent) -> RepositoryInput | None:
     """The repository in `inputs.repo`; None without one. Raises InputInvalid."""
-    if "setup" in intent.inputs:
-        raise InputInvalid("/inputs/setup", "setup is not supported by this version; leave it out")
     if "repo" not in intent.inputs:
         return None
     if "files" in intent.inputs:

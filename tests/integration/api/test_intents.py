@@ -46,6 +46,25 @@ def test_the_content_type_does_not_matter(api: Api) -> None:
     assert answer.status_code == 201
 
 
+@pytest.mark.parametrize(
+    ("setup", "field"),
+    [
+        ({"prepare": "make", "network": True}, "/inputs/setup/network"),
+        ({"prepare": "make", "image": "node"}, "/inputs/setup/image"),
+        ({"prepare": ""}, "/inputs/setup/prepare"),
+        ({}, "/inputs/setup"),
+    ],
+)
+def test_a_setup_that_cannot_be_honored_is_a_400_and_nothing_is_written(
+    api: Api, contents: Contents, setup: dict[str, object], field: str
+) -> None:
+    before = contents()
+    refused = api.post("/intents", {**INTENT, "inputs": {"setup": setup}})
+    assert refused.status_code == 400
+    assert field in refused.text
+    assert contents() == before
+
+
 def test_a_file_in_a_git_folder_is_a_400_and_nothing_is_written(api: Api, contents: Contents) -> None:
     before = contents()
     for path in (".git/config", "a/.GIT/hooks/x", "git~1/x", ".g\u200cit/x"):

@@ -121,9 +121,18 @@ class Stage:
         found = self.rows("SELECT workflow_uuid, status FROM dbos.workflow_status WHERE queue_name = %s", queue)
         return {row["workflow_uuid"]: row["status"] for row in found}
 
-    def decided(self, goal: str, *, tests: list[str], command: str, version: str = "v1", **request: Any) -> str:
+    def decided(
+        self,
+        goal: str,
+        *,
+        tests: list[str],
+        command: str,
+        version: str = "v1",
+        inputs: dict[str, Any] | None = None,
+        **request: Any,
+    ) -> str:
         """An approved run whose DecideST is committed and whose tasks are not enqueued yet."""
-        inputs = {"tests": tests, "testCommand": command}
+        inputs = {"tests": tests, "testCommand": command, **(inputs or {})}
         with self.dependencies.database.connect() as connection:
             run = a_run(connection, an_intent(goal, inputs=inputs), **request)
             runs.move(connection, run, RunStatus.RUNNING)

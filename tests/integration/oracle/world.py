@@ -20,7 +20,9 @@ from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.queueing import task_runner
 from sisu_pipeline.steps.execute import Task
 from sisu_pipeline.store import change_requests, gates, intents, plan_questions, tasks
+from sisu_pipeline.store.outputs import run_setups
 from sisu_pipeline.store.outputs.artifacts import INLINE_LIMIT
+from sisu_pipeline.store.outputs.run_setups import UsedSetup
 from sisu_pipeline.store.plan_questions import Session
 from sisu_pipeline.store.rules.decisions import PlanDecision
 from sisu_pipeline.store.runs import Run
@@ -68,6 +70,7 @@ CHANGES = [
 """Patches of every operation, for the files above."""
 # Text that is easy to hash wrongly: quotes, escapes, control characters, planes beyond the first, a repeat.
 TESTS = ["unit", 'say "hi" \\ \t\x01\x7f', "é \U0001f600", "unit"]
+SETUP = {"prepare": 'make "é"', "lockFiles": ["tool", "app.py"]}
 FROM_COMMIT: dict[str, str | bytes] = {"app.py": "print('hi')\n", "gone": b"\0\xff", "src/é": "x\n"}
 """Files of a commit that a run starts from."""
 BUDGET = {
@@ -224,7 +227,11 @@ class World:
             with self.dependencies.database.connect() as connection:
                 tasks.store_outcomes(connection, [outcome], self.dependencies.blobs)
 
-        store = task_runner.TaskStore(count, store_try, store_outcome)
+        async def record_setup(run_id: str, used: UsedSetup) -> None:
+            with self.dependencies.database.connect() as connection:
+                run_setups.record(connection, run_id, used)
+
+        store = task_runner.TaskStore(count, store_try, store_outcome, record_setup)
         sandbox = MockSandbox(RowReceipts(self.dependencies.database))
         return await task_runner.run_task(sandbox, store, run.id, task, lambda chunk: None)
 
@@ -262,6 +269,7 @@ def _succeeded(world: World) -> None:
         ("budgeted", {"budget": BUDGET}, {"tests": ["a", "b"]}),
         ("large", {}, {"testCommand": "echo " + "x" * INLINE_LIMIT}),
         ("hot", {"recipeName": "control-default"}, {"files": FILES}),
+        ("prepared", {}, {"files": FILES, "tests": ["a", "b"], "setup": SETUP}),
     ):
         run = world.start(name, request=request, **more)
         world.plan(run)

@@ -19,6 +19,7 @@ from sisu_pipeline.contracts.sandbox_request import ErrorCode, SandboxResult
 from sisu_pipeline.queueing import task_runner
 from sisu_pipeline.queueing.task_runner import TaskStore, run_task
 from sisu_pipeline.steps.execute import Task
+from sisu_pipeline.store.outputs.run_setups import UsedSetup
 from sisu_pipeline.store.tasks import Outcome, Try
 from tests.integration.sandbox.conftest import e2b_settings
 from tests.support.e2b.client import E2bServer
@@ -46,7 +47,10 @@ class Kept:
             assert outcome.task.key not in self.outcomes
             self.outcomes[outcome.task.key] = outcome.result
 
-        return TaskStore(count, store_try, store_outcome)
+        async def record_setup(run_id: str, used: UsedSetup) -> None:
+            raise NotImplementedError
+
+        return TaskStore(count, store_try, store_outcome, record_setup)
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from resources.sandbox.local.isolation import file_tree
 from resources.sandbox.local.isolation.disk_limit import used_bytes
 
 
-def walked(folder: Path) -> list[str]:
+def walked(folder: Path, most_entries: int = file_tree.MOST_ENTRIES) -> list[str]:
     descriptor = file_tree.open_folder(folder)
     try:
-        return sorted(entry.path for entry in file_tree.walk(descriptor))
+        return sorted(entry.path for entry in file_tree.walk(descriptor, None, most_entries))
     finally:
         os.close(descriptor)
 
@@ -47,21 +47,20 @@ def test_a_path_through_a_link_is_not_opened(tmp_path: Path) -> None:
     os.close(root)
 
 
-def test_depth_and_number_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_depth_and_number_are_bounded(tmp_path: Path) -> None:
     deep = tmp_path / "deep"
     deep.joinpath(*["d"] * (file_tree.MOST_DEPTH + 1)).mkdir(parents=True)
     before = descriptors()
     with pytest.raises(file_tree.TreeTooLarge):
         walked(deep)
-    monkeypatch.setattr(file_tree, "MOST_ENTRIES", 3)
     wide = tmp_path / "wide"
     wide.mkdir()
     for number in range(3):
         (wide / str(number)).write_text("")
-    assert len(walked(wide)) == 3
+    assert len(walked(wide, 3)) == 3
     (wide / "more").write_text("")
     with pytest.raises(file_tree.TreeTooLarge):
-        walked(wide)
+        walked(wide, 3)
     assert descriptors() == before
 
 

@@ -21,14 +21,12 @@ from resources.planner.acp.box.agent_profiles import INNER_HOME, MODEL_PORT, Pro
 from resources.sandbox.local.isolation import bwrap
 from resources.sandbox.local.isolation.bwrap import BOX_PYTHON, BOX_WORK
 from resources.sandbox.local.isolation.file_tree import remove_tree
+from resources.sandbox.local.isolation.unix_socket import INNER_RELAY, INNER_RUN, RELAY, listen
 from resources.sandbox.local.sandbox_host import Host, LocalSettings, at_most_ours
 from resources.sandbox.local.spawn_client import Launch
 from resources.sandbox.local.user_slots import Slot
 from resources.sandbox.sandbox_port import SandboxUnavailable
 
-_INNER_RUN = "/run/sisu"
-_INNER_RELAY = "/opt/sisu/box_relay.py"
-_RELAY = Path(__file__).with_name("box_relay.py")
 _MOST_PROCESSES = 1024
 _MIB = 1024 * 1024
 _SEARCH_PATH = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
@@ -78,7 +76,7 @@ class AgentBoxes:
         shared = {f"path{number}": str(path) for number, path in enumerate(paths)}
         host = Host.open(
             LocalSettings(home=settings.home, runtime=settings.runtime, remembers_interrupted=False),
-            {**shared, "relay": str(_RELAY)},
+            {**shared, "relay": str(RELAY)},
         )
         return cls(settings, host, program, shared, profile)
 
@@ -95,7 +93,7 @@ class AgentBoxes:
             sockets: list[socket.socket] = []
             try:
                 for kind in ("model", "plan"):
-                    sockets.append(_listen(folders.run, f"{kind}.sock", slot))
+                    sockets.append(listen(folders.run, f"{kind}.sock", slot))
                 yield Box(folders, sockets[0], sockets[1], slot, name)
             finally:
                 for each in sockets:
@@ -135,7 +133,7 @@ class AgentBoxes:
     @property
     def plan_server(self) -> tuple[str, list[str]]:
         """The command and the arguments by which an agent inside starts the tool's server."""
-        return self._python, ["-I", "-S", _INNER_RELAY, "stdio", f"{_INNER_RUN}/plan.sock"]
+        return self._python, ["-I", "-S", INNER_RELAY, "stdio", f"{INNER_RUN}/plan.sock"]
 
     @property
     def _python(self) -> str:
@@ -160,12 +158,12 @@ class AgentBoxes:
     def _launch(self, box: Box) -> Launch:
         seen = f"{self._host.layout.boxes_seen}/{box.name}"
         mounts = [
-            *("--bind", f"{seen}/home", INNER_HOME, "--ro-bind", f"{seen}/run", _INNER_RUN),
-            *("--ro-bind", self._host.layout.shared["relay"], _INNER_RELAY),
+            *("--bind", f"{seen}/home", INNER_HOME, "--ro-bind", f"{seen}/run", INNER_RUN),
+            *("--ro-bind", self._host.layout.shared["relay"], INNER_RELAY),
         ]
         for name, path in self._shared.items():
             mounts += ["--ro-bind", self._host.layout.shared[name], path]
-        relay = [self._python, "-I", "-S", _INNER_RELAY, "run", str(MODEL_PORT), f"{_INNER_RUN}/model.sock"]
+        relay = [self._python, "-I", "-S", INNER_RELAY, "run", str(MODEL_PORT), f"{INNER_RUN}/model.sock"]
         command = shlex.join([*relay, self._program, *self._settings.argv[1:]])
         return Launch(
             bwrap=self._host.layout.bwrap,
@@ -219,23 +217,6 @@ def find_program(settings: AgentSettings) -> tuple[str, list[Path]]:
     if real.is_relative_to("/usr"):
         return str(real), paths
     return str(real), [*paths, real]
-
-
-def _listen(folder: Path, name: str, slot: Slot) -> socket.socket:
-    """A listening Unix socket that the slot's user may connect to.
-
-    Bound below a descriptor of the folder: the address of a socket is limited to 107 bytes, a path is not.
-    """
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-    descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        listener.bind(f"/proc/self/fd/{descriptor}/{name}")
-    finally:
-        os.close(descriptor)
-    _own(folder / name, slot)
-    listener.listen(64)
-    listener.setblocking(False)
-    return listener
 
 
 def _own(path: Path, slot: Slot) -> None:

@@ -19,6 +19,9 @@ BOX_WORK = "/work"
 BOX_PYTHON = "/opt/python"
 """The folder inside of the running Python, if that is not in /usr."""
 
+PREPARED_PROGRAMS = (f"{BOX_WORK}/.venv/bin", f"{BOX_WORK}/node_modules/.bin")
+"""The folders inside where Python and Node.js install the programs of a workspace's packages."""
+
 INNER_ID = 65534
 """The uid and gid inside, independent of those outside."""
 
@@ -65,9 +68,9 @@ def find_bwrap() -> Bwrap:
 
 @dataclass(frozen=True)
 class Layers:
-    """A read-only folder below the working folder, and an empty folder that the kernel needs beside it."""
+    """Read-only folders below the working folder, the lowest first, and an empty folder that the kernel needs."""
 
-    lower: str
+    lower: tuple[str, ...]
     scratch: str
 
 
@@ -78,11 +81,14 @@ def options(
     environment: dict[str, str],
     layers: Layers | None = None,
     mounts: Sequence[str] = (),
+    *,
+    has_setup: bool = False,
 ) -> list[str]:
     """The options for a sandbox whose only writable host folder is `work`. Order matters to bwrap.
 
-    With `layers`, the command also sees the files of a read-only folder, and `work` receives what it changes.
-    `mounts` are further options, which may bind more.
+    With `layers`, the command also sees the files of read-only folders, and `work` receives what it changes.
+    `mounts` are further options, which may bind more. With a setup, the programs that it installs are first in
+    `PATH`.
     """
     return [
         *_namespaces(),
@@ -102,7 +108,7 @@ def options(
         *mounts,
         *("--chdir", inner_directory),
         *("--remount-ro", "/"),
-        *_environment(sources, environment),
+        *_environment(sources, environment, PREPARED_PROGRAMS if has_setup else ()),
     ]
 
 
@@ -145,11 +151,12 @@ def _interpreter(sources: Sources) -> list[str]:
 def _work(work: str, layers: Layers | None) -> list[str]:
     if layers is None:
         return ["--bind", work, BOX_WORK]
-    return ["--overlay-src", layers.lower, "--overlay", work, layers.scratch, BOX_WORK]
+    sources = [word for lower in layers.lower for word in ("--overlay-src", lower)]
+    return [*sources, "--overlay", work, layers.scratch, BOX_WORK]
 
 
-def _environment(sources: Sources, environment: dict[str, str]) -> list[str]:
-    path = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
+def _environment(sources: Sources, environment: dict[str, str], programs: Sequence[str]) -> list[str]:
+    path = ":".join([*programs, "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"])
     variables = {
         "HOME": "/tmp",  # noqa: S108 - inside the sandbox
         "LANG": "C.UTF-8",

@@ -7,6 +7,38 @@ _A_TASK = "task_key = (SELECT min(task_key) FROM app.sbx_runs WHERE run_id = %(s
 
 TASKS = (
     fault(
+        "315_tasks_are_those_of_the_approved_plan",
+        "another setup than approved",
+        f"UPDATE app.sbx_runs SET request = jsonb_set(request, '{{setup}}', to_jsonb({ZEROS})) "
+        "WHERE run_id = %(prepared)s AND position = 0",
+    ),
+    fault(
+        "316_tasks_found_the_recorded_setup",
+        "the setup is not recorded",
+        "DELETE FROM app.run_setups WHERE run_id = %(prepared)s",
+    ),
+    fault(
+        "316_tasks_found_the_recorded_setup",
+        "the setup failed",
+        "UPDATE app.run_setups SET outcome = 'failed' WHERE run_id = %(prepared)s",
+    ),
+    fault(
+        "316_tasks_found_the_recorded_setup",
+        "another setup was prepared",
+        f"UPDATE app.run_setups SET setup_sha256 = {ZEROS} WHERE run_id = %(prepared)s",
+    ),
+    fault(
+        "316_tasks_found_the_recorded_setup",
+        "the tasks found another layer",
+        f"UPDATE app.run_setups SET layer_sha256 = {ZEROS} WHERE run_id = %(prepared)s",
+    ),
+    fault(
+        "316_tasks_found_the_recorded_setup",
+        "a setup of a plan without one",
+        "INSERT INTO app.run_setups SELECT r.id, 0, u.setup_sha256, u.layer_sha256, 'mock', 'simulated', null, 0 "
+        "FROM app.run_setups u, app.runs r WHERE u.run_id = %(prepared)s AND r.id = %(alone)s",
+    ),
+    fault(
         "300_task_is_answered_once",
         "two results of one key",
         "INSERT INTO app.sbx_runs SELECT run_id, 'DecideST', task_key, attempt, position, provider, request, "

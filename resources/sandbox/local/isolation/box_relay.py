@@ -1,4 +1,4 @@
-"""Runs inside the agent's sandbox, standard library only: hands TCP connections and stdio to Unix sockets.
+"""Runs inside a sandbox, standard library only: hands TCP connections and stdio to Unix sockets.
 
     box_relay.py run PORT SOCKET COMMAND...   listen on 127.0.0.1:PORT for SOCKET, and become COMMAND
     box_relay.py stdio SOCKET                 connect stdin and stdout to SOCKET
