@@ -71,7 +71,7 @@ def test_an_example_compiles_with_the_built_in_planner(example: dict[str, Any], 
 
 
 def test_the_recipe_on_the_page_about_repositories_is_one() -> None:
-    assert RecipeDefinition.from_json(RECIPE).to_json() == {**RECIPE, "policy": "default"}
+    assert RECIPE.items() <= RecipeDefinition.from_json(RECIPE).to_json().items()
 
 
 CONTRADICTIONS: list[dict[str, Any]] = [

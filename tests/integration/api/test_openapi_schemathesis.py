@@ -23,7 +23,11 @@ max-examples = 15
 deterministic = true
 
 [[operations]]
-include-path-regex = "^/intents$|^/(policies|recipes)$|^/runs/[^/]+/(cancel|retry|reject-plan|request-changes|gates/.*)$"
+include-path-regex = "^/intents$|^/(policies|recipes)$|^/runs/[^/]+/(cancel|retry|reject-plan|gates/.*)$"
+checks.positive_data_acceptance.enabled = false
+
+[[operations]]
+include-path-regex = "^/runs/[^/]+/request-changes$"
 checks.positive_data_acceptance.enabled = false
 
 [[operations]]
