@@ -24,12 +24,12 @@ CUTS ?= 100
 
 # What `check` adds to `quick`, and what `full` adds to `check` besides the two soaks.
 CHECK_PARTS := integration golden crashdemo chaos
-FULL_PARTS := e2e slow cuts fanout restart
+FULL_PARTS := e2e slow cuts chaos-live fanout restart
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help demo test coverage lint quick check full unit integration golden golden-refresh crashdemo chaos e2e slow \
-	cuts fanout restart intent-chaos intent-chaos-soak sandbox-soak ship start install install-dev canary lock
+	cuts chaos-live fanout restart intent-chaos intent-chaos-soak sandbox-soak ship start install install-dev canary lock
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 20
@@ -101,6 +101,9 @@ crashdemo: $(INSTALLED) ## lab: kill every process at once, sometimes Postgres t
 
 chaos: $(INSTALLED) ## lab: inject random faults under load for a minute
 	$(LAB) chaos --minutes 1 --seed $(SEED)
+
+chaos-live: $(INSTALLED) ## lab: the same while a coding agent plans 200 intents, in ten minutes
+	$(LAB) chaos --live --minutes 10 --seed $(SEED)
 
 cuts: $(INSTALLED) ## lab: cut the connection of CUTS statements, one at a time
 	$(LAB) cuts --count $(CUTS) --seed $(SEED)

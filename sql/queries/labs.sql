@@ -80,21 +80,23 @@ ORDER BY 1, 2
 
 -- every_run --
 -- Each run for the verdict of chaos: its end, steps, tasks, attempts, executions and patches, its status in Dagster, and
--- what the ledger of the agent holds: questions, answers, the most answers of one question, failures by attempt.
+-- what the ledger of the agent holds: questions, requests for changes, answers, the most answers of one question, and
+-- the failures by question.
 SELECT r.workflow_id, r.id, r.status, r.error, r.closed_at IS NOT NULL AS is_closed,
        coalesce(s.steps, ARRAY[]::text[]) AS steps, coalesce(t.tasks, 0) AS tasks, coalesce(t.bad, 0) AS bad_tasks,
        coalesce(m.receipts, 0) AS receipts, coalesce(m.repeated, 0) AS repeated,
        coalesce(p.applied, 0) AS patches_applied, coalesce(p.standing, 0) AS patches_standing,
        d.status AS dagster_status, r.retry_count, coalesce(q.questions, 0) AS questions,
+       (SELECT count(*) FROM app.change_requests asked WHERE asked.run_id = r.id) AS requests,
        coalesce(c.answers, 0) AS answers, coalesce(c.most_answers, 0) AS most_answers,
        coalesce(c.failures, ARRAY[]::text[]) AS failures
 FROM app.runs r
 LEFT JOIN (SELECT run_id, count(*) AS questions FROM app.plan_questions GROUP BY run_id) q ON q.run_id = r.id
 LEFT JOIN (SELECT run_id, sum(answers)::int AS answers, max(answers) AS most_answers,
-                  array_agg(failures ORDER BY attempt) AS failures
-           FROM (SELECT run_id, attempt, count(*) FILTER (WHERE outcome = 'answered') AS answers,
+                  array_agg(failures ORDER BY asked_at) AS failures
+           FROM (SELECT run_id, min(created_at) AS asked_at, count(*) FILTER (WHERE outcome = 'answered') AS answers,
                         coalesce(string_agg(error ->> 'code', ' ' ORDER BY try), '') AS failures
-                 FROM app.opencode_calls GROUP BY run_id, attempt) AS by_attempt
+                 FROM app.opencode_calls GROUP BY run_id, op_key) AS by_question
            GROUP BY run_id) c ON c.run_id = r.id
 LEFT JOIN dagster.runs d ON d.run_id = r.dagster_run_id
 LEFT JOIN (SELECT run_id, array_agg(step_id ORDER BY finished_at) AS steps FROM app.run_steps GROUP BY run_id) s

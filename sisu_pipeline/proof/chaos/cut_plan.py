@@ -23,6 +23,7 @@ LIVE_KINDS: Mapping[ScenarioKind, tuple[Operation, ...]] = {
     ScenarioKind.APPROVED: (Operation.APPROVE,),
     ScenarioKind.REPLANNED: (Operation.RETRY, Operation.APPROVE),
     ScenarioKind.CANCELED: (Operation.CANCEL,),
+    ScenarioKind.REVISED: (Operation.REVISE,),
     ScenarioKind.AGENT_DIES: (),
     ScenarioKind.ASKED: (Operation.ANSWER, Operation.APPROVE),
 }

@@ -19,7 +19,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-_MODEL = os.environ.get("OPENAI_BASE_URL", "") + "/chat/completions"
+# `MODEL_PORT` of agent_profiles.py, which the sandbox lacks.
+_MODEL = "http://127.0.0.1:9917/v1/chat/completions"
 _MODEL_ATTEMPTS = 5
 _MODEL_PAUSE_S = 0.3
 _MODEL_TIMEOUT_S = 30
@@ -105,7 +106,7 @@ class Agent:
     def _ask_model(self) -> Json:
         """One streamed completion. Raises ModelAway when the model stays away."""
         body = {"model": "lab", "stream": True, "messages": self._messages, "tools": [{"type": "function"}]}
-        request = urllib.request.Request(  # noqa: S310 - the address is the sandbox's own
+        request = urllib.request.Request(
             _MODEL,
             json.dumps(body).encode(),
             {"content-type": "application/json", "authorization": "Bearer added-outside"},

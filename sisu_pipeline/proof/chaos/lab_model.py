@@ -1,8 +1,8 @@
 """A scripted provider of models for labs: `python -m sisu_pipeline.proof.chaos.lab_model FOLDER`.
 
-An OpenAI-compatible server for `lab_agent.py`. `FOLDER/scripts` holds the script of each goal, `FOLDER/address`
-the host and port to listen on. `FOLDER/sessions` counts the sessions of each goal: a killed server continues where
-it was.
+An OpenAI-compatible server for `lab_agent.py`. `FOLDER/scripts` holds the script of each goal and of each request
+for changes, `FOLDER/address` the host and port to listen on. `FOLDER/sessions` counts the sessions of each goal, so
+that a killed server continues where it was.
 """
 
 import asyncio
@@ -20,6 +20,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from sisu_pipeline.domain.canonical import sha256_hex
+from sisu_pipeline.proof.chaos.scenarios import CHANGES
 
 KEY = "sk-lab-model-0123456789"
 _USAGE = {"prompt_tokens": 1000, "completion_tokens": 50, "total_tokens": 1050}
@@ -64,7 +65,9 @@ class LabModel:
         if request.headers.get("authorization") != f"Bearer {KEY}":
             return Response("unknown key", 401)
         messages = body["messages"]
-        goal = messages[0]["content"].partition("\n")[0].removeprefix("Goal: ")
+        prompt = messages[0]["content"]
+        goal = prompt.partition("\n")[0].removeprefix("Goal: ")
+        goal += CHANGES if CHANGES in prompt else ""
         number = sum(message["role"] == "assistant" for message in messages)
         turn = read_script(self.folder, goal).turn(self._session(goal, is_new=number == 0), number)
         await asyncio.sleep(turn.delay_s)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from sisu_pipeline.proof.chaos import lab_agent, lab_model
 from sisu_pipeline.proof.chaos.lab_model import Script, Turn
-from sisu_pipeline.proof.chaos.scenarios import Scenario, ScenarioKind
+from sisu_pipeline.proof.chaos.scenarios import CHANGES, EDITED_FILE, EDITED_TEST, Scenario, ScenarioKind
 from sisu_pipeline.proof.harness.lab_rounds import Json
 from sisu_pipeline.proof.harness.lab_stack import LabFailed, free_ports
 from sisu_pipeline.settings import PROJECT_ROOT
@@ -104,6 +104,8 @@ class LivePlanning:
     def prepare(self, scenario: Scenario, script: Script) -> None:
         """Give the model what it answers about the goal of a scenario, before that is submitted."""
         lab_model.write_script(self.model.folder, scenario.goal, script)
+        if scenario.kind is ScenarioKind.REVISED:
+            lab_model.write_script(self.model.folder, scenario.goal + CHANGES, _revised(scenario, script))
 
 
 @contextmanager
@@ -150,6 +152,23 @@ def draw_script(seed: int, scenario: Scenario, *, faults: bool = True) -> Script
         case ScenarioKind.CANCELED if is_faulty:
             return Script((_HANGS,))
     return Script((rng.choice(_FAULTY_FIRST_SESSIONS), planning) if is_faulty else (planning,))
+
+
+def _revised(scenario: Scenario, script: Script) -> Script:
+    """The sessions about a request for changes: those of the first plan, with the changed test and text."""
+
+    def changed(name: str, given: Json) -> tuple[str, Json]:
+        if name == "submit_plan":
+            return name, {**given, "tests": [EDITED_TEST]}
+        is_edited = name == "write" and given["path"] == EDITED_FILE
+        return name, {**given, "text": scenario.edited_text} if is_edited else given
+
+    return Script(
+        tuple(
+            tuple(Turn(turn.delay_s, tuple(changed(*call) for call in turn.calls)) for turn in session)
+            for session in script.sessions
+        )
+    )
 
 
 def _planning(rng: random.Random, scenario: Scenario) -> tuple[Turn, ...]:

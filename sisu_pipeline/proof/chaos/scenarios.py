@@ -15,9 +15,11 @@ LIVE_INTENTS_PER_MINUTE = 20
 """Number of intents per minute when an agent plans each of them."""
 PARTITIONS = 6
 EDITED_TEST = "0.1 edited"
-"""The only test of an edited plan."""
+"""The only test of a changed plan."""
 EDITED_FILE = "notes.txt"
-"""The file whose patch is edited, if the plan has one."""
+"""The file whose patch is changed, if the plan has one."""
+CHANGES = "Test less, and say in the notes that they were edited."
+"""The comment of a request for changes."""
 _DECISION_WITHIN_S = 12.0
 _SOON_S = 3.0
 _DEADLINE_S = (1, 4)
@@ -51,9 +53,10 @@ class ScenarioKind(StrEnum):
     PLANLESS = "the agent submits no plan"
     REPLANNED = "the agent submits no plan, retried, approved"
     AGENT_DIES = "the agent ends in every session"
+    REVISED = "changes requested, planned again, approved"
 
 
-LIVE_KINDS = (ScenarioKind.PLANLESS, ScenarioKind.REPLANNED, ScenarioKind.AGENT_DIES)
+LIVE_KINDS = (ScenarioKind.PLANLESS, ScenarioKind.REPLANNED, ScenarioKind.AGENT_DIES, ScenarioKind.REVISED)
 """The kinds that only a coding agent can cause."""
 
 
@@ -67,6 +70,7 @@ class Operation(StrEnum):
     ANSWER = "answer"
     EDIT = "approve an edited plan"
     RETRY = "retry"
+    REVISE = "request changes, approve the answer"
 
 
 _WEIGHTS = {
@@ -84,7 +88,7 @@ _WEIGHTS = {
     ScenarioKind.REOPENED: 4,
     ScenarioKind.RETRIED: 4,
 }
-_LIVE_WEIGHTS = _WEIGHTS | {ScenarioKind.APPROVED: 16} | dict(zip(LIVE_KINDS, (3, 4, 3), strict=True))
+_LIVE_WEIGHTS = _WEIGHTS | {ScenarioKind.APPROVED: 10} | dict(zip(LIVE_KINDS, (3, 4, 3, 6), strict=True))
 _COMMANDS = {
     ScenarioKind.FLAKY: "FLAKY_INFRA_FAIL",
     ScenarioKind.FAILS: "FAIL_ME",
@@ -95,7 +99,10 @@ _DECISIONS = {
     ScenarioKind.REJECTED: Operation.REJECT,
     ScenarioKind.CANCELED: Operation.CANCEL,
     ScenarioKind.EDITED: Operation.EDIT,
+    ScenarioKind.REVISED: Operation.REVISE,
 }
+_CHANGED = (ScenarioKind.EDITED, ScenarioKind.REVISED)
+"""The kinds whose plan is changed, by a person or by the agent: another test, and another text of EDITED_FILE."""
 _UNDECIDED = (ScenarioKind.EXPIRED, ScenarioKind.PLANLESS, ScenarioKind.AGENT_DIES)
 # Minimum and maximum number of tasks, and the weight of the range.
 _SIZES = ((0, 5, 60), (6, 12, 30), (13, 30, 10))
@@ -134,7 +141,7 @@ class Scenario:
     @property
     def tasks(self) -> int:
         """The number of sandbox tasks in its fan-out."""
-        return 1 if self.kind is ScenarioKind.EDITED else max(1, len(self.inputs["tests"]))
+        return 1 if self.kind in _CHANGED else max(1, len(self.inputs["tests"]))
 
     @property
     def patches(self) -> list[dict[str, str]]:
@@ -156,13 +163,13 @@ class Scenario:
             before = files.pop(patch.get("fromPath", patch["targetPath"]), "")
             if patch.get("op") != "delete":
                 files[patch["targetPath"]] = patch.get("postimageContent", before)
-        if self.kind is ScenarioKind.EDITED and self.patches:
+        if self.kind in _CHANGED and self.patches:
             files[EDITED_FILE] = self.edited_text
         return files
 
     @property
     def edited_text(self) -> str:
-        """The content that an edit gives to EDITED_FILE."""
+        """The content that a changed plan gives to EDITED_FILE."""
         return f"intent {self.number}, edited\n"
 
 
@@ -247,7 +254,7 @@ def _operations(rng: random.Random, kind: ScenarioKind, start: float, end: float
         return
     decision = _DECISIONS.get(kind, Operation.APPROVE)
     yield ScheduledOperation(decided, decision)
-    if rng.random() < 0.2 and decision is not Operation.EDIT:
+    if rng.random() < 0.2 and kind not in _CHANGED:
         yield ScheduledOperation(decided + rng.uniform(0, _SOON_S), decision)
     if kind is ScenarioKind.RETRIED:
         yield ScheduledOperation(decided + rng.uniform(0, _SOON_S), Operation.RETRY)

@@ -75,7 +75,8 @@ def expected_end(outcome: ScenarioOutcome) -> ExpectedEnd:
         most = None if scenario.kind is ScenarioKind.CANCELED_LATE else 0
         return ExpectedEnd("canceled", "canceled by chaos", None, most, most, most, None)
     end = _FAILURES.get(scenario.kind)
-    return ExpectedEnd("succeeded", None, 4, tasks, 0, tasks) if end is None else end(tasks)
+    answers = 2 if scenario.kind is ScenarioKind.REVISED else 1
+    return ExpectedEnd("succeeded", None, 4, tasks, 0, tasks, answers) if end is None else end(tasks)
 
 
 _FAILURES: dict[ScenarioKind, Callable[[int], ExpectedEnd]] = {
@@ -133,8 +134,11 @@ def _violations(
         if row is None:
             yield Violation(Breach.LOST, name, "it has no run")
             continue
-        if row["most_answers"] > 1 or row["questions"] > row["retry_count"] + 1:
-            text = f"{row['questions']} questions in {row['retry_count'] + 1} attempts, {row['answers']} answers"
+        if row["most_answers"] > 1 or row["questions"] > row["retry_count"] + 1 + row["requests"]:
+            text = (
+                f"{row['questions']} questions in {row['retry_count'] + 1} attempts and {row['requests']} requests "
+                f"for changes, {row['answers']} answers"
+            )
             yield Violation(Breach.DUPLICATED, name, text)
         if row["repeated"]:
             yield Violation(Breach.DUPLICATED, name, f"{row['repeated']} tasks were executed more than once")

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from sisu_pipeline.proof.chaos.scenarios import EDITED_FILE, EDITED_TEST, Operation, Scenario, ScenarioKind
+from sisu_pipeline.proof.chaos.scenarios import CHANGES, EDITED_FILE, EDITED_TEST, Operation, Scenario, ScenarioKind
 from sisu_pipeline.proof.harness.lab_stack import LabFailed
 from sisu_pipeline.proof.harness.running_stack import Json
 
@@ -23,6 +23,7 @@ _CONFLICT = 409
 _OK = 200
 _AGAIN_AFTER_S = 0.5
 _ACTOR = "chaos"
+_REQUEST_CHANGES = "request-changes"
 
 
 class Client(Protocol):
@@ -165,6 +166,8 @@ def perform(client: Client, outcome: ScenarioOutcome, operation: Operation) -> b
     outcome.responses.append((operation, status))
     if status not in (202, _CONFLICT):
         outcome.wrong_responses.append(f"{operation}: {status} {response}")
+    if operation is Operation.REVISE and path == _REQUEST_CHANGES:
+        return False
     return status != _CONFLICT or operation not in _WAITING
 
 
@@ -213,6 +216,22 @@ def _edit(client: Client, outcome: ScenarioOutcome) -> Request | None:
     return "approve-plan", body
 
 
+def _revise(client: Client, outcome: ScenarioOutcome) -> Request | None:
+    """The request for changes, and once the agent has answered it, the approval of the new plan.
+
+    Changes are requested again if faults interrupted every session of the agent about them.
+    """
+    run = _read(client, outcome)
+    if run is None or run.get("nextAction") != "APPROVE_PLAN":
+        return None
+    view = _read(client, outcome, "/plan")
+    if view is None:
+        return None
+    if view["version"] == 1:
+        return _REQUEST_CHANGES, {"requestedBy": _ACTOR, "comment": CHANGES}
+    return "approve-plan", {"approvedBy": _ACTOR, "planSha256": view["planSha256"]}
+
+
 def _retry(client: Client, outcome: ScenarioOutcome) -> Request | None:
     """The retry of the run, once it has failed."""
     run = _read(client, outcome)
@@ -237,8 +256,9 @@ _REQUESTS: dict[Operation, Callable[[Client, ScenarioOutcome], Request | None]] 
     Operation.ANSWER: _answer,
     Operation.EDIT: _edit,
     Operation.RETRY: _retry,
+    Operation.REVISE: _revise,
 }
-_WAITING = (Operation.ANSWER, Operation.EDIT)
+_WAITING = (Operation.ANSWER, Operation.EDIT, Operation.REVISE)
 
 
 def _raise_first(clients: Sequence["Future[Any]"]) -> None:
