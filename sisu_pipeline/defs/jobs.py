@@ -17,6 +17,7 @@ from sisu_pipeline.contracts.intent import Intent, RunRequest
 from sisu_pipeline.defs.asset_keys import INTENT_JOB
 from sisu_pipeline.defs.assets import MATERIALIZED
 from sisu_pipeline.defs.run_tags import PERSON_TAG
+from sisu_pipeline.store import gates
 from sisu_pipeline.store.access import people, tokens
 from sisu_pipeline.workflow import commands, run_base
 from sisu_pipeline.workflow.dependencies import dependencies
@@ -94,9 +95,9 @@ def _approve(context: dg.OpExecutionContext, config: DecisionConfig) -> None:
         body["plan"] = config.plan
     with dependencies().database.connect() as connection:
         person = _person(connection, context, Role.APPROVER)
-        decided = commands.decide(
-            connection, config.run_id, PlanApprovalRequest.from_json(body), person, Channel.DAGSTER
-        )
+        request = PlanApprovalRequest.from_json(body)
+        decision = commands.plan_decision(config.run_id, request, person, Channel.DAGSTER)
+        decided = gates.decide(connection, run_base.with_base_files(dependencies(), decision))
     context.log.info(f"run {decided.run_id}: {decided.decision} by {decided.decided_by}")
 
 

@@ -1,6 +1,6 @@
 """What a run starts from: the intent's files, or a commit and its files at the paths of the plan."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from resources.database import Connection
@@ -51,18 +51,25 @@ def files(connection: Connection, run_id: str, intent: Intent) -> dict[str, File
     }
 
 
-def check_edit(connection: Connection, run_id: str, intent: Intent, plan: Plan) -> None:
-    """Raise ChangeInvalid when a person's version of a plan changes a file of the commit that is not stored."""
+def known_paths(connection: Connection, run_id: str) -> set[str]:
+    """The paths of the commit whose files, or whose absence, are stored."""
+    return {file.path for file in fetch_all(connection, "bases.files", _File, {"run_id": run_id})}
+
+
+def check_edit(
+    connection: Connection, run_id: str, intent: Intent, plan: Plan, more_paths: Collection[str]
+) -> None:
+    """Raise ChangeInvalid when a person's version of a plan changes a file of the commit that is not known."""
     if repository_of(intent) is None:
         return
-    known = {file.path for file in fetch_all(connection, "bases.files", _File, {"run_id": run_id})}
+    known = known_paths(connection, run_id).union(more_paths)
     for index, patch in enumerate(plan.patch_plan or []):
         for path in named_paths([(patch.target_path, patch.from_path)]):
             if path not in known:
                 raise ChangeInvalid(
                     index,
-                    f"cannot change {path}: an edit of a plan for a repository may change only files that the "
-                    "compiled plan changes; submit a changed intent instead",
+                    f"cannot change {path}: the file of the commit was not read; send the edit again, or submit a "
+                    "changed intent",
                 )
 
 

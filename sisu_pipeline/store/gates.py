@@ -19,7 +19,7 @@ from sisu_pipeline.domain.errors import DecisionConflict, DeterminismBreach
 from sisu_pipeline.domain.plan_edit import EditRefused
 from sisu_pipeline.domain.plan_edit import check as check_edit
 from sisu_pipeline.steps.step_result import Gate, plan_gate_key
-from sisu_pipeline.store import deadlines, human_gates, interactions, plan_questions, plans, runs
+from sisu_pipeline.store import bases, deadlines, human_gates, interactions, plan_questions, plans, runs
 from sisu_pipeline.store.access import people
 from sisu_pipeline.store.interactions import NewInteraction
 from sisu_pipeline.store.plans import Author
@@ -252,12 +252,13 @@ def _change_plan(connection: Connection, run: Run, edited: Plan, current: str | 
     before = plans.current(connection, run.id)
     compiled = before.read()
     try:
-        edited, sealed = plans.edited(connection, run, edited)
+        edited, sealed = plans.edited(connection, run, edited, wanted.base_files)
     except PatchOutdated as failure:
         raise EditRefused(str(failure)) from None
     check_edit(compiled, edited, run.budget)
     if compiled == edited:
         return before.sha256
+    bases.store_files(connection, run.id, wanted.base_files)
     author = Author(wanted.decided_by, wanted.channel)
     return plans.add(connection, run.id, edited, sealed, before.sha256, author).sha256
 
@@ -296,7 +297,7 @@ def _check_same(connection: Connection, earlier: RecordedDecision, wanted: PlanD
     seen = wanted.plan_sha256
     if wanted.edited_plan is not None:
         run = runs.get(connection, wanted.run_id)
-        seen = plans.edited_hash_of(connection, run, wanted.edited_plan)
+        seen = plans.edited_hash_of(connection, run, wanted.edited_plan, wanted.base_files)
     _check_plan(seen, earlier.plan_sha256 or plan_hash(connection, earlier.run_id))
 
 

@@ -1,5 +1,6 @@
 """Versions of plans: version 1 is compiled, people and agents make the later ones; the newest one is executed."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -18,12 +19,15 @@ from sisu_pipeline.contracts.planned_work import (
 )
 from sisu_pipeline.contracts.step_outputs import Plan
 from sisu_pipeline.domain.canonical import sha256_hex, sha256_json
+from sisu_pipeline.domain.changes.file_diff import FileState
 from sisu_pipeline.domain.changes.plan_changes import completed
 from sisu_pipeline.domain.complete_plan import PlannedTasks, PlanTerms, SealedPlan, TaskTerms, seal
 from sisu_pipeline.domain.errors import DeterminismBreach, NotFound
 from sisu_pipeline.store import bases, intents
 from sisu_pipeline.store.records import execute, fetch_all, fetch_first, fetch_one, fetch_value
 from sisu_pipeline.store.runs import Run
+
+_NO_FILES: Mapping[str, FileState | None] = {}
 
 
 @dataclass(frozen=True)
@@ -169,15 +173,19 @@ def planned_tasks(connection: Connection, run_id: str, version: Version) -> Plan
     return tasks
 
 
-def edited(connection: Connection, run: Run, plan: Plan) -> tuple[Plan, SealedPlan | None]:
+def edited(
+    connection: Connection, run: Run, plan: Plan, more_files: Mapping[str, FileState | None] = _NO_FILES
+) -> tuple[Plan, SealedPlan | None]:
     """A later version of a run's plan, completed: its patches, the command unless it has one, its complete plan.
 
-    Terms that no version changes (provider, limits, recipe, policy) are those of the compiled plan. The complete
-    plan is None when a release before 0.3 compiled that one. Raises ChangeInvalid or PatchOutdated.
+    `more_files` are files of the run's commit that are not stored yet. Terms that no version changes (provider,
+    limits, recipe, policy) are those of the compiled plan. The complete plan is None when a release before 0.3
+    compiled that one. Raises ChangeInvalid or PatchOutdated.
     """
     intent = intents.get(connection, run.intent_id)
-    bases.check_edit(connection, run.id, intent, plan)
-    files = bases.files(connection, run.id, intent)
+    bases.check_edit(connection, run.id, intent, plan, more_files.keys())
+    given = {path: state for path, state in more_files.items() if state is not None}
+    files = {**bases.files(connection, run.id, intent), **given}
     with_patches = completed(plan, files)
     stored = fetch_first(connection, "plans.terms", _StoredTerms, {"run_id": run.id, "version": 1})
     if stored is None:
@@ -197,9 +205,9 @@ def edited(connection: Connection, run: Run, plan: Plan) -> tuple[Plan, SealedPl
     return plan, seal(plan, files, terms)
 
 
-def edited_hash_of(connection: Connection, run: Run, plan: Plan) -> str:
+def edited_hash_of(connection: Connection, run: Run, plan: Plan, more_files: Mapping[str, FileState | None]) -> str:
     """The hash that a person's version of a run's plan has once it is stored."""
-    plan, sealed = edited(connection, run, plan)
+    plan, sealed = edited(connection, run, plan, more_files)
     return sha256_json(plan.to_json()) if sealed is None else sealed.sha256
 
 

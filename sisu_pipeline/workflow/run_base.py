@@ -1,6 +1,7 @@
 """The commit that a run with a repository starts from: resolved once, read for the plan, written out for tasks."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from resources.git.git_command import Git
@@ -12,11 +13,13 @@ from sisu_pipeline.contracts.step_outputs import Plan
 from sisu_pipeline.crash_points import crash_point
 from sisu_pipeline.domain.changes.declared_setup import COMMON_LOCK_FILES, check_setup
 from sisu_pipeline.domain.changes.file_diff import FileState
-from sisu_pipeline.domain.changes.plan_changes import Files, files_after
+from sisu_pipeline.domain.changes.plan_changes import Files, PatchOutdated, completed, files_after
 from sisu_pipeline.domain.changes.repository_base import InputInvalid, RepositoryBase, repository_of, tree_key
+from sisu_pipeline.domain.plan_edit import EditRefused
 from sisu_pipeline.store import bases, intents, plans, runs
 from sisu_pipeline.store.bases import named_paths
 from sisu_pipeline.store.outputs import patches as history
+from sisu_pipeline.store.rules.decisions import PlanDecision
 from sisu_pipeline.workflow import patching
 from sisu_pipeline.workflow.dependencies import Dependencies
 from sisu_pipeline.workflow.workspace import Workspace
@@ -87,6 +90,33 @@ def lock_files(dependencies: Dependencies, base: RepositoryBase | None, plan: Pl
         before = {path: state for path, state in found.items() if state is not None}
     gone = files.keys() - changed.keys()
     return [name for name in COMMON_LOCK_FILES if name in changed or (name in before and name not in gone)]
+
+
+def with_base_files(dependencies: Dependencies, wanted: PlanDecision) -> PlanDecision:
+    """A decision with the files of the run's commit that only its edited plan changes; nothing is stored.
+
+    Raises EditRefused when the changes cannot be made in the commit's tree, ChangeInvalid, or GitUnavailable.
+    """
+    plan = wanted.edited_plan
+    if plan is None or not plan.patch_plan:
+        return wanted
+    with dependencies.database.connect() as connection:
+        base = bases.find(connection, wanted.run_id)
+        if base is None:
+            return wanted
+        named = named_paths((patch.target_path, patch.from_path) for patch in plan.patch_plan)
+        missing = sorted(set(named) - bases.known_paths(connection, wanted.run_id))
+        if not missing:
+            return wanted
+        run = runs.get(connection, wanted.run_id)
+        files = bases.files(connection, run.id, intents.get(connection, run.intent_id))
+    try:
+        found = read_files(open_base(dependencies, base), base.tree, missing)
+        files |= {path: state for path, state in found.items() if state is not None}
+        check_result(dependencies, base, completed(plan, files), files)
+    except (GitRefused, PatchOutdated) as refusal:
+        raise EditRefused(str(refusal)) from None
+    return replace(wanted, base_files=found)
 
 
 def prepare_workspace(dependencies: Dependencies, run_id: str, intent: Intent) -> Workspace:

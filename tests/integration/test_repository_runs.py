@@ -25,13 +25,14 @@ from sisu_pipeline.contracts.sandbox_request import SandboxResult
 from sisu_pipeline.contracts.step_outputs import Plan
 from sisu_pipeline.domain.changes.plan_changes import ChangeInvalid
 from sisu_pipeline.domain.changes.repository_base import InputInvalid
+from sisu_pipeline.domain.plan_edit import EditRefused
 from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.steps.execute import Task
 from sisu_pipeline.store import bases, gates, plans
 from sisu_pipeline.store.rules.decisions import PlanDecision
 from sisu_pipeline.workflow import commands, patching
 from sisu_pipeline.workflow.dependencies import Dependencies
-from sisu_pipeline.workflow.run_base import write_approved_tree
+from sisu_pipeline.workflow.run_base import with_base_files, write_approved_tree
 from tests.builders import an_intent
 from tests.integration.git.repositories import git, git_text, make_repository, mirrors_in
 from tests.integration.life import Life, ended
@@ -241,8 +242,10 @@ def edited(life: Life, patches: list[dict[str, Any]]) -> None:
     with life.dependencies.database.connect() as connection:
         version = plans.current(connection, life.run_id)
         plan = Plan.from_json({**version.plan, "patchPlan": patches})
-        decision = PlanDecision(life.run_id, Decision.APPROVED, "po", None, version.sha256, edited_plan=plan)
-        gates.decide(connection, decision)
+    decision = PlanDecision(life.run_id, Decision.APPROVED, "po", None, version.sha256, edited_plan=plan)
+    complete_decision = with_base_files(life.dependencies, decision)
+    with life.dependencies.database.connect() as connection:
+        gates.decide(connection, complete_decision)
 
 
 def test_an_approver_may_edit_the_files_that_the_plan_changes(world: Dependencies, project: Path) -> None:
@@ -257,11 +260,72 @@ def test_an_approver_may_edit_the_files_that_the_plan_changes(world: Dependencie
     life.execute(ended())
 
 
-def test_an_edit_of_another_file_of_the_commit_is_refused(world: Dependencies, project: Path) -> None:
+def test_an_approver_may_edit_any_file_of_the_commit(world: Dependencies, project: Path, tmp_path: Path) -> None:
     life = a_life(world, project)
     life.plan()
-    with pytest.raises(ChangeInvalid, match=r"cannot change README\.md: an edit"):
-        edited(life, [{"targetPath": "README.md", "postimageContent": "two\n"}])
+    patches = [
+        {"targetPath": "README.md", "postimageContent": "two\n"},
+        {"targetPath": "docs/new.md", "postimageContent": "new\n"},
+        {"targetPath": "app/moved.py", "op": "rename", "fromPath": "app/old.py"},
+    ]
+    edited(life, patches)
+    life.decide()
+    assert {change.path: change.op for change in complete(life).changes} == {
+        "README.md": "modify",
+        "app/moved.py": "create",
+        "app/old.py": "delete",
+        "docs/new.md": "create",
+    }
+    root = patching.workspace_of(world.workspaces, life.run_id).root
+    assert (root / "README.md").read_text() == "two\n" and (root / "app/moved.py").read_text() == "old\n"
+
+    def answer(task: Task) -> SandboxResult:
+        assert task.request.tree is not None
+        write_approved_tree(world, life.run_id, task.request.tree, tmp_path / "approved")
+        return ended()(task)
+
+    life.execute(answer)
+    assert (tmp_path / "approved/docs/new.md").read_text() == "new\n"
+    assert (tmp_path / "approved/app/main.py").read_text() == "x = 1\n"
+    with world.database.connect() as connection:
+        assert [verdict.law for verdict in oracle.judge(connection) if not verdict.holds] == []
+
+
+@pytest.mark.parametrize(
+    ("patch", "sentence"),
+    [
+        ({"targetPath": "README.md/x", "postimageContent": ""}, "nothing can be below it"),
+        ({"targetPath": "app", "postimageContent": ""}, "app is a folder"),
+        ({"targetPath": "README.md", "postimageContent": "", "oldSha256": "0" * 64}, "README.md"),
+        ({"targetPath": "link", "postimageContent": ""}, "link"),
+    ],
+)
+def test_an_edit_that_the_commit_does_not_permit_is_refused_and_stores_nothing(
+    world: Dependencies, project: Path, patch: dict[str, str], sentence: str
+) -> None:
+    (project / "link").symlink_to("/etc/passwd")
+    make_repository(project, {})
+    life = a_life(world, project)
+    life.plan()
+    with world.database.connect() as connection:
+        before = bases.known_paths(connection, life.run_id)
+    with pytest.raises(EditRefused, match=sentence):
+        edited(life, [patch])
+    with world.database.connect() as connection:
+        assert bases.known_paths(connection, life.run_id) == before
+        assert plans.current(connection, life.run_id).number == 1
+
+
+def test_an_edit_whose_files_were_not_read_is_refused(world: Dependencies, project: Path) -> None:
+    life = a_life(world, project)
+    life.plan()
+    with world.database.connect() as connection:
+        version = plans.current(connection, life.run_id)
+        patches = [{"targetPath": "README.md", "postimageContent": "two\n"}]
+        plan = Plan.from_json({**version.plan, "patchPlan": patches})
+        decision = PlanDecision(life.run_id, Decision.APPROVED, "po", None, version.sha256, edited_plan=plan)
+        with pytest.raises(ChangeInvalid, match=r"cannot change README\.md: the file of the commit was not read"):
+            gates.decide(connection, decision)
 
 
 @pytest.mark.parametrize(

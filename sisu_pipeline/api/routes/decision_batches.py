@@ -13,7 +13,7 @@ from sisu_pipeline.api.state.connection_pool import Pool
 from sisu_pipeline.contracts.gate import Channel, PlanApprovalRequest, PlanRejectionRequest
 from sisu_pipeline.store import gates
 from sisu_pipeline.store.rules.decisions import PlanDecision, RecordedDecision
-from sisu_pipeline.workflow import commands
+from sisu_pipeline.workflow import commands, run_base
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ async def decide(
     decision = commands.plan_decision(run_reference, request, caller.name, channel)
     recorded = None if decision.edited_plan is not None else await state.decisions.submit(decision)
     if recorded is None:
-        return await run_in_threadpool(_decide_alone, state.pool, decision)
+        return await run_in_threadpool(_decide_alone, state, decision)
     gates.check_agrees(recorded, decision)
     return recorded
 
@@ -54,6 +54,7 @@ def record_together(pool: Pool, decisions: Sequence[PlanDecision]) -> list[Recor
         return [None] * len(decisions)
 
 
-def _decide_alone(pool: Pool, decision: PlanDecision) -> RecordedDecision:
-    with pool.connect() as connection:
-        return gates.decide(connection, decision)
+def _decide_alone(state: AppState, decision: PlanDecision) -> RecordedDecision:
+    complete = run_base.with_base_files(state.dependencies, decision)
+    with state.pool.connect() as connection:
+        return gates.decide(connection, complete)

@@ -1,10 +1,12 @@
 """Decisions about plans, before and after they are recorded."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from sisu_pipeline.contracts.gate import Channel, Decision
 from sisu_pipeline.contracts.step_outputs import Plan
+from sisu_pipeline.domain.changes.file_diff import FileState
 
 
 @dataclass(frozen=True)
@@ -12,8 +14,9 @@ class PlanDecision:
     """A decision about a run's plan, before it is recorded.
 
     `plan_sha256` is the hash of the plan the decider read; None means the plan that is open when the decision is
-    recorded. `edited_plan` is the plan the approver made of it. Without `dedupe_key`, the decision's content
-    identifies a repetition.
+    recorded. `edited_plan` is the plan the approver made of it, and `base_files` are the files of the commit that
+    only this version changes, None where there is none. Without `dedupe_key`, the decision's content identifies a
+    repetition.
     """
 
     run_id: str
@@ -24,6 +27,7 @@ class PlanDecision:
     edited_plan: Plan | None = None
     dedupe_key: str | None = None
     channel: Channel = Channel.API
+    base_files: Mapping[str, FileState | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,15 @@
 """Recorded sessions of real agents, played without an agent or a model: the same plan, the same patch."""
 
+import asyncio
 import json
 from pathlib import Path
 
 import pytest
 
 from resources.planner.acp import recording
+from resources.planner.acp.agent_errors import AgentFailure
+from resources.planner.acp.agent_settings import AgentSettings
+from resources.planner.acp.playback_planner import PlaybackPlanner
 from resources.planner.acp.session_replay import replay
 from resources.planner.planner_port import PlannerUnavailable
 
@@ -40,3 +44,10 @@ def test_another_file_is_no_recording(folder: Path, text: str) -> None:
     file.write_text(text)
     with pytest.raises(PlannerUnavailable, match="is not a recorded session"):
         recording.read(file)
+
+
+def test_playback_is_refused_at_the_start_where_no_session_is_recorded(folder: Path) -> None:
+    settings = AgentSettings(argv=("playback",), home=folder / "agents")
+    with pytest.raises(AgentFailure, match="holds no recorded session: record one with OC_MODE=record"):
+        asyncio.run(PlaybackPlanner(settings, folder).check())
+    assert asyncio.run(PlaybackPlanner(settings, SESSIONS[0].parent).check()).agent_name == "playback"
