@@ -34,10 +34,19 @@ def test_a_plan_cannot_rewrite_its_own_display(text: str, capsys: pytest.Capture
         "diffText": f"+{text}\n",
         "remarks": [],
     }
+    asked = {"round": 2, "requestedBy": text, "comment": text, "version": None, "error": text, "outcome": "failed"}
+    version = {"version": 2, "planSha256": "0" * 64, "agent": text, "editedBy": text, "model": text}
     complete = seal(Plan.from_json({**plan, "goal": "g", "testCommand": text}), {}, TERMS).read().to_json()
     view: dict[str, Any] = {
         "gates": [
-            {"gateKey": text, "state": "open", "openedAt": "now", "deadlineAt": None, "form": {"question": text}}
+            {
+                "gateKey": text,
+                "state": "open",
+                "openedAt": "now",
+                "deadlineAt": None,
+                "form": {"question": text},
+                "changes": {"allowed": 3, "rounds": [asked]},
+            }
         ],
         "plan": {
             "version": 1,
@@ -45,6 +54,7 @@ def test_a_plan_cannot_rewrite_its_own_display(text: str, capsys: pytest.Capture
             "plan": plan,
             "complete": complete,
             "patches": [patch],
+            "versions": [version],
         },
         "interactions": [{"createdAt": "now", "actor": text, "kind": "approved", "channel": "cli"}],
     }
