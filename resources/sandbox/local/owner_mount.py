@@ -1,17 +1,17 @@
-"""Mount of a folder in which another uid owns the files of root: `python -I -S owner_mount.py UID SOURCE TARGET`.
+"""Mount of a folder in which another uid owns the files of root.
 
 A file of root has no owner in a sandbox with another uid, and the kernel does not copy such a file up from the
-lower folder of an overlay. Standard library only, like `spawn_helper.py`, which starts this script as root.
+lower folder of an overlay. Standard library only, like `spawn_helper.py`, which calls this as root.
 """
 
 import ctypes
 import os
 import signal
 import struct
-import sys
 from pathlib import Path
 
 _CLONE_NEWUSER = 0x10000000
+_PR_SET_PDEATHSIG = 1
 _OPEN_TREE, _MOVE_MOUNT, _MOUNT_SETATTR = 428, 429, 442  # the same numbers on every architecture
 _OPEN_TREE_CLONE, _AT_FDCWD, _AT_EMPTY_PATH, _MOVE_EMPTY_PATH = 1, -100, 0x1000, 4
 _ATTR_RDONLY, _ATTR_IDMAP = 0x1, 0x100000
@@ -37,7 +37,9 @@ def _user_namespace(uid: int) -> int:
     ready, ready_writer = os.pipe()
     pid = os.fork()
     if pid == 0:
-        os.write(ready_writer, b"1" if _libc.unshare(_CLONE_NEWUSER) == 0 else b"0")
+        made = _libc.unshare(_CLONE_NEWUSER) == 0
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        os.write(ready_writer, b"1" if made else b"0")
         signal.pause()
     try:
         if os.read(ready, 1) != b"1":
@@ -56,7 +58,3 @@ def _check(done: int, what: str) -> None:
     if done < 0:
         number = ctypes.get_errno()
         raise OSError(number, f"cannot {what}: {os.strerror(number)}")
-
-
-if __name__ == "__main__":
-    mount_as(int(sys.argv[1]), sys.argv[2], sys.argv[3])

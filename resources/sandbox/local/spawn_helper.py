@@ -18,6 +18,7 @@ import fcntl
 import json
 import os
 import resource
+import runpy
 import select
 import shutil
 import signal
@@ -35,6 +36,8 @@ _MS_NOSUID, _MS_NODEV, _MS_BIND, _MS_REC, _MS_PRIVATE = 0x2, 0x4, 0x1000, 0x4000
 _PARENT_CHECK_MS = 1000
 
 _libc = ctypes.CDLL(None, use_errno=True)
+# Loaded once, before any fork: it is needed for every uid. An isolated interpreter does not import its neighbors.
+_owner_mount = runpy.run_path(str(Path(__file__).with_name("owner_mount.py")))
 
 
 def main() -> None:
@@ -261,10 +264,8 @@ def _become_sandbox(request: int, streams: tuple[int, ...], status: int, info: i
 
 def _mount_lower(uid: int, source: str, target: str) -> None:
     """Mount a folder for a uid, once in the life of the spawner, whose mounts a sandbox inherits."""
-    script = str(Path(__file__).with_name("owner_mount.py"))
-    command = [sys.executable, "-I", "-S", script, str(uid), source, target]
-    if not os.path.ismount(target) and os.spawnv(os.P_WAIT, sys.executable, command) != 0:  # noqa: S606
-        raise OSError(f"cannot mount {source} for the uid {uid}")
+    if not os.path.ismount(target):
+        _owner_mount["mount_as"](uid, source, target)
 
 
 def _confine(wanted: dict[str, Any], spawner: int) -> None:
