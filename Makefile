@@ -21,6 +21,8 @@ LAB := $(BIN)/sisu lab
 SEED ?= 424242
 # Of some thousands; all of them take hours (`sisu lab cuts`).
 CUTS ?= 100
+# Generated requests of one run.
+ODD ?= 500
 
 # What `check` adds to `quick`, and what `full` adds to `check` besides the two soaks.
 CHECK_PARTS := integration golden crashdemo chaos
@@ -29,7 +31,8 @@ FULL_PARTS := e2e slow cuts chaos-live fanout restart
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help demo test coverage lint quick check full unit integration golden golden-refresh crashdemo chaos e2e slow \
-	cuts chaos-live fanout restart intent-chaos intent-chaos-soak sandbox-soak ship start install install-dev canary lock
+	odd-requests cuts chaos-live fanout restart intent-chaos intent-chaos-soak sandbox-soak ship start install \
+	install-dev canary lock
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 20
@@ -95,6 +98,9 @@ e2e: $(INSTALLED_DEV) ## test whole stacks from outside, pages in a browser, the
 
 slow: $(INSTALLED_DEV) ## run tests of a minute or more: crash points of whole stacks, soaks
 	$(PYTEST) -m slow
+
+odd-requests: $(INSTALLED_DEV) ## submit ODD generated odd but valid requests and run each to its end
+	ODD_REQUESTS=$(ODD) $(PYTEST) -m "slow or not slow" tests/e2e/test_odd_requests.py
 
 crashdemo: $(INSTALLED) ## lab: kill every process at once, sometimes Postgres too
 	$(LAB) crashdemo --seed $(SEED)

@@ -46,19 +46,27 @@ def retry_passing(attempt: Callable[[], Result], backoff: Backoff) -> Result:
         try:
             return attempt()
         except Exception as failure:
-            if kind_of(failure) is not FailureKind.PASSING:
+            if not _is_passing(failure):
                 raise
         threading.Event().wait(pause)
     return attempt()
 
 
-async def retry_passing_async(attempt: Callable[[], Awaitable[Result]], backoff: Backoff) -> Result:
-    """The same on an event loop."""
+def _is_passing(failure: BaseException) -> bool:
+    return kind_of(failure) is FailureKind.PASSING
+
+
+async def retry_passing_async(
+    attempt: Callable[[], Awaitable[Result]],
+    backoff: Backoff,
+    is_passing: Callable[[BaseException], bool] = _is_passing,
+) -> Result:
+    """The same on an event loop; `is_passing` can narrow which failures are repeated."""
     for pause in backoff.pauses():
         try:
             return await attempt()
         except Exception as failure:
-            if kind_of(failure) is not FailureKind.PASSING:
+            if not is_passing(failure):
                 raise
         await asyncio.sleep(pause)
     return await attempt()

@@ -190,6 +190,23 @@ def clock_or_randomness(module: Module) -> Found:
             yield node.lineno, ast.unparse(node)
 
 
+_FAMILIES = {"OperationalError", "InterfaceError"}
+
+
+def exception_families(module: Module) -> Found:
+    """Handlers that take a family of a database driver's errors for one kind of failure."""
+    for node in module.nodes:
+        if isinstance(node, ast.ExceptHandler) and node.type is not None:
+            caught: list[ast.expr] = [node.type]
+        elif isinstance(node, ast.Call) and _last_name(node.func) == "suppress":
+            caught = node.args
+        else:
+            continue
+        for each in (inner for outer in caught for inner in ast.walk(outer)):
+            if isinstance(each, ast.expr) and _last_name(each) in _FAMILIES:
+                yield each.lineno, ast.unparse(each)
+
+
 _STARTS = (
     r"(os|posix)\.(fork|forkpty|system|popen|posix_spawnp?|(spawn|exec)[lv]p?e?)|"
     r"asyncio\.(subprocess\.)?create_subprocess_\w+"
@@ -362,6 +379,10 @@ def _arguments(call: ast.Call) -> list[ast.expr]:
 
 def _is_in(name: str, packages: Iterable[str]) -> bool:
     return any(name == package or name.startswith(f"{package}.") for package in packages)
+
+
+def _last_name(node: ast.AST) -> str | None:
+    return node.id if isinstance(node, ast.Name) else _attribute(node)
 
 
 def _attribute(node: ast.AST) -> str | None:

@@ -33,7 +33,7 @@ class Intent(Contract):
     constraints: dict[str, Any]
     """Constraints of the plan and settings of its gates."""
     connectors: list[str] | None = None
-    """Names of external systems; part of the id, read by no planner yet."""
+    """Names of external systems; part of the id, and of the prompt of a coding agent."""
 
 
 class QueueName(StrEnum):
@@ -94,7 +94,7 @@ class RunRequest(Contract):
     priority: int | None = Field(default=None, ge=1, le=2**31 - 1)
     """Priority on the queue; a lower number runs earlier. Default: 1 for `interactive`, 1000 for `batch`."""
     deduplication_id: Annotated[str, Field(max_length=255)] | None = Field(default=None, alias="deduplicationID")
-    """Accepted for compatibility, without effect."""
+    """Label of the caller, recorded and shown. A run is unique by its intent: two runs may have the same label."""
     timeout_ms: int | None = Field(default=None, ge=1, le=2**53 - 1, alias="timeoutMS")
     """Longest time in milliseconds from the start request to the end of the run, waiting included. A run that has
     not ended by then is canceled."""
@@ -107,7 +107,7 @@ class RunRequest(Contract):
     tenant_id: Key | None = None
     """Tenant of the run."""
     task_key: Key | None = None
-    """Accepted for compatibility, without effect; must not be blank."""
+    """Label of the caller, recorded with the run and shown; must not be blank."""
     queue_partition_key: Key | None = None
     """Partition of the queue; required, because the queue is partitioned."""
     budget: Budget | None = None

@@ -21,7 +21,10 @@ MAX_TEXT = 200_000
 MAX_BASE64 = 266_664
 """Characters of 199,998 bytes, so that binary content that turns out to be text fits as text."""
 
-TestNames = Annotated[list[str], Field(max_length=MAX_TESTS)]
+MAX_TEST_NAME = 10_000
+"""Linux passes at most 128 KiB as one argument, the command included."""
+
+TestNames = Annotated[list[Annotated[str, Field(max_length=MAX_TEST_NAME)]], Field(max_length=MAX_TESTS)]
 
 
 class StepId(StrEnum):

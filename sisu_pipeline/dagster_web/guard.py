@@ -6,13 +6,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 
-import psycopg
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
+from resources.failure_classification import is_database_away
 from sisu_pipeline.api.auth.authentication import RECHECK_S
 from sisu_pipeline.api.auth.host_guard import host_name
 from sisu_pipeline.contracts.access import Role
@@ -92,7 +92,9 @@ class Guard:
         try:
             caller: Caller | None = scope["state"]["caller"]
             return await self._caller(_web_request(scope)) == caller
-        except psycopg.OperationalError:
+        except Exception as failure:
+            if not is_database_away(failure):
+                raise
             return True  # a stream outlives a restart of Postgres
 
     async def _caller(self, request: WebRequest) -> Caller | None:

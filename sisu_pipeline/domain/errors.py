@@ -31,6 +31,16 @@ class IdentityDrift(Exception):
         self.fields = [each.field for each in drift]
 
 
+class StartRefused(Exception):
+    """The run of the intent was canceled, so that a start has no effect any more."""
+
+    def __init__(self, workflow_id: str) -> None:
+        super().__init__(
+            f"the run of intent {workflow_id} was canceled, and a canceled run does not start again: "
+            "change the intent, for example its inputs, and submit it"
+        )
+
+
 class DecisionConflict(Exception):
     """The decision conflicts: another one is recorded, the plan has changed, or the run has ended."""
 

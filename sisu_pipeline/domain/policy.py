@@ -63,6 +63,8 @@ class Admission:
     trace_id: str | None
     timeout_ms: int | None
     budget: dict[str, Any] | None
+    deduplication_id: str | None = None
+    task_key: str | None = None
 
 
 def admit(request: RunRequest, recipes: list[Recipe]) -> Admission:
@@ -92,6 +94,8 @@ def admit(request: RunRequest, recipes: list[Recipe]) -> Admission:
         trace_id=request.trace_id,
         timeout_ms=request.timeout_ms,
         budget=request.budget.to_json() if request.budget else None,
+        deduplication_id=request.deduplication_id,
+        task_key=request.task_key,
     )
 
 

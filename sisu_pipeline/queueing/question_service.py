@@ -1,12 +1,14 @@
 """Execution of a question from `compileQ`: ask the agent, record the session, retry what may pass."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from resources.failure_classification import kind_of
+from resources.failure_classification import database_kind, kind_of
 from resources.git.git_errors import GitRefused, GitUnavailable
 from resources.planner import replay_planner
 from resources.planner.acp import recording
@@ -22,6 +24,7 @@ from resources.planner.acp.agent_settings import AgentSettings, PlanLimits
 from resources.planner.acp.recording import Recording
 from resources.planner.acp.scratch import FilesScratch, GitScratch, Scratch
 from resources.planner.planner_port import Question
+from resources.retry import TEN_MINUTES, retry_passing_async
 from sisu_pipeline.contracts.intent import Intent
 from sisu_pipeline.contracts.step_outputs import PlannerOutput
 from sisu_pipeline.crash_points import crash_point
@@ -40,6 +43,8 @@ MOST_TRIES = 3
 FIRST_BACKOFF_S = 1.0
 BACKOFF_FACTOR = 2.0
 REPAIRS = 2
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -69,12 +74,10 @@ class QuestionService:
 
     async def settle(self, op_key: str) -> str:
         """Ask until the question is settled; returns how, for the record of the queue."""
-        while (work := await asyncio.to_thread(self._work, op_key)) is not None:
+        while (work := await _persistently(partial(self._work, op_key))) is not None:
             session, is_final = await self._session(work)
-            if work.question.is_revision:
-                await asyncio.to_thread(self._settle_round, work, session, is_final)
-            else:
-                await asyncio.to_thread(self._store, work, session, is_final)
+            store = self._settle_round if work.question.is_revision else self._store
+            await _persistently(partial(store, work, session, is_final))
             if not is_final:
                 await asyncio.sleep(FIRST_BACKOFF_S * BACKOFF_FACTOR**work.tries)
         return "settled"
@@ -84,8 +87,8 @@ class QuestionService:
         crash_point("question.session.before")
         try:
             limits = _limits(work.run, work.spent, self.settings)
-            base = await asyncio.to_thread(run_base.resolve, self.dependencies, work.run.id, work.intent)
-            scratch = await asyncio.to_thread(self._scratch, work, base)
+            base = await _persistently(partial(run_base.resolve, self.dependencies, work.run.id, work.intent))
+            scratch = await _persistently(partial(self._scratch, work, base))
             question = AgentQuestion(work.question.op_key, _prompts(work), scratch, limits)
             answer = await self.planner.ask(question)
         except QuestionFailed as failed:
@@ -230,3 +233,12 @@ def _limits(run: Run, spent: Spent, settings: AgentSettings) -> PlanLimits:
     if (left.tokens is not None and left.tokens <= 0) or (left.cost_usd is not None and left.cost_usd <= 0):
         raise AgentFailure(FailureCode.BUDGET, "budget exceeded: earlier sessions have used up the plan's budget")
     return left
+
+
+async def _persistently(work: Callable[[], Result]) -> Result:
+    """The result of work in a thread, repeated while the database is away, so that no session is lost to it."""
+    return await retry_passing_async(
+        lambda: asyncio.to_thread(work),
+        TEN_MINUTES,
+        lambda failure: database_kind(failure) is FailureKind.PASSING,
+    )

@@ -50,8 +50,12 @@ class TaskService:
                 return await run_task(self.sandbox, self.store, run_id, task, sink)
         except SetupFailed as failure:
             error = str(failure)
-            await asyncio.to_thread(end_run, dependencies(), run_id, RunStatus.RETRIES_EXCEEDED, error)
+            await retry_passing_async(lambda: asyncio.to_thread(_end_run, run_id, error), TEN_MINUTES)
             raise RunEnded(error) from failure
+
+
+def _end_run(run_id: str, error: str) -> None:
+    end_run(dependencies(), run_id, RunStatus.RETRIES_EXCEEDED, error)
 
 
 @asynccontextmanager
@@ -68,7 +72,9 @@ async def open_task_service(configuration: Settings) -> AsyncIterator[TaskServic
 
 
 async def _write_tree(run_id: str, tree: str, folder: Path) -> None:
-    await asyncio.to_thread(write_approved_tree, dependencies(), run_id, tree, folder)
+    await retry_passing_async(
+        lambda: asyncio.to_thread(write_approved_tree, dependencies(), run_id, tree, folder), TEN_MINUTES
+    )
 
 
 async def run_here(workflow_id: str, wanted: Sequence[Task]) -> None:
@@ -115,7 +121,7 @@ def _record_setup() -> Callable[[str, UsedSetup], Awaitable[None]]:
     async def record(run_id: str, used: UsedSetup) -> None:
         if (run_id, used.layer_sha256) in recorded:
             return
-        await asyncio.to_thread(_store_setup, run_id, used)
+        await retry_passing_async(lambda: asyncio.to_thread(_store_setup, run_id, used), TEN_MINUTES)
         if used.outcome != "failed":
             recorded[run_id, used.layer_sha256] = None
             while len(recorded) > _MAX_RECORDED:

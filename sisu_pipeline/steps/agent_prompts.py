@@ -40,9 +40,12 @@ once, and stop. If an earlier call was refused, correct the arguments that its a
 def plan_prompt(intent: Intent) -> str:
     """The prompt for the change and its plan; a function of the intent."""
     inputs = {name: value for name, value in intent.inputs.items() if name not in _IN_THE_DIRECTORY}
-    return "\n".join(
-        [f"Goal: {intent.goal}", *_given("Inputs", inputs), *_given("Constraints", intent.constraints), "", _TASK]
-    )
+    given = [
+        *_given("Inputs", inputs),
+        *_given("Constraints", intent.constraints),
+        *_given("Connectors", intent.connectors),
+    ]
+    return "\n".join([f"Goal: {intent.goal}", *given, "", _TASK])
 
 
 def revision_prompt(intent: Intent, plan: Plan, changes: Sequence[Change], comment: str) -> str:
@@ -84,5 +87,5 @@ def _shortened(diff: str) -> str:
     return f"{diff[:LONGEST_DIFF]}\n(The rest of the changes, {len(diff) - LONGEST_DIFF} characters, is left out.)"
 
 
-def _given(name: str, values: Mapping[str, Any]) -> list[str]:
+def _given(name: str, values: Mapping[str, Any] | Sequence[str] | None) -> list[str]:
     return [f"{name}: {canonical_json(values)}"] if values else []

@@ -11,7 +11,7 @@ from sisu_pipeline.contracts.approval_policy import ApprovalRules
 from sisu_pipeline.contracts.gate import Channel
 from sisu_pipeline.contracts.step_outputs import StepId
 from sisu_pipeline.domain.canonical import same_json
-from sisu_pipeline.domain.errors import Drift, IdentityDrift, NotFound
+from sisu_pipeline.domain.errors import Drift, IdentityDrift, NotFound, StartRefused
 from sisu_pipeline.domain.identity import run_id
 from sisu_pipeline.domain.policy import Admission, PolicyVersion
 from sisu_pipeline.domain.status import IllegalTransition, RunStatus, can_move
@@ -51,6 +51,8 @@ class Run:
     lane: str
     tenant_id: str | None
     trace_id: str | None
+    deduplication_id: str | None
+    task_key: str | None
     budget: dict[str, Any] | None
     timeout_ms: int | None
     app_version: str
@@ -127,7 +129,8 @@ def start(
     """Insert the run of an intent; its row is also the request for a Dagster run. A repeat is a replay.
 
     Without `policy`, the run keeps the newest version of its recipe's policy, not tightened.
-    Raises IdentityDrift when the intent has a run with another value of a field in `IDENTITY`.
+    Raises IdentityDrift when the intent has a run with another value of a field in `IDENTITY`, or StartRefused when
+    its run was canceled.
     """
     incoming = {
         "recipe_id": admission.recipe.id,
@@ -150,6 +153,8 @@ def start(
             "budget": None if admission.budget is None else Jsonb(admission.budget),
             "priority": admission.priority,
             "timeout_ms": admission.timeout_ms,
+            "deduplication_id": admission.deduplication_id,
+            "task_key": admission.task_key,
             "app_version": app_version,
             "submitted_by": submitter,
             "policy_id": policy and policy.version.id,
@@ -167,6 +172,8 @@ def start(
         ]
         if drift:
             raise IdentityDrift(workflow_id, drift)
+        if stored.status is RunStatus.CANCELED:
+            raise StartRefused(workflow_id)
     record_submission(connection, workflow_id, "start", submitter, channel)
     return Stored(started_id, not inserted)
 

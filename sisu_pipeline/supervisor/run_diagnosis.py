@@ -7,6 +7,7 @@ from sisu_pipeline.domain.identity import segment_workflow_id
 from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.store import gates, runs, tasks
 from sisu_pipeline.store.queues import engine_tables, outbox, queue_depth, segments
+from sisu_pipeline.store.queues.engine_tables import PartitionLoad
 from sisu_pipeline.store.runs import Run
 from sisu_pipeline.supervisor import stack_health
 from sisu_pipeline.workflow.commands import checked_reference
@@ -31,6 +32,8 @@ class Facts:
     daemon_beats: bool
     intent_workers: int
     sandbox_workers: int
+    load: PartitionLoad | None = None
+    """The load of the run's queue partition; None when it is unknown."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ def gather(connection: Connection, run_reference: str) -> Facts:
         daemon_beats=stack_health.daemon(connection).ok,
         intent_workers=intent_workers,
         sandbox_workers=sandbox_workers,
+        load=engine_tables.partition_load(connection, run.queue_partition_key),
     )
 
 
@@ -139,10 +143,10 @@ def _enqueued(facts: Facts) -> Diagnosis:
             f"{where}, and no intent worker of that version is running.",
             f"DBOS__APPVERSION={run.app_version} sisu worker --queue intentQ",
         )
-    return Diagnosis(
-        f"{where}: all {facts.intent_workers} worker(s) are busy, or partition {run.queue_partition_key} is full.",
-        "sisu doctor",
-    )
+    limit = None if facts.load is None else facts.load.limit
+    if limit is not None:
+        return Diagnosis(f"{where}: partition {run.queue_partition_key} {limit}.", "sisu doctor --settings")
+    return Diagnosis(f"{where}: all {facts.intent_workers} worker(s) are busy.", "sisu doctor")
 
 
 def _executing(facts: Facts) -> Diagnosis:

@@ -62,7 +62,7 @@ def examine(settings: Settings) -> Health:
             checks.append(daemon(connection))
             checks.append(parked(connection))
             queues = queue_depth.queue_states(connection)
-    except (DatabaseError, psycopg.OperationalError) as error:
+    except (DatabaseError, psycopg.Error) as error:
         checks.append(Check("database", False, str(error).strip()))
     if settings.sisu_profile == "warm":
         names = ("intentQ", "sbxQ", "compileQ") if settings.asks_agent else ("intentQ", "sbxQ")

@@ -47,12 +47,14 @@ class QuestionWorker:
     async def run(self, op_key: str) -> str:
         """Ask one question until it is settled.
 
-        Passing failures are retried for ten minutes. Any other failure here is not the agent's and would leave the
-        question without a row, for which the run would wait forever: it ends the run, or the round of a plan that
-        a person requested changes to. A fatal one ends this process.
+        Passing failures around the agent are retried for ten minutes each. Any other failure here is not the
+        agent's and would leave the question without a row, for which the run would wait forever: it ends the run,
+        or the round of a plan that a person requested changes to. A fatal one ends this process.
         """
         try:
-            return await retry_passing_async(lambda: self._run(op_key), TEN_MINUTES)
+            run_id = await retry_passing_async(lambda: asyncio.to_thread(_run_of, op_key), TEN_MINUTES)
+            service = await retry_passing_async(self._opened, TEN_MINUTES)
+            return await self._run(service, run_id, op_key)
         except Exception as failure:
             if kind_of(failure) is FailureKind.FATAL:
                 stop_at_once()
@@ -89,9 +91,7 @@ class QuestionWorker:
         if self._planner is not None:
             await asyncio.to_thread(self._planner.close)
 
-    async def _run(self, op_key: str) -> str:
-        run_id = await asyncio.to_thread(_run_of, op_key)
-        service = await self._opened()
+    async def _run(self, service: QuestionService, run_id: str, op_key: str) -> str:
         if run_id in self._canceled:
             return CANCELED
         if self._closing.is_set():

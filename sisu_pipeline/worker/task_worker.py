@@ -60,11 +60,16 @@ class TaskWorker:
     async def run(self, workflow_id: str, position: int, retry: int) -> str:
         """Run one task to its committed result; return its error code, for the record of the queue.
 
-        Passing failures are retried for ten minutes. Any other failure here is not the task's and leaves it without
-        a row, for which ExecuteST would wait forever: it ends the run. A fatal one ends this process.
+        Passing failures before the task and at its commit are retried for ten minutes each, never the task itself.
+        Any other failure here is not the task's and leaves it without a row, for which ExecuteST would wait
+        forever: it ends the run. A fatal one ends this process.
         """
         try:
-            return await retry_passing_async(lambda: self._run(workflow_id, position, retry), TEN_MINUTES)
+            plan = await retry_passing_async(lambda: self._plan(workflow_id, retry), TEN_MINUTES)
+            if (workflow_id, retry) in self._without_setup:
+                return SETUP_FAILED
+            service = await retry_passing_async(self._opened, TEN_MINUTES)
+            return await self._run(service, plan, position)
         except RunEnded:
             # Execute no further task of this retry; the next retry prepares the setup again.
             self._without_setup.add((workflow_id, retry))
@@ -92,13 +97,9 @@ class TaskWorker:
         if not self._active:
             await self._open.aclose()
 
-    async def _run(self, workflow_id: str, position: int, retry: int) -> str:
-        plan = await self._plan(workflow_id, retry)
-        service = await self._opened()
+    async def _run(self, service: TaskService, plan: _Plan, position: int) -> str:
         if plan.run_id in self._canceled:
             return CANCELED
-        if (workflow_id, retry) in self._without_setup:
-            return SETUP_FAILED
         if self._closing:
             await asyncio.Event().wait()  # the process ends, and recovery requeues the task
         work = asyncio.create_task(service.run(plan.run_id, plan.tasks[position]))

@@ -24,6 +24,7 @@ from sisu_pipeline.contracts.operation import OperationRequest
 from sisu_pipeline.contracts.person_name import checked_name
 from sisu_pipeline.domain import forms
 from sisu_pipeline.domain.changes.declared_setup import setup_of
+from sisu_pipeline.domain.changes.input_bounds import check_bounds
 from sisu_pipeline.domain.changes.repository_base import check_files, repository_of
 from sisu_pipeline.domain.errors import ConstraintInvalid, DecisionConflict, NameRefused, NotFound
 from sisu_pipeline.domain.identity import run_id_of
@@ -51,8 +52,8 @@ class KeptValue:
     """A field of a repeated start request whose value the run does not take: it keeps the first one."""
 
     field: str
-    requested: int
-    kept: int | None
+    requested: int | str
+    kept: int | str | None
 
 
 @dataclass(frozen=True)
@@ -70,10 +71,10 @@ def submit_intent(
 ) -> Stored:
     """Store an intent. The same content is the same intent, and its first known submitter remains its submitter.
 
-    Raises InputInvalid for an invalid repository, an invalid setup or a path of a git folder, or ConstraintInvalid
-    when the constraints describe a gate that cannot be opened.
+    Raises InputInvalid for an invalid repository, an invalid setup, or a path that is too long or in a git folder,
+    and ConstraintInvalid when the constraints describe a gate that cannot be opened.
     """
-    _check_gates(intent)
+    _check_intent(intent)
     return intents.store(connection, intent, submitter and _person(submitter), channel)
 
 
@@ -88,8 +89,8 @@ def start_run(
     """Start the run of an intent: check the policy, then the intent, then insert the run, whose row is the outbox.
 
     The run keeps the newest version of its recipe's policy, as the intent's constraints tighten it. Raises
-    PolicyViolation, NotFound, SubmissionForbidden, ConstraintInvalid when a constraint would widen the policy, or
-    IdentityDrift when the intent already runs under another identity.
+    PolicyViolation, NotFound, SubmissionForbidden, ConstraintInvalid when a constraint would widen the policy,
+    IdentityDrift when the intent already runs under another identity, or StartRefused when its run was canceled.
     """
     run = runs.find(connection, intent_id) if _INTENT_ID.fullmatch(intent_id) else None
     admission = admit(request, _offered(intents.recipes(connection), request, run))
@@ -127,7 +128,12 @@ def _check_network(intent: Intent, recipe: Recipe) -> None:
 
 def _kept(request: RunRequest, run: Run) -> tuple[KeptValue, ...]:
     """What a repetition asks for and does not get, of the fields that are no part of the run's identity."""
-    fields = (("priority", request.priority, run.priority), ("timeoutMS", request.timeout_ms, run.timeout_ms))
+    fields: tuple[tuple[str, int | str | None, int | str | None], ...] = (
+        ("priority", request.priority, run.priority),
+        ("timeoutMS", request.timeout_ms, run.timeout_ms),
+        ("deduplicationID", request.deduplication_id, run.deduplication_id),
+        ("taskKey", request.task_key, run.task_key),
+    )
     return tuple(
         KeptValue(name, requested, kept)
         for name, requested, kept in fields
@@ -300,10 +306,11 @@ def _person(name: str) -> str:
         raise NameRefused(str(refusal)) from None
 
 
-def _check_gates(intent: Intent) -> None:
+def _check_intent(intent: Intent) -> None:
     repository_of(intent)
     check_files(intent)
     setup_of(intent)
+    check_bounds(intent)
     approval_terms.check(intent.constraints)
     gate_terms.ttl(intent.constraints)
     gate_terms.on_timeout(intent.constraints)

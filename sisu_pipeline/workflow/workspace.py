@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from sisu_pipeline.domain.changes.workspace_files import PARTIAL_SUFFIX, PathNotAllowed, relative_parts
+from sisu_pipeline.domain.changes.workspace_files import PathNotAllowed, partial_name, relative_parts
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -61,7 +61,7 @@ class Workspace:
         *folders, name = relative_parts(path)
         with self._folder(path, folders, create=True) as folder:
             _refuse_special(path, folder, name)
-            partial = f".{name}{PARTIAL_SUFFIX}"
+            partial = partial_name(name)
             with suppress(FileNotFoundError):
                 os.unlink(partial, dir_fd=folder)  # left by a crash, or planted: a link to elsewhere, a pipe
             descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=folder)

@@ -3,12 +3,12 @@
 -- the newest version of the recipe's policy.
 INSERT INTO app.runs (
     id, intent_id, workflow_id, recipe_id, recipe_version, recipe_hash, queue_partition_key,
-    priority, lane, tenant_id, trace_id, budget, timeout_ms, app_version, submitted_by,
+    priority, lane, tenant_id, trace_id, deduplication_id, task_key, budget, timeout_ms, app_version, submitted_by,
     policy_id, policy_version, policy_sha256, approval_rules)
 VALUES (
     %(id)s, %(workflow_id)s, %(workflow_id)s, %(recipe_id)s, %(recipe_version)s, %(recipe_hash)s,
-    %(queue_partition_key)s, %(priority)s, %(lane)s, %(tenant_id)s, %(trace_id)s, %(budget)s,
-    %(timeout_ms)s, %(app_version)s, %(submitted_by)s,
+    %(queue_partition_key)s, %(priority)s, %(lane)s, %(tenant_id)s, %(trace_id)s,
+    %(deduplication_id)s, %(task_key)s, %(budget)s, %(timeout_ms)s, %(app_version)s, %(submitted_by)s,
     %(policy_id)s, %(policy_version)s, %(policy_sha256)s, %(approval_rules)s)
 ON CONFLICT (workflow_id) DO NOTHING
 RETURNING id

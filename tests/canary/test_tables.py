@@ -22,15 +22,22 @@ COLUMNS = {
         "id": "bigint",
         "run_id": "character varying",
         "status": "character varying",
-        "update_timestamp": "timestamp without time zone",
+    },
+    "dbos.queues": {
+        "name": "text",
+        "partition_concurrency": "integer",
+        "partition_rate_limit_max": "integer",
+        "partition_rate_limit_period_sec": "double precision",
     },
     "dbos.workflow_status": {
         "application_version": "text",
         "created_at": "bigint",
         "executor_id": "text",
+        "name": "text",
         "parent_workflow_id": "text",
         "queue_name": "text",
         "queue_partition_key": "text",
+        "rate_limited": "boolean",
         "started_at_epoch_ms": "bigint",
         "status": "text",
         "updated_at": "bigint",
@@ -39,7 +46,7 @@ COLUMNS = {
 }
 """Columns of a table that occur as words in statements naming it, with their types: at least those in use."""
 
-DAGSTER_STATES = {"CANCELED", "FAILURE", "NOT_STARTED", "QUEUED", "STARTED", "STARTING"}
+DAGSTER_STATES = {"CANCELED", "FAILURE", "NOT_STARTED", "QUEUED", "STARTED", "STARTING", "SUCCESS", "SUSPENDED"}
 DBOS_STATES = {"CANCELLED", "DELAYED", "ENQUEUED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED", "PENDING", "SUCCESS"}
 
 

@@ -10,7 +10,7 @@ from resources.database import Connection
 from sisu_pipeline.contracts.gate import PlanApprovalRequest, PlanRejectionRequest
 from sisu_pipeline.contracts.intent import Intent
 from sisu_pipeline.contracts.sandbox_request import ErrorCode
-from sisu_pipeline.domain.errors import DecisionConflict, IdentityDrift, NotFound
+from sisu_pipeline.domain.errors import DecisionConflict, IdentityDrift, NotFound, StartRefused
 from sisu_pipeline.domain.identity import run_id
 from sisu_pipeline.domain.status import IllegalTransition
 from sisu_pipeline.steps.execute import Task
@@ -26,6 +26,7 @@ from tests.integration.life import FILES, ended
 REFUSALS: dict[str, type[Exception]] = {
     "not found": NotFound,
     "drift": IdentityDrift,
+    "canceled": StartRefused,
     "conflict": DecisionConflict,
     "illegal": IllegalTransition,
 }

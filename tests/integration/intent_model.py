@@ -82,6 +82,8 @@ class Model:
         """Whether it was started before."""
         if self.partition not in (None, partition):
             raise Refused("drift")
+        if self.status == "canceled":
+            raise Refused("canceled")
         was_started, self.partition = self.is_started, partition
         if not was_started:
             self.status = "queued"

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from sisu_pipeline.domain.status import RunStatus
+from sisu_pipeline.store.queues.engine_tables import PartitionLoad
 from sisu_pipeline.store.runs import Run
 from sisu_pipeline.supervisor.run_diagnosis import Facts, diagnose
 
@@ -59,7 +60,25 @@ _FACTS = Facts(
             "no intent worker of that version is running",
             "DBOS__APPVERSION=v1 sisu worker --queue intentQ",
         ),
-        (_RUNNING, {"segment_status": "ENQUEUED"}, "partition team-a is full", "sisu doctor"),
+        (_RUNNING, {"segment_status": "ENQUEUED"}, "all 2 worker(s) are busy", "sisu doctor"),
+        (
+            _RUNNING,
+            {"segment_status": "ENQUEUED", "load": PartitionLoad(1, 50, 0, None, None)},
+            "all 2 worker(s) are busy",
+            "sisu doctor",
+        ),
+        (
+            _RUNNING,
+            {"segment_status": "ENQUEUED", "load": PartitionLoad(50, 50, 0, None, None)},
+            "partition team-a executes 50 segments, as many as it may (INTENT_QUEUE_CONCURRENCY)",
+            "sisu doctor --settings",
+        ),
+        (
+            _RUNNING,
+            {"segment_status": "ENQUEUED", "load": PartitionLoad(1, None, 100, 100, 60.0)},
+            "partition team-a has used up its 100 starts in 60 s (INTENT_QUEUE_RATE_LIMIT_PER_PERIOD)",
+            "sisu doctor --settings",
+        ),
         (_RUNNING, {"segment_status": "PENDING"}, "has just started, or it has died", "sisu run watch run_1"),
         (_RUNNING, {"segment_status": "PENDING", "is_held": True}, "A worker executes it", "sisu run watch run_1"),
         (

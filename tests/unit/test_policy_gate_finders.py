@@ -23,6 +23,9 @@ BAD: list[tuple[Finder, str]] = [
     (gates.clock_or_randomness, "x = datetime.datetime.utcnow()"),
     (gates.clock_or_randomness, "f = date.today"),
     (gates.clock_or_randomness, "x = asyncio.get_running_loop().time()"),
+    (gates.exception_families, "try:\n    f()\nexcept psycopg.OperationalError:\n    pass"),
+    (gates.exception_families, "try:\n    f()\nexcept (ValueError, InterfaceError):\n    pass"),
+    (gates.exception_families, "with contextlib.suppress(KeyError, psycopg2.OperationalError):\n    f()"),
     (gates.process_starts, "import subprocess"),
     (gates.process_starts, "from multiprocessing import Process"),
     (gates.process_starts, "from os import fork"),
@@ -107,6 +110,8 @@ DISGUISED: list[tuple[Finder, str]] = [
 ]
 
 GOOD: list[tuple[Finder, str]] = [
+    (gates.exception_families, "try:\n    f()\nexcept psycopg.Error as failure:\n    raise"),
+    (gates.exception_families, "raise psycopg.OperationalError('closed')"),
     (gates.clock_or_randomness, "from datetime import datetime\nx: datetime = steps.now(connection)"),
     (gates.clock_or_randomness, "from sisu_pipeline.runtime import x\ntimeout = request.time"),
     (gates.process_starts, "import os\nos.open('a', os.O_RDONLY)\nconnection.execute(query('a.b'))"),

@@ -110,6 +110,14 @@ ENQUEUE_SITES = (
     "sisu_pipeline/queueing/question_queue.py",
 )
 
+FAMILIES = {
+    "resources/migrations.py": "only connecting raises here, and the message decides",
+    "resources/postgres_pool.py": "a connection that is closed is lost, whatever the error",
+    "sisu_pipeline/api/server.py": "a start that fails because of the database ends with its message",
+    "sisu_pipeline/dagster_web/__main__.py": "a start that fails because of the database ends with its message",
+    "sisu_pipeline/proof/": "a lab looks again",
+}
+
 SQL_IN_PYTHON = {
     "resources/migrations.py": "names of databases and schemas are identifiers, which no parameter can be",
     "resources/notifications.py": "so is a channel's name",
@@ -122,6 +130,10 @@ def in_place(place: tuple[str, ...]) -> list[Module]:
 
 def test_clocks_and_randomness_stay_in_their_places() -> None:
     assert breaches(SOURCE, gates.clock_or_randomness, CLOCKS) == []
+
+
+def test_failures_are_classified_in_one_place() -> None:
+    assert breaches(SOURCE, gates.exception_families, FAMILIES) == []
 
 
 def test_no_decision_looks_at_a_clock() -> None:
@@ -206,7 +218,7 @@ def test_every_statement_is_used_and_every_statement_that_is_used_exists() -> No
     assert sorted(statements - used) == []
 
 
-@pytest.mark.parametrize("allowed", [CLOCKS, PROCESSES, NATIVE, ENVIRONMENT, SQL_IN_PYTHON])
+@pytest.mark.parametrize("allowed", [CLOCKS, PROCESSES, NATIVE, ENVIRONMENT, FAMILIES, SQL_IN_PYTHON])
 def test_every_exception_gives_its_reason(allowed: dict[str, str]) -> None:
     assert all(reason.strip() for reason in allowed.values())
 
@@ -218,6 +230,7 @@ def test_every_exception_gives_its_reason(allowed: dict[str, str]) -> None:
         (PROCESSES, gates.process_starts),
         (NATIVE, gates.native_code),
         (ENVIRONMENT, gates.environment_reads),
+        (FAMILIES, gates.exception_families),
         (SQL_IN_PYTHON, gates.sql_in_python),
     ],
 )

@@ -77,6 +77,29 @@ def test_a_path_that_only_looks_like_a_git_folder_is_not_in_one(path: str) -> No
     assert not is_in_git_folder(path)
 
 
+@pytest.mark.parametrize("name", ["n" * 255, "n" * 242, "ü" * 127, "𝕏" * 63])
+def test_a_name_as_long_as_a_file_system_stores_is_written_and_removed(workspace: Workspace, name: str) -> None:
+    workspace.write(f"{name}/{name}", b"x", 0o644)
+    file = workspace.read(f"{name}/{name}")
+    assert file is not None and file.content == b"x"
+    workspace.remove(f"{name}/{name}")
+    assert list(workspace.root.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("n" * 256, "a name in a path has at most 255 bytes (got 256)"),
+        ("ü" * 128, "a name in a path has at most 255 bytes (got 256)"),
+        ("a/" * 1024 + "a", "a path has at most 2048 bytes (got 2049)"),
+    ],
+)
+def test_a_path_that_is_too_long_is_refused_with_its_length(workspace: Workspace, path: str, reason: str) -> None:
+    with pytest.raises(PathNotAllowed) as refusal:
+        workspace.write(path, b"x", 0o644)
+    assert str(refusal.value).endswith(f"({reason})")
+
+
 def test_what_is_written_is_read_back_with_its_mode(workspace: Workspace) -> None:
     content = bytes(range(256)) * 10
     workspace.write("deep/er/file.bin", content, 0o750)

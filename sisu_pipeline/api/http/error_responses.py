@@ -26,6 +26,7 @@ from sisu_pipeline.domain.errors import (
     IdentityDrift,
     NameRefused,
     NotFound,
+    StartRefused,
 )
 from sisu_pipeline.domain.plan_edit import EditRefused
 from sisu_pipeline.domain.policy import PolicyViolation, SubmissionForbidden
@@ -72,6 +73,8 @@ def refusal_of(failure: Exception) -> Refusal | None:  # noqa: PLR0911, PLR0912,
             return Refusal(404, "not_found", text)
         case IdentityDrift():
             return Refusal(409, "identity_drift", text, map(_drift_detail, failure.drift))
+        case StartRefused():
+            return Refusal(409, "run_canceled", text)
         case ConstraintInvalid():
             return Refusal(
                 400, "invalid_constraint", text, [Detail(pointer=failure.pointer, message=failure.message)]

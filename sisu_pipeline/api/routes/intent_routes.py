@@ -49,7 +49,7 @@ def submit_intent(raw: RawBody, caller: CallerOf, channel: ChannelOf, state: App
 def start_run(
     intent_id: IntentId, raw: RawBody, caller: CallerOf, channel: ChannelOf, state: AppStateOf
 ) -> Response:
-    """Start the run of an intent. Repeating the request is a replay; another identity is a 409."""
+    """Start the run of an intent. A repeated request is a replay; another identity, or a canceled run, is a 409."""
     request = parse(raw, RunRequest)
     with state.pool.connect() as connection:
         started = commands.start_run(connection, intent_id, request, state.app_version, caller.name, channel)

@@ -244,6 +244,10 @@ class RunHead(Contract):
     """Tenant of the run; null without one."""
     queue_partition_key: str
     """Partition of the queue that executes the run."""
+    deduplication_id: str | None = Field(default=None, alias="deduplicationID", exclude_if=absent)
+    """`deduplicationID` of the start request."""
+    task_key: str | None = Field(default=None, exclude_if=absent)
+    """`taskKey` of the start request."""
     lane: str
     """Priority class: `interactive` or `batch`."""
     priority: Count

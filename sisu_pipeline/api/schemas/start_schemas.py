@@ -18,10 +18,10 @@ class KeptField(Contract):
     """A field of a repeated start request that differs from the run, which keeps its first value."""
 
     field: str
-    """Name of the field: `priority` or `timeoutMS`."""
-    requested: int
+    """Name of the field: `priority`, `timeoutMS`, `deduplicationID` or `taskKey`."""
+    requested: int | str
     """The value of this request, which has no effect."""
-    kept: int | None
+    kept: int | str | None
     """The value of the run."""
 
 

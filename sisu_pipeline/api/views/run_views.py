@@ -97,6 +97,8 @@ def head(run: Run) -> dict[str, Any]:
         "trace_id": run.trace_id,
         "tenant_id": run.tenant_id,
         "queue_partition_key": run.queue_partition_key,
+        "deduplication_id": run.deduplication_id,
+        "task_key": run.task_key,
         "lane": run.lane,
         "priority": run.priority,
         "dagster_run_id": run.dagster_run_id,

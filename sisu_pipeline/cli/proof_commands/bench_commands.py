@@ -27,13 +27,20 @@ def intents(
     tasks: Tasks = 1,
     workers: Workers = 2,
     stock: Stock = 0,
+    partitions: Annotated[int, typer.Option(min=1, help="Queue partitions that the intents are spread over.")] = 1,
+    default_limits: Annotated[
+        bool, typer.Option("--default-limits", help="Keep the default limits of the queues.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Measure throughput: submit all intents, approve all; intents/s and CPU seconds per intent by component."""
     with _bench(as_json) as out:
-        from sisu_pipeline.proof.bench import engine_bench
+        from sisu_pipeline.proof.bench import bench_stack, engine_bench
 
-        ours = _measure(lambda status: engine_bench.intents(count, tasks, workers, status))
+        limits = {} if default_limits else bench_stack.NO_LIMITS
+        ours = _measure(
+            lambda status: engine_bench.intents(count, tasks, workers, status, partitions=partitions, limits=limits)
+        )
         result: Result = {"bench": "intents", "ours": ours}
         if stock:
             theirs = _measure(lambda status: engine_bench.intents(stock, tasks, workers, status, "stock"))

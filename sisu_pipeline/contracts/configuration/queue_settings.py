@@ -36,9 +36,10 @@ class QueueSettings(BaseModel):
         ge=1,
     )
     intent_queue_rate_limit_per_period: int = setting(
-        "Segments of one partition that start per period, over all machines; 0: no limit.",
+        "Segments of one partition that start per period, over all machines; 0: no limit. An intent with one gate "
+        "has two segments.",
         read_by=["intent-worker"],
-        default=100,
+        default=0,
         ge=0,
     )
     intent_queue_rate_limit_period_sec: float = setting(
@@ -56,7 +57,7 @@ class QueueSettings(BaseModel):
     sbx_queue_rate_limit_per_period: int = setting(
         "Tasks of one partition that start per period, over all machines; 0: no limit.",
         read_by=["sandbox-worker"],
-        default=10_000,
+        default=0,
         ge=0,
     )
     sbx_queue_rate_limit_period_sec: float = setting(

@@ -3,6 +3,7 @@
 from collections.abc import Collection
 
 from sisu_pipeline.contracts.intent import Intent
+from sisu_pipeline.domain.canonical import sha256_hex
 from sisu_pipeline.domain.changes.file_diff import FileState
 
 # Code points that HFS+ leaves out when it compares names.
@@ -12,11 +13,17 @@ PARTIAL_SUFFIX = ".sisu-partial"
 """The end of the name of a file that is being written."""
 
 
-class PathNotAllowed(Exception):
-    """The path leaves the workspace, or is not a regular file in it."""
+MAX_NAME_BYTES = 255
+"""What Linux file systems store as the name of one file."""
+MAX_PATH_BYTES = 2048
+"""A path is part of a key in Postgres, which has at most 2,704 bytes."""
 
-    def __init__(self, path: str) -> None:
-        super().__init__(f"PATCH_PATH_NOT_ALLOWED:{path}")
+
+class PathNotAllowed(Exception):
+    """The path leaves the workspace, is too long, or is not a regular file in it."""
+
+    def __init__(self, path: str, reason: str | None = None) -> None:
+        super().__init__(f"PATCH_PATH_NOT_ALLOWED:{path}" + (f" ({reason})" if reason else ""))
 
 
 class WorkspaceFilesInvalid(Exception):
@@ -52,11 +59,30 @@ def _plain_name(part: str) -> str:
     return part.translate(_IGNORED_BY_HFS).partition(":")[0].rstrip(" .").casefold()
 
 
+def path_fault(path: str) -> str | None:
+    """Why a path is too long; None when it is not."""
+    encoded = path.encode("utf-8", "surrogatepass")
+    if len(encoded) > MAX_PATH_BYTES:
+        return f"a path has at most {MAX_PATH_BYTES} bytes (got {len(encoded)})"
+    longest = max(map(len, encoded.split(b"/")))
+    if longest > MAX_NAME_BYTES:
+        return f"a name in a path has at most {MAX_NAME_BYTES} bytes (got {longest})"
+    return None
+
+
+def partial_name(name: str) -> str:
+    """The name of a file that is being written, for one that can be as long as any name."""
+    partial = f".{name}{PARTIAL_SUFFIX}"
+    return partial if len(partial.encode()) <= MAX_NAME_BYTES else f".{sha256_hex(name)}{PARTIAL_SUFFIX}"
+
+
 def relative_parts(path: str) -> tuple[str, ...]:
     """The components of a workspace path. Raises PathNotAllowed unless plain: `a/b`, never `./a`, `/a`, `a/..`.
 
     One file has one name, so that a patch and a file the intent ships cannot mean the same file twice.
     """
+    if (fault := path_fault(path)) is not None:
+        raise PathNotAllowed(path, fault)
     parts = tuple(path.split("/"))
     if "\0" in path or any(part in ("", ".", "..") for part in parts) or parts[-1].endswith(PARTIAL_SUFFIX):
         raise PathNotAllowed(path)

@@ -52,9 +52,14 @@ class MeasuredStack(RunningStack):
 
 
 @contextmanager
-def measured_stack(*, workers: int, profile: str = "warm", sandbox_workers: int = 1) -> Iterator[MeasuredStack]:
-    """Start a stack on the mock provider in a temporary folder; stop and remove it at the end."""
-    variables = {"SISU_PROFILE": profile, "SBX_MODE": "mock", **NO_LIMITS}
+def measured_stack(
+    *, workers: int, profile: str = "warm", sandbox_workers: int = 1, limits: Mapping[str, str] = NO_LIMITS
+) -> Iterator[MeasuredStack]:
+    """Start a stack on the mock provider in a temporary folder; stop and remove it at the end.
+
+    `limits` are settings of the queues; none leaves the defaults.
+    """
+    variables = {"SISU_PROFILE": profile, "SBX_MODE": "mock", **limits}
     with temporary_folder() as home, measured_stack_in(home, variables, workers, sandbox_workers) as stack:
         yield stack
 

@@ -2,10 +2,10 @@
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sisu_pipeline.proof.bench.bench_stack import BUFFERS, Figures, MeasuredStack, measured_stack
+from sisu_pipeline.proof.bench.bench_stack import BUFFERS, NO_LIMITS, Figures, MeasuredStack, measured_stack
 
 ReportStatus = Callable[[str], None]
 Report = dict[str, Any]
@@ -16,12 +16,23 @@ WARM_UP_PARKED = 600
 _BATCH = 100
 
 
-def intents(count: int, tasks: int, workers: int, report_status: ReportStatus, profile: str = "warm") -> Report:
-    """Submit `count` intents of `tasks` tasks in one partition, then approve all: intents/s, CPU by component."""
-    with measured_stack(workers=workers, profile=profile) as stack:
+def intents(
+    count: int,
+    tasks: int,
+    workers: int,
+    report_status: ReportStatus,
+    profile: str = "warm",
+    partitions: int = 1,
+    limits: Mapping[str, str] = NO_LIMITS,
+) -> Report:
+    """Submit `count` intents of `tasks` tasks, then approve all: intents/s, CPU by component."""
+    with measured_stack(workers=workers, profile=profile, limits=limits) as stack:
         _warm_up(stack, tasks, report_status)
         before, started = stack.cpu_seconds(), time.monotonic()
-        ids = [stack.submit(f"{profile} intent {number}", _inputs(tasks)) for number in range(count)]
+        ids = [
+            stack.submit(f"{profile} intent {number}", _inputs(tasks), f"bench-{number % partitions}")
+            for number in range(count)
+        ]
         stack.wait_for_status(
             ids, "waiting_input", TIMEOUT_S, lambda n: report_status(f"{profile}: parked {n}/{count}")
         )
@@ -34,6 +45,7 @@ def intents(count: int, tasks: int, workers: int, report_status: ReportStatus, p
     return {
         "profile": profile,
         "intents": count,
+        "partitions": partitions,
         "tasks_per_intent": tasks,
         "workers": workers,
         "parked_per_s": round(count / (parked - started), 3),

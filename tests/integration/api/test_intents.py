@@ -97,15 +97,27 @@ def test_starting_is_202_with_the_ids_that_follow_from_the_intent(api: Api) -> N
     assert answer.json() == {"runId": run_id(intent), "workflowId": intent, "isReplay": False}
 
 
+def test_labels_of_the_caller_are_shown_and_two_runs_may_have_the_same(api: Api) -> None:
+    labels = {"deduplicationID": "nightly", "taskKey": "build-7"}
+    for goal in ("a", "b"):
+        intent = api.post("/intents", {**INTENT, "goal": goal}).json()["intentId"]
+        run = api.post(f"/intents/{intent}/run", {**REQUEST, **labels}).json()["runId"]
+        shown = api.get(f"/runs/{run}").json()
+        assert {name: shown[name] for name in labels} == labels
+
+
 def test_starting_again_with_the_same_identity_is_a_replay(api: Api, contents: Contents) -> None:
     intent = _submitted(api)
     api.post(f"/intents/{intent}/run", REQUEST)
     before = contents()
-    again = api.post(f"/intents/{intent}/run", {**REQUEST, "priority": 7, "timeoutMS": 1000})
+    labels = {"deduplicationID": "d", "taskKey": "k"}
+    again = api.post(f"/intents/{intent}/run", {**REQUEST, "priority": 7, "timeoutMS": 1000, **labels})
     assert (again.status_code, again.json()["isReplay"]) == (202, True)
     assert again.json()["kept"] == [
         {"field": "priority", "requested": 7, "kept": 1},
         {"field": "timeoutMS", "requested": 1000, "kept": None},
+        {"field": "deduplicationID", "requested": "d", "kept": None},
+        {"field": "taskKey", "requested": "k", "kept": None},
     ]
     assert "kept" not in api.post(f"/intents/{intent}/run", {**REQUEST, "priority": 1}).json()
     assert contents() == before
@@ -199,3 +211,43 @@ def test_a_hundred_concurrent_starts_are_one_run_and_one_of_them_started_it(api:
     assert Counter(answer.json()["isReplay"] for answer in answers) == {True: 99, False: 1}
     with api.dependencies.database.connect() as connection:
         assert len(connection.execute("SELECT id FROM app.runs").fetchall()) == 1
+
+
+def test_a_start_of_a_canceled_intent_is_a_409_with_a_sentence_and_writes_nothing(
+    api: Api, contents: Callable[[], dict[str, str]]
+) -> None:
+    intent_id = api.post("/intents", {"goal": "burnt", "inputs": {}, "constraints": {}}).json()["intentId"]
+    body = {"recipeName": "sandbox-default", "queuePartitionKey": "t"}
+    run_id = api.post(f"/intents/{intent_id}/run", body).json()["runId"]
+    assert api.post(f"/runs/{run_id}/cancel", {"actor": "ann", "reason": "wrong click"}).status_code == 202
+    before = contents()
+    answer = api.post(f"/intents/{intent_id}/run", body)
+    assert (answer.status_code, answer.json()["code"]) == (409, "run_canceled")
+    assert "change the intent" in answer.json()["error"]
+    assert contents() == before
+    drifted = api.post(f"/intents/{intent_id}/run", {**body, "queuePartitionKey": "elsewhere"})
+    assert (drifted.status_code, drifted.json()["code"]) == (409, "identity_drift")
+
+
+@pytest.mark.parametrize(
+    ("inputs", "pointer", "message"),
+    [
+        ({"files": {"n" * 256: ""}}, "/inputs/files", "a name in a path has at most 255 bytes (got 256)"),
+        (
+            {"patches": [{"targetPath": "a/" * 1024 + "a"}]},
+            "/inputs/patches/0/targetPath",
+            "a path has at most 2048 bytes (got 2049)",
+        ),
+        ({"tests": ["a", "t" * 10_001]}, "/inputs/tests/1", "a test name has at most 10000 characters (got 10001)"),
+        ({"testCommand": "c" * 100_001}, "/inputs/testCommand", "testCommand has at most 100000 characters"),
+    ],
+)
+def test_what_is_too_long_for_a_file_or_a_command_is_a_400_and_writes_nothing(
+    api: Api, contents: Contents, inputs: dict[str, object], pointer: str, message: str
+) -> None:
+    before = contents()
+    answer = api.post("/intents", {**INTENT, "inputs": inputs})
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_input")
+    (detail,) = answer.json()["details"]
+    assert detail["pointer"] == pointer and detail["message"].startswith(message)
+    assert contents() == before

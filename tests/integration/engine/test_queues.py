@@ -16,7 +16,7 @@ from psycopg import sql
 from sisu_pipeline.queueing import fan_out, segment_queue
 from sisu_pipeline.queueing.segment_queue import Segment, SegmentRequest
 from sisu_pipeline.settings import PROJECT_ROOT, child_environment
-from sisu_pipeline.store.queues import queue_depth
+from sisu_pipeline.store.queues import engine_tables, queue_depth
 from tests.integration.api.conftest import serving
 from tests.integration.engine.conftest import Engine
 from tests.integration.engine.intents import Stage, until
@@ -211,3 +211,20 @@ def test_the_rate_limit_is_per_partition(stage: Stage, nursery: Nursery, limits:
         starts[row["queue_partition_key"]].append(row["started_at_epoch_ms"])
     assert starts["a"][2] - starts["a"][0] >= 2000
     assert starts["b"][1] < starts["a"][2]
+
+
+def test_the_load_of_a_partition_names_the_limit_that_it_has_reached(
+    stage: Stage, nursery: Nursery, limits: None
+) -> None:
+    limit: dict[str, Any] = {"INTENT_QUEUE_RATE_LIMIT_PER_PERIOD": "1", "INTENT_QUEUE_RATE_LIMIT_PERIOD_SEC": "600"}
+    first, second = stage.intent("first"), stage.intent("second")
+    with nursery.worker("intentQ", **limit):
+        for workflow_id in (first, second):
+            stage.request(workflow_id)
+        until(lambda: sorted(stage.queue().values()) == ["ENQUEUED", "SUCCESS"], "the limit does not hold")
+        with stage.dependencies.database.connect() as connection:
+            load = engine_tables.partition_load(connection, stage.run(second).queue_partition_key)
+            idle = engine_tables.partition_load(connection, "idle")
+    assert load is not None and load.limit is not None
+    assert load.limit.startswith("has used up its 1 starts in 600 s")
+    assert idle is not None and idle.limit is None
