@@ -169,7 +169,7 @@ def _execution(plan: Json) -> list[str]:
         f"recipe: {for_cell(complete.recipe.title)}",
         f"policy: {for_cell(complete.policy.title)}",
         f"base: {for_cell(complete.base.title)}",
-        *([] if complete.push is None else [f"push: {for_cell(complete.push.title)}"]),
+        *([] if complete.push_title is None else [f"push: {for_cell(complete.push_title)}"]),
     ]
 
 

@@ -208,6 +208,13 @@ class CompletePlan(Section):
     base: PlanBase
     """What the changes start from."""
     push: PlanPush | None = Field(default=None, exclude_if=absent)
-    """Where the result is pushed; absent without a push."""
+    """Where the result is pushed if the plan changes a file; absent without a push."""
     setup: PlannedSetup | None = Field(default=None, exclude_if=absent)
     """What is prepared before the tasks; absent without a setup."""
+
+    @property
+    def push_title(self) -> str | None:
+        """The push on one line for a person; None for a recipe without a push."""
+        if self.push is None:
+            return None
+        return self.push.title if self.changes else "nothing, because the plan changes no file"

@@ -126,7 +126,7 @@ def _planned(connection: Connection, run: Run, step: StepId) -> Metadata:
         "sandbox": "\n".join(dict.fromkeys(for_cell(task.sandbox) for task in complete.tasks)),
         "recipe": for_cell(complete.recipe.title),
         "policy": for_cell(complete.policy.title),
-        **({} if complete.push is None else {"push": for_cell(complete.push.title)}),
+        **({} if complete.push_title is None else {"push": for_cell(complete.push_title)}),
         "base": for_cell(complete.base.title),
     }
     if complete.setup is not None:

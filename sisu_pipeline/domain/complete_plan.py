@@ -157,7 +157,7 @@ class PlanTerms:
     base: PlanBase | None = None
     """The base of a plan for a repository; without one, the base is the files."""
     push: PlanPush | None = None
-    """Where the result is pushed. A plan that changes nothing pushes nothing."""
+    """Where the result is pushed."""
     setup: PlannedSetup | None = None
 
 
@@ -165,15 +165,13 @@ def seal(plan: Plan, files: Files, terms: PlanTerms) -> SealedPlan:
     """The complete plan of a plan that names its command. `files` are those that the plan starts from."""
     assert plan.test_command is not None, "a compiled plan names its command"
     base = terms.base or PlanBase(commit=None, files_sha256=files_sha256(files))
-    changed = changes(files, files_after(plan, files))
-    push = terms.push if changed else None
     return SealedPlan(
-        changes=canonical_json([change.to_json() for change in changed]),
+        changes=canonical_json([change.to_json() for change in changes(files, files_after(plan, files))]),
         tasks=PlannedTasks.of(plan.test_command, plan.tests, terms.tasks).section,
         recipe=canonical_json(terms.recipe.to_json()),
         policy=canonical_json(terms.policy.to_json()),
         base=canonical_json(base.to_json()),
-        push=None if push is None else canonical_json(push.to_json()),
+        push=None if terms.push is None else canonical_json(terms.push.to_json()),
         setup=None if terms.setup is None else canonical_json(terms.setup.to_json()),
     )
 

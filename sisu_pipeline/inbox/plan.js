@@ -36,7 +36,8 @@ function execution(complete) {
   const version = ({ id, version: number, sha256 }) => `${id} version ${number}, sha256 ${sha256}`;
   const facts = [...(setup ? [["Setup", setupOf(setup)]] : []), ...[...new Set(tasks.map(sandboxOf))].map((sandbox) => ["Sandbox", sandbox]), ["Recipe", version(recipe)], ["Policy", version(policy)],
     ["Base", `${base.commit ? `commit ${base.commit}` : "no commit"}, files sha256 ${base.filesSha256}`],
-    ...(push ? [["Push", `branch ${push.branch} to ${push.remote}, once the run has succeeded`]] : [])];
+    ...(push ? [["Push", complete.changes.length ? `branch ${push.branch} to ${push.remote}, once the run has succeeded`
+      : "nothing, because the plan changes no file"]] : [])];
   return el("section", { id: "execution" },
     setup ? [el("h3", {}, "Prepare command"), el("ul", { class: "plain" }, el("li", {}, el("code", {}, visible(setup.command))))] : null,
     el("h3", {}, tasks.length === 1 ? "Command" : `Commands (${tasks.length})`),

@@ -1,10 +1,11 @@
 -- request --
--- Request the push of a run that succeeds, if its plan has one. The newest version of the plan is the approved one.
+-- Request the push of a run that succeeds, if its plan has one and changes a file. The newest version of the plan is the
+-- approved one.
 INSERT INTO app.push_requests (run_id, remote, branch)
 SELECT run_id, push::jsonb ->> 'remote', push::jsonb ->> 'branch' FROM (
-    SELECT run_id, push FROM app.complete_plans WHERE run_id = %(run_id)s ORDER BY version DESC LIMIT 1
+    SELECT run_id, push, changes FROM app.complete_plans WHERE run_id = %(run_id)s ORDER BY version DESC LIMIT 1
 ) AS approved
-WHERE push IS NOT NULL
+WHERE push IS NOT NULL AND changes <> '[]'
 ON CONFLICT (run_id) DO NOTHING
 
 -- take --

@@ -34,7 +34,7 @@ from tests.integration.gate.test_deadlines import Receiver, receiver
 from tests.integration.git.https_server import PASSWORD, USER, GitServer, serve
 from tests.integration.git.repositories import git, git_text, make_repository, mirrors_in
 from tests.integration.life import Life, ended
-from tests.integration.test_repository_runs import PROJECT_FILES, PROJECT_PATCHES, complete
+from tests.integration.test_repository_runs import PROJECT_FILES, PROJECT_PATCHES, complete, edited
 
 __all__ = ["receiver"]
 
@@ -199,12 +199,23 @@ def test_what_people_approve_names_the_branch_and_the_remote(scene: Scene) -> No
     assert complete(plain).push is None
 
 
-def test_a_plan_that_changes_nothing_has_no_push(scene: Scene) -> None:
+def test_a_plan_that_changes_no_file_pushes_nothing(scene: Scene) -> None:
     scene.recipe()
     life = scene.succeeded(patches=[])
-    assert complete(life).push is None
+    assert complete(life).push_title == "nothing, because the plan changes no file"
     assert scene.push() == 0
     assert scene.rows("SELECT FROM app.push_requests") == []
+
+
+def test_an_edit_that_changes_other_files_is_what_is_pushed(scene: Scene) -> None:
+    scene.recipe()
+    life = scene.life(patches=[])
+    edited(life, [{"targetPath": "README.md", "postimageContent": "edited\n"}])
+    life.decide()
+    life.execute(ended())
+    assert scene.push() == 1
+    assert git_text(scene.remote, "diff", "--name-only", "main", scene.branch(life)) == "README.md"
+    assert git_text(scene.remote, "show", f"{scene.branch(life)}:README.md") == "edited"
 
 
 def test_a_run_that_does_not_succeed_pushes_nothing(scene: Scene) -> None:

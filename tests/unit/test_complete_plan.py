@@ -75,10 +75,13 @@ def test_a_push_is_a_section_of_its_own_and_other_plans_keep_their_head() -> Non
     assert sha256_json(plain.read().head.to_json()) == plain.sha256
 
 
-def test_a_plan_that_changes_nothing_pushes_nothing() -> None:
+def test_the_push_of_a_plan_that_changes_no_file_is_nothing() -> None:
     same = {**PATCH, "postimageContent": "before\n"}
     for plan in (a_plan(patchPlan=None), a_plan(patchPlan=[same])):
-        assert seal(plan, FILES, PUSHED) == seal(plan, FILES, TERMS)
+        complete = seal(plan, FILES, PUSHED).read()
+        assert complete.push == PUSHED.push
+        assert complete.push_title == "nothing, because the plan changes no file"
+    assert seal(a_plan(), FILES, TERMS).read().push_title is None
 
 
 def test_a_plans_hash_is_this_one() -> None:

@@ -14,7 +14,7 @@ from sisu_pipeline.domain.changes.file_diff import FileState
 from sisu_pipeline.domain.complete_plan import PlanTerms, SealedPlan, TaskTerms, seal
 
 SECTIONS = ("changes", "tasks", "recipe", "policy", "base", "push")
-"""The sections of a complete plan; one without changes, or for a recipe without a push, lacks the last one."""
+"""The sections of a complete plan; those of a recipe without a push lack `push`."""
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
 names = st.text("abc/é ", min_size=1, max_size=6)
