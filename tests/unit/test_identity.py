@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from resources.planner.replay_planner import fixture_key
 from sisu_pipeline.domain import identity
-from sisu_pipeline.domain.canonical import same_json, sha256_json
+from sisu_pipeline.domain.canonical import same_json, sha256_hex, sha256_json
 from tests import json_values
 from tests.builders import an_intent
 
@@ -117,3 +117,10 @@ def test_a_task_key_depends_on_everything_in_it(request_: dict[str, str], intent
 
 def _is_text(text: str) -> bool:
     return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def test_the_first_question_of_a_run_has_the_key_it_had_before_there_were_rounds() -> None:
+    text = f"{RUN}:CompileST:1:{'a' * 64}:{'b' * 64}"
+    assert identity.op_key(RUN, "CompileST", 1, "a" * 64, "b" * 64) == "op_" + sha256_hex(text)
+    keys = {identity.op_key(RUN, "CompileST", 1, "a" * 64, "b" * 64, number) for number in range(1, 5)}
+    assert len(keys) == 4
