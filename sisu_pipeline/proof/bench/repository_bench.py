@@ -57,8 +57,11 @@ def _measure(stack: MeasuredStack, project: Path, rounds: int, report_status: Re
     repository, nothing = _latencies(stack, on_repository), _latencies(stack, on_nothing)
     plan, tasks = repository["submit_to_waiting"], repository["approve_to_end"]
     empty_plan, empty_tasks = nothing["submit_to_waiting"], nothing["approve_to_end"]
-    added = plan[0] - statistics.median(empty_plan) + sum(scratch.values())
-    ratio = statistics.median(tasks) / statistics.median(empty_tasks)
+    others = statistics.median(plan[1:] or plan)
+    # The first run fetches the repository.
+    added = max(plan[0], others) - statistics.median(empty_plan) + sum(scratch.values())
+    # Of runs that follow each other, so that other work on the machine slows both down.
+    ratio = statistics.median(ours / theirs for ours, theirs in zip(tasks, empty_tasks, strict=True))
     return {
         "passed": added <= MOST_SECONDS and ratio <= MOST_RATIO,
         "files": sum(path.is_file() for path in (project / "src").rglob("*")),
@@ -66,7 +69,7 @@ def _measure(stack: MeasuredStack, project: Path, rounds: int, report_status: Re
         "rounds": rounds,
         "submit_to_plan_s": {
             "first": round(plan[0], 3),
-            "median_of_the_others": round(statistics.median(plan[1:] or plan), 3),
+            "median_of_the_others": round(others, 3),
             "empty_folder_median": round(statistics.median(empty_plan), 3),
         },
         "agent_directory_s": {name: round(seconds, 3) for name, seconds in scratch.items()},
