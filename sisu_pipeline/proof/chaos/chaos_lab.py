@@ -26,6 +26,8 @@ from sisu_pipeline.settings import settings
 
 NAME = "chaos"
 SETTLE_TIMEOUT_S = 240.0
+"""Without any progress, the open work is stuck after this time."""
+LONGEST_SETTLING_S = 1200.0
 # Rate limits protect production traffic; here they would only hide slow recovery.
 VARIABLES = MOCK | {"INTENT_QUEUE_RATE_LIMIT_PER_PERIOD": "0", "SBX_QUEUE_RATE_LIMIT_PER_PERIOD": "0"}
 INTENT_WORKERS = 2
@@ -146,11 +148,14 @@ def _run_under_faults(
 
 
 def _wait_until_settled(chaos: ChaosRun, stack: RunningStack, report_count: Callable[[int], None]) -> None:
-    """Wait until no work is open; on timeout record what is, which the verdict counts as stuck."""
-    deadline = time.monotonic() + SETTLE_TIMEOUT_S
+    """Wait until no work is open, or the open work has not changed for SETTLE_TIMEOUT_S: the verdict counts it."""
+    began = time.monotonic()
+    deadline = began + SETTLE_TIMEOUT_S
     while True:
         with suppress(psycopg.OperationalError):
-            chaos.unsettled = stack.rows("labs.unsettled")
+            before, chaos.unsettled = chaos.unsettled, stack.rows("labs.unsettled")
+            if chaos.unsettled != before:
+                deadline = min(time.monotonic() + SETTLE_TIMEOUT_S, began + LONGEST_SETTLING_S)
             report_count(stack.row("labs.ended_runs")["count"])
             if not chaos.unsettled:
                 return

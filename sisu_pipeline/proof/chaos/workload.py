@@ -92,17 +92,19 @@ class Workload:
     def finish(self, seconds: float, report_count: Callable[[int], None]) -> None:
         """Perform the remaining operations at once; `report_count` receives the number of completed scenarios.
 
-        Raises LabFailed after `seconds`.
+        Raises LabFailed when none was completed for `seconds`.
         """
-        deadline = time.monotonic() + seconds
+        left, deadline = self._left, time.monotonic() + seconds
         with self._changed:
             self._hurry = True
             self._due = sorted((0.0, number, index) for _, number, index in self._due)
             self._changed.notify_all()
             while self._left:
+                if self._left < left:
+                    left, deadline = self._left, time.monotonic() + seconds
                 if time.monotonic() > deadline:
                     total = len(self.outcomes)
-                    raise LabFailed(f"{self._left} of {total} scenarios not completed after {seconds:g} s")
+                    raise LabFailed(f"{self._left} of {total} scenarios left, and none completed in {seconds:g} s")
                 self._changed.wait(0.2)
                 report_count(self.completed)
 
