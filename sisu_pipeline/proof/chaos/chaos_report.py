@@ -122,7 +122,7 @@ def markdown(report: Json) -> str:
     """The report as Markdown."""
     stories, faults, verdict = report["stories"], report["faults"], report["verdict"]
     lines = [
-        "# Chaos report",
+        "# Chaos report with a coding agent" if report["live"] else "# Chaos report",
         "",
         f"`sisu lab chaos --minutes {report['minutes']:g} --seed {report['seed']}{_options(report)}` at version "
         f"{report['version']}: **{_outcome(report)}**. How to read this: [chaos.md](chaos.md).",
