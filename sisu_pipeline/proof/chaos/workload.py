@@ -168,7 +168,8 @@ def perform(client: Client, outcome: ScenarioOutcome, operation: Operation) -> b
     outcome.responses.append((operation, status))
     if status not in (202, _CONFLICT):
         outcome.wrong_responses.append(f"{operation}: {status} {response}")
-    if operation is Operation.REVISE and path == _REQUEST_CHANGES:
+        return True
+    if path == _REQUEST_CHANGES:
         return False
     return status != _CONFLICT or operation not in _WAITING
 
