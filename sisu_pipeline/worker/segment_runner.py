@@ -104,7 +104,7 @@ def _run_intent(workflow_id: str, dagster_run_id: str) -> None:
             # The worker that ended it died before the queue recorded the end of the segment.
             return
         if not _enter(database, workflow_id, dagster_run_id):
-            instance().report_run_failed(dagster_run, "The intent was retried in another Dagster run.")
+            report_failed(instance(), dagster_run_id, "The intent was retried in another Dagster run.")
             return
         crash_point("segment.enter.after")
         _ask_agent(workflow_id)

@@ -32,6 +32,7 @@ COLUMNS = {
     "dbos.workflow_status": {
         "application_version": "text",
         "created_at": "bigint",
+        "error": "text",
         "executor_id": "text",
         "name": "text",
         "parent_workflow_id": "text",
