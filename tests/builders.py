@@ -11,7 +11,7 @@ from sisu_pipeline.store import runs
 from sisu_pipeline.store.rules import policies, recipes
 from sisu_pipeline.store.rules.recipes import StoredRecipe
 from sisu_pipeline.store.runs import Run
-from sisu_pipeline.workflow import commands
+from sisu_pipeline.workflow import submission
 
 
 def an_intent(
@@ -32,8 +32,8 @@ def a_request(**request: Any) -> RunRequest:
 
 def a_run(connection: Connection, intent: Intent | None = None, **request: Any) -> Run:
     """The queued run of an intent (kept here too); `request` by its wire names."""
-    kept = commands.submit_intent(connection, intent or an_intent())
-    commands.start_run(connection, kept.id, a_request(**request), "v1")
+    kept = submission.submit_intent(connection, intent or an_intent())
+    submission.start_run(connection, kept.id, a_request(**request), "v1")
     return runs.get(connection, kept.id)
 
 

@@ -19,7 +19,7 @@ from sisu_pipeline.defs.assets import MATERIALIZED
 from sisu_pipeline.defs.run_tags import PERSON_TAG
 from sisu_pipeline.store import gates
 from sisu_pipeline.store.access import people, tokens
-from sisu_pipeline.workflow import commands, run_base
+from sisu_pipeline.workflow import commands, run_base, submission
 from sisu_pipeline.workflow.dependencies import dependencies
 
 intent_workflow = dg.define_asset_job(
@@ -45,11 +45,11 @@ def _submit(context: dg.OpExecutionContext, config: SubmitIntentConfig) -> str:
     run_base.check_allowed(dependencies(), intent)
     with dependencies().database.connect() as connection:
         person = _person(connection, context, Role.SUBMITTER)
-        stored = commands.submit_intent(connection, intent, person, Channel.DAGSTER)
+        stored = submission.submit_intent(connection, intent, person, Channel.DAGSTER)
     # Two transactions, as through the API: a start waits for every submission of its intent.
     with dependencies().database.connect() as connection:
         version = dependencies().app_version
-        started = commands.start_run(connection, stored.id, request, version, person, Channel.DAGSTER)
+        started = submission.start_run(connection, stored.id, request, version, person, Channel.DAGSTER)
     context.add_output_metadata({"intentId": stored.id, "runId": started.run_id, "isReplay": started.is_replay})
     context.log.info(f"intent {stored.id} is run {started.run_id}")
     return stored.id

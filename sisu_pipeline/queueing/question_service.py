@@ -36,8 +36,9 @@ from sisu_pipeline.steps import agent_prompts, compile
 from sisu_pipeline.store import intents, plan_questions, runs
 from sisu_pipeline.store.plan_questions import PlanQuestion, Session, Spent
 from sisu_pipeline.store.runs import Run
-from sisu_pipeline.workflow import plan_rounds, run_base
+from sisu_pipeline.workflow import run_base
 from sisu_pipeline.workflow.dependencies import Dependencies
+from sisu_pipeline.workflow.planning import plan_rounds
 
 MOST_TRIES = 3
 FIRST_BACKOFF_S = 1.0

@@ -25,8 +25,9 @@ from sisu_pipeline.queueing import question_queue
 from sisu_pipeline.queueing.segment_queue import SegmentRequest
 from sisu_pipeline.store import gates, runs
 from sisu_pipeline.store.queues import segments
-from sisu_pipeline.workflow import agent_plans, commands, ownership
+from sisu_pipeline.workflow import commands, ownership
 from sisu_pipeline.workflow.dependencies import dependencies
+from sisu_pipeline.workflow.planning import agent_plans
 from sisu_pipeline.workflow.run_failure import end_run
 
 # Two Dagster runs in two threads of one process deadlock, because each configures logging when it starts.

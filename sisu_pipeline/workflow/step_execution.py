@@ -29,8 +29,9 @@ from sisu_pipeline.store.outputs import pushes
 from sisu_pipeline.store.plans import Version
 from sisu_pipeline.store.rules.decisions import RecordedDecision
 from sisu_pipeline.store.runs import Run
-from sisu_pipeline.workflow import agent_plans, ownership, patching, plan_terms, run_base
+from sisu_pipeline.workflow import ownership, patching, run_base
 from sisu_pipeline.workflow.dependencies import Dependencies
+from sisu_pipeline.workflow.planning import agent_plans, plan_terms
 from sisu_pipeline.workflow.run_failure import RunEnded, ending_on_failure
 
 

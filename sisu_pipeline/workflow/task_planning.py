@@ -11,8 +11,9 @@ from sisu_pipeline.steps import execute
 from sisu_pipeline.steps.execute import FanOut
 from sisu_pipeline.store import bases, intents, plans, steps, tasks
 from sisu_pipeline.store.runs import Run
-from sisu_pipeline.workflow import ownership, plan_terms
+from sisu_pipeline.workflow import ownership
 from sisu_pipeline.workflow.dependencies import Dependencies
+from sisu_pipeline.workflow.planning import plan_terms
 from sisu_pipeline.workflow.run_failure import ending_on_failure
 
 

@@ -30,7 +30,7 @@ from sisu_pipeline.contracts.operation import OperationRequest
 from sisu_pipeline.contracts.step_outputs import Plan
 from sisu_pipeline.recovery import cancel_cleanup
 from sisu_pipeline.store import plans
-from sisu_pipeline.workflow import commands, escalation, ownership
+from sisu_pipeline.workflow import commands, escalation, ownership, submission
 from sisu_pipeline.workflow.dependencies import Dependencies
 from sisu_pipeline.workflow.ownership import NotOwner
 from tests.builders import a_request, an_intent, apply_policy
@@ -71,7 +71,7 @@ class IntentLife(RuleBasedStateMachine):
             inputs = {"files": FILES, "patches": PATCHES, "tests": ["t1", "t2"], "ticket": next(_tickets)}
             intent = an_intent("machine", inputs=inputs, constraints={"planApprovalOnTimeout": outcome})
             with self.dependencies.database.connect() as connection:
-                kept = commands.submit_intent(connection, intent)
+                kept = submission.submit_intent(connection, intent)
             assert not kept.is_replay
             case = Case(self.dependencies, intent, kept.id, Model(OUTCOMES[outcome], tasks=2))
             self.all.append(case)
@@ -99,7 +99,7 @@ class IntentLife(RuleBasedStateMachine):
 
     def submit_and_start(self, case: Case, draw: Draw) -> None:
         with self.dependencies.database.connect() as connection:
-            kept = commands.submit_intent(connection, case.intent)
+            kept = submission.submit_intent(connection, case.intent)
         assert (kept.id, kept.is_replay) == (case.id, True)
         partition = draw(st.sampled_from(["p", "p", "p", "q"]), label="partition")
         self._start(case, partition)
@@ -183,7 +183,7 @@ class IntentLife(RuleBasedStateMachine):
         request = a_request(queuePartitionKey=partition)
         case.agree(
             lambda: case.model.start(partition),
-            lambda connection: commands.start_run(connection, case.id, request, "v1").is_replay,
+            lambda connection: submission.start_run(connection, case.id, request, "v1").is_replay,
         )
 
     def _edit_and_approve(self, case: Case, person: str) -> None:

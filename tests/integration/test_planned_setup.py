@@ -19,7 +19,7 @@ from sisu_pipeline.domain.changes.repository_base import InputInvalid
 from sisu_pipeline.domain.policy import PolicyViolation
 from sisu_pipeline.store import gates, plans
 from sisu_pipeline.store.rules.decisions import PlanDecision
-from sisu_pipeline.workflow import commands, run_base, task_planning
+from sisu_pipeline.workflow import run_base, submission, task_planning
 from sisu_pipeline.workflow.dependencies import Dependencies
 from tests.builders import an_intent, apply_recipe
 from tests.integration.git.repositories import make_repository, mirrors_in
@@ -198,11 +198,11 @@ def test_a_template_is_that_of_the_tasks(world: Dependencies) -> None:
 def test_a_recipe_without_network_admits_no_setup_with_one(world: Dependencies) -> None:
     with world.database.connect() as connection:
         apply_recipe(connection, "compile-default", net=False)
-        stored = commands.submit_intent(connection, an_intent(inputs={"setup": {**SETUP, "network": True}}))
+        stored = submission.submit_intent(connection, an_intent(inputs={"setup": {**SETUP, "network": True}}))
     request = RunRequest(queue_partition_key="p")
     refused = pytest.raises(PolicyViolation, match="recipe compile-default forbids the network")
     with refused, world.database.connect() as connection:
-        commands.start_run(connection, stored.id, request, "v1")
+        submission.start_run(connection, stored.id, request, "v1")
     with world.database.connect() as connection:
         assert connection.execute("SELECT count(*) AS n FROM app.runs").fetchone() == {"n": 0}
 

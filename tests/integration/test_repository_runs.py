@@ -30,7 +30,7 @@ from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.steps.execute import Task
 from sisu_pipeline.store import bases, gates, plans
 from sisu_pipeline.store.rules.decisions import PlanDecision
-from sisu_pipeline.workflow import commands, patching
+from sisu_pipeline.workflow import patching, submission
 from sisu_pipeline.workflow.dependencies import Dependencies
 from sisu_pipeline.workflow.run_base import with_base_files, write_approved_tree
 from tests.builders import an_intent
@@ -382,7 +382,7 @@ def test_an_invalid_repository_is_refused_before_anything_is_written(
     world: Dependencies, inputs: dict[str, Any], pointer: str
 ) -> None:
     with pytest.raises(InputInvalid) as refusal, world.database.connect() as connection:
-        commands.submit_intent(connection, an_intent(inputs=inputs))
+        submission.submit_intent(connection, an_intent(inputs=inputs))
     assert refusal.value.pointer == pointer
     assert json.dumps(refusal.value.message).isascii()
     with world.database.connect() as connection:

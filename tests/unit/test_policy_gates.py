@@ -5,6 +5,8 @@ the reason beside it.
 """
 
 import re
+from collections import Counter
+from pathlib import PurePosixPath
 
 import pytest
 
@@ -242,3 +244,9 @@ def _statements() -> dict[str, str]:
     files = sorted((gates.ROOT / "sql" / "queries").glob("*.sql"))
     names = ((file.stem, name) for file in files for name in re.findall(r"^-- (\w+) --$", file.read_text(), re.M))
     return {f"{file}.{name}": sql.query(f"{file}.{name}") for file, name in names}
+
+
+def test_a_folder_has_at_most_fifteen_modules() -> None:
+    paths = [PurePosixPath(module.path) for module in SOURCE]
+    modules = Counter(str(path.parent) for path in paths if path.name != "__init__.py")
+    assert {folder: count for folder, count in modules.items() if count > 15} == {}

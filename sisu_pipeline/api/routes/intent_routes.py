@@ -14,7 +14,7 @@ from sisu_pipeline.api.http.request_channel import ChannelOf
 from sisu_pipeline.api.schemas.start_schemas import IntentSubmitted, KeptField, RunStarted
 from sisu_pipeline.api.state.app_state import AppStateOf
 from sisu_pipeline.contracts.intent import Intent, RunRequest
-from sisu_pipeline.workflow import commands, run_base
+from sisu_pipeline.workflow import run_base, submission
 
 router = APIRouter(route_class=GuardedRoute, dependencies=[PlainRequest], tags=["intents"])
 
@@ -34,7 +34,7 @@ def submit_intent(raw: RawBody, caller: CallerOf, channel: ChannelOf, state: App
     intent = parse(raw, Intent)
     run_base.check_allowed(state.dependencies, intent)
     with state.pool.connect() as connection:
-        stored = commands.submit_intent(connection, intent, caller.name, channel)
+        stored = submission.submit_intent(connection, intent, caller.name, channel)
     body = IntentSubmitted(intent_id=stored.id, is_replay=stored.is_replay)
     return reply(body, 200 if stored.is_replay else 201)
 
@@ -52,7 +52,7 @@ def start_run(
     """Start the run of an intent. A repeated request is a replay; another identity, or a canceled run, is a 409."""
     request = parse(raw, RunRequest)
     with state.pool.connect() as connection:
-        started = commands.start_run(connection, intent_id, request, state.app_version, caller.name, channel)
+        started = submission.start_run(connection, intent_id, request, state.app_version, caller.name, channel)
     kept = [KeptField(field=each.field, requested=each.requested, kept=each.kept) for each in started.kept]
     body = RunStarted(
         run_id=started.run_id, workflow_id=started.intent_id, is_replay=started.is_replay, kept=kept or None

@@ -8,8 +8,8 @@ import httpx
 from sisu_pipeline.domain.canonical import sha256_hex
 from sisu_pipeline.store import change_requests, intents, plan_questions, runs
 from sisu_pipeline.store.plan_questions import PlanQuestion, Session
-from sisu_pipeline.workflow import plan_rounds
 from sisu_pipeline.workflow.dependencies import Dependencies
+from sisu_pipeline.workflow.planning import plan_rounds
 from tests.integration.gate.world import Waiting
 from tests.integration.life import FILES
 from tests.integration.oracle.world import ANSWERED, FAILED

@@ -15,8 +15,9 @@ from sisu_pipeline.contracts.access import Role
 from sisu_pipeline.contracts.step_outputs import PlannerOutput
 from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.store import human_gates, intents, plan_questions, runs
-from sisu_pipeline.workflow import escalation, ownership, plan_rounds, run_failure, step_execution
+from sisu_pipeline.workflow import escalation, ownership, run_failure, step_execution
 from sisu_pipeline.workflow.dependencies import Dependencies
+from sisu_pipeline.workflow.planning import plan_rounds
 from tests.builders import apply_policy, apply_recipe
 from tests.integration.api.conftest import Api, Live, dependencies_over, serving
 from tests.integration.gate.conftest import As

@@ -26,7 +26,7 @@ from sisu_pipeline.domain.errors import ConstraintInvalid, DecisionConflict, Dec
 from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.store import gates, plans
 from sisu_pipeline.store.access import tokens
-from sisu_pipeline.workflow import commands, escalation
+from sisu_pipeline.workflow import commands, escalation, submission
 from sisu_pipeline.workflow.dependencies import Dependencies
 from tests.builders import a_request, an_intent, apply_policy, apply_recipe
 from tests.integration import machine
@@ -263,14 +263,14 @@ class FourEyes(RuleBasedStateMachine):
 
     def _widening_is_refused(self, wider: dict[str, Any], person: str) -> None:
         with self.dependencies.database.connect() as connection:
-            kept = commands.submit_intent(connection, self._intent(wider), self._name(person))
+            kept = submission.submit_intent(connection, self._intent(wider), self._name(person))
         with pytest.raises(ConstraintInvalid), self.dependencies.database.connect() as connection:
-            commands.start_run(connection, kept.id, a_request(), "v1", self._name(person))
+            submission.start_run(connection, kept.id, a_request(), "v1", self._name(person))
 
     def _submit(self, person: str) -> None:
         with self.dependencies.database.connect() as connection:
-            kept = commands.submit_intent(connection, self.intent, self._name(person))
-            started = commands.start_run(connection, kept.id, a_request(), "v1", self._name(person))
+            kept = submission.submit_intent(connection, self.intent, self._name(person))
+            started = submission.start_run(connection, kept.id, a_request(), "v1", self._name(person))
         self.life.id, self.life.run_id = kept.id, started.run_id
         self.submitters.add(person)
 

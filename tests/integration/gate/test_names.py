@@ -11,7 +11,7 @@ from sisu_pipeline.contracts.person_name import checked_name
 from sisu_pipeline.defs import jobs
 from sisu_pipeline.domain.errors import NameRefused
 from sisu_pipeline.store.access import tokens
-from sisu_pipeline.workflow import commands
+from sisu_pipeline.workflow import commands, submission
 from tests.builders import an_intent
 from tests.integration.api.conftest import Api
 from tests.integration.gate.test_cli import sisu
@@ -61,7 +61,7 @@ def test_such_a_name_owns_no_token_and_submits_and_decides_nothing(api: Api, con
         tokens.create(connection, "sisu_x", name, [Role.APPROVER])
     # A token of an earlier release may belong to such a name.
     with pytest.raises(NameRefused), database.connect() as connection:
-        commands.submit_intent(connection, an_intent("by nobody"), name)
+        submission.submit_intent(connection, an_intent("by nobody"), name)
     with pytest.raises(NameRefused), database.connect() as connection:
         commands.decide(connection, run.run_id, PlanApprovalRequest(approved_by="ann"), name)
     assert contents() == before

@@ -27,15 +27,14 @@ from sisu_pipeline.store.plan_questions import Session
 from sisu_pipeline.store.rules.decisions import PlanDecision
 from sisu_pipeline.store.runs import Run
 from sisu_pipeline.workflow import (
-    agent_plans,
     ownership,
-    plan_rounds,
     run_failure,
     run_push,
     step_execution,
     task_planning,
 )
 from sisu_pipeline.workflow.dependencies import Dependencies
+from sisu_pipeline.workflow.planning import agent_plans, plan_rounds
 from sql import query
 from tests.builders import a_run, an_intent, new_recipe
 from tests.integration.git.repositories import git

@@ -19,8 +19,9 @@ from sisu_pipeline.proof.labs.demo_project import FOLDER
 from sisu_pipeline.queueing.agent_provider import QuestionPlanner
 from sisu_pipeline.queueing.question_service import QuestionService
 from sisu_pipeline.settings import child_environment
-from sisu_pipeline.workflow import agent_plans, ownership, step_execution
+from sisu_pipeline.workflow import ownership, step_execution
 from sisu_pipeline.workflow.dependencies import FIXTURES, Dependencies
+from sisu_pipeline.workflow.planning import agent_plans
 from tests.builders import a_run
 from tests.integration.git.repositories import mirrors_in
 from tests.integration.planner import npm_agents

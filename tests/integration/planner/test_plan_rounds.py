@@ -19,9 +19,10 @@ from sisu_pipeline.queueing import question_service
 from sisu_pipeline.queueing.question_service import QuestionService
 from sisu_pipeline.store import bases, change_requests, intents, plan_questions, plans
 from sisu_pipeline.store.runs import Run
-from sisu_pipeline.workflow import ownership, plan_rounds, step_execution
+from sisu_pipeline.workflow import ownership, step_execution
 from sisu_pipeline.workflow.dependencies import Dependencies
-from sisu_pipeline.workflow.plan_rounds import WantedChanges
+from sisu_pipeline.workflow.planning import plan_rounds
+from sisu_pipeline.workflow.planning.plan_rounds import WantedChanges
 from tests.builders import a_run, an_intent
 from tests.integration.git.repositories import make_repository, mirrors_in
 from tests.integration.planner.conftest import scripted_settings

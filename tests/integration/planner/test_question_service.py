@@ -21,8 +21,9 @@ from sisu_pipeline.queueing.question_service import QuestionService
 from sisu_pipeline.steps.compile import plan_prompt
 from sisu_pipeline.store import plan_questions, runs
 from sisu_pipeline.store.runs import Run
-from sisu_pipeline.workflow import agent_plans, ownership, step_execution
+from sisu_pipeline.workflow import ownership, step_execution
 from sisu_pipeline.workflow.dependencies import Dependencies
+from sisu_pipeline.workflow.planning import agent_plans
 from sisu_pipeline.workflow.run_failure import end_run
 from tests.builders import a_run, an_intent
 from tests.integration.git.repositories import make_repository, mirrors_in
