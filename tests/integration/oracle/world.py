@@ -356,11 +356,11 @@ def revise(world: World, run: Run, *sessions: Session) -> None:
             assert plan_rounds.settle(world.dependencies, connection, question, 1, checked, plan, is_final=True)
 
 
-def request_changes(world: World, run: Run) -> None:
+def request_changes(world: World, run: Run, comment: str = "another way") -> None:
     """A person requests changes to the plan of a run, which an agent plans."""
     asking = replace(world.dependencies, asks_agent=True)
     with world.dependencies.database.connect() as connection:
-        plan_rounds.request(asking, connection, plan_rounds.WantedChanges(run.id, "ann", "another way"))
+        plan_rounds.request(asking, connection, plan_rounds.WantedChanges(run.id, "ann", comment))
 
 
 def _revised(world: World) -> None:
@@ -376,7 +376,8 @@ def _revised(world: World) -> None:
     world.plan(run)
     world.suspend(run)
     revise(world, run, ANSWERED)
-    request_changes(world, run)
+    # Another comment: the same one would be a repetition.
+    request_changes(world, run, "yet another way")
 
 
 def _asked(world: World) -> None:
