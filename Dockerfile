@@ -8,12 +8,16 @@
 #
 # Addresses. Both servers bind 127.0.0.1, which is the container's own loopback: with `--network host` that is the
 # host's. To publish the API's port instead, set SISU_HOST=0.0.0.0; the API then starts only after a first token exists
-# (`docker run … sisu-pipeline db migrate`, then `docker run … sisu-pipeline token create NAME --role operator`). The Dagster webserver always binds 127.0.0.1 and has no
-# authentication: reach it through a proxy in the container's network namespace (docs/reverse-proxy.md).
+# (`docker run … sisu-pipeline db migrate`, then `docker run … sisu-pipeline token create NAME --role operator`). The
+# Dagster webserver always binds 127.0.0.1 and asks for a token once one exists: reach it through a proxy in the
+# container's network namespace (docs/reverse-proxy.md).
 #
 # Postgres. Give DATABASE_URL. Without it the embedded server runs inside the container and lives as long as the volume
 # /var/lib/sisu. SBX_PROVIDER=local needs user namespaces, which Docker's default seccomp profile denies.
 FROM python:3.11-slim
+
+# Repositories of intents, and branches that come out.
+RUN apt-get update && apt-get install --yes --no-install-recommends git && rm -rf /var/lib/apt/lists/*
 
 WORKDIR /opt/sisu
 

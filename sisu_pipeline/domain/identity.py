@@ -5,6 +5,9 @@ from typing import Any
 
 from sisu_pipeline.contracts.intent import Intent
 from sisu_pipeline.domain.canonical import sha256_hex, sha256_json
+from sisu_pipeline.domain.errors import NotFound
+
+_RUN_REFERENCE = re.compile(r"run_[0-9a-f]{32}|ih_[0-9a-f]{64}")
 
 
 def intent_id(intent: Intent) -> str:
@@ -23,6 +26,13 @@ def run_id_of(run_reference: str) -> str:
     A run reference is what people and jobs name a run by: its run id, or the id of its intent, which has one run.
     """
     return run_id(run_reference) if run_reference.startswith("ih_") else run_reference
+
+
+def checked_reference(run_reference: str) -> str:
+    """The run reference itself. Raises NotFound for a text that no run can have as its id."""
+    if not _RUN_REFERENCE.fullmatch(run_reference):
+        raise NotFound("run not found")
+    return run_reference
 
 
 def segment_workflow_id(workflow_id: str, segment: int) -> str:

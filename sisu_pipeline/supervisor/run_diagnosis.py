@@ -3,14 +3,13 @@
 from dataclasses import dataclass
 
 from resources.database import Connection
-from sisu_pipeline.domain.identity import segment_workflow_id
+from sisu_pipeline.domain.identity import checked_reference, segment_workflow_id
 from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.store import gates, runs, tasks
 from sisu_pipeline.store.queues import engine_tables, outbox, queue_depth, segments
 from sisu_pipeline.store.queues.engine_tables import PartitionLoad
 from sisu_pipeline.store.runs import Run
 from sisu_pipeline.supervisor import stack_health
-from sisu_pipeline.workflow.commands import checked_reference
 
 
 @dataclass(frozen=True)

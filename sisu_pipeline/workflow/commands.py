@@ -21,7 +21,7 @@ from sisu_pipeline.contracts.gate import (
 from sisu_pipeline.contracts.operation import OperationRequest
 from sisu_pipeline.contracts.person_name import checked_name
 from sisu_pipeline.domain.errors import DecisionConflict, NameRefused, NotFound
-from sisu_pipeline.domain.identity import run_id_of
+from sisu_pipeline.domain.identity import checked_reference, run_id_of
 from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.store import answers, deadlines, gates, runs
 from sisu_pipeline.store.answers import RecordedAnswer
@@ -32,7 +32,6 @@ from sisu_pipeline.workflow.dependencies import Dependencies
 from sisu_pipeline.workflow.planning import plan_rounds
 
 _GATE_KEY = re.compile(r"[a-z0-9][a-z0-9:_-]{0,127}")
-_RUN_REFERENCE = re.compile(r"run_[0-9a-f]{32}|ih_[0-9a-f]{64}")
 
 
 def decide(
@@ -185,10 +184,3 @@ def checked_person(name: str) -> str:
         return checked_name(name)
     except ValueError as refusal:
         raise NameRefused(str(refusal)) from None
-
-
-def checked_reference(run_reference: str) -> str:
-    """The run reference itself (`domain/identity.py`). Raises NotFound for a text no run can have as its id."""
-    if not _RUN_REFERENCE.fullmatch(run_reference):
-        raise NotFound("run not found")
-    return run_reference

@@ -12,11 +12,11 @@ from sisu_pipeline.domain.changes.file_diff import unified_diff
 from sisu_pipeline.domain.changes.plan_changes import Files, changes_of
 from sisu_pipeline.domain.changes.repository_base import RepositoryBase
 from sisu_pipeline.domain.errors import DecisionConflict, NotFound
+from sisu_pipeline.domain.identity import checked_reference
 from sisu_pipeline.store import bases, gates, intents, plans, runs
 from sisu_pipeline.store.rules.decisions import RecordedDecision
 from sisu_pipeline.store.runs import Run
 from sisu_pipeline.workflow import run_base
-from sisu_pipeline.workflow.commands import checked_reference
 from sisu_pipeline.workflow.dependencies import Dependencies
 
 _LONGEST_SUBJECT = 72

@@ -29,6 +29,7 @@ from sisu_pipeline.domain.canonical import sha256_hex
 from sisu_pipeline.domain.changes.file_diff import FileState
 from sisu_pipeline.domain.changes.plan_changes import Change, changes_of
 from sisu_pipeline.domain.errors import NotFound
+from sisu_pipeline.domain.identity import checked_reference
 from sisu_pipeline.store import (
     answers,
     bases,
@@ -48,7 +49,6 @@ from sisu_pipeline.store.queues import queue_depth
 from sisu_pipeline.store.rules import quorum
 from sisu_pipeline.store.rules.quorum import Tally
 from sisu_pipeline.store.runs import Run
-from sisu_pipeline.workflow.commands import checked_reference
 
 MAX_GATES = 200
 MAX_COUNT = 10_000

@@ -21,6 +21,7 @@ from sisu_pipeline.api.schemas.run_schemas import (
     VoteView,
 )
 from sisu_pipeline.contracts.step_outputs import StepId
+from sisu_pipeline.domain.identity import checked_reference
 from sisu_pipeline.store import gates, human_gates, plan_questions, plans, runs, steps, tasks
 from sisu_pipeline.store.human_gates import HumanGate
 from sisu_pipeline.store.outputs import artifacts, pushes
@@ -28,7 +29,6 @@ from sisu_pipeline.store.plan_questions import EndedSession
 from sisu_pipeline.store.queues import queue_depth as depth
 from sisu_pipeline.store.rules import quorum
 from sisu_pipeline.store.runs import Run
-from sisu_pipeline.workflow.commands import checked_reference
 
 MAX_ARTIFACTS = 1000
 
