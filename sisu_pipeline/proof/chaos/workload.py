@@ -184,7 +184,9 @@ def _submit(client: Client, outcome: ScenarioOutcome) -> None:
     body = {"recipeName": "sandbox-default", "queuePartitionKey": scenario.partition}
     status, started = client.post(f"/intents/{workflow_id}/run", body)
     outcome.responses.append((Operation.SUBMIT, status))
-    if status != 202 or outcome.workflow_id not in ("", workflow_id):
+    # A canceled run does not start again.
+    expected = _CONFLICT if outcome.was_accepted(Operation.CANCEL) else 202
+    if status != expected or outcome.workflow_id not in ("", workflow_id):
         outcome.wrong_responses.append(f"submit: {status} {started}; the first id was {outcome.workflow_id}")
     outcome.workflow_id = workflow_id
 
