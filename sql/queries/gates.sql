@@ -77,7 +77,7 @@ WITH word AS MATERIALIZED (
     SELECT run_id, decision, actor, notes, gate_sha256, channel,
         CASE decision WHEN 'approved' THEN ARRAY[actor] ELSE '{}' END FROM waiting
     ON CONFLICT (run_id) DO NOTHING
-    RETURNING run_id, decision, decided_by, decided_at, notes, plan_sha256, channel, record
+    RETURNING run_id, decision, decided_by, decided_at, notes, plan_sha256, channel, record, approvers
 ), recorded AS (
     INSERT INTO app.human_interactions (
         run_id, gate_key, dedupe_key, kind, actor, plan_sha256, payload, payload_hash, channel)
@@ -87,7 +87,7 @@ WITH word AS MATERIALIZED (
 SELECT * FROM decided
 UNION ALL
 SELECT made.run_id, made.decision, made.decided_by, made.decided_at, made.notes, made.plan_sha256, made.channel,
-    made.record
+    made.record, made.approvers
 FROM word JOIN app.plan_approvals made ON made.run_id = word.run_id
 WHERE NOT word.has_own_key AND (word.plan_sha256 IS NULL OR word.plan_sha256 = made.plan_sha256)
 

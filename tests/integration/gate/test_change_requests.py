@@ -122,7 +122,7 @@ def test_the_deadline_is_suspended_and_starts_again(api: Api) -> None:
     assert answer.status_code == 202
     life.owner += "-2"
     life.segment()
-    assert request(api.client, life).status_code == 202
+    assert request(api.client, life, comment="Once more").status_code == 202
     assert question(api.dependencies, life).attempt == 2
     settle(api.dependencies, life, an_answer("again\n"))
     assert gate(api, life)["state"] == "waiting"

@@ -87,3 +87,16 @@ def test_a_very_deep_and_closed_tree_is_removed(tmp_path: Path) -> None:
     file_tree.remove_tree(box)
     assert list(tmp_path.iterdir()) == []
     assert Path("/etc").exists()
+
+
+def test_only_an_empty_file_is_removed_and_never_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "empty").touch()
+    (tmp_path / "a" / "full").write_text("x")
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "empty").touch()
+    (tmp_path / "a" / "link").symlink_to(tmp_path / "outside")
+    for path in ("a/empty", "a/full", "a/link/empty", "a/missing", "missing/empty"):
+        file_tree.remove_empty_file(tmp_path, path)
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["full", "link"]
+    assert (tmp_path / "outside" / "empty").exists()

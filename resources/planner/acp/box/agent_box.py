@@ -20,7 +20,7 @@ from resources.planner.acp.box.agent_process import AgentBounds, AgentProcess
 from resources.planner.acp.box.agent_profiles import INNER_HOME, MODEL_PORT, Profile, profile_of
 from resources.sandbox.local.isolation import bwrap
 from resources.sandbox.local.isolation.bwrap import BOX_PYTHON, BOX_WORK
-from resources.sandbox.local.isolation.file_tree import remove_tree
+from resources.sandbox.local.isolation.file_tree import remove_empty_file, remove_tree
 from resources.sandbox.local.isolation.unix_socket import INNER_RELAY, INNER_RUN, RELAY, listen
 from resources.sandbox.local.sandbox_host import Host, LocalSettings, at_most_ours
 from resources.sandbox.local.spawn_client import Launch
@@ -129,6 +129,16 @@ class AgentBoxes:
         finally:
             await _finished(process.end())
             writer.close()
+            self._remove_mount_points(box.folders.work)
+
+    def _remove_mount_points(self, work: Path) -> None:
+        """Remove the empty files that bubblewrap made in the working directory, which is no change of the agent's.
+
+        They are there when a path that the sandbox shows is below `/work` on the host too.
+        """
+        for path in (Path(path) for path in self._shared.values()):
+            if path.is_relative_to(BOX_WORK):
+                remove_empty_file(work, path.relative_to(BOX_WORK).as_posix())
 
     @property
     def plan_server(self) -> tuple[str, list[str]]:

@@ -4,6 +4,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,6 +49,23 @@ def open_beneath(root: int, parts: tuple[str, ...], flags: int) -> int:
         return os.open(parts[-1], flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
     finally:
         os.close(folder)
+
+
+def remove_empty_file(folder: Path, path: str) -> None:
+    """Remove the file at a path below a folder if it is empty, through no link; leave anything else."""
+    *folders, name = path.split("/")
+    with suppress(OSError):
+        root = open_folder(folder)
+        try:
+            parent = open_beneath(root, (*folders, "."), _OPEN_FOLDER)
+        finally:
+            os.close(root)
+        try:
+            found = os.stat(name, dir_fd=parent, follow_symlinks=False)
+            if stat.S_ISREG(found.st_mode) and found.st_size == 0:
+                os.unlink(name, dir_fd=parent)
+        finally:
+            os.close(parent)
 
 
 def walk(root: int, sizes: FolderSizes | None = None, most_entries: int = MOST_ENTRIES) -> Iterator[Entry]:
