@@ -30,6 +30,7 @@ def test_every_intent_ends_correctly_when_a_statement_loses_its_connection(home:
     assert set(report["heard"]) == {str(kind) for kind in cut_plan.KINDS}
 
 
+@pytest.mark.slow
 def test_every_intent_ends_correctly_when_its_plan_loses_a_connection(home: Path) -> None:
     report = connection_cuts.run(LIVE_CUTS, SEED, live=True, home=home).report()
     assert report["passed"], connection_cuts.summary(report)

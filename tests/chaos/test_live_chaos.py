@@ -28,7 +28,7 @@ from sisu_pipeline.proof.chaos.live_planning import draw_script
 from sisu_pipeline.proof.chaos.scenarios import ScenarioKind
 from sisu_pipeline.settings import load_settings
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 MINUTES = 0.6
 SEED = 7

@@ -32,6 +32,8 @@ from tests.e2e.test_gate_graphql import Dagster
 from tests.support.acp import scripted_model
 from tests.support.acp.scripted_model import ScriptedModel
 
+pytestmark = pytest.mark.slow
+
 REVISED = "def greet(*names):\n    return names\n"
 CHANGES: dict[str, list[list[dict[str, Any]]]] = {
     "Accept several names": [[{"write": {"greet.py": REVISED}}, {"submit": PLAN | {"tests": ["test_names"]}}]],
