@@ -20,7 +20,7 @@ from sisu_pipeline.proof.chaos.scenarios import LIVE_KINDS, Operation, ScenarioK
 from sisu_pipeline.proof.chaos.workload import ScenarioOutcome
 from sisu_pipeline.settings import load_settings
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 MINUTES = 1.0
 # A seed whose short schedule kill_process workers, the daemon and the API, freezes a worker and restarts Postgres.

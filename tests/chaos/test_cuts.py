@@ -8,7 +8,7 @@ import pytest
 
 from sisu_pipeline.proof.chaos import connection_cuts, cut_plan
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 CUTS = 24
 LIVE_CUTS = 10
@@ -30,7 +30,6 @@ def test_every_intent_ends_correctly_when_a_statement_loses_its_connection(home:
     assert set(report["heard"]) == {str(kind) for kind in cut_plan.KINDS}
 
 
-@pytest.mark.slow
 def test_every_intent_ends_correctly_when_its_plan_loses_a_connection(home: Path) -> None:
     report = connection_cuts.run(LIVE_CUTS, SEED, live=True, home=home).report()
     assert report["passed"], connection_cuts.summary(report)

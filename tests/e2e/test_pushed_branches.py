@@ -72,6 +72,7 @@ def pushing() -> Iterator[Pushing]:
             yield Pushing(running, folder / "git/one.git")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("point", [name for name in POINTS if name.startswith("push.")])
 def test_wherever_the_code_server_dies_the_branch_is_pushed_once(pushing: Pushing, point: str) -> None:
     run_id = pushing.submit(point)

@@ -168,6 +168,7 @@ def test_a_worker_killed_at_a_crash_point_loses_nothing_and_repeats_no_side_effe
     check(stage, story, workflow_id)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("first", "second"), PAIRS)
 def test_a_second_death_during_the_recovery_from_the_first_changes_nothing(
     armed: Path, stage: Stage, first: str, second: str

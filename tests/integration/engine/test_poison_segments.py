@@ -4,6 +4,8 @@ import os
 import signal
 from functools import partial
 
+import pytest
+
 from sisu_pipeline.contracts.operation import OperationRequest
 from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.engine.run_reports import report_failed
@@ -59,6 +61,7 @@ def test_a_segment_that_kills_its_workers_is_parked_and_a_retry_releases_it(stag
     assert stage.broken_laws() == []
 
 
+@pytest.mark.slow
 def test_a_job_that_kills_its_workers_is_parked_and_its_dagster_run_fails(stage: Stage, nursery: Nursery) -> None:
     workflow_id = stage.intent("ended")
     dagster_run_id = stage.dagster_run(workflow_id)

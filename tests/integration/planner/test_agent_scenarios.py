@@ -25,6 +25,7 @@ FILES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda path: path.stem)
 def test_an_agent_is_answered_or_fails_with_a_sentence_and_leaves_nothing(
     scenario: Path, folder: Path, model: ScriptedModel
