@@ -48,7 +48,7 @@ class RecordedDecision:
     record: str | None = None
     given: int = 1
     required: int = 1
-    approvers: list[str] = field(default_factory=list)
+    approvers: list[str] = field(default_factory=list, hash=False)
     """The people whose approvals the decision counts, the first one first."""
 
     @property
