@@ -132,7 +132,7 @@ class AgentBoxes:
             self._remove_mount_points(box.folders.work)
 
     def _remove_mount_points(self, work: Path) -> None:
-        """Remove the empty files that bubblewrap made in the working directory, which is no change of the agent's.
+        """Remove the empty files that bubblewrap made in the working directory: the agent did not make them.
 
         They are there when a path that the sandbox shows is below `/work` on the host too.
         """
