@@ -1,9 +1,10 @@
 """Repetition of work after passing failures, with growing pauses and a bound."""
 
 import asyncio
+import random
 import threading
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from resources.failure_classification import kind_of
@@ -14,21 +15,26 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Backoff:
-    """The pauses between attempts, in seconds: each is twice the last, up to `longest_s`."""
+    """The pauses between attempts, in seconds: each is twice the last, up to `longest_s`.
+
+    With `spread`, each lasts between nothing and this length, at random: callers that collided do not meet again.
+    """
 
     first_s: float
     longest_s: float
     retries: int
+    spread: bool = False
 
     def pauses(self) -> Iterator[float]:
         """The pause before each retry."""
         for number in range(self.retries):
-            yield min(self.first_s * 2**number, self.longest_s)
+            pause = min(self.first_s * 2**number, self.longest_s)
+            yield random.uniform(0.0, pause) if self.spread else pause  # noqa: S311 - no secret
 
     @property
     def total_s(self) -> float:
-        """The sum of all pauses."""
-        return sum(self.pauses())
+        """The sum of the longest pauses."""
+        return sum(replace(self, spread=False).pauses())
 
 
 A_MINUTE = Backoff(first_s=0.25, longest_s=5.0, retries=15)

@@ -57,6 +57,7 @@ CLOCKS = {
     "resources/notifications.py": "waits for a notification until a deadline",
     "resources/planner/chat_planner.py": "measures how long a model took",
     "resources/planner/acp/": "watches an agent's silence and time; durations are evidence, never identity",
+    "resources/retry.py": "spreads the pauses of callers that collided; nothing that is stored depends on them",
     "resources/sandbox/": "measures how long a command ran; a result's metrics are evidence, never identity",
     "sensors/": "a tick may take only so long",
     "sisu_pipeline/api/auth/authentication.py": "a proxy's signed header expires",

@@ -28,6 +28,16 @@ def test_pauses_double_up_to_the_longest() -> None:
     assert list(Backoff(first_s=0.5, longest_s=3.0, retries=5).pauses()) == [0.5, 1.0, 2.0, 3.0, 3.0]
 
 
+def test_pauses_that_are_spread_stay_below_their_lengths_and_differ() -> None:
+    backoff = Backoff(first_s=0.5, longest_s=3.0, retries=5, spread=True)
+    drawn = [tuple(backoff.pauses()) for _ in range(20)]
+    assert all(
+        0 <= pause <= length for pauses in drawn for pause, length in zip(pauses, (0.5, 1, 2, 3, 3), strict=True)
+    )
+    assert len(set(drawn)) > 1
+    assert backoff.total_s == 9.5
+
+
 def test_the_bounds_are_those_that_the_runbook_states() -> None:
     assert (round(A_MINUTE.total_s), round(TEN_MINUTES.total_s / 60)) == (58, 10)
 

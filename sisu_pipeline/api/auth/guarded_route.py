@@ -9,11 +9,12 @@ from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
 
 from resources.failure_classification import is_conflict
+from resources.retry import Backoff, retry_passing_async
 from sisu_pipeline.api.auth.authentication import check_rule
 from sisu_pipeline.api.http.error_responses import answer
 from sisu_pipeline.contracts.access_rules import API_RULES, Audience
 
-MOST_CONFLICTS = 4
+AFTER_CONFLICTS = Backoff(first_s=0.02, longest_s=0.5, retries=10, spread=True)
 _PARAMETER = "{"
 
 
@@ -45,13 +46,7 @@ class GuardedRoute(APIRoute):
 
 async def _repeated(handler: Callable[[Request], Awaitable[Response]], request: Request) -> Response:
     """The handler's response. A transaction that lost against another one is repeated: requests are idempotent."""
-    for _ in range(MOST_CONFLICTS):
-        try:
-            return await handler(request)
-        except Exception as failure:
-            if not is_conflict(failure):
-                raise
-    return await handler(request)
+    return await retry_passing_async(lambda: handler(request), AFTER_CONFLICTS, is_conflict)
 
 
 def open_paths(routes: Iterable[BaseRoute]) -> tuple[str, ...]:
