@@ -37,7 +37,6 @@ hypothesis.settings.load_profile("sisu")
 # one process when tests run in several. In this order, so that the longest do not begin last.
 _GROUPS = {
     "tests/e2e/test_readme.py": "seed",
-    "tests/e2e/test_seed_": "seed",
     "tests/chaos/test_cuts.py": "cuts",
     "tests/chaos/": "chaos",
     "tests/e2e/": "stack",

@@ -39,7 +39,8 @@ class CommandResult:
 Sisu = Callable[..., CommandResult]
 
 
-@pytest.fixture(scope="session")
+# Idle workers look at their queues 20 times a second: a stack that outlived its tests would slow all later ones.
+@pytest.fixture(scope="package")
 def stack() -> Iterator[LabStack]:
     """A running stack of two intent workers, without rate limits; asserts that it stops in time and completely."""
     with tempfile.TemporaryDirectory(prefix="sisu-e2e-", ignore_cleanup_errors=True) as folder:
@@ -55,7 +56,7 @@ def stack() -> Iterator[LabStack]:
             assert running.stop() < STOP_TIMEOUT_S
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def sisu(stack: LabStack) -> Sisu:
     """Run `sisu` as a user of the stack's machine does."""
 
@@ -65,7 +66,7 @@ def sisu(stack: LabStack) -> Sisu:
     return run
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def api(stack: LabStack) -> Iterator[Api]:
     """The stack's API."""
     client = Api(stack.url)
@@ -73,7 +74,7 @@ def api(stack: LabStack) -> Iterator[Api]:
     client.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stack_database(stack: LabStack) -> Database:
     """The stack's database."""
     return locate(stack.settings)
