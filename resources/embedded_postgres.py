@@ -18,9 +18,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import psutil
-
 from resources.database import DATABASE, Database, DatabaseError
+from resources.postmaster_file import PostmasterFile
 from resources.private_mounts import bind_in_private_namespace
 from sisu_pipeline.domain.canonical import sha256_hex
 
@@ -72,13 +71,11 @@ class EmbeddedPostgres:
     @property
     def pid(self) -> int | None:
         """The server's process id; None when it is not running."""
-        try:
-            lines = (self.folder / "postmaster.pid").read_text().split("\n")
-            # The last line is written when the server accepts connections.
-            pid, is_ready = int(lines[0]), len(lines) > 7 and lines[7].strip() == "ready"
-            return pid if is_ready and psutil.Process(pid).name() == "postgres" else None
-        except (OSError, ValueError, psutil.Error):
-            return None
+        return self._postmaster_file.ready_pid
+
+    @property
+    def _postmaster_file(self) -> PostmasterFile:
+        return PostmasterFile(self.folder, self._mount / "data")
 
     @property
     def psql(self) -> Path:
@@ -95,6 +92,7 @@ class EmbeddedPostgres:
         with self._start_lock():
             if not self.is_running:
                 self._initialize()
+                self._postmaster_file.disown()
                 options = f"-c listen_addresses='' -k '{self._server_folder}'"
                 self._run("pg_ctl", "-w", "-t", str(_START_TIMEOUT_S), "-o", options, "-l", self._log, "start")
 

@@ -56,4 +56,4 @@ def _recorded(folder: Path, question: Question) -> PlannerOutput | None:
     try:
         return PlannerOutput.from_json(json.loads(path.read_text()))
     except ValueError as error:
-        raise PlannerUnavailable(f"fixture {path} is not a planner's answer: {error}") from error
+        raise PlannerUnavailable(f"fixture {path.name} is not a planner's answer: {error}") from error

@@ -3,10 +3,12 @@
 import json
 from typing import Any
 
+from sisu_pipeline.contracts.field_errors import shown
 from sisu_pipeline.contracts.intent import Intent
 from sisu_pipeline.contracts.step_outputs import Plan, PlannerOutput, StepId
 from sisu_pipeline.domain.canonical import canonical_json
 from sisu_pipeline.domain.complete_plan import SealedPlan
+from sisu_pipeline.domain.plain_json import unstorable
 from sisu_pipeline.steps import gate_terms
 from sisu_pipeline.steps.step_result import StepResult, ask_gate, json_artifact
 
@@ -14,7 +16,7 @@ INSTRUCTION = "Answer with JSON of the given schema only: a plan, no code and no
 
 
 class PlannerAnswerInvalid(Exception):
-    """The planner's answer has no structured part, or its answers contradict each other."""
+    """The planner's answer has no structured part, cannot be stored, or contradicts the intent."""
 
 
 def plan_prompt(intent: Intent) -> str:
@@ -35,9 +37,20 @@ def read_plan(intent: Intent, answer: PlannerOutput) -> Plan:
 
     Raises PlannerAnswerInvalid, or ContractInvalid for a plan that breaks its contract.
     """
+    content = structured_part(answer, "plan")
+    goal = content.get("goal", intent.goal)
+    if goal != intent.goal:
+        raise PlannerAnswerInvalid(f"the planner's plan has another goal than the intent: {shown(goal)}")
+    return Plan.from_json({"goal": intent.goal, **content})
+
+
+def structured_part(answer: PlannerOutput, kind: str) -> dict[str, Any]:
+    """The structured part of a planner's answer, a plan or a build. Raises PlannerAnswerInvalid."""
     if answer.structured is None:
-        raise PlannerAnswerInvalid("the planner's answer has no structured plan")
-    return Plan.from_json({"goal": intent.goal, **answer.structured})
+        raise PlannerAnswerInvalid(f"the planner's answer has no structured {kind}")
+    if (place := unstorable(answer.structured)) is not None:
+        raise PlannerAnswerInvalid(f"the planner's {kind} cannot be stored: {place}")
+    return answer.structured
 
 
 def compile_intent(run_id: str, intent: Intent, plan: Plan, sealed: SealedPlan) -> StepResult:

@@ -30,6 +30,8 @@ _LONGEST_SOCKET = 107
 _ONE_CTRL_C_S = 1.0
 _POLL_S = 0.05
 _RESTART_PAUSE_S = 0.5
+_MAX_START_RESTARTS = 3
+"""Restarts of one program while the stack starts: one that ends again and again has a reason that stays."""
 
 
 class StackError(OperatorError):
@@ -80,7 +82,8 @@ class Stack:
     def start(self) -> None:
         """Start the database and every program, in order; returns when all are ready.
 
-        Raises StackError, DatabaseError, SandboxUnavailable or PlannerUnavailable.
+        A program that ends meanwhile is started again, a few times. Raises StackError, DatabaseError,
+        SandboxUnavailable or PlannerUnavailable.
         """
         self._check_ports()
         self._check_home()
@@ -190,8 +193,12 @@ class Stack:
         while not program.is_ready():
             if self.stopping:
                 return
-            if self.running[program.name].poll() is not None:
-                raise StackError(f"{program.name} ended while starting: see {self._log(program.name)}.")
+            ended = next((name for name, count in self.restarts.items() if count > _MAX_START_RESTARTS), None)
+            if ended is not None:
+                raise StackError(
+                    f"{ended} ended {self.restarts[ended]} times while starting: see {self._log(ended)}."
+                )
+            self._restart_ended()
             if time.monotonic() > deadline:
                 raise StackError(
                     f"{program.name} is not ready after {START_TIMEOUT_S:.0f} s: see {self._log(program.name)}."

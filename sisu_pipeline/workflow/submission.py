@@ -14,7 +14,7 @@ from sisu_pipeline.contracts.gate import (
 from sisu_pipeline.contracts.intent import Intent, RunRequest
 from sisu_pipeline.domain import forms
 from sisu_pipeline.domain.changes.declared_setup import setup_of
-from sisu_pipeline.domain.changes.input_bounds import check_bounds
+from sisu_pipeline.domain.changes.input_bounds import check_inputs
 from sisu_pipeline.domain.changes.repository_base import check_files, repository_of
 from sisu_pipeline.domain.errors import ConstraintInvalid, NotFound
 from sisu_pipeline.domain.policy import PolicyVersion, PolicyViolation, Recipe, admit, check_submitter
@@ -53,7 +53,7 @@ def submit_intent(
 ) -> Stored:
     """Store an intent. The same content is the same intent, and its first known submitter remains its submitter.
 
-    Raises InputInvalid for an invalid repository, an invalid setup, or a path that is too long or in a git folder,
+    Raises InputInvalid for inputs that no plan can have, such as an invalid repository, setup, path or test name,
     and ConstraintInvalid when the constraints describe a gate that cannot be opened.
     """
     _check_intent(intent)
@@ -140,7 +140,7 @@ def _check_intent(intent: Intent) -> None:
     repository_of(intent)
     check_files(intent)
     setup_of(intent)
-    check_bounds(intent)
+    check_inputs(intent)
     approval_terms.check(intent.constraints)
     gate_terms.ttl(intent.constraints)
     gate_terms.on_timeout(intent.constraints)

@@ -13,11 +13,13 @@ from sisu_pipeline import oracle
 from sisu_pipeline.contracts.gate import Decision
 from sisu_pipeline.contracts.step_outputs import PatchedPlan, PlannerOutput
 from sisu_pipeline.domain.status import RunStatus
+from sisu_pipeline.steps.compile import PlannerAnswerInvalid, plan_prompt
 from sisu_pipeline.steps.decide import BuildDiffers, build_prompt
 from sisu_pipeline.steps.execute import TaskDefaults
 from sisu_pipeline.store import intents, plans
 from sisu_pipeline.workflow import task_planning
 from sisu_pipeline.workflow.dependencies import Dependencies
+from sisu_pipeline.workflow.run_failure import RunEnded
 from tests.builders import apply_recipe
 from tests.integration.life import FILES, PATCHES, Life, ended
 
@@ -41,10 +43,10 @@ def question(life: Life, agent: str = "build") -> Question:
     return Question("build", build_prompt(plan), intent)
 
 
-def record(folder: Path, asked: Question, structured: dict[str, object]) -> None:
+def record(folder: Path, asked: Question, structured: dict[str, object] | None) -> None:
     folder.mkdir(exist_ok=True)
-    answer = PlannerOutput(prompt=asked.prompt, toolcalls=[], responses=[], diffs=[], structured=structured)
-    fixture_path(folder, asked).write_text(json.dumps(answer.to_json()))
+    answer = PlannerOutput(prompt=asked.prompt, toolcalls=[], responses=[], diffs=[])
+    fixture_path(folder, asked).write_text(json.dumps({**answer.to_json(), "structured": structured}))
 
 
 class NobodyAfterApproval:
@@ -113,13 +115,61 @@ def test_a_plan_without_a_command_gets_that_of_the_build_before_its_gate_opens(
 ) -> None:
     life = a_life(dependencies)
     asked = question(life)
-    from sisu_pipeline.steps.compile import plan_prompt
-
     plan = {"design": [f"Design for: {asked.intent.goal}"], "files": ["a.txt", "new/b.txt"], "risks": []}
     recorded = Question("plan", plan_prompt(asked.intent), asked.intent)
     record(tmp_path / "oc", recorded, {**plan, "tests": ["a", "b"], "patchPlan": PATCHES})
     record(tmp_path / "oc", asked, {"patch": [], "tests": ["a", "b"], "test_command": "make check"})
     assert life.compile().output["testCommand"] == "make check"
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        (
+            {"design": ["a\0b"]},
+            "the planner's plan cannot be stored: design[0] contains the character U+0000",
+        ),
+        (
+            {"design": ["\ud800"]},
+            "the planner's plan cannot be stored: design[0] contains half of a surrogate pair",
+        ),
+        (
+            {"risks": [float("nan")]},
+            "the planner's plan cannot be stored: risks[0] is nan, a number that JSON cannot hold exactly",
+        ),
+        (
+            {"ask": {"question": "q", "form": {"type": "object", "maxProperties": 10**19}}},
+            "the planner's plan cannot be stored: ask.form.maxProperties is 10000000000000000000, "
+            "a number that JSON cannot hold exactly",
+        ),
+        ({"notes": "n"}, "invalid Plan: unknown field 'notes'"),
+        ({"design": ["d"] * 26}, "invalid Plan: design must have at most 25 items"),
+        ({"goal": "another"}, "the planner's plan has another goal than the intent: 'another'"),
+    ],
+)
+def test_an_answer_that_is_no_plan_ends_the_run_before_its_gate_with_a_sentence(
+    dependencies: Dependencies, tmp_path: Path, change: dict[str, object], error: str
+) -> None:
+    life = a_life(dependencies)
+    intent = question(life).intent
+    plan = {"design": [], "files": [], "risks": [], "tests": [], "testCommand": "pytest"}
+    record(tmp_path / "oc", Question("plan", plan_prompt(intent), intent), {**plan, **change})
+    for _ in range(2):
+        with pytest.raises((ValueError, PlannerAnswerInvalid, RunEnded)):
+            life.compile()
+    assert (life.run.status, life.run.error) == (RunStatus.RETRIES_EXCEEDED, error)
+    assert life.counts() == {"steps": 0, "artifacts": 0, "gates": 0, "tasks": 0}
+
+
+def test_an_answer_without_a_structured_plan_ends_the_run_with_a_sentence(
+    dependencies: Dependencies, tmp_path: Path
+) -> None:
+    life = a_life(dependencies)
+    intent = question(life).intent
+    record(tmp_path / "oc", Question("plan", plan_prompt(intent), intent), None)
+    with pytest.raises(PlannerAnswerInvalid):
+        life.compile()
+    assert life.run.error == "the planner's answer has no structured plan"
 
 
 def _other_defaults(dependencies: Dependencies) -> Dependencies:

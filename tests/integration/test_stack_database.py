@@ -1,11 +1,14 @@
 """A stack stops the embedded server that it, or a killed stack before it, has started, and no other."""
 
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
+from resources.database import Database
 from sisu_pipeline import database_server as server
 from sisu_pipeline.settings import Settings, load_settings
 from sisu_pipeline.supervisor.stack import Stack
@@ -49,3 +52,22 @@ def test_a_server_that_ended_is_restarted_also_when_an_operator_started_it(home:
     assert server.is_running(home)
     assert stack.restarts == {"database": 1}
     assert not (Path(home.home) / "stack.database").exists(), "it is still the operator's"
+
+
+@pytest.mark.parametrize("owner", ["this process", "another server"])
+def test_a_pid_file_with_the_id_of_another_process_blocks_no_start(
+    home: Settings, database: Database, owner: str
+) -> None:
+    server.up(home)
+    pid_file = Path(home.home) / "postgres" / "postmaster.pid"
+    left = pid_file.read_text()
+    own = server.server_pid(home)
+    server.down(home)
+    with database.connect() as connection:
+        row = connection.execute("SELECT pg_backend_pid() AS backend").fetchone()
+        assert row is not None
+        other = os.getpid() if owner == "this process" else psutil.Process(row["backend"]).ppid()
+        pid_file.write_text(left.replace(str(own), str(other), 1))
+        assert not server.is_running(home)
+        server.up(home)
+    assert server.server_pid(home) not in (None, other)

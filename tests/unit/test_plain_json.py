@@ -3,11 +3,12 @@
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sisu_pipeline.domain.canonical import canonical_json
-from sisu_pipeline.domain.plain_json import plain, plain_text
+from sisu_pipeline.domain.plain_json import plain, plain_text, unstorable
 from tests import json_values
 
 ANYTHING = st.recursive(
@@ -40,3 +41,27 @@ def test_deep_nesting_is_cut() -> None:
 def test_a_text_without_nul_and_surrogates_is_unchanged() -> None:
     assert plain_text("é \U0001f600 \x7f") == "é \U0001f600 \x7f"
     assert plain_text("a\0b\ud800c") == "a\N{REPLACEMENT CHARACTER}b?c"
+
+
+@given(ANYTHING)
+def test_a_value_is_storable_when_nothing_has_to_change(value: Any) -> None:
+    assert (unstorable(value) is None) == (plain(value) == value)
+
+
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [
+        ({"design": ["d", "a\0b"]}, "design[1] contains the character U+0000"),
+        ({"risks": {"\0": 1}}, "a name in risks contains the character U+0000"),
+        (["\ud800"], "[0] contains half of a surrogate pair"),
+        (
+            {"ask": {"form": {"maximum": 10**20}}},
+            f"ask.form.maximum is {10**20}, a number that JSON cannot hold exactly",
+        ),
+        ({"a": 10**400}, f"a is 1{'0' * 29}, a number that JSON cannot hold exactly"),
+        ({"a": float("nan")}, "a is nan, a number that JSON cannot hold exactly"),
+        ("\0", "the value contains the character U+0000"),
+    ],
+)
+def test_what_cannot_be_stored_is_named_by_its_place(value: Any, sentence: str) -> None:
+    assert unstorable(value) == sentence

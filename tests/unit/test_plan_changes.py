@@ -166,8 +166,12 @@ def test_a_diff_is_computed_from_the_content_whatever_was_written() -> None:
             for path in (".git/config", "sub/.GIT/hooks/x", ".git", ".git ./x", "GIT~1/config", ".git::$DATA")
         ),
         (
-            [{"targetPath": "x" * 241, "postimageContent": ""}],
-            f"each name in path '{'x' * 59}…' must have at most 240 bytes".replace("…", "\\u2026"),
+            [{"targetPath": "x" * 256, "postimageContent": ""}],
+            f"a name in a path has at most 255 bytes (got 256): '{'x' * 59}\\u2026'",
+        ),
+        (
+            [{"targetPath": "a.sisu-partial", "postimageContent": ""}],
+            "path 'a.sisu-partial' must not end with .sisu-partial, which marks unfinished files",
         ),
     ],
 )

@@ -35,8 +35,11 @@ def test_the_plan_carries_the_intents_goal_and_one_complete_plan_card() -> None:
     assert result.gate is None
 
 
-def test_a_goal_in_the_answer_is_the_plans_goal() -> None:
-    assert read_plan(an_intent("a"), an_answer({"goal": "b", **PLAN})).goal == "b"
+def test_a_plan_with_another_goal_than_its_intent_is_refused() -> None:
+    assert read_plan(an_intent("a"), an_answer({"goal": "a", **PLAN})).goal == "a"
+    for goal in ("b", "", None, ["a"]):
+        with pytest.raises(PlannerAnswerInvalid, match="another goal than the intent"):
+            read_plan(an_intent("a"), an_answer({"goal": goal, **PLAN}))
 
 
 def test_an_answer_without_a_plan_is_refused() -> None:

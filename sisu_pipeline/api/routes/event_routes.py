@@ -10,6 +10,7 @@ from fastapi.responses import StreamingResponse
 
 from sisu_pipeline.api.auth.guarded_route import GuardedRoute
 from sisu_pipeline.api.http.error_responses import documented, is_unreachable
+from sisu_pipeline.api.http.json_response import event
 from sisu_pipeline.api.http.openapi import event_schema
 from sisu_pipeline.api.http.path_parameters import RunReference
 from sisu_pipeline.api.http.query_parameters import PlainRequest
@@ -138,4 +139,4 @@ async def _read_inbox_again(state: AppState, latest: InboxReading) -> InboxReadi
 
 
 def _event(state: RunProgress) -> str:
-    return f"event: run\ndata: {state.model_dump_json(by_alias=True)}\n\n"
+    return event("run", state.model_dump_json(by_alias=True))

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from sisu_pipeline.api.http.json_response import event
 from sisu_pipeline.api.state.connection_pool import Pool
 from sisu_pipeline.api.state.inbox_reading import InboxReading
 from sisu_pipeline.api.views import gate_views
@@ -13,5 +14,5 @@ def read_together(pool: Pool, streams: Sequence[None]) -> list[InboxReading]:
         inbox = gate_views.inbox(connection)
     data = inbox.model_dump_json(by_alias=True)
     content = inbox.model_dump_json(by_alias=True, exclude={"now"})
-    reading = InboxReading(f"event: inbox\ndata: {data}\n\n", content, bool(inbox.active))
+    reading = InboxReading(event("inbox", data), content, bool(inbox.active))
     return [reading] * len(streams)

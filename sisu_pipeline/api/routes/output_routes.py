@@ -10,6 +10,7 @@ from fastapi.responses import StreamingResponse
 
 from sisu_pipeline.api.auth.guarded_route import GuardedRoute
 from sisu_pipeline.api.http.error_responses import documented, is_unreachable
+from sisu_pipeline.api.http.json_response import event
 from sisu_pipeline.api.http.openapi import event_schema
 from sisu_pipeline.api.http.path_parameters import RunReference
 from sisu_pipeline.api.http.query_parameters import PlainRequest
@@ -100,4 +101,4 @@ def _read_once(state: AppState, run_id: str, seen: int) -> tuple[RunStatus, list
 
 def _event(piece: Piece) -> str:
     output = TaskOutput(task_key=piece.task_key, position=piece.position, kind=piece.kind, chunk=piece.chunk)
-    return f"event: output\nid: {piece.id}\ndata: {output.model_dump_json(by_alias=True)}\n\n"
+    return event("output", output.model_dump_json(by_alias=True), piece.id)

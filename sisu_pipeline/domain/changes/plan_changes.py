@@ -8,10 +8,8 @@ from sisu_pipeline.contracts.field_errors import shown
 from sisu_pipeline.contracts.step_outputs import PatchOp, Plan, PlanPatch
 from sisu_pipeline.domain.canonical import sha256_hex
 from sisu_pipeline.domain.changes.file_diff import FileState, remarks, unified_diff
-from sisu_pipeline.domain.changes.workspace_files import PathNotAllowed, is_in_git_folder, relative_parts
+from sisu_pipeline.domain.changes.workspace_files import is_in_git_folder, path_error
 
-_LONGEST_NAME = 240
-"""Bytes of a file name: a file that is being written has a longer one, and file systems take 255."""
 _MOST_BYTES = 8_000_000
 """New content of all patches of a plan together."""
 
@@ -156,16 +154,10 @@ def _check_links(index: int, patch: PlanPatch, links: Collection[str]) -> None:
 
 
 def _check_path(index: int, path: str) -> None:
-    try:
-        parts = relative_parts(path)
-    except PathNotAllowed:
-        raise ChangeInvalid(
-            index, f"path {shown(path)} must be relative and stay in the workspace: no '.', '..' or empty part"
-        ) from None
+    if (error := path_error(path)) is not None:
+        raise ChangeInvalid(index, error)
     if is_in_git_folder(path):
         raise ChangeInvalid(index, f"path {shown(path)} is in a .git folder, which no patch may change")
-    if any(len(part.encode()) > _LONGEST_NAME for part in parts):
-        raise ChangeInvalid(index, f"each name in path {shown(path)} must have at most {_LONGEST_NAME} bytes")
 
 
 def _check_old(index: int, patch: PlanPatch, old: FileState | None) -> None:

@@ -1,7 +1,9 @@
 """The files of a workspace: which paths are accepted, and the files that an intent carries."""
 
 from collections.abc import Collection
+from itertools import pairwise
 
+from sisu_pipeline.contracts.field_errors import shown
 from sisu_pipeline.contracts.intent import Intent
 from sisu_pipeline.domain.canonical import sha256_hex
 from sisu_pipeline.domain.changes.file_diff import FileState
@@ -39,11 +41,19 @@ def intent_files(intent: Intent) -> dict[str, FileState]:
 
 
 def check_folders(paths: Collection[str]) -> None:
-    """Raises PathNotAllowed when one path is a folder of another."""
+    """Raises PathNotAllowed for a path that is not plain, or when one path is a folder of another."""
     for path in paths:
-        parts = relative_parts(path)
-        if any("/".join(parts[:length]) in paths for length in range(1, len(parts))):
-            raise PathNotAllowed(path)
+        relative_parts(path)
+    nested = file_in_file(paths)
+    if nested is not None:
+        raise PathNotAllowed(nested[1])
+
+
+def file_in_file(paths: Collection[str]) -> tuple[str, str] | None:
+    """A path and another one that it would have to be the folder of; None when all can be files."""
+    # In this order, everything below a path comes right behind it.
+    ordered = sorted(paths, key=lambda path: path.replace("/", "\0"))
+    return next((pair for pair in pairwise(ordered) if pair[1].startswith(f"{pair[0]}/")), None)
 
 
 def is_in_git_folder(path: str) -> bool:
@@ -70,6 +80,21 @@ def path_fault(path: str) -> str | None:
     return None
 
 
+def path_error(path: str) -> str | None:
+    """The sentence about a path that no workspace takes; None for a plain one."""
+    if (fault := path_fault(path)) is not None:
+        return f"{fault}: {shown(path)}"
+    if path.endswith(PARTIAL_SUFFIX):
+        return f"path {shown(path)} must not end with {PARTIAL_SUFFIX}, which marks unfinished files"
+    if not _is_plain(path):
+        return f"path {shown(path)} must be relative and stay in the workspace: no '.', '..' or empty part"
+    return None
+
+
+def _is_plain(path: str) -> bool:
+    return "\0" not in path and all(part not in ("", ".", "..") for part in path.split("/"))
+
+
 def partial_name(name: str) -> str:
     """The name of a file that is being written, for one that can be as long as any name."""
     partial = f".{name}{PARTIAL_SUFFIX}"
@@ -83,7 +108,6 @@ def relative_parts(path: str) -> tuple[str, ...]:
     """
     if (fault := path_fault(path)) is not None:
         raise PathNotAllowed(path, fault)
-    parts = tuple(path.split("/"))
-    if "\0" in path or any(part in ("", ".", "..") for part in parts) or parts[-1].endswith(PARTIAL_SUFFIX):
+    if not _is_plain(path) or path.endswith(PARTIAL_SUFFIX):
         raise PathNotAllowed(path)
-    return parts
+    return tuple(path.split("/"))

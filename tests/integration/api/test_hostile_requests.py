@@ -47,7 +47,7 @@ ROUTES = {
             "traceId": _TEXTLESS,
             "queueName": ["", "q", "intentq", "sbxQ", "compileQ", "controlQ", *_TEXTLESS],
             "lane": ["", "fast", "Interactive", *_TEXTLESS],
-            "priority": [-1, 2**31, *_NOT_INTEGERS],
+            "priority": [0, -1, 2**31, *_NOT_INTEGERS],
             "deduplicationID": _TEXTLESS,
             "timeoutMS": [0, -1, *_NOT_INTEGERS],
             "recipeName": ["", "none", "compile-default ", *_TEXTLESS],

@@ -251,3 +251,45 @@ def test_what_is_too_long_for_a_file_or_a_command_is_a_400_and_writes_nothing(
     (detail,) = answer.json()["details"]
     assert detail["pointer"] == pointer and detail["message"].startswith(message)
     assert contents() == before
+
+
+PATCH = {"targetPath": "a", "postimageContent": ""}
+
+
+@pytest.mark.parametrize(
+    ("inputs", "pointer", "message"),
+    [
+        ({"testCommand": ""}, "/testCommand", "testCommand must not be empty"),
+        ({"testCommand": ["a"]}, "/testCommand", "testCommand must be a string (got an array)"),
+        ({"testCommand": None}, "/testCommand", "testCommand must be a string (got null)"),
+        ({"tests": "tests/a.py"}, "/tests", "tests must be an array (got 'tests/a.py')"),
+        ({"tests": None}, "/tests", "tests must be an array (got null)"),
+        ({"tests": ["t"] * 10_001}, "/tests", "tests must have at most 10,000 items"),
+        ({"files": ["a"]}, "/files", "files must be an object (got an array)"),
+        ({"files": {"a": 1}}, "/files/a", "files.a must be a string (got 1)"),
+        (
+            {"files": {"a": "x", "a-b": "y", "a/b": "z"}},
+            "/files/a~1b",
+            "'a' is a file, and cannot be the folder of 'a/b' too",
+        ),
+        (
+            {"files": {"../x": ""}},
+            "/files/..~1x",
+            "path '../x' must be relative and stay in the workspace: no '.', '..' or empty part",
+        ),
+        ({"patches": [PATCH] * 201}, "/patches", "patches must have at most 200 items"),
+        (
+            {"patches": [{"targetPath": "a"}]},
+            "/patches/0",
+            "the patch of 'a' must have postimageContent or contentBase64",
+        ),
+    ],
+)
+def test_inputs_that_no_plan_can_have_are_a_400_and_write_nothing(
+    api: Api, contents: Contents, inputs: dict[str, object], pointer: str, message: str
+) -> None:
+    before = contents()
+    answer = api.post("/intents", {**INTENT, "inputs": inputs})
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_input")
+    assert answer.json()["details"] == [{"pointer": f"/inputs{pointer}", "message": message}]
+    assert contents() == before

@@ -22,6 +22,9 @@ from tests.integration.api.conftest import Api
 
 Until = Callable[[Callable[[], bool]], None]
 
+# What Python and many clients take for the end of a line, and JSON leaves as it is.
+LINE_BREAKS = "a\x85b\u2028c\u2029d"
+
 
 def a_running_run(api: Api) -> Run:
     with api.dependencies.database.connect() as connection:
@@ -81,6 +84,29 @@ def test_the_command_line_prints_whole_lines_by_task(api: Api, capsys: pytest.Ca
     follow_output(client, run.id)
     client.close()
     assert capsys.readouterr().out == "1! oh\n0  half\n0  rest\n"
+
+
+def test_a_line_break_of_unicode_in_a_task_output_ends_no_event(
+    api: Api, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = a_running_run(api)
+    say(api, run, LINE_BREAKS + "\n")
+    end(api, run)
+    client = Client(api.url)
+    assert [piece["chunk"] for piece in client.run_output(run.id)] == [LINE_BREAKS + "\n"]
+    follow_output(client, run.id)
+    client.close()
+    assert capsys.readouterr().out.count("\n") == 1
+
+
+def test_a_line_break_of_unicode_in_a_run_ends_no_event(api: Api) -> None:
+    with api.dependencies.database.connect() as connection:
+        run = runs.lock(connection, a_run(connection, tenantId=LINE_BREAKS).id)
+        runs.move(connection, run, RunStatus.CANCELED, error=LINE_BREAKS)
+    client = Client(api.url)
+    (state,) = client.run_events(run.id)
+    client.close()
+    assert (state["tenantId"], state["error"]) == (LINE_BREAKS, LINE_BREAKS)
 
 
 def test_watch_shows_what_tasks_say_between_the_runs_changes(
