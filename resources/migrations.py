@@ -84,6 +84,12 @@ def system_reset(database: Database) -> None:
     migrate(database)
 
 
+def users(database: Database) -> list[str]:
+    """The names of the connections of workers and APIs: a stack runs on this database as long as there are any."""
+    with database.connect() as connection:
+        return [row["name"] for row in connection.execute(statements.query("schema.users"))]
+
+
 def rows_in(database: Database, schemas: tuple[str, ...]) -> dict[str, int]:
     """The number of rows of each table in these schemas, by `schema.table`."""
     with database.connect() as connection:

@@ -27,3 +27,10 @@ INSERT INTO app.schema_migrations (name, sha256) VALUES (%(name)s, %(sha256)s)
 -- tables --
 -- The tables of some schemas.
 SELECT schemaname, tablename FROM pg_tables WHERE schemaname = ANY(%(schemas)s) ORDER BY schemaname, tablename
+
+-- users --
+-- The names of the connections that workers and APIs hold to this database.
+SELECT DISTINCT application_name AS name FROM pg_stat_activity
+WHERE datname = current_database()
+    AND (starts_with(application_name, 'sisu-worker ') OR starts_with(application_name, 'sisu-api'))
+ORDER BY name

@@ -4,9 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import psycopg
 import pytest
 
-from sisu_pipeline.settings import child_environment
+from sisu_pipeline.database_server import locate
+from sisu_pipeline.settings import child_environment, load_settings
 from tests.e2e.conftest import run_sisu
 
 _SCHEMAS = (
@@ -52,6 +54,24 @@ def test_reset_reports_the_dropped_rows(environment: Environment) -> None:
     assert run_sisu(environment, "db", "psql", "-qc", insert).status == 0
     assert "app.intents 1" in run_sisu(environment, "db", "reset").stdout
     assert "app.intents" not in run_sisu(environment, "db", "reset").stdout
+
+
+@pytest.mark.parametrize("verb", ["reset", "sys-reset"])
+@pytest.mark.parametrize("name", ["sisu-worker intentQ 7 v1", "sisu-api"])
+def test_a_reset_beside_a_running_stack_is_refused_unless_it_is_forced(
+    environment: Environment, verb: str, name: str
+) -> None:
+    insert = "INSERT INTO app.intents (id, goal, payload) VALUES ('ih_' || repeat('0', 64), 'g', '{}')"
+    count = "SELECT count(*) FROM app.intents"
+    assert run_sisu(environment, "db", "psql", "-qc", f"{insert} ON CONFLICT DO NOTHING").status == 0
+    database = locate(load_settings({"SISU_HOME": environment["SISU_HOME"]}))
+    with psycopg.connect(database.url, application_name=name):
+        refused = run_sisu(environment, "db", verb)
+        assert (refused.status, refused.stdout) == (2, "")
+        assert refused.stderr == f"sisu: a stack uses this database ({name}): stop it, or add --force\n"
+        assert run_sisu(environment, "db", "psql", "-Atc", count).stdout == "1\n"
+        assert run_sisu(environment, "db", verb, "--force").status == 0
+    assert run_sisu(environment, "db", verb).status == 0
 
 
 def test_without_a_running_server_commands_name_the_command_to_run(tmp_path: Path) -> None:

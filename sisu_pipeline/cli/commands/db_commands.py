@@ -1,14 +1,19 @@
 """`sisu db`: start, stop, migrate, reset and query the database. Every command is safe to repeat."""
 
 import signal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sisu_pipeline.console.command_output import AsJson, CommandOutput, report_failures
+from sisu_pipeline.console.exit_codes import ENVIRONMENT_ERROR, Failure
 
 if TYPE_CHECKING:
     from resources.database import Database
+
+_MOST_NAMED = 3
+
+Force = Annotated[bool, typer.Option("--force", help="Reset although a stack uses the database.")]
 
 app = typer.Typer(help="Start, stop, migrate, reset and query the database.", no_args_is_help=True)
 
@@ -52,13 +57,14 @@ def migrate(as_json: AsJson = False) -> None:
 
 
 @app.command()
-def reset(as_json: AsJson = False) -> None:
-    """Drop and recreate the schema app: intents, runs, steps, artifacts and decisions."""
+def reset(force: Force = False, as_json: AsJson = False) -> None:
+    """Drop and recreate the schema app: intents, runs, steps, artifacts and decisions. Stop the stack first."""
     with report_failures(as_json) as out:
         from resources import migrations
         from sisu_pipeline.supervisor.stack_setup import make_engine_schemas
 
         database = _created_database()
+        _check_unused(database, force)
         dropped = migrations.rows_in(database, ("app",))
         migrations.reset(database)
         make_engine_schemas(database)
@@ -66,13 +72,14 @@ def reset(as_json: AsJson = False) -> None:
 
 
 @app.command("sys-reset")
-def sys_reset(as_json: AsJson = False) -> None:
-    """Drop and recreate the schemas dbos and dagster: queues, runs and history. Restart the stack afterwards."""
+def sys_reset(force: Force = False, as_json: AsJson = False) -> None:
+    """Drop and recreate the schemas dbos and dagster: queues, runs and history. Stop the stack first."""
     with report_failures(as_json) as out:
         from resources import migrations
         from sisu_pipeline.supervisor.stack_setup import make_engine_schemas
 
         database = _created_database()
+        _check_unused(database, force)
         dropped = migrations.rows_in(database, ("dbos", "dagster"))
         migrations.system_reset(database)
         make_engine_schemas(database)
@@ -100,6 +107,20 @@ def _created_database() -> "Database":
     database = database_server.locate(settings())
     migrations.create_database(database)
     return database
+
+
+def _check_unused(database: "Database", force: bool) -> None:
+    """Raise Failure when a stack uses the database, unless `force`: its work would be gone from under it."""
+    from resources import migrations
+
+    names = [] if force else migrations.users(database)
+    if names:
+        more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+        raise Failure(
+            f"a stack uses this database ({', '.join(names[:_MOST_NAMED])}{more}): stop it, or add --force",
+            "database_in_use",
+            ENVIRONMENT_ERROR,
+        )
 
 
 def _address(database: "Database") -> str:
