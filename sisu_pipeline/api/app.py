@@ -39,6 +39,7 @@ from sisu_pipeline.api.routes.inbox_readings import read_together
 from sisu_pipeline.api.state.app_state import AppState
 from sisu_pipeline.api.state.change_feed import RunFeed
 from sisu_pipeline.api.state.connection_pool import Pool
+from sisu_pipeline.api.state.readiness import Readiness
 from sisu_pipeline.domain.canonical import sha256_hex
 from sisu_pipeline.settings import Settings
 from sisu_pipeline.single_sign_on.browser_flow import browser_flow
@@ -64,6 +65,7 @@ def create_app(dependencies: Dependencies, *, settings: Settings, heartbeat_s: f
         decisions=Batcher(partial(record_together, pool)),
         inbox=Batcher(partial(read_together, pool)),
         feed=RunFeed(dependencies.database),
+        readiness=Readiness(pool),
         blobs=dependencies.blobs,
         dependencies=dependencies,
         app_version=dependencies.app_version,

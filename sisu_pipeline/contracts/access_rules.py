@@ -54,13 +54,14 @@ API_RULES: Mapping[str, Rule] = {
     "show_policy": Audience.SIGNED_IN,
     "list_recipes": Audience.SIGNED_IN,
     "show_recipe": Audience.SIGNED_IN,
-    # Sign-in and sign-out, the health check, and the files of the inbox, which say nothing about any run.
+    # Sign-in and sign-out, the health checks, and the files of the inbox, which say nothing about any run.
     "show_sign_in": Audience.ANYONE,
     "begin_sign_in": Audience.ANYONE,
     "finish_sign_in": Audience.ANYONE,
     "open_session": Audience.ANYONE,
     "close_session": Audience.ANYONE,
     "healthz": Audience.ANYONE,
+    "readyz": Audience.ANYONE,
     "show_page": Audience.ANYONE,
     "show_asset": Audience.ANYONE,
 }

@@ -1,14 +1,19 @@
 """Health checks of the stack's parts, for `sisu doctor`."""
 
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import metadata
+from pathlib import Path
 from platform import python_version
 from typing import Any
 
 import httpx
 import psycopg
+from psycopg import conninfo
 
-from resources.database import Connection, DatabaseError
+from resources.database import Connection, Database, DatabaseError
 from sisu_pipeline.database_server import locate
 from sisu_pipeline.domain.operator_errors import OperatorError
 from sisu_pipeline.queueing.sandbox_provider import check_sandbox
@@ -20,6 +25,8 @@ from sisu_pipeline.supervisor import port_probes
 # Dagster's daemon sends a heartbeat at least every 30 s.
 STALE_HEARTBEAT_S = 60.0
 _HTTP_TIMEOUT_S = 3.0
+_CONNECT_TIMEOUT_S = 5
+_NEEDED_MB = 256
 _MOST_PARKED = 99
 
 
@@ -56,7 +63,7 @@ def examine(settings: Settings) -> Health:
     versions["python"] = python_version()
     queues: tuple[QueueState, ...] = ()
     try:
-        with locate(settings).connect() as connection:
+        with brief_connection(settings) as connection:
             versions["postgres"] = engine_tables.server_version(connection)
             checks.append(Check("database", True, f"PostgreSQL {versions['postgres']}"))
             checks.append(daemon(connection))
@@ -67,10 +74,32 @@ def examine(settings: Settings) -> Health:
     if settings.sisu_profile == "warm":
         names = ("intentQ", "sbxQ", "compileQ") if settings.asks_agent else ("intentQ", "sbxQ")
         checks += [_workers(queues, queue, settings.dbos__appversion) for queue in names]
+    checks.append(disk(settings.home))
     checks.append(sandbox(settings))
     if settings.asks_agent:
         checks.append(planner(settings))
     return Health(versions, tuple(checks), queues)
+
+
+@contextmanager
+def brief_connection(settings: Settings) -> Iterator[Connection]:
+    """A connection that waits a few seconds for a server, and for each statement; a server may accept and hang.
+
+    Raises DatabaseError or psycopg.Error.
+    """
+    url = conninfo.make_conninfo(locate(settings).url, connect_timeout=_CONNECT_TIMEOUT_S)
+    with Database(url).connect() as connection:
+        engine_tables.limit_statements(connection)
+        yield connection
+
+
+def disk(folder: Path, needed_mb: int = _NEEDED_MB) -> Check:
+    """Check that the disk of the data folder has room."""
+    existing = next(place for place in (folder, *folder.parents) if place.exists())
+    free_mb = shutil.disk_usage(existing).free // 2**20
+    is_full = free_mb < needed_mb
+    advice = f": make room, at least {needed_mb} MB" if is_full else ""
+    return Check("disk", not is_full, f"{free_mb} MB are free in {folder}{advice}")
 
 
 def daemon(connection: Connection) -> Check:

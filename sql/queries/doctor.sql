@@ -7,6 +7,14 @@ FROM dagster.daemon_heartbeats ORDER BY daemon_type
 -- The server's version.
 SELECT current_setting('server_version') AS version
 
+-- limit_statements --
+-- Give up statements of this session after ten seconds: a person waits for the answer.
+SET statement_timeout = '10s'
+
+-- is_writer --
+-- Whether the server can be written to; a standby cannot.
+SELECT NOT pg_is_in_recovery() AS is_writer
+
 -- workflow_status --
 -- The status of one DBOS workflow.
 SELECT status FROM dbos.workflow_status WHERE workflow_uuid = %(workflow_id)s

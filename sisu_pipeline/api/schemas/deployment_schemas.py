@@ -9,7 +9,7 @@ from sisu_pipeline.domain.status import RunStatus
 
 
 class Health(Contract):
-    """The process is alive. The state of the database is not included."""
+    """The process is alive, and for `/readyz`, its database answers."""
 
     ok: Literal[True] = True
     """Always true."""

@@ -9,6 +9,7 @@ from resources.write_batcher import Batcher
 from sisu_pipeline.api.state.change_feed import RunFeed
 from sisu_pipeline.api.state.connection_pool import Pool
 from sisu_pipeline.api.state.inbox_reading import InboxReading
+from sisu_pipeline.api.state.readiness import Readiness
 from sisu_pipeline.single_sign_on.browser_flow import BrowserFlow
 from sisu_pipeline.single_sign_on.sign_on import SignOn
 from sisu_pipeline.store.outputs.artifacts import BlobStore
@@ -24,6 +25,7 @@ class AppState:
     decisions: Batcher[PlanDecision, RecordedDecision | None]
     inbox: Batcher[None, InboxReading]
     feed: RunFeed
+    readiness: Readiness
     blobs: BlobStore
     dependencies: Dependencies
     app_version: str

@@ -44,12 +44,12 @@ def _check_stack(out: CommandOutput) -> None:
 
 
 def _explain_run(out: CommandOutput, run_reference: str) -> None:
-    from sisu_pipeline.database_server import locate
     from sisu_pipeline.domain.errors import NotFound
     from sisu_pipeline.settings import settings
     from sisu_pipeline.supervisor.run_diagnosis import diagnose, gather
+    from sisu_pipeline.supervisor.stack_health import brief_connection
 
-    with locate(settings()).connect() as connection:
+    with brief_connection(settings()) as connection:
         try:
             facts = gather(connection, run_reference)
         except NotFound as error:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from resources.database import Connection
 from sisu_pipeline.store.records import fetch_all, fetch_first, fetch_value
+from sql import query
 
 WORKFLOWS = "dbos.workflow_status"
 _QUEUES = "dbos.queues"
@@ -52,6 +53,16 @@ def partition_load(connection: Connection, partition: str) -> PartitionLoad | No
 def exist(connection: Connection, table: str) -> bool:
     """Whether a table exists; the engines create theirs when they start for the first time."""
     return bool(fetch_value(connection, "oracle.exists", {"table": table}))
+
+
+def limit_statements(connection: Connection) -> None:
+    """Let no statement of this session take longer than ten seconds."""
+    connection.execute(query("doctor.limit_statements"))
+
+
+def is_writer(connection: Connection) -> bool:
+    """Whether the server can be written to: it is no standby."""
+    return bool(fetch_value(connection, "doctor.is_writer"))
 
 
 def workflow_status(connection: Connection, workflow_id: str) -> str | None:

@@ -101,6 +101,7 @@ def test_without_a_database_it_says_so_and_serves_again_when_it_is_back(
             "details": [],
         }
         assert httpx.get(f"{live.url}/healthz").status_code == 200
+        assert httpx.get(f"{live.url}/readyz", timeout=20).status_code == 503
         link.symlink_to(real)
         until(lambda: httpx.get(f"{live.url}/runs", timeout=20).status_code == 200)
 
@@ -133,7 +134,31 @@ def test_transactions_that_lose_against_each_other_are_repeated_and_no_client_no
             submitted = client.post("/intents", json=intent)
             body = {"recipeName": "sandbox-default", "queuePartitionKey": "t"}
             started = client.post(f"/intents/{submitted.json()['intentId']}/run", json=body)
-            return [submitted.status_code, started.status_code]
+            approved = client.post(f"/runs/{started.json()['runId']}/approve-plan", json={"approvedBy": "po"})
+            return [submitted.status_code, started.status_code, approved.status_code]
 
         codes = [code for codes in threads.map(start, range(64)) for code in codes]
     assert set(codes) <= {200, 201, 202}
+
+
+def test_a_full_disk_of_the_database_is_a_503_and_writes_nothing(
+    api: Api, contents: Callable[[], dict[str, str]]
+) -> None:
+    function = (
+        "CREATE FUNCTION public.refuse_row() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        "RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = '53100'; END $$"
+    )
+    trigger = (
+        "CREATE TRIGGER full_disk BEFORE INSERT ON app.intents FOR EACH ROW EXECUTE FUNCTION public.refuse_row()"
+    )
+    before = contents()
+    with api.dependencies.database.connect() as connection:
+        connection.execute(function)
+        connection.execute(trigger)
+    try:
+        answer = api.post("/intents", {"goal": "g", "inputs": {}, "constraints": {}})
+    finally:
+        with api.dependencies.database.connect() as connection:
+            connection.execute("DROP FUNCTION public.refuse_row() CASCADE")
+    assert (answer.status_code, answer.json()["code"]) == (503, "database_unavailable")
+    assert contents() == before

@@ -1,6 +1,9 @@
-"""GET /healthz, /ops/queue-depth, /docs, /openapi.json."""
+"""GET /healthz, /readyz, /ops/queue-depth, /docs, /openapi.json."""
 
+import os
 import re
+import signal
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -15,6 +18,20 @@ from tests.integration.api.conftest import Api, dependencies_over, serving
 
 def test_healthz(api: Api) -> None:
     assert api.get("/healthz").json() == {"ok": True}
+
+
+def test_readyz_is_a_503_while_the_database_does_not_answer(api: Api) -> None:
+    assert (api.get("/readyz").status_code, api.get("/readyz").json()) == (200, {"ok": True})
+    with api.dependencies.database.connect() as connection, ExitStack() as stopped:
+        sessions = "SELECT pid FROM pg_stat_activity WHERE application_name = 'sisu-api'"
+        for row in connection.execute(sessions).fetchall():
+            os.kill(row["pid"], signal.SIGSTOP)
+            stopped.callback(os.kill, row["pid"], signal.SIGCONT)
+        answers = [api.get("/readyz") for _ in range(2)]
+        assert api.get("/healthz").status_code == 200
+    assert [answer.status_code for answer in answers] == [503, 503]
+    assert answers[0].json()["code"] == "database_unavailable"
+    assert api.get("/readyz").status_code == 200
 
 
 def test_queue_depth_counts_dbos_work_by_queue_and_version_and_runs_by_status(api: Api) -> None:
@@ -91,6 +108,7 @@ def test_the_openapi_names_every_route(api: Api) -> None:
         "/intents",
         "/intents/{intent_id}/run",
         "/ops/queue-depth",
+        "/readyz",
         "/runs",
         "/runs/{run_id}",
         "/runs/{run_id}/approve-plan",
