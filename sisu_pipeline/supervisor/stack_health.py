@@ -61,7 +61,7 @@ def examine(settings: Settings) -> Health:
     checks.append(Check("code-server", listening, f"{settings.code_socket}{failure}"))
     versions = {name: _version(name) for name in ("sisu-pipeline", "dagster", "dbos")}
     versions["python"] = python_version()
-    queues: tuple[QueueState, ...] = ()
+    queues: tuple[QueueState, ...] | None = None
     try:
         with brief_connection(settings) as connection:
             versions["postgres"] = engine_tables.server_version(connection)
@@ -78,7 +78,7 @@ def examine(settings: Settings) -> Health:
     checks.append(sandbox(settings))
     if settings.asks_agent:
         checks.append(planner(settings))
-    return Health(versions, tuple(checks), queues)
+    return Health(versions, tuple(checks), queues or ())
 
 
 @contextmanager
@@ -150,7 +150,9 @@ def planner(settings: Settings) -> Check:
     return Check("planner", True, f"{facts.agent_name or settings.oc_agent} {facts.agent_version or ''}".strip())
 
 
-def _workers(queues: tuple[QueueState, ...], queue: str, version: str) -> Check:
+def _workers(queues: tuple[QueueState, ...] | None, queue: str, version: str) -> Check:
+    if queues is None:
+        return Check(f"{queue} workers", False, "unknown: the database cannot be reached")
     count = queue_depth.workers_of(queues, queue, version)
     return Check(f"{queue} workers", count > 0, f"{count} of version {version}")
 

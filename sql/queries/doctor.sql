@@ -9,7 +9,7 @@ SELECT current_setting('server_version') AS version
 
 -- limit_statements --
 -- Give up statements of this session after ten seconds: a person waits for the answer.
-SET statement_timeout = '10s'
+SELECT set_config('statement_timeout', '10s', false)
 
 -- is_writer --
 -- Whether the server can be written to; a standby cannot.

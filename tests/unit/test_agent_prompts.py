@@ -31,6 +31,12 @@ def test_a_round_states_the_goal_the_plan_its_difference_and_the_comment() -> No
     assert "requests these changes to it:\nKeep the old name\n" in prompt
 
 
+def test_the_connectors_of_an_intent_reach_its_planner() -> None:
+    intent = an_intent("Greet by name", connectors=["github", "jira"])
+    assert 'Connectors: ["github","jira"]' in plan_prompt(intent)
+    assert "Connectors" not in plan_prompt(an_intent("Greet by name"))
+
+
 @given(st.text(min_size=1))
 def test_a_model_without_an_agent_gets_the_round_with_its_own_task(comment: str) -> None:
     prompt = revision_prompt(INTENT, PLAN, [CHANGE], comment)

@@ -27,6 +27,7 @@ def test_a_database_that_accepts_and_never_answers_is_a_failed_check(hanging: Se
     checks = {check.name: check for check in health.checks}
     assert not checks["database"].ok
     assert "timeout" in checks["database"].detail
+    assert checks["intentQ workers"].detail == "unknown: the database cannot be reached"
     assert not health.ok
 
 

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from resources.database import Connection
 from sisu_pipeline.store.records import fetch_all, fetch_first, fetch_value
-from sql import query
 
 WORKFLOWS = "dbos.workflow_status"
 _QUEUES = "dbos.queues"
@@ -57,7 +56,7 @@ def exist(connection: Connection, table: str) -> bool:
 
 def limit_statements(connection: Connection) -> None:
     """Let no statement of this session take longer than ten seconds."""
-    connection.execute(query("doctor.limit_statements"))
+    fetch_value(connection, "doctor.limit_statements")
 
 
 def is_writer(connection: Connection) -> bool:

@@ -264,6 +264,22 @@ def test_a_run_whose_dagster_run_failed_around_its_steps_ends_and_can_be_retried
     assert search.end_orphans_later() == [], "the failure belongs to the try before"
 
 
+@pytest.mark.parametrize("hours", [3, -3])
+def test_the_clock_of_the_machine_that_wrote_a_dagster_run_does_not_matter(stage: Stage, hours: int) -> None:
+    workflow_id = stage.intent(f"a clock {hours} hours off")
+    dagster_run_id = failed(stage, workflow_id)
+    with stage.dependencies.database.connect() as connection:
+        connection.execute(
+            "UPDATE dagster.runs SET update_timestamp = update_timestamp + make_interval(hours => %s),"
+            " end_time = end_time + %s WHERE run_id = %s",
+            [hours, 3600 * hours, dagster_run_id],
+        )
+    search = Search(stage)
+    assert search.end_orphans() == [], "its own failure may be on its way"
+    assert search.end_orphans_later() == [workflow_id]
+    assert stage.run(workflow_id).status is RunStatus.RETRIES_EXCEEDED
+
+
 def test_the_error_of_an_orphaned_run_names_the_failure_of_its_launch(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
