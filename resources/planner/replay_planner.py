@@ -10,6 +10,7 @@ from resources.planner import builtin_planner
 from resources.planner.planner_port import PlannerUnavailable, Question
 from sisu_pipeline.contracts.step_outputs import PlannerOutput
 from sisu_pipeline.domain.canonical import sha256_json
+from sisu_pipeline.domain.plain_json import unstorable
 
 SCHEMA_VERSION = 1
 
@@ -54,6 +55,9 @@ def _recorded(folder: Path, question: Question) -> PlannerOutput | None:
     if not path.exists():
         return None
     try:
-        return PlannerOutput.from_json(json.loads(path.read_text()))
-    except ValueError as error:
+        answer = json.loads(path.read_text())
+        if (place := unstorable(answer)) is not None:
+            raise PlannerUnavailable(f"fixture {path.name} cannot be stored: {place}")
+        return PlannerOutput.from_json(answer)
+    except (ValueError, RecursionError) as error:
         raise PlannerUnavailable(f"fixture {path.name} is not a planner's answer: {error}") from error

@@ -7,12 +7,18 @@ from typing import Any
 from sisu_pipeline.domain.canonical import MAX_SAFE_INTEGER
 
 MOST_DEPTH = 100
+LONGEST_MESSAGE = 10_000
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
 def plain_text(text: str) -> str:
     """The text without what UTF-8 or Postgres cannot hold: lone surrogates and NUL."""
     return text.encode("utf-8", "replace").decode().replace("\0", _REPLACEMENT)
+
+
+def plain_message(text: str) -> str:
+    """A message of any program as a row holds it: a plain text of bounded length."""
+    return plain_text(text if len(text) <= LONGEST_MESSAGE else f"{text[: LONGEST_MESSAGE - 1]}…")
 
 
 def plain(value: Any, depth: int = MOST_DEPTH) -> Any:

@@ -8,7 +8,6 @@ from sisu_pipeline.contracts.intent import Intent
 from sisu_pipeline.contracts.step_outputs import Plan, PlannerOutput, StepId
 from sisu_pipeline.domain.canonical import canonical_json
 from sisu_pipeline.domain.complete_plan import SealedPlan
-from sisu_pipeline.domain.plain_json import unstorable
 from sisu_pipeline.steps import gate_terms
 from sisu_pipeline.steps.step_result import StepResult, ask_gate, json_artifact
 
@@ -16,7 +15,7 @@ INSTRUCTION = "Answer with JSON of the given schema only: a plan, no code and no
 
 
 class PlannerAnswerInvalid(Exception):
-    """The planner's answer has no structured part, cannot be stored, or contradicts the intent."""
+    """The planner's answer has no structured part, or contradicts the intent or another answer."""
 
 
 def plan_prompt(intent: Intent) -> str:
@@ -37,20 +36,12 @@ def read_plan(intent: Intent, answer: PlannerOutput) -> Plan:
 
     Raises PlannerAnswerInvalid, or ContractInvalid for a plan that breaks its contract.
     """
-    content = structured_part(answer, "plan")
-    goal = content.get("goal", intent.goal)
+    if answer.structured is None:
+        raise PlannerAnswerInvalid("the planner's answer has no structured plan")
+    goal = answer.structured.get("goal", intent.goal)
     if goal != intent.goal:
         raise PlannerAnswerInvalid(f"the planner's plan has another goal than the intent: {shown(goal)}")
-    return Plan.from_json({"goal": intent.goal, **content})
-
-
-def structured_part(answer: PlannerOutput, kind: str) -> dict[str, Any]:
-    """The structured part of a planner's answer, a plan or a build. Raises PlannerAnswerInvalid."""
-    if answer.structured is None:
-        raise PlannerAnswerInvalid(f"the planner's answer has no structured {kind}")
-    if (place := unstorable(answer.structured)) is not None:
-        raise PlannerAnswerInvalid(f"the planner's {kind} cannot be stored: {place}")
-    return answer.structured
+    return Plan.from_json({**answer.structured, "goal": intent.goal})
 
 
 def compile_intent(run_id: str, intent: Intent, plan: Plan, sealed: SealedPlan) -> StepResult:

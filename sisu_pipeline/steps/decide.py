@@ -2,7 +2,7 @@
 
 from sisu_pipeline.contracts.step_outputs import Build, PatchedPlan, Plan, PlannerOutput, StepId
 from sisu_pipeline.domain.canonical import canonical_json
-from sisu_pipeline.steps.compile import structured_part
+from sisu_pipeline.steps.compile import PlannerAnswerInvalid
 from sisu_pipeline.steps.step_result import StepResult, nothing_artifact
 
 INSTRUCTION = "Answer with JSON of the given schema only: patch, tests and test_command."
@@ -28,7 +28,9 @@ def build_prompt(plan: PatchedPlan) -> str:
 
 def read_build(answer: PlannerOutput) -> Build:
     """The build in a planner's answer. Raises PlannerAnswerInvalid or ContractInvalid."""
-    return Build.from_json(structured_part(answer, "build"))
+    if answer.structured is None:
+        raise PlannerAnswerInvalid("the planner's answer has no structured build")
+    return Build.from_json(answer.structured)
 
 
 def check_agrees(recorded: Build, plan: Plan) -> None:

@@ -13,6 +13,7 @@ from sisu_pipeline.contracts.step_outputs import StepId
 from sisu_pipeline.domain.canonical import same_json
 from sisu_pipeline.domain.errors import Drift, IdentityDrift, NotFound, StartRefused
 from sisu_pipeline.domain.identity import run_id
+from sisu_pipeline.domain.plain_json import plain_message
 from sisu_pipeline.domain.policy import Admission, PolicyVersion
 from sisu_pipeline.domain.status import IllegalTransition, RunStatus, can_move
 from sisu_pipeline.store.intents import Stored, record_submission
@@ -239,7 +240,7 @@ def move(
             "id": run.id,
             "current": run.status,
             "status": status,
-            "error": error,
+            "error": None if error is None else plain_message(error),
             "next_action": next_action,
             "segments": int(next_segment),
             "retries": int(repairing),
@@ -253,7 +254,7 @@ def move(
 
 def set_error(connection: Connection, run_id: str, error: str) -> None:
     """Replace the error of a run that has ended, when its cleanup adds to it."""
-    execute(connection, "runs.set_error", {"id": run_id, "error": error})
+    execute(connection, "runs.set_error", {"id": run_id, "error": plain_message(error)})
 
 
 def set_next_action(connection: Connection, run: Run, action: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from resources.planner.planner_port import Question
+from resources.planner.planner_port import PlannerUnavailable, Question
 from resources.planner.replay_planner import fixture_path
 from sisu_pipeline import oracle
 from sisu_pipeline.contracts.gate import Decision
@@ -127,22 +127,22 @@ def test_a_plan_without_a_command_gets_that_of_the_build_before_its_gate_opens(
     [
         (
             {"design": ["a\0b"]},
-            "the planner's plan cannot be stored: design[0] contains the character U+0000",
+            "fixture FIXTURE cannot be stored: structured.design[0] contains the character U+0000",
         ),
         (
             {"design": ["\ud800"]},
-            "the planner's plan cannot be stored: design[0] contains half of a surrogate pair",
+            "fixture FIXTURE cannot be stored: structured.design[0] contains half of a surrogate pair",
         ),
         (
             {"risks": [float("nan")]},
-            "the planner's plan cannot be stored: risks[0] is nan, a number that JSON cannot hold exactly",
+            "fixture FIXTURE cannot be stored: structured.risks[0] is nan, a number that JSON cannot hold exactly",
         ),
         (
             {"ask": {"question": "q", "form": {"type": "object", "maxProperties": 10**19}}},
-            "the planner's plan cannot be stored: ask.form.maxProperties is 10000000000000000000, "
+            "fixture FIXTURE cannot be stored: structured.ask.form.maxProperties is 10000000000000000000, "
             "a number that JSON cannot hold exactly",
         ),
-        ({"notes": "n"}, "invalid Plan: unknown field 'notes'"),
+        ({"remarks": "n"}, "invalid Plan: unknown field 'remarks'; did you mean 'risks'?"),
         ({"design": ["d"] * 26}, "invalid Plan: design must have at most 25 items"),
         ({"goal": "another"}, "the planner's plan has another goal than the intent: 'another'"),
     ],
@@ -153,11 +153,13 @@ def test_an_answer_that_is_no_plan_ends_the_run_before_its_gate_with_a_sentence(
     life = a_life(dependencies)
     intent = question(life).intent
     plan = {"design": [], "files": [], "risks": [], "tests": [], "testCommand": "pytest"}
-    record(tmp_path / "oc", Question("plan", plan_prompt(intent), intent), {**plan, **change})
+    asked = Question("plan", plan_prompt(intent), intent)
+    record(tmp_path / "oc", asked, {**plan, **change})
     for _ in range(2):
-        with pytest.raises((ValueError, PlannerAnswerInvalid, RunEnded)):
+        with pytest.raises((ValueError, PlannerAnswerInvalid, PlannerUnavailable, RunEnded)):
             life.compile()
-    assert (life.run.status, life.run.error) == (RunStatus.RETRIES_EXCEEDED, error)
+    assert life.run.status is RunStatus.RETRIES_EXCEEDED
+    assert life.run.error == error.replace("FIXTURE", fixture_path(tmp_path / "oc", asked).name)
     assert life.counts() == {"steps": 0, "artifacts": 0, "gates": 0, "tasks": 0}
 
 

@@ -96,6 +96,16 @@ def test_a_move_records_the_error_and_the_next_action(clean_database: Database) 
         assert runs.get(connection, run.id) == run
 
 
+def test_an_error_is_stored_whatever_a_program_wrote_into_it(clean_database: Database) -> None:
+    with clean_database.connect() as connection:
+        run = runs.move(connection, a_run(connection), RunStatus.CANCELED, error=f"a\0b\udcff{'x' * 20_000}")
+        assert run.error is not None
+        assert run.error.startswith("a\N{REPLACEMENT CHARACTER}b?xxx") and run.error.endswith("x…")
+        assert len(run.error) == 10_000
+        runs.set_error(connection, run.id, "c\0\udcff")
+        assert runs.get(connection, run.id).error == "c\N{REPLACEMENT CHARACTER}?"
+
+
 def test_of_two_moves_from_the_same_copy_one_wins(clean_database: Database) -> None:
     with clean_database.connect() as connection:
         run = a_run(connection)
