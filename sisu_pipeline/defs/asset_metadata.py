@@ -26,6 +26,8 @@ MAX_ROWS = 200
 """How many tasks an event shows at most; all of them are in `app.sbx_runs`."""
 MAX_DIFF = 50_000
 """How many characters of the plan's diff an event shows at most; the API returns all of it."""
+MAX_TEXT = 2_000
+"""How many characters of a goal, a command or an item of a list an event shows at most."""
 
 
 def of_step(dependencies: Dependencies, workflow_id: str, result: StepResult) -> Metadata:
@@ -79,7 +81,7 @@ def of_tasks(dependencies: Dependencies, workflow_id: str) -> Metadata:
     records = [
         dg.TableRecord(
             {
-                "command": result.command,
+                "command": _beginning(result.command),
                 "result": str(result.err_code),
                 "exit": result.exit,
                 "attempt": result.attempt,
@@ -98,14 +100,14 @@ def of_tasks(dependencies: Dependencies, workflow_id: str) -> Metadata:
 
 def _plan(plan: Mapping[str, Any]) -> Metadata:
     lines = [
-        f"**{for_markdown(plan['goal'])}**",
+        f"**{for_markdown(_beginning(plan['goal']))}**",
         "",
         *_bullets("Design", plan["design"]),
         *_bullets("Files", plan["files"]),
     ]
     lines += [*_bullets("Risks", plan["risks"]), *_bullets("Tests", plan["tests"])]
     return {
-        "goal": plan["goal"],
+        "goal": _beginning(plan["goal"]),
         "plan": dg.MetadataValue.md("\n".join(lines)),
         "tests": len(plan["tests"]),
     }
@@ -119,7 +121,7 @@ def _planned(connection: Connection, run: Run, step: StepId) -> Metadata:
     complete = None if stored is None else plans.complete(connection, run.id, stored.number)
     if stored is None or complete is None:
         return {}
-    commands = [task.command for task in complete.tasks[:MAX_ROWS]]
+    commands = [_beginning(task.command) for task in complete.tasks[:MAX_ROWS]]
     more = [f"… and {len(complete.tasks) - MAX_ROWS} more"] if len(complete.tasks) > MAX_ROWS else []
     described: Metadata = {
         "commands": dg.MetadataValue.md(code_block("\n".join([*map(for_cell, commands), *more]))),
@@ -148,7 +150,7 @@ def _planned(connection: Connection, run: Run, step: StepId) -> Metadata:
 def _decision(output: Mapping[str, Any]) -> Metadata:
     build = output["structured"]
     return {
-        "test_command": build["test_command"],
+        "test_command": _beginning(build["test_command"]),
         "tests": len(build["tests"]),
         "patches_proposed": len(build["patch"]),
     }
@@ -167,7 +169,11 @@ def _bullets(title: str, items: list[str], most: int = 20) -> list[str]:
     if not items:
         return []
     more = [f"- … and {len(items) - most} more"] if len(items) > most else []
-    return [f"*{title}*", *(f"- {for_markdown(item)}" for item in items[:most]), *more, ""]
+    return [f"*{title}*", *(f"- {for_markdown(_beginning(item))}" for item in items[:most]), *more, ""]
+
+
+def _beginning(text: str) -> str:
+    return text if len(text) <= MAX_TEXT else f"{text[: MAX_TEXT - 1]}…"
 
 
 def artifact_url(dependencies: Dependencies, uri: str) -> str:

@@ -5,6 +5,8 @@ each section stands as the sha256 of its own canonical JSON. A plan with a push 
 with a setup a section `setup`. Content of files is never part of it, only its hashes.
 """
 
+import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import overload
@@ -28,6 +30,7 @@ from sisu_pipeline.domain.changes.plan_changes import Files, files_after
 
 VERSION = 1
 _SECTIONS = ("changes", "tasks", "recipe", "policy", "base", "push", "setup")
+_PLACEHOLDER = re.compile(r"(?<!\$)\{test\}")
 
 
 @dataclass(frozen=True)
@@ -55,11 +58,15 @@ class PlannedTasks(Sequence[PlannedTask]):
     command: str
     tests: tuple[str | None, ...]
     terms: TaskTerms
+    quotes_tests: bool = True
+    """False for plans of earlier releases, which appended the name of a test as shell text."""
 
     @classmethod
-    def of(cls, command: str, tests: Sequence[str], terms: TaskTerms) -> "PlannedTasks":
+    def of(
+        cls, command: str, tests: Sequence[str], terms: TaskTerms, *, quotes_tests: bool = True
+    ) -> "PlannedTasks":
         """The tasks of a command and its tests. A repeated test is one task, at its first place."""
-        return cls(command, tuple(dict.fromkeys(tests)) or (None,), terms)
+        return cls(command, tuple(dict.fromkeys(tests)) or (None,), terms, quotes_tests)
 
     def __len__(self) -> int:
         return len(self.tests)
@@ -87,7 +94,9 @@ class PlannedTasks(Sequence[PlannedTask]):
         )
 
     def _command(self, test: str | None) -> str:
-        return self.command if test is None else f"{self.command} {test}"
+        if test is None:
+            return self.command
+        return command_line(self.command, test) if self.quotes_tests else f"{self.command} {test}"
 
     def _task(self, position: int) -> PlannedTask:
         test = self.tests[position]
@@ -103,6 +112,16 @@ class PlannedTasks(Sequence[PlannedTask]):
             cpu=self.terms.cpu,
             mem_mb=self.terms.mem_mb,
         )
+
+
+def command_line(command: str, test: str) -> str:
+    """The shell command of a task: the name of its test is one argument, at `{test}` or else at the end.
+
+    `${test}` is a variable of the shell and stays.
+    """
+    argument = shlex.quote(test)
+    placed, places = _PLACEHOLDER.subn(lambda _: argument, command)
+    return placed if places else f"{command} {argument}"
 
 
 @dataclass(frozen=True)

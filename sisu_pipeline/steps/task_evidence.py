@@ -3,7 +3,7 @@
 from base64 import b64decode
 from typing import Any
 
-from sisu_pipeline.contracts.sandbox_request import BINARY_URI, FileIn, SandboxRequest, SandboxResult
+from sisu_pipeline.contracts.sandbox_request import BINARY_URI, FileIn, FileOut, SandboxRequest, SandboxResult
 from sisu_pipeline.contracts.step_outputs import StepId
 from sisu_pipeline.domain.canonical import sha256_hex, sha256_json
 from sisu_pipeline.domain.identity import artifact_uri
@@ -19,7 +19,7 @@ def task_artifacts(
     """The index (idx 0) and, by uri, files, timings, raw, boot evidence, stdout and stderr."""
     raw = result.raw or {}
     entries = [
-        *(("file", f"files/{file.path}", {"text": file.inline}, file.sha256) for file in result.files_out),
+        *(("file", f"files/{file.path}", _content(file), file.sha256) for file in result.files_out),
         _json("timings", "metrics.json", result.metrics.to_json()),
         _json("raw", "raw.json", raw),
         _text("stderr", "stderr.log", result.stderr),
@@ -70,6 +70,13 @@ def _file_record(file: FileIn) -> dict[str, Any]:
         return file.to_json()
     mode = {} if file.mode is None else {"mode": file.mode}
     return {"path": file.path, "sha256": digest, **mode}
+
+
+def _content(file: FileOut) -> dict[str, Any]:
+    """The content of an output file: its text, or its bytes in base64."""
+    if file.inline is None and file.uri is not None and file.uri.startswith("data:"):
+        return {"base64": file.uri.partition(";base64,")[2]}
+    return {"text": file.inline}
 
 
 def _json(kind: str, name: str, value: Any) -> tuple[str, str, Any, str]:

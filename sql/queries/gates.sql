@@ -104,8 +104,10 @@ SELECT * FROM app.gate_answers WHERE run_id = %(run_id)s AND gate_key = %(gate_k
 
 -- waiting --
 -- Undecided gates of runs that have not ended, the nearest deadline first; without those whose plan is being changed.
+-- A list shows the beginning of a long goal.
 SELECT gate.run_id, gate.gate_key, gate.purpose, gate.created_at, gate.deadline_at, gate.on_timeout, gate.form,
-       gate.plan_sha256, run.workflow_id, run.status, run.tenant_id, intent.goal, intent.form_fields,
+       gate.plan_sha256, run.workflow_id, run.status, run.tenant_id, intent.form_fields,
+       CASE WHEN octet_length(intent.goal) > 8000 THEN left(intent.goal, 1999) || '…' ELSE intent.goal END AS goal,
        (run.approval_rules ->> 'approvals')::int AS approvals_required,
        coalesce(edited.plan_sha256, gate.plan_sha256) AS current_sha256
 FROM app.runs run

@@ -143,16 +143,18 @@ WHERE timeout_ms IS NOT NULL AND status IN ('queued', 'running', 'waiting_input'
 ORDER BY created_at, id LIMIT %(limit)s
 
 -- active --
--- The newest queued and running runs with their goal, and those whose plan a coding agent makes. Runs at a gate are
+-- The newest queued and running runs with the beginning of their goal, and those whose plan a coding agent makes. Runs at a gate are
 -- listed by their gates.
-SELECT run.*, intent.goal FROM app.runs run JOIN app.intents intent ON intent.id = run.intent_id
+SELECT run.*, CASE WHEN octet_length(intent.goal) > 8000 THEN left(intent.goal, 1999) || '…' ELSE intent.goal END AS goal
+FROM app.runs run JOIN app.intents intent ON intent.id = run.intent_id
 WHERE run.status IN ('running', 'repairing', 'queued') OR (run.status = 'waiting_input' AND run.next_action = 'PLAN')
 ORDER BY array_position(ARRAY['running', 'waiting_input', 'repairing', 'queued'], run.status), run.updated_at DESC, run.id
 LIMIT %(limit)s
 
 -- finished --
--- The runs that ended last, with their goal.
-SELECT run.*, intent.goal FROM app.runs run JOIN app.intents intent ON intent.id = run.intent_id
+-- The runs that ended last, with the beginning of their goal.
+SELECT run.*, CASE WHEN octet_length(intent.goal) > 8000 THEN left(intent.goal, 1999) || '…' ELSE intent.goal END AS goal
+FROM app.runs run JOIN app.intents intent ON intent.id = run.intent_id
 WHERE run.status IN ('succeeded', 'failed', 'canceled', 'retries_exceeded')
 ORDER BY run.updated_at DESC, run.id
 LIMIT %(limit)s

@@ -21,11 +21,12 @@ WHERE r.status IN ('queued', 'running', 'repairing') AND r.updated_at < clock_ti
 ORDER BY r.updated_at LIMIT 100
 
 -- unclaimed --
--- Requested runs without an owner for which a Dagster run exists: its launcher died.
+-- Requested runs without an owner for which a Dagster run exists: its launcher died. A Dagster run of another job, such
+-- as one that materializes single assets, never owns an intent.
 SELECT r.workflow_id, r.segment, d.run_id AS dagster_run_id
 FROM app.runs r
 JOIN dagster.run_tags t ON t.key = 'dagster/partition' AND t.value = r.workflow_id
-JOIN dagster.runs d ON d.run_id = t.run_id AND d.status = 'STARTING'
+JOIN dagster.runs d ON d.run_id = t.run_id AND d.status = 'STARTING' AND d.pipeline_name = 'intent_workflow'
 WHERE r.status IN ('queued', 'repairing') AND r.dagster_run_id IS NULL
   AND r.requested_at < clock_timestamp() - interval '5 seconds'
 ORDER BY r.created_at LIMIT 100
@@ -61,12 +62,24 @@ WHERE r.status IN ('queued', 'running', 'waiting_input', 'repairing')
 ORDER BY r.created_at LIMIT 100
 
 -- removed --
--- Active runs whose Dagster run an operator has deleted, or has ended as canceled without asking the run launcher.
-SELECT r.workflow_id, r.dagster_run_id, d.run_id IS NULL AS is_deleted
-FROM app.runs r LEFT JOIN dagster.runs d ON d.run_id = r.dagster_run_id
-WHERE r.status IN ('queued', 'running', 'waiting_input', 'repairing') AND r.dagster_run_id IS NOT NULL
-  AND (d.run_id IS NULL OR d.status = 'CANCELED')
-ORDER BY r.created_at LIMIT 100
+-- Active runs whose Dagster run an operator has deleted, or has ended as canceled without asking the run launcher. The
+-- second part finds those canceled before they were launched: Dagster creates no other run for their key. (One deleted
+-- before it was launched is requested again.)
+SELECT workflow_id, dagster_run_id, is_deleted FROM (
+    SELECT r.workflow_id, r.dagster_run_id, d.run_id IS NULL AS is_deleted, r.created_at
+    FROM app.runs r LEFT JOIN dagster.runs d ON d.run_id = r.dagster_run_id
+    WHERE r.status IN ('queued', 'running', 'waiting_input', 'repairing') AND r.dagster_run_id IS NOT NULL
+      AND (d.run_id IS NULL OR d.status = 'CANCELED')
+    UNION ALL
+    SELECT r.workflow_id, min(d.run_id) AS dagster_run_id, false AS is_deleted, r.created_at
+    FROM app.runs r
+    JOIN dagster.run_tags t ON t.key = 'dagster/run_key' AND t.value = r.workflow_id || '#' || r.retry_count
+    JOIN dagster.runs d ON d.run_id = t.run_id
+    WHERE r.status IN ('queued', 'repairing') AND r.dagster_run_id IS NULL AND r.requested_at IS NOT NULL
+    GROUP BY r.id
+    HAVING bool_and(d.status = 'CANCELED')
+) AS found
+ORDER BY created_at LIMIT 100
 
 -- parked_dagster_runs --
 -- Open Dagster runs whose intent is parked, and of jobs without an intent whose queue workflow was taken off its queue

@@ -12,6 +12,7 @@ from resources.planner.replay_planner import fixture_path
 from sisu_pipeline import oracle
 from sisu_pipeline.contracts.gate import Decision
 from sisu_pipeline.contracts.step_outputs import PatchedPlan, PlannerOutput
+from sisu_pipeline.domain import complete_plan
 from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.steps.compile import PlannerAnswerInvalid, plan_prompt
 from sisu_pipeline.steps.decide import BuildDiffers, build_prompt
@@ -70,6 +71,19 @@ def test_the_plan_that_is_approved_names_the_command_before_the_decision(depende
     assert complete is not None
     assert [task.command for task in complete.tasks] == [f"{HIDDEN} a", f"{HIDDEN} b"]
     assert version.read().test_command == HIDDEN
+
+
+def test_a_plan_that_an_earlier_release_approved_keeps_its_unquoted_commands(
+    dependencies: Dependencies, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    life = Life(dependencies, tests=["t[a b]"], testCommand="pytest", files=FILES, patches=PATCHES)
+    with monkeypatch.context() as earlier:
+        earlier.setattr(complete_plan, "command_line", lambda command, test: f"{command} {test}")
+        life.plan()
+    life.say(Decision.APPROVED)
+    life.decide()
+    (task,) = task_planning.plan_tasks(dependencies, life.id)
+    assert task.request.cmd == "pytest t[a b]"
 
 
 def test_after_approval_no_planner_is_asked(dependencies: Dependencies) -> None:

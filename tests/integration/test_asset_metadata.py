@@ -1,6 +1,7 @@
 """Text of submitters and commands is shown as text in Dagster's pages: no image, link or HTML of theirs."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from markdown_it.token import Token
 from resources.database import Database
 from sisu_pipeline.contracts.step_outputs import StepId
 from sisu_pipeline.defs import asset_metadata
-from sisu_pipeline.steps.step_result import Artifact, StepResult
+from sisu_pipeline.steps.step_result import Artifact, StepResult, plan_gate
+from sisu_pipeline.store import gates
 from tests.builders import a_run
 from tests.integration.api.conftest import dependencies_over
 
@@ -73,3 +75,23 @@ def test_a_link_of_a_submitter_names_no_scheme_that_runs(clean_database: Databas
     urls = [each.value for each in metadata.values() if isinstance(each, dg.UrlMetadataValue)]
     assert urls
     assert all(str(url).startswith("http://") for url in urls)
+
+
+def test_the_links_lead_to_the_address_that_people_use(clean_database: Database, tmp_path: Path) -> None:
+    dependencies = replace(dependencies_over(clean_database, tmp_path), api_url="https://sisu.example.org")
+    with clean_database.connect() as connection:
+        run = a_run(connection)
+        gates.open_gate(connection, run.id, plan_gate(run.id, "0" * 64))
+    metadata = asset_metadata.of_step(dependencies, run.workflow_id, step_result(StepId.APPLY_PATCH, "x", run.id))
+    assert metadata["run"].value == f"https://sisu.example.org/runs/{run.id}"
+    assert metadata["decide"].value == f"https://sisu.example.org/#/runs/{run.id}"
+    assert "(https://sisu.example.org/artifacts/" in metadata["artifacts"].value
+
+
+def test_an_event_holds_the_beginning_of_a_goal_of_megabytes(clean_database: Database, tmp_path: Path) -> None:
+    with clean_database.connect() as connection:
+        run = a_run(connection)
+    goal = step_result(StepId.COMPILE, "g" * 5_000_000, run.id)
+    metadata = asset_metadata.of_step(dependencies_over(clean_database, tmp_path), run.workflow_id, goal)
+    shown = {name: value for name, value in metadata.items() if name != "artifacts"}
+    assert len(str(shown)) < 20_000

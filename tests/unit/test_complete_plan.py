@@ -1,6 +1,8 @@
 """The complete plan: its hash covers everything that is executed, and no content."""
 
 import json
+import shlex
+import subprocess
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +20,7 @@ from sisu_pipeline.domain.complete_plan import (
     SealedPlan,
     TaskTerms,
     changes,
+    command_line,
     seal,
 )
 
@@ -173,6 +176,24 @@ def test_ten_thousand_tests_are_ten_thousand_tasks() -> None:
     planned = PlannedTasks.of("pytest", [f"t{number}" for number in range(MAX_TESTS)], TASKS)
     assert [task["command"] for task in json.loads(planned.section)] == [f"pytest t{n}" for n in range(MAX_TESTS)]
     assert planned.section == canonical_json([task.to_json() for task in planned])
+
+
+@given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
+def test_the_name_of_a_test_is_one_argument_at_its_place(test: str) -> None:
+    assert shlex.split(command_line("pytest -q", test)) == ["pytest", "-q", test]
+    assert shlex.split(command_line("pytest {test} -q", test)) == ["pytest", test, "-q"]
+
+
+def test_a_shell_passes_names_with_blanks_parentheses_and_dollars_on_unchanged() -> None:
+    names = ["t.py::t[a b]", "t.py::t[(1, 2)]", "t.py::t[$HOME]", "-k x", "it's", "*", "`id`", ""]
+    for name in names:
+        command = command_line("""test=variable; printf '<%s>' {test} "${test}" #""", name)
+        run = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=True)
+        assert run.stdout == f"<{name}><variable>"
+
+
+def test_a_plain_name_is_appended_as_it_is() -> None:
+    assert command_line("pytest", "tests/test_a.py::test_b") == "pytest tests/test_a.py::test_b"
 
 
 paths = st.sampled_from(["a", "b", "c/d"])

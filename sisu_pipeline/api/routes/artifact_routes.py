@@ -1,6 +1,7 @@
 """The content of artifacts."""
 
 import json
+from base64 import b64decode
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,7 @@ from sisu_pipeline.store.outputs.artifacts import BlobStore, StoredArtifact
 JSON = "application/json"
 TEXT = "text/plain; charset=utf-8"
 SVG = "image/svg+xml"
+BINARY = "application/octet-stream"
 
 _JSON_KINDS = frozenset(
     {"json", "raw", "timings", "artifact_index", "question_card", "plan_card", "json_diagnostic"}
@@ -54,7 +56,7 @@ router = APIRouter(route_class=GuardedRoute, dependencies=[PlainRequest], tags=[
 class Content:
     """The content of an artifact with its media type."""
 
-    text: str
+    body: bytes
     media_type: str
 
 
@@ -69,7 +71,12 @@ class BlobLost(Exception):
         200: {
             "description": "The content; the ETag is its sha256.",
             "headers": {"ETag": {"required": True, "schema": {"type": "string", "pattern": '^"[0-9a-f]{64}"$'}}},
-            "content": {JSON: {"schema": {}}, "text/plain": {"schema": {"type": "string"}}, SVG: {"schema": {}}},
+            "content": {
+                JSON: {"schema": {}},
+                "text/plain": {"schema": {"type": "string"}},
+                SVG: {"schema": {}},
+                BINARY: {"schema": {"type": "string", "format": "binary"}},
+            },
         },
         206: {"description": "The part that `Range` names, to resume a download."},
         304: {"description": "It is what `If-None-Match` names."},
@@ -87,7 +94,7 @@ def show_artifact(uri: ArtifactAddress, request: Request, state: AppStateOf) -> 
     if request.headers.get("if-none-match") == headers["ETag"]:
         return Response(status_code=304, headers=headers)
     shown = content(artifact.kind, _inline(artifact, state.blobs))
-    body = shown.text.encode()
+    body = shown.body
     headers["Accept-Ranges"] = "bytes"
     try:
         part = requested(request.headers.get("range"), request.headers.get("if-range"), headers["ETag"], len(body))
@@ -100,16 +107,26 @@ def show_artifact(uri: ArtifactAddress, request: Request, state: AppStateOf) -> 
 
 
 def content(kind: str, inline: Any) -> Content:
-    """The content served for an artifact: JSON kinds indented, text unchanged, anything else as compact JSON."""
+    """The content served for an artifact.
+
+    JSON kinds are indented, text and the bytes of files unchanged, anything else is compact JSON.
+    """
     members = inline if isinstance(inline, dict) else {}
+    if kind == "file" and isinstance(members.get("base64"), str):
+        return Content(b64decode(members["base64"]), BINARY)
+    text, media_type = _shown(kind, inline, members)
+    return Content(text.encode(), media_type)
+
+
+def _shown(kind: str, inline: Any, members: dict[str, Any]) -> tuple[str, str]:
     if kind in _JSON_KINDS:
-        return Content(_pretty(members.get("json", members.get("text", inline))), JSON)
+        return _pretty(members.get("json", members.get("text", inline))), JSON
     text = members.get("text")
     if kind == "svg" and isinstance(text, str):
-        return Content(text, SVG)
+        return text, SVG
     if kind in _TEXT_KINDS:
-        return Content(text if isinstance(text, str) else _pretty(inline), TEXT)
-    return Content(json.dumps(inline, ensure_ascii=False, separators=(",", ":")), TEXT)
+        return text if isinstance(text, str) else _pretty(inline), TEXT
+    return json.dumps(inline, ensure_ascii=False, separators=(",", ":")), TEXT
 
 
 def _inline(artifact: StoredArtifact, blobs: BlobStore) -> Any:

@@ -84,7 +84,7 @@ class GateEntry(Contract):
     purpose: str
     """Purpose of the gate: the approval of a plan or a question."""
     goal: str
-    """Goal of the run's intent."""
+    """Goal of the run's intent; in the inbox, the beginning of a long one."""
     run_status: RunStatus
     """Status of the run."""
     tenant_id: str | None
@@ -268,14 +268,14 @@ class FinishedRun(RunHead):
     """A run that has ended, with its goal."""
 
     goal: str
-    """Goal of the run's intent."""
+    """Goal of the run's intent; in the inbox, the beginning of a long one."""
 
 
 class ActiveRun(RunProgress):
     """A run in progress, with its goal."""
 
     goal: str
-    """Goal of the run's intent."""
+    """Goal of the run's intent; in the inbox, the beginning of a long one."""
 
 
 class Inbox(Contract):

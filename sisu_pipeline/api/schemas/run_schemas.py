@@ -117,7 +117,9 @@ class StepView(Contract):
     phase: str
     """Phase of the run that the step performs."""
     output: dict[str, Any]
-    """Output of the step."""
+    """Output of the step; its long texts and lists are cut."""
+    output_is_cut: bool = Field(default=False, exclude_if=lambda is_cut: not is_cut)
+    """Present if something is missing in the output: artifacts, the plan and the results have it."""
     attempt: int
     """Number of the attempt."""
     started_at: Time

@@ -20,6 +20,7 @@ from sisu_pipeline.api.schemas.run_schemas import (
     TaskCounts,
     VoteView,
 )
+from sisu_pipeline.api.views.bounded_output import bounded_output
 from sisu_pipeline.contracts.step_outputs import StepId
 from sisu_pipeline.domain.identity import checked_reference
 from sisu_pipeline.store import gates, human_gates, plan_questions, plans, runs, steps, tasks
@@ -29,6 +30,7 @@ from sisu_pipeline.store.plan_questions import EndedSession
 from sisu_pipeline.store.queues import queue_depth as depth
 from sisu_pipeline.store.rules import quorum
 from sisu_pipeline.store.runs import Run
+from sisu_pipeline.store.steps import StoredStep
 
 MAX_ARTIFACTS = 1000
 
@@ -40,7 +42,7 @@ def run_view(connection: Connection, run_reference: str) -> RunView:
         **progress(connection, run),
         planning=_planning(connection, run),
         push=_push(connection, run),
-        steps=[StepView(**vars(step)) for step in steps.of_run(connection, run.id)],
+        steps=[_step(step) for step in steps.of_run(connection, run.id)],
         artifacts=[ArtifactView(**vars(card)) for card in artifacts.of_run(connection, run.id, MAX_ARTIFACTS)],
         artifact_count=artifacts.count_of_run(connection, run.id),
     )
@@ -117,6 +119,11 @@ def progress(connection: Connection, run: Run) -> dict[str, Any]:
         "decision": _decision(connection, run),
         "tasks": TaskCounts(**vars(tasks.progress(connection, run.id))),
     }
+
+
+def _step(stored: StoredStep) -> StepView:
+    output, is_cut = bounded_output(stored.output)
+    return StepView(**{**vars(stored), "output": output}, output_is_cut=is_cut)
 
 
 def _push(connection: Connection, run: Run) -> PushView | None:

@@ -114,7 +114,7 @@ def approved_tasks(
     if planned is not None:
         return planned
     terms = _current_terms(dependencies, connection, run)
-    return PlannedTasks.of(build["test_command"], build["tests"], terms)
+    return PlannedTasks.of(build["test_command"], build["tests"], terms, quotes_tests=False)
 
 
 def check_recorded_build(dependencies: Dependencies, intent: Intent, plan: Plan, prompt: str) -> None:

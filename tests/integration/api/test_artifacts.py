@@ -6,8 +6,11 @@ from urllib.parse import quote
 import httpx
 import pytest
 
+from resources.sandbox.output_files import file_out
+from sisu_pipeline.contracts.sandbox_request import ErrorCode, Metrics, SandboxRequest, SandboxResult
 from sisu_pipeline.domain.canonical import sha256_hex
 from sisu_pipeline.steps.step_result import Artifact
+from sisu_pipeline.steps.task_evidence import task_artifacts
 from sisu_pipeline.store.outputs import artifacts
 from tests.builders import a_run
 from tests.integration.api.conftest import Api
@@ -49,6 +52,33 @@ def test_each_kind_is_served_as_a_person_wants_to_read_it(
     answer = api.get(_kept(api, kind, inline))
     assert answer.status_code == 200
     assert (_media_type(answer), answer.text) == (media_type, body)
+
+
+def test_a_binary_file_is_served_as_the_bytes_that_its_hash_names(api: Api) -> None:
+    data = bytes(range(256)) * 400  # more than is stored in a row
+    file = file_out("out.bin", data)
+    result = SandboxResult(
+        exit=0,
+        stdout="",
+        stderr="",
+        files_out=(file,),
+        metrics=Metrics(wall_ms=1, cpu_ms=1, mem_peak_mb=1),
+        sandbox_ref="s",
+        err_code=ErrorCode.NONE,
+        task_key="t",
+    )
+    request = SandboxRequest(env_ref="e", cmd="x", timeout_ms=1, task_key="t")
+    with api.dependencies.database.connect() as connection:
+        run = a_run(connection)
+        left = task_artifacts(run.id, request, result, 1)
+        artifacts.insert(connection, run.id, left, api.dependencies.blobs)
+    (uri,) = [artifact.uri for artifact in left if artifact.kind == "file"]
+    path = f"/artifacts/{quote(uri, safe='')}"
+    answer = api.get(path)
+    assert (_media_type(answer), answer.content) == ("application/octet-stream", data)
+    assert answer.headers["etag"] == f'"{sha256_hex(data)}"'
+    part = api.client.get(path, headers={"range": "bytes=255-257"})
+    assert (part.status_code, part.content) == (206, b"\xff\x00\x01")
 
 
 def test_the_etag_is_the_sha256_and_spares_a_second_download(api: Api) -> None:

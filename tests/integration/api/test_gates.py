@@ -12,7 +12,7 @@ from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.steps.step_result import plan_gate
 from sisu_pipeline.store import gates, runs
 from sisu_pipeline.store.runs import Run
-from tests.builders import a_run
+from tests.builders import a_run, an_intent
 from tests.integration.api.conftest import Api
 
 PLAN, OTHER_PLAN = "a" * 64, "b" * 64
@@ -145,3 +145,17 @@ def test_of_many_concurrent_decisions_the_first_stands_for_all(api: Api, run: Ru
     for asked, answer in answers:
         assert answer.status_code == (202 if asked == verb else 409)
     assert len({answer.content for _, answer in answers}) == 2
+
+
+def test_the_inbox_shows_the_beginning_of_a_long_goal_and_its_gate_all_of_it(api: Api) -> None:
+    goal = "g" * 1_000_000
+    with api.dependencies.database.connect() as connection:
+        run = a_run(connection, an_intent(goal))
+        ended = a_run(connection, an_intent(f"{goal} too"))
+        runs.move(connection, ended, RunStatus.CANCELED)
+    _waiting(api, run)
+    inbox = api.get("/inbox")
+    assert len(inbox.content) < 20_000
+    assert inbox.json()["gates"][0]["goal"] == "g" * 1999 + "…"
+    assert inbox.json()["finished"][0]["goal"] == "g" * 1999 + "…"
+    assert api.get(f"/runs/{run.id}/gates").json()["gates"][0]["goal"] == goal

@@ -228,3 +228,19 @@ def test_stored_json_comes_back_as_it_was(api: Api) -> None:
             [run.id, Jsonb({"é": [1, 1.5, None, "\u2028", 5e-324]})],
         )
     assert api.get(f"/runs/{run.id}").json()["steps"][0]["output"] == {"é": [1, 1.5, None, "\u2028", 5e-324]}
+
+
+def test_a_runs_page_shows_a_bounded_part_of_an_output_of_megabytes(api: Api) -> None:
+    with api.dependencies.database.connect() as connection:
+        run = a_run(connection)
+        connection.execute(
+            "INSERT INTO app.run_steps (run_id, step_id, phase, output, started_at)"
+            " VALUES (%s, 'ExecuteST', 'execution', %s, now())",
+            [run.id, Jsonb({"exit": 0, "stdout": "y" * 5_000_000})],
+        )
+    answer = api.get(f"/runs/{run.id}")
+    (step,) = answer.json()["steps"]
+    assert len(answer.content) < 50_000
+    assert step["outputIsCut"] is True
+    assert step["output"]["exit"] == 0
+    assert step["output"]["stdout"].endswith("y… (cut after 32768 of 5000000 characters)")

@@ -186,6 +186,12 @@ ARTIFACTS = (
         f"WHERE run_id = %(succeeded)s AND kind = 'stdout' AND {_A_TASK}",
     ),
     fault(
+        "420_text_hashes_to_its_sha256",
+        "other bytes",
+        'UPDATE app.artifacts SET inline = \'{"base64": "AAE="}\' '
+        f"WHERE run_id = %(succeeded)s AND kind = 'file' AND {_A_TASK}",
+    ),
+    fault(
         "430_artifacts_are_the_results_content",
         "another stdout in the result",
         f"UPDATE app.sbx_runs SET response = jsonb_set(response, '{{stdout}}', '\"other\"') WHERE {_FIRST_TASK}",
