@@ -8,6 +8,7 @@ from typing import Literal, Self
 
 from pydantic import SecretStr, ValidationError, field_validator, model_validator
 
+from sisu_pipeline.contracts.configuration.foreign_variables import is_foreign
 from sisu_pipeline.contracts.configuration.git_settings import GitSettings
 from sisu_pipeline.contracts.configuration.planner_settings import PlannerSettings
 from sisu_pipeline.contracts.configuration.queue_settings import QueueSettings, setting
@@ -16,7 +17,6 @@ from sisu_pipeline.contracts.configuration.sign_in_settings import SignInSetting
 from sisu_pipeline.domain.setting_errors import malformed, unknown_names
 
 _OURS = ("SISU_", "SBX_", "OC_", "INTENT_QUEUE_", "HITL_", "CHAOS_", "DBOS__")
-_READ_BY_OTHERS = frozenset({"DBOS__VMID", "DBOS__APPID", "DBOS__CLOUD"})
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -268,7 +268,9 @@ class Settings(GitSettings, PlannerSettings, SetupSettings, SignInSettings, Queu
 def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """Settings from a given environment (the process's own by default). Raises SettingsError."""
     values = dict(os.environ if environment is None else environment)
-    unknown = sorted(name for name in values if name.upper().startswith(_OURS) and not _is_known(name))
+    unknown = sorted(
+        name for name in values if name.upper().startswith(_OURS) and not _is_known(name, values[name])
+    )
     if unknown:
         raise unknown_names(unknown, Settings)
     known = {name.lower(): value for name, value in values.items() if name.lower() in Settings.model_fields}
@@ -294,5 +296,5 @@ def name_connections(name: str) -> None:
     os.environ["PGAPPNAME"] = name
 
 
-def _is_known(name: str) -> bool:
-    return name.lower() in Settings.model_fields or name.upper() in _READ_BY_OTHERS
+def _is_known(name: str, value: str) -> bool:
+    return name.lower() in Settings.model_fields or is_foreign(name.upper(), value)

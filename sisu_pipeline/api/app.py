@@ -17,6 +17,7 @@ from resources.write_batcher import Batcher
 from sisu_pipeline.api.auth.authentication import Authentication
 from sisu_pipeline.api.auth.guarded_route import open_paths
 from sisu_pipeline.api.http import error_responses
+from sisu_pipeline.api.http.head_requests import HeadRequests
 from sisu_pipeline.api.http.openapi import DocumentedApp
 from sisu_pipeline.api.http.security_headers import SecurityHeaders
 from sisu_pipeline.api.routes import (
@@ -108,6 +109,7 @@ def create_app(dependencies: Dependencies, *, settings: Settings, heartbeat_s: f
         app.router.routes.extend(module.router.routes)
     app.add_middleware(Authentication, state=state, open_paths=open_paths(app.router.routes))
     app.add_middleware(SecurityHeaders)
+    app.add_middleware(HeadRequests)
     _serve_docs(app)
     return app
 

@@ -56,7 +56,7 @@ class Api:
                     raise _failure_from(response)
                 event_id: dict[str, Any] = {}
                 for line in response.iter_lines():
-                    if line.startswith("id: "):
+                    if line.startswith("id: ") and path[-1] == "output":
                         event_id = {"id": int(line.removeprefix("id: "))}
                     if line.startswith("data: "):
                         yield json.loads(line.removeprefix("data: ")) | event_id

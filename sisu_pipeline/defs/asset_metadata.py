@@ -177,8 +177,8 @@ def _beginning(text: str) -> str:
 
 
 def artifact_url(dependencies: Dependencies, uri: str) -> str:
-    """The URL of an artifact in the API."""
-    return f"{dependencies.api_url}/artifacts/{quote(uri, safe='')}"
+    """The URL of an artifact in the API, without an encoded slash, which some proxies refuse."""
+    return f"{dependencies.api_url}/artifacts/{quote(uri.removeprefix('artifact://'), safe='/')}"
 
 
 def _artifact_list(dependencies: Dependencies, result: StepResult) -> str:

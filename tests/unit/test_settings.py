@@ -20,6 +20,24 @@ def test_variables_that_are_not_ours_are_ignored() -> None:
     assert load_settings({"PATH": "/bin", "LANG": "C", "DBOS__VMID": "x"}) == load_settings({})
 
 
+def test_variables_of_kubernetes_openshift_and_dbos_are_ignored() -> None:
+    service = {
+        "SISU_SERVICE_HOST": "10.0.0.1",
+        "SISU_SERVICE_PORT": "3001",
+        "SISU_SERVICE_PORT_HTTP": "3001",
+        "SISU_PORT": "tcp://10.0.0.1:3001",
+        "SISU_PORT_3001_TCP": "tcp://10.0.0.1:3001",
+        "SISU_PORT_3001_TCP_PROTO": "tcp",
+        "SISU_PORT_3001_TCP_PORT": "3001",
+        "SISU_PORT_3001_TCP_ADDR": "10.0.0.1",
+        "SISU_API_PORT": "tcp://10.0.0.2:3001",
+        "SISU_API_SERVICE_HOST": "10.0.0.2",
+        "OC_EDITOR": "vim",
+        "DBOS__CONDUCTOR_KEY": "k",
+    }
+    assert load_settings(service) == load_settings({})
+
+
 @pytest.mark.parametrize(
     "name", ["SISU_PORT", "SBX_MODES", "OC_MODELS", "INTENT_QUEUE_SIZE", "HITL_TIMEOUT", "CHAOS_MONKEY", "DBOS__X"]
 )

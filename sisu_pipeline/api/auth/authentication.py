@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from resources.write_batcher import Batcher
 from sisu_pipeline.api.auth.host_guard import host_name, is_foreign_host, is_foreign_page
+from sisu_pipeline.api.auth.sign_in_offer import offer
 from sisu_pipeline.api.http.error_responses import Refusal, answer, is_unreachable
 from sisu_pipeline.api.state.app_state import AppState
 from sisu_pipeline.api.state.connection_pool import Pool
@@ -77,7 +78,8 @@ class Authentication:
                 await self._stream(request, caller, receive, send)
                 return
         except Exception as failure:
-            await answer(request, failure)(scope, receive, send)
+            response = offer(request, failure) or answer(request, failure)
+            await response(scope, receive, send)
             return
         await self._app(scope, receive, send)
 

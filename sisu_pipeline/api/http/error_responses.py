@@ -130,7 +130,8 @@ def quoted(value: Any) -> str:
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The `responses` of a route that can refuse so; every route can answer 401, 403, 500 and 503."""
-    models = dict.fromkeys((*statuses, 401, 403, 503), Problem) | {500: InternalError}
+    of_bodies = (415,) if 413 in statuses else ()
+    models = dict.fromkeys((*statuses, *of_bodies, 401, 403, 503), Problem) | {500: InternalError}
     return {status: {"model": model, "description": _MEANINGS[status]} for status, model in sorted(models.items())}
 
 
@@ -141,6 +142,7 @@ _MEANINGS = {
     404: "The resource does not exist.",
     409: "The request conflicts with the stored state.",
     413: "The body is larger than this route accepts.",
+    415: "The body is compressed; send it as it is.",
     429: "Too many open streams; close one and try again.",
     500: "Internal error. The server's log has the cause.",
     503: "The database, or the repository of the run, cannot be reached. Retry later.",

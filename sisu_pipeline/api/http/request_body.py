@@ -45,7 +45,15 @@ def body_of(most_bytes: int) -> Callable[[Request], Awaitable[bytes]]:
 
 
 async def read(request: Request, most_bytes: int = MAX_BYTES) -> bytes:
-    """The whole body, also a second time. Raises Refusal 413 when it is larger; the content type is ignored."""
+    """The whole body, also a second time. The content type is ignored.
+
+    Raises Refusal 413 when it is larger, 415 when it is compressed.
+    """
+    encoding = request.headers.get("content-encoding", "identity")
+    if encoding.strip().lower() not in ("", "identity"):
+        raise Refusal(
+            415, "unsupported_encoding", f"send the body uncompressed (got Content-Encoding {quoted(encoding)})"
+        )
     if not hasattr(request.state, "body"):
         request.state.body = await _received(request, most_bytes)
     body: bytes = request.state.body

@@ -27,7 +27,8 @@ _JSON_KINDS = frozenset(
     {"json", "raw", "timings", "artifact_index", "question_card", "plan_card", "json_diagnostic"}
 )
 _TEXT_KINDS = frozenset({"stdout", "stderr", "text", "none", "file"})
-_URI = "artifact://run/"
+_SCHEME = "artifact://"
+_URI = f"{_SCHEME}run/"
 
 # The output of a task is untrusted: a browser must neither guess its type nor execute it.
 _SANDBOX_HEADERS = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "default-src 'none'; sandbox"}
@@ -85,7 +86,12 @@ class BlobLost(Exception):
     },
 )
 def show_artifact(uri: ArtifactAddress, request: Request, state: AppStateOf) -> Response:
-    """An artifact's content by its percent-encoded `artifact://run/…` address."""
+    """An artifact's content by its address, `run/…` or percent-encoded `artifact://run/…`.
+
+    Some proxies change or refuse an encoded slash: the first form needs none.
+    """
+    if uri.startswith("run/"):
+        uri = f"{_SCHEME}{uri}"
     if not uri.startswith(_URI) or "\0" in uri:
         raise NotFound("artifact not found")
     with state.pool.connect() as connection:

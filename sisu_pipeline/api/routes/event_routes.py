@@ -4,7 +4,7 @@ import time
 from collections.abc import AsyncIterator
 
 from anyio import move_on_after, sleep
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 
@@ -29,6 +29,8 @@ HEARTBEAT = ": heartbeat\n\n"
 _PROGRESS_S = 1.0
 _INBOX_PAUSE_S = 0.5
 _HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+# The id of a run's last event. A browser sends it when it connects again, which a 204 tells it not to do.
+_LAST_EVENT = 0
 
 router = APIRouter(route_class=GuardedRoute, dependencies=[PlainRequest], tags=["runs"])
 
@@ -41,12 +43,15 @@ router = APIRouter(route_class=GuardedRoute, dependencies=[PlainRequest], tags=[
             "description": "Events `run`, each with the run's progress as its data; ends with a terminal status.",
             "content": {EVENT_STREAM: {"schema": event_schema(RunProgress, "run")}},
         },
+        204: {"description": "The run has ended, and `Last-Event-ID` names its last event: do not connect again."},
         **documented(400, 404),
     },
 )
-def watch_run(run_id: RunReference, state: AppStateOf) -> Response:
+def watch_run(run_id: RunReference, request: Request, state: AppStateOf) -> Response:
     """Send the run's state at once, then an event per change and a comment every 15 s; ends with the run."""
     first = _read(state, run_id)
+    if first.status.is_terminal and request.headers.get("last-event-id") == str(_LAST_EVENT):
+        return Response(status_code=204)
     return StreamingResponse(changes(state, first), headers=_HEADERS, media_type=EVENT_STREAM)
 
 
@@ -139,4 +144,5 @@ async def _read_inbox_again(state: AppState, latest: InboxReading) -> InboxReadi
 
 
 def _event(state: RunProgress) -> str:
-    return event("run", state.model_dump_json(by_alias=True))
+    last = _LAST_EVENT if state.status.is_terminal else None
+    return event("run", state.model_dump_json(by_alias=True), last)

@@ -1,4 +1,4 @@
-"""Queue depth and health, for operators."""
+"""Health, readiness and queue depth, for operators."""
 
 from fastapi import APIRouter, Response
 

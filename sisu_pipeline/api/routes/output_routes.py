@@ -49,15 +49,18 @@ class TaskOutput(Contract):
             "description": "Events `output`; `Last-Event-ID` resumes after an event; ends with the run.",
             "content": {EVENT_STREAM: {"schema": event_schema(TaskOutput, "output")}},
         },
+        204: {"description": "The run has ended, and no output follows: do not connect again."},
         **documented(400, 404),
     },
 )
 def watch_output(run_id: RunReference, request: Request, state: AppStateOf) -> Response:
     """Stream the live output of the run's tasks, from the last minute on; ends with the run."""
-    with state.pool.snapshot() as connection:
-        progress = run_views.run_progress(connection, run_id)
     last = request.headers.get("last-event-id", "")
     seen = int(last) if re.fullmatch(r"[0-9]{1,18}", last) else 0
+    with state.pool.snapshot() as connection:
+        progress = run_views.run_progress(connection, run_id)
+        if progress.status.is_terminal and not task_output.after(connection, progress.run_id, seen):
+            return Response(status_code=204)
     return StreamingResponse(pieces(state, progress.run_id, seen), headers=_HEADERS, media_type=EVENT_STREAM)
 
 

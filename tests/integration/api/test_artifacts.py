@@ -8,6 +8,7 @@ import pytest
 
 from resources.sandbox.output_files import file_out
 from sisu_pipeline.contracts.sandbox_request import ErrorCode, Metrics, SandboxRequest, SandboxResult
+from sisu_pipeline.defs.asset_metadata import artifact_url
 from sisu_pipeline.domain.canonical import sha256_hex
 from sisu_pipeline.steps.step_result import Artifact
 from sisu_pipeline.steps.task_evidence import task_artifacts
@@ -102,6 +103,14 @@ def test_large_content_comes_from_the_blob_store(api: Api) -> None:
 @pytest.mark.parametrize("name", ["files/a b.txt", "files/100%25.txt", "files/ä?#.txt", "files/a\nb", "files/a//b"])
 def test_a_file_is_served_whatever_it_is_called(api: Api, name: str) -> None:
     assert api.get(_kept(api, "file", {"text": name}, name)).text == name
+
+
+def test_a_file_has_an_address_without_encoded_slashes(api: Api) -> None:
+    _kept(api, "file", {"text": "found"}, "files/a b/100%25?.txt")
+    assert api.get("/artifacts/run/r/step/ExecuteST/task/t/files/a%20b/100%2525%3F.txt").text == "found"
+    link = artifact_url(api.dependencies, "artifact://run/r/step/ExecuteST/task/t/files/a b/100%25?.txt")
+    assert "%2F" not in link
+    assert api.get(link.removeprefix(api.dependencies.api_url)).text == "found"
 
 
 @pytest.mark.parametrize("uri", ["artifact://run/r/none", "x", "%00", "artifact://run/%00", "%2e%2e%2fetc", "%0a"])

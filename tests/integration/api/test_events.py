@@ -60,6 +60,16 @@ def test_the_current_state_comes_at_once(api: Api, run: Run) -> None:
     assert (state["runId"], state["status"], state["tasks"]) == (run.id, "queued", {"finished": 0, "failed": 0})
 
 
+def test_a_browser_that_connects_again_after_the_end_is_told_to_stop(api: Api, run: Run) -> None:
+    _move(api, run, RunStatus.CANCELED)
+    first = api.get(f"/runs/{run.id}/events")
+    (last,) = [line.removeprefix("id: ") for line in first.text.splitlines() if line.startswith("id: ")]
+    again = api.client.get(f"/runs/{run.id}/events", headers={"Last-Event-ID": last})
+    assert (again.status_code, again.content) == (204, b"")
+    assert api.get(f"/runs/{run.id}/events").status_code == 200
+    assert api.get(f"/runs/{run.id}/output").status_code == 204
+
+
 def test_each_change_is_an_event_and_the_stream_ends_with_the_run(api: Api, run: Run) -> None:
     with _stream(api, run) as lines:
         assert _next(lines)["status"] == "queued"

@@ -1,5 +1,6 @@
 """GET /healthz, /readyz, /ops/queue-depth, /docs, /openapi.json."""
 
+import gzip
 import os
 import re
 import signal
@@ -8,12 +9,41 @@ from pathlib import Path
 
 import httpx
 import psycopg
+import pytest
 
 from resources.database import Database
 from resources.migrations import create_database, migrate
 from sisu_pipeline.queueing import dbos_queues
+from sisu_pipeline.workflow.dependencies import Dependencies
 from tests.builders import a_run
 from tests.integration.api.conftest import Api, dependencies_over, serving
+
+
+def test_ready_means_that_the_database_answers_and_alive_does_not(database: Database, tmp_path: Path) -> None:
+    away = Database("postgresql:///nowhere?host=/nonexistent")
+    assert api_answers(dependencies_over(database, tmp_path)) == {"/healthz": 200, "/readyz": 200}
+    assert api_answers(dependencies_over(away, tmp_path)) == {"/healthz": 200, "/readyz": 503}
+
+
+def api_answers(dependencies: Dependencies) -> dict[str, int]:
+    with serving(dependencies) as live:
+        return {path: httpx.get(f"{live.url}{path}", timeout=20).status_code for path in ("/healthz", "/readyz")}
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/healthz", "/readyz", "/runs", "/openapi.json", "/inbox/events", "/nowhere"]
+)
+def test_head_is_a_get_without_a_body(api: Api, path: str) -> None:
+    head = api.client.head(path)
+    with api.client.stream("GET", path) as got:
+        assert (head.status_code, head.content) == (got.status_code, b"")
+        assert dict(head.headers) | {"date": ""} == dict(got.headers) | {"date": ""}
+
+
+def test_a_compressed_body_is_a_415_that_says_so(api: Api) -> None:
+    answer = api.client.post("/intents", content=gzip.compress(b"{}"), headers={"Content-Encoding": "gzip"})
+    assert (answer.status_code, answer.json()["code"]) == (415, "unsupported_encoding")
+    assert answer.json()["error"] == 'send the body uncompressed (got Content-Encoding "gzip")'
 
 
 def test_healthz(api: Api) -> None:

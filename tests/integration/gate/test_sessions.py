@@ -43,6 +43,25 @@ def test_a_session_is_valid_under_its_host_name_only(api: Api) -> None:
         assert page.get("/runs").status_code == 200
 
 
+LINK = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document", "Accept": "text/html"}
+
+
+def test_a_link_of_another_site_leads_to_a_page_that_opens_it_with_the_session(api: Api) -> None:
+    a_token(api.dependencies.database, "ann")
+    path = "/artifacts/run/r/a%22%3E%3Cb?x=%22%3E<b>"
+    answer = api.client.get(path, headers={**LINK, "Sec-Fetch-Site": "cross-site"})
+    assert (answer.status_code, answer.headers["content-type"]) == (401, "text/html; charset=utf-8")
+    assert 'http-equiv="refresh" content="0; url=/artifacts/run/r/a%22%3E%3Cb?x=%22%3E' in answer.text
+    assert "<b>" not in answer.text
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    again = api.client.get("/runs", headers={**LINK, "Sec-Fetch-Site": "same-origin"})
+    assert (again.status_code, "refresh" in again.text, 'href="/"' in again.text) == (401, False, True)
+    double = api.client.get("//evil.example/x", headers={**LINK, "Sec-Fetch-Site": "cross-site"})
+    assert "//evil" not in double.text
+    program = api.client.get("/runs", headers={"Accept": "text/html"})
+    assert program.json()["code"] == "unauthorized"
+
+
 def test_a_session_ends_when_it_is_closed_expires_or_loses_its_token(api: Api) -> None:
     database = api.dependencies.database
     with database.connect() as connection:
