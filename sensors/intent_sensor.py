@@ -5,7 +5,7 @@ import dagster as dg
 from resources.notifications import wait_for_rows
 from sisu_pipeline.crash_points import crash_point
 from sisu_pipeline.defs.asset_keys import INTENT_JOB
-from sisu_pipeline.defs.assets import INTENTS
+from sisu_pipeline.defs.intent_partitions import INTENTS
 from sisu_pipeline.engine.sensor_instance import share_instance
 from sisu_pipeline.store.queues import outbox
 from sisu_pipeline.workflow.dependencies import dependencies

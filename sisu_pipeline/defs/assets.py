@@ -3,9 +3,8 @@
 import dagster as dg
 
 from sisu_pipeline.defs.asset_keys import COMPILED_INTENT, DECISION, EXECUTION, PATCHED_PLAN, PLAN_APPROVAL
+from sisu_pipeline.defs.intent_partitions import INTENTS
 from sisu_pipeline.defs.step_ops import apply_patch_st, compile_st, decide_st, execute_st
-
-INTENTS = dg.DynamicPartitionsDefinition(name="intents")
 
 _GROUP = "intents"
 

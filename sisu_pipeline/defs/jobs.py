@@ -29,19 +29,50 @@ intent_workflow = dg.define_asset_job(
 )
 
 
-class SubmitIntentConfig(dg.Config):
-    """An intent and its run request, as `POST /intents` and `POST /intents/{id}/run` accept them."""
+# Not `dg.Config`, whose texts may name a variable of the environment (`{"env": …}`), which Dagster then reads.
+_OBJECT = dg.Field(dg.Permissive(), is_required=False, default_value={})
+_OPTIONAL_TEXT = dg.Field(dg.Noneable(str), is_required=False, default_value=None)
+_RUN = {"recipeName": "sandbox-default", "queuePartitionKey": "default"}
 
-    goal: str
-    inputs: dict[str, Any] = {}  # noqa: RUF012 - pydantic copies it
-    constraints: dict[str, Any] = {}  # noqa: RUF012
-    run: dict[str, Any] = {"recipeName": "sandbox-default", "queuePartitionKey": "default"}  # noqa: RUF012
+SUBMISSION = {
+    "goal": dg.Field(str, description="`goal` of `POST /intents`."),
+    "inputs": _OBJECT,
+    "constraints": _OBJECT,
+    "connectors": dg.Field(dg.Noneable([str]), is_required=False, default_value=None),
+    "run": dg.Field(
+        dg.Permissive(), is_required=False, default_value=_RUN, description="Body of `POST /intents/{id}/run`."
+    ),
+}
+"""An intent and its run request, as `POST /intents` and `POST /intents/{id}/run` accept them."""
+
+_RUN_ID = dg.Field(str, description="Run id or intent id.")
+
+DECISION = {
+    "run_id": _RUN_ID,
+    "decided_by": str,
+    "notes": dg.Field(str, is_required=False, default_value=""),
+    "plan_sha256": _OPTIONAL_TEXT,
+    "plan": dg.Field(
+        dg.Permissive(),
+        is_required=False,
+        default_value={},
+        description="Approvals: the plan as you edited it; empty to approve it unchanged.",
+    ),
+}
+"""A decision on a run."""
+
+CHANGES = {"run_id": _RUN_ID, "requested_by": str, "comment": str, "plan_sha256": _OPTIONAL_TEXT}
+"""A request for changes to the plan of a run."""
+
+ANSWER = {"run_id": _RUN_ID, "gate_key": str, "answered_by": str, "answer": dg.Permissive()}
+"""An answer to the question of a run."""
 
 
-@dg.op(name="submit_intent_op", out=dg.Out(str))
-def _submit(context: dg.OpExecutionContext, config: SubmitIntentConfig) -> str:
-    intent = Intent.from_json({"goal": config.goal, "inputs": config.inputs, "constraints": config.constraints})
-    request = RunRequest.from_json(config.run)
+@dg.op(name="submit_intent_op", out=dg.Out(str), config_schema=SUBMISSION)
+def _submit(context: dg.OpExecutionContext) -> str:
+    body = {name: value for name, value in context.op_config.items() if value is not None}
+    request = RunRequest.from_json(body.pop("run"))
+    intent = Intent.from_json(body)
     run_base.check_allowed(dependencies(), intent)
     with dependencies().database.connect() as connection:
         person = _person(connection, context, Role.SUBMITTER)
@@ -55,81 +86,62 @@ def _submit(context: dg.OpExecutionContext, config: SubmitIntentConfig) -> str:
     return stored.id
 
 
-class DecisionConfig(dg.Config):
-    """A decision on a run, by run id or intent id."""
-
-    run_id: str
-    decided_by: str
-    notes: str = ""
-    plan_sha256: str | None = None
-    plan: dict[str, Any] = {}  # noqa: RUF012 - pydantic copies it
-    """Approvals: the plan as you edited it; empty to approve it unchanged."""
-
-
-class ChangesConfig(dg.Config):
-    """A request for changes to the plan of a run, by run id or intent id."""
-
-    run_id: str
-    requested_by: str
-    comment: str
-    plan_sha256: str | None = None
-
-
-class AnswerConfig(dg.Config):
-    """An answer to the question of a run, by run id or intent id."""
-
-    run_id: str
-    gate_key: str
-    answered_by: str
-    answer: dict[str, Any]
-
-
-@dg.op(name="approve_plan_op")
-def _approve(context: dg.OpExecutionContext, config: DecisionConfig) -> None:
+@dg.op(name="approve_plan_op", config_schema=DECISION)
+def _approve(context: dg.OpExecutionContext) -> None:
+    config = context.op_config
     body: dict[str, Any] = {
-        "approvedBy": config.decided_by,
-        "notes": config.notes or None,
-        "planSha256": config.plan_sha256,
+        "approvedBy": config["decided_by"],
+        "notes": config["notes"] or None,
+        "planSha256": config["plan_sha256"],
     }
-    if config.plan:
-        body["plan"] = config.plan
+    if config["plan"]:
+        body["plan"] = config["plan"]
     with dependencies().database.connect() as connection:
         person = _person(connection, context, Role.APPROVER)
         request = PlanApprovalRequest.from_json(body)
-        decision = commands.plan_decision(config.run_id, request, person, Channel.DAGSTER)
+        decision = commands.plan_decision(config["run_id"], request, person, Channel.DAGSTER)
         decided = gates.decide(connection, run_base.with_base_files(dependencies(), decision))
     context.log.info(f"run {decided.run_id}: {decided.decision} by {decided.decided_by}")
 
 
-@dg.op(name="reject_plan_op")
-def _reject(context: dg.OpExecutionContext, config: DecisionConfig) -> None:
-    body = {"rejectedBy": config.decided_by, "reason": config.notes, "planSha256": config.plan_sha256}
+@dg.op(name="reject_plan_op", config_schema=DECISION)
+def _reject(context: dg.OpExecutionContext) -> None:
+    config = context.op_config
+    body = {"rejectedBy": config["decided_by"], "reason": config["notes"], "planSha256": config["plan_sha256"]}
     with dependencies().database.connect() as connection:
         person = _person(connection, context, Role.APPROVER)
         decided = commands.decide(
-            connection, config.run_id, PlanRejectionRequest.from_json(body), person, Channel.DAGSTER
+            connection, config["run_id"], PlanRejectionRequest.from_json(body), person, Channel.DAGSTER
         )
     context.log.info(f"run {decided.run_id}: {decided.decision} by {decided.decided_by}")
 
 
-@dg.op(name="request_changes_op")
-def _request_changes(context: dg.OpExecutionContext, config: ChangesConfig) -> None:
-    body = {"requestedBy": config.requested_by, "comment": config.comment, "planSha256": config.plan_sha256}
+@dg.op(name="request_changes_op", config_schema=CHANGES)
+def _request_changes(context: dg.OpExecutionContext) -> None:
+    config = context.op_config
+    body = {
+        "requestedBy": config["requested_by"],
+        "comment": config["comment"],
+        "planSha256": config["plan_sha256"],
+    }
     request = ChangesRequest.from_json(body)
     with dependencies().database.connect() as connection:
         person = _person(connection, context, Role.APPROVER)
         stored = commands.request_changes(
-            dependencies(), connection, config.run_id, request, person, Channel.DAGSTER
+            dependencies(), connection, config["run_id"], request, person, Channel.DAGSTER
         )
     context.log.info(f"run {stored.run_id}: changes requested by {stored.requested_by}, round {stored.round}")
 
 
-@dg.op(name="answer_gate_op")
-def _answer(context: dg.OpExecutionContext, config: AnswerConfig) -> None:
-    request = AnswerRequest.from_json({"answeredBy": config.answered_by, "answer": config.answer})
+@dg.op(name="answer_gate_op", config_schema=ANSWER)
+def _answer(context: dg.OpExecutionContext) -> None:
+    config = context.op_config
+    request = AnswerRequest.from_json({"answeredBy": config["answered_by"], "answer": config["answer"]})
     with dependencies().database.connect() as connection:
         person = _person(connection, context, Role.APPROVER)
-        answered = commands.answer(connection, config.run_id, config.gate_key, request, person, Channel.DAGSTER)
+        answered = commands.answer(
+            connection, config["run_id"], config["gate_key"], request, person, Channel.DAGSTER
+        )
     context.log.info(f"run {answered.run_id}: answered by {answered.answered_by}")
 
 

@@ -13,6 +13,7 @@ from resources.process_cache import once
 from sisu_pipeline.contracts.gate import Channel
 from sisu_pipeline.contracts.operation import OperationRequest
 from sisu_pipeline.crash_points import crash_point
+from sisu_pipeline.defs.intent_partitions import INTENTS
 from sisu_pipeline.defs.run_tags import PARTITION_TAG
 from sisu_pipeline.domain.errors import NotFound
 from sisu_pipeline.domain.identity import run_id_of
@@ -108,6 +109,7 @@ def _run_intent(workflow_id: str, dagster_run_id: str) -> None:
             report_failed(instance(), dagster_run_id, "The intent was retried in another Dagster run.")
             return
         crash_point("segment.enter.after")
+        _restore_partition(workflow_id)
         _ask_agent(workflow_id)
         keeper = _gatekeeper(database, workflow_id, dagster_run_id)
         run_driver.drive(instance(), repository(), dagster_run, keeper)
@@ -141,6 +143,13 @@ def _enter(database: Database, workflow_id: str, dagster_run_id: str) -> bool:
     except NotFound:
         # A partition without a run: the first step fails for that reason and logs it.
         return True
+
+
+def _restore_partition(workflow_id: str) -> None:
+    """Add the intent's partition again when an operator has deleted it: its lineage is not complete."""
+    assert INTENTS.name is not None
+    if not instance().has_dynamic_partition(INTENTS.name, workflow_id):
+        instance().add_dynamic_partitions(INTENTS.name, [workflow_id])
 
 
 def _ask_agent(workflow_id: str) -> None:
