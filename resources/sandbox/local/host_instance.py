@@ -1,6 +1,7 @@
 """The data folder of one running provider, and cleanup after those that were killed.
 
     <home>/boxes/<instance>/<number>-<name>   the working folder of one sandbox, removed at its end
+    <home>/boxes/<instance>/<number>-<name>.home    beside it: the home folder of the command, for its caches
     <home>/boxes/<instance>/<number>-<name>.layer   beside it, when a tree is mounted below it
     <home>/boxes/<instance>.lock              held while the instance lives; a worker that can lock it cleans up
     <home>/interrupted/<name>                 a task whose worker died while it ran, until it runs again; not for
@@ -19,6 +20,9 @@ from pathlib import Path
 
 from resources.sandbox.local.isolation.file_tree import remove_tree
 from sisu_pipeline.domain.canonical import sha256_hex
+
+HOME_SUFFIX = ".home"
+"""End of the name of the home folder beside a working folder."""
 
 LAYER_SUFFIX = ".layer"
 """End of the name of the empty folder beside a working folder that has a tree below it."""
@@ -92,7 +96,7 @@ def _remove_if_dead(lock_file: Path, *, remembers_interrupted: bool) -> None:
         boxes = lock_file.with_suffix("")
         if boxes.exists():
             if remembers_interrupted:
-                for box in (found for found in boxes.iterdir() if found.suffix != LAYER_SUFFIX):
+                for box in (found for found in boxes.iterdir() if found.suffix not in (HOME_SUFFIX, LAYER_SUFFIX)):
                     (_interrupted(boxes.parent) / box.name.partition("-")[2]).touch(mode=0o600)
             remove_tree(boxes)
         lock_file.unlink(missing_ok=True)

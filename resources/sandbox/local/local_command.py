@@ -34,13 +34,17 @@ _SPAWNER_SECONDS = 0.25
 
 @dataclass(frozen=True)
 class Bounds:
-    """Limits of the command: wall time from its start, MiB of memory, bytes and files of disk in `work`."""
+    """Limits of the command: wall time from its start, MiB of memory, bytes of disk and files per folder.
+
+    What `work` and, where the command has one, `home` hold counts together.
+    """
 
     timeout_ms: int
     memory_mb: int
     disk_bytes: int
     work: Path
     most_files: int = MOST_ENTRIES
+    home: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -224,7 +228,10 @@ async def _after(event: Awaitable[Any], reason: Reason) -> Reason:
 async def _disk_used(bounds: Bounds, init: int | None) -> int:
     """Bytes used; more than the limit if they could not be counted."""
     try:
-        return await asyncio.to_thread(used_bytes, bounds.work, init, bounds.most_files)
+        used = await asyncio.to_thread(used_bytes, bounds.work, init, bounds.most_files)
+        if bounds.home is not None:
+            used += await asyncio.to_thread(used_bytes, bounds.home, None, bounds.most_files)
+        return used
     except (TreeTooLarge, OSError):
         return bounds.disk_bytes + 1
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from resources.sandbox import evidence
 from resources.sandbox.attempts_in_flight import InFlight, Running
 from resources.sandbox.input_files import UploadFailed
-from resources.sandbox.local.host_instance import LAYER_SUFFIX
+from resources.sandbox.local.host_instance import HOME_SUFFIX, LAYER_SUFFIX
 from resources.sandbox.local.isolation.cgroup import Cgroup
 from resources.sandbox.local.isolation.file_tree import remove_tree
 from resources.sandbox.local.launch_plan import Plan, plan_request
@@ -20,7 +20,7 @@ from resources.sandbox.local.local_command import Bounds, CommandEnd, Execution,
 from resources.sandbox.local.sandbox_host import Host
 from resources.sandbox.local.setup.setup_layers import Layer, SetupLayers
 from resources.sandbox.local.task_folder import collect_files, place_files
-from resources.sandbox.local.tree_layer import copy_tree, place_layer, reader
+from resources.sandbox.local.tree_layer import copy_tree, place_folder, reader
 from resources.sandbox.local.user_slots import Slot
 from resources.sandbox.output_capture import Output
 from resources.sandbox.output_files import NO_FILES, Collected, OutputLimits
@@ -131,6 +131,7 @@ class _Attempt:
         self._box = host.new_box(request.task_key)
         self._how: How = "created"
         self._work = host.layout.boxes / self._box
+        self._home = host.layout.boxes / f"{self._box}{HOME_SUFFIX}"
         self._layer = host.layout.boxes / f"{self._box}{LAYER_SUFFIX}"
         self._cgroup: Cgroup | None = None
         self._found: Layer | None = None
@@ -163,12 +164,13 @@ class _Attempt:
     def _prepare(self, plan: Plan, slot: Slot) -> None:
         if self._host.instance.was_interrupted(self._request.task_key):
             self._how = "restarted"
+        place_folder(self._home, slot)
         if plan.tree is not None and not self._host.can_layer:
             copy_tree(plan.tree, self._work, slot)
             return
         place_files(self._work, plan.directory, plan.files, slot, plan.executables)
         if plan.lower:
-            place_layer(self._layer, slot)
+            place_folder(self._layer, slot)
 
     async def _execute(self, plan: Plan, slot: Slot, running: Running) -> CommandEnd:
         limits = self._request.limits
@@ -188,6 +190,7 @@ class _Attempt:
             memory_mb=limits.mem_mb,
             disk_bytes=self._host.settings.disk_mb * _MIB,
             work=self._work,
+            home=self._home,
         )
         return await Execution(pipes, self._output, spawner, self._host.mark(self._box)).supervise(
             bounds, running.kill_asked
@@ -237,7 +240,7 @@ class _Attempt:
         return collect_files(self._work, plan.directory, placed, self._output_limits)
 
     def _clean_up(self) -> None:
-        for folder in (self._work, self._layer):
+        for folder in (self._work, self._home, self._layer):
             if folder.exists():
                 remove_tree(folder)
         if self._cgroup is not None:

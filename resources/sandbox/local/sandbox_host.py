@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from resources.sandbox.local.host_instance import LAYER_SUFFIX, Instance
+from resources.sandbox.local.host_instance import HOME_SUFFIX, LAYER_SUFFIX, Instance
 from resources.sandbox.local.isolation import bwrap
 from resources.sandbox.local.isolation.bwrap import Bwrap
 from resources.sandbox.local.isolation.cgroup import Cgroup, delegated_cgroup
@@ -135,6 +135,7 @@ class Host:
                 inner_directory,
                 request.env,
                 layers,
+                home=f"{work}{HOME_SUFFIX}",
                 has_setup=request.setup is not None,
             ),
             command=bwrap.command(request.cmd, self.settings.most_processes, self.mark(box)),

@@ -10,10 +10,10 @@ from resources.sandbox.local.isolation.file_tree import open_beneath, open_folde
 from resources.sandbox.local.user_slots import Slot
 
 
-def place_layer(layer: Path, slot: Slot) -> None:
-    """Create the empty folder that an overlay needs beside its writable folder. Raises OSError."""
-    layer.mkdir(mode=0o700)
-    _own(layer, slot)
+def place_folder(folder: Path, slot: Slot) -> None:
+    """Create an empty folder beside a working folder: the home, or what an overlay needs. Raises OSError."""
+    folder.mkdir(mode=0o700)
+    _own(folder, slot)
 
 
 def copy_tree(tree: Path, work: Path, slot: Slot) -> None:

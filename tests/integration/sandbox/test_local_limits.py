@@ -82,6 +82,18 @@ def test_folders_count_as_disk(run_local: RunLocal) -> None:
     assert result.raw["killedBy"] == "disk"  # type: ignore[attr-defined]
 
 
+def test_caches_in_home_have_the_room_of_the_disk_and_are_no_outputs(run_local: RunLocal) -> None:
+    result = run_local("head -c 80M /dev/zero > $HOME/cache && wc -c < $HOME/cache")
+    assert (result.err_code, result.stdout.strip()) == (ErrorCode.NONE, str(80 << 20))
+    assert result.files_out == ()
+
+
+def test_home_and_the_working_folder_share_the_disk(run_local: RunLocal) -> None:
+    half = "head -c 300M /dev/zero >"
+    result = run_local(f"{half} $HOME/a; {half} b; sleep 20")
+    assert (result.err_code, result.raw and result.raw["killedBy"]) == (ErrorCode.CMD_NONZERO, "disk")
+
+
 def test_a_watch_that_is_slowed_down_still_stops_the_command(run_local: RunLocal) -> None:
     result = python(run_local, _MANY_DESCRIPTORS, limits=Limits(mem_mb=2048))
     assert result.raw["killedBy"] == "disk"  # type: ignore[attr-defined]

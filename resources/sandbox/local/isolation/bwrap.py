@@ -16,6 +16,9 @@ from resources.sandbox.sandbox_port import SandboxUnavailable
 BOX_WORK = "/work"
 """The working folder inside."""
 
+BOX_HOME = "/tmp/home"  # noqa: S108 - inside the sandbox
+"""The home folder inside of a command that has one; on disk, unlike the rest of /tmp."""
+
 BOX_PYTHON = "/opt/python"
 """The folder inside of the running Python, if that is not in /usr."""
 
@@ -82,9 +85,10 @@ def options(
     layers: Layers | None = None,
     mounts: Sequence[str] = (),
     *,
+    home: str | None = None,
     has_setup: bool = False,
 ) -> list[str]:
-    """The options for a sandbox whose only writable host folder is `work`. Order matters to bwrap.
+    """The options for a sandbox whose only writable host folders are `work` and `home`. Order matters to bwrap.
 
     With `layers`, the command also sees the files of read-only folders, and `work` receives what it changes.
     `mounts` are further options, which may bind more. With a setup, the programs that it installs are first in
@@ -104,11 +108,17 @@ def options(
         *("--dev", "/dev", "--remount-ro", "/dev"),
         *("--size", str(_SHM_BYTES), "--tmpfs", "/dev/shm"),  # noqa: S108
         *("--size", str(_TMP_BYTES), "--tmpfs", "/tmp"),  # noqa: S108 - inside the sandbox
+        *(() if home is None else ("--bind", home, BOX_HOME)),
         *_work(work, layers),
         *mounts,
         *("--chdir", inner_directory),
         *("--remount-ro", "/"),
-        *_environment(sources, environment, PREPARED_PROGRAMS if has_setup else ()),
+        *_environment(
+            sources,
+            {} if home is None else {"HOME": BOX_HOME},
+            environment,
+            PREPARED_PROGRAMS if has_setup else (),
+        ),
     ]
 
 
@@ -155,7 +165,9 @@ def _work(work: str, layers: Layers | None) -> list[str]:
     return [*sources, "--overlay", work, layers.scratch, BOX_WORK]
 
 
-def _environment(sources: Sources, environment: dict[str, str], programs: Sequence[str]) -> list[str]:
+def _environment(
+    sources: Sources, home: dict[str, str], environment: dict[str, str], programs: Sequence[str]
+) -> list[str]:
     path = ":".join([*programs, "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"])
     variables = {
         "HOME": "/tmp",  # noqa: S108 - inside the sandbox
@@ -167,6 +179,7 @@ def _environment(sources: Sources, environment: dict[str, str], programs: Sequen
         "SHELL": "/bin/sh",
         "TMPDIR": "/tmp",  # noqa: S108 - inside the sandbox
         "USER": "sandbox",
+        **home,
     }
     if sources.libraries is not None:
         variables["LD_LIBRARY_PATH"] = sources.libraries
