@@ -14,6 +14,8 @@ from sisu_pipeline.domain.canonical import canonical_json, load_stored_json
 from sisu_pipeline.domain.operator_errors import OperatorError
 
 DATABASE = "app_local"
+CONNECT_TIMEOUT_S = 10
+"""How long to wait for a server that does not answer, unless the URL has a `connect_timeout`."""
 
 Connection = psycopg.Connection[dict[str, Any]]
 
@@ -42,7 +44,10 @@ class Database:
     @contextmanager
     def connect(self, *, autocommit: bool = False) -> Iterator[Connection]:
         """A new connection, whose transaction is committed on success and rolled back on error."""
-        with psycopg.connect(self.url, autocommit=autocommit, row_factory=dict_row) as connection:
+        timeout = None if "connect_timeout=" in self.url else CONNECT_TIMEOUT_S
+        with psycopg.connect(
+            self.url, autocommit=autocommit, row_factory=dict_row, connect_timeout=timeout
+        ) as connection:
             yield connection
 
     def sqlalchemy_url(self, driver: str) -> str:

@@ -30,7 +30,7 @@ intent_workflow = dg.define_asset_job(
 
 
 # Not `dg.Config`, whose texts may name a variable of the environment (`{"env": …}`), which Dagster then reads.
-_OBJECT = dg.Field(dg.Permissive(), is_required=False, default_value={})
+_OBJECT = dg.Field(dict, is_required=False, default_value={})
 _OPTIONAL_TEXT = dg.Field(dg.Noneable(str), is_required=False, default_value=None)
 _RUN = {"recipeName": "sandbox-default", "queuePartitionKey": "default"}
 
@@ -39,9 +39,7 @@ SUBMISSION = {
     "inputs": _OBJECT,
     "constraints": _OBJECT,
     "connectors": dg.Field(dg.Noneable([str]), is_required=False, default_value=None),
-    "run": dg.Field(
-        dg.Permissive(), is_required=False, default_value=_RUN, description="Body of `POST /intents/{id}/run`."
-    ),
+    "run": dg.Field(dict, is_required=False, default_value=_RUN, description="Body of `POST /intents/{id}/run`."),
 }
 """An intent and its run request, as `POST /intents` and `POST /intents/{id}/run` accept them."""
 
@@ -53,7 +51,7 @@ DECISION = {
     "notes": dg.Field(str, is_required=False, default_value=""),
     "plan_sha256": _OPTIONAL_TEXT,
     "plan": dg.Field(
-        dg.Permissive(),
+        dict,
         is_required=False,
         default_value={},
         description="Approvals: the plan as you edited it; empty to approve it unchanged.",
@@ -64,7 +62,7 @@ DECISION = {
 CHANGES = {"run_id": _RUN_ID, "requested_by": str, "comment": str, "plan_sha256": _OPTIONAL_TEXT}
 """A request for changes to the plan of a run."""
 
-ANSWER = {"run_id": _RUN_ID, "gate_key": str, "answered_by": str, "answer": dg.Permissive()}
+ANSWER = {"run_id": _RUN_ID, "gate_key": str, "answered_by": str, "answer": dict}
 """An answer to the question of a run."""
 
 

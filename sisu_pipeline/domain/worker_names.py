@@ -16,8 +16,14 @@ _PROCESS_LENGTH = 8
 _HASH_LENGTH = 16
 _LABEL_LENGTH = _NAME_BYTES - len(f"{_PREFIX} {QueueName.INTENT} {'':{_PROCESS_LENGTH}} ")
 
+_DAEMON = "sisu-daemon"
+_HOST_LENGTH = 30
+
 ANY_WORKER = f"{_PREFIX} %"
 """A LIKE pattern of the names of all workers' connections."""
+
+ANY_DAEMON = f"{_DAEMON} %"
+"""A LIKE pattern of the names of all sensor daemons' connections."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,12 @@ class WorkerName:
 def connection_name(queue: QueueName, executor_id: str, version: str) -> str:
     """The `application_name` of every connection of a worker process."""
     return f"{_PREFIX} {queue} {_process(executor_id)} {version_label(version)}"
+
+
+def daemon_name(host: str, process_id: int) -> str:
+    """The `application_name` of every connection of a sensor daemon, for operators who look for a second one."""
+    printable = "".join(letter for letter in host if "!" <= letter <= "~")
+    return f"{_DAEMON} {printable[:_HOST_LENGTH]}-{process_id}"
 
 
 def parse(name: str) -> WorkerName | None:

@@ -6,12 +6,16 @@ during their ticks, so a short pause costs little and a burst of intents is not 
 `dagster-daemon run` too, some seconds slower.
 """
 
+import os
+import socket
+
 import dagster._daemon.sensor as sensor_loop
 from dagster._core.remote_representation.external import RemoteSensor
 from dagster._core.scheduler.instigation import InstigatorState
 from dagster._daemon.cli import cli
 
-from sisu_pipeline.settings import settings
+from sisu_pipeline.domain import worker_names
+from sisu_pipeline.settings import name_connections, settings
 
 LOOP_PAUSE_S = 0.1
 # Dagster's shortest interval, one second, marks a sensor that ticks again as soon as it can.
@@ -22,6 +26,7 @@ _is_under_min_interval = sensor_loop.is_under_min_interval
 
 def main() -> None:
     """Run the daemon for the workspace of the current directory."""
+    name_connections(worker_names.daemon_name(socket.gethostname(), os.getpid()))
     shorten_pauses()
     cli(["run", "--workspace", "workspace.yaml"], obj={})
 

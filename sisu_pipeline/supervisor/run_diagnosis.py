@@ -31,6 +31,8 @@ class Facts:
     daemon_beats: bool
     intent_workers: int
     sandbox_workers: int
+    stopped_sensors: tuple[str, ...] = ()
+    """The sensors that an operator has stopped in Dagster."""
     load: PartitionLoad | None = None
     """The load of the run's queue partition; None when it is unknown."""
 
@@ -62,6 +64,7 @@ def gather(connection: Connection, run_reference: str) -> Facts:
         daemon_beats=stack_health.daemon(connection).ok,
         intent_workers=intent_workers,
         sandbox_workers=sandbox_workers,
+        stopped_sensors=tuple(engine_tables.stopped_sensors(connection)),
         load=engine_tables.partition_load(connection, run.queue_partition_key),
     )
 
@@ -117,6 +120,13 @@ def _not_enqueued(facts: Facts) -> Diagnosis:
     if not facts.daemon_beats:
         return Diagnosis(
             f"{what}, and no sensor daemon is running that would enqueue its next segment.", "sisu start"
+        )
+    sensor = "intent_sensor" if run.dagster_run_id is None else "approval_sensor"
+    if sensor in facts.stopped_sensors:
+        return Diagnosis(
+            f"{what}, and {sensor}, which would enqueue its next segment, is stopped in Dagster: start it on the "
+            "page Automation.",
+            "sisu doctor",
         )
     if facts.requested_s is None:
         return Diagnosis(

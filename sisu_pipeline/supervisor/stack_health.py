@@ -1,6 +1,7 @@
 """Health checks of the stack's parts, for `sisu doctor`."""
 
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,9 +25,10 @@ from sisu_pipeline.supervisor import port_probes
 
 # Dagster's daemon sends a heartbeat at least every 30 s.
 STALE_HEARTBEAT_S = 60.0
+CLOCK_SKEW_S = 5.0
 _HTTP_TIMEOUT_S = 3.0
 _CONNECT_TIMEOUT_S = 5
-_NEEDED_MB = 256
+_NEEDED_MB = 500
 _MOST_PARKED = 99
 
 
@@ -67,6 +69,8 @@ def examine(settings: Settings) -> Health:
             versions["postgres"] = engine_tables.server_version(connection)
             checks.append(Check("database", True, f"PostgreSQL {versions['postgres']}"))
             checks.append(daemon(connection))
+            checks.append(sensors(connection))
+            checks.append(clock(connection))
             checks.append(parked(connection))
             queues = queue_depth.queue_states(connection)
     except (DatabaseError, psycopg.Error) as error:
@@ -111,8 +115,30 @@ def daemon(connection: Connection) -> Check:
     if not ages:
         return Check("daemon", False, "the sensor daemon has never run")
     seconds = max(*ages, 0.0)
+    running = engine_tables.daemons(connection)
+    if len(running) > 1:
+        return Check(
+            "daemon", False, f"{len(running)} sensor daemons are running, stop all but one: {', '.join(running)}"
+        )
     return Check(
         "daemon", seconds < STALE_HEARTBEAT_S, f"the sensor daemon's last heartbeat is {seconds:.0f} s old"
+    )
+
+
+def sensors(connection: Connection) -> Check:
+    """Check that no sensor was stopped in Dagster: each of them has a part in every run."""
+    stopped = engine_tables.stopped_sensors(connection)
+    if not stopped:
+        return Check("sensors", True, "none is stopped")
+    return Check("sensors", False, f"stopped in Dagster: {', '.join(stopped)}. Start them on its page Automation")
+
+
+def clock(connection: Connection) -> Check:
+    """Check that this machine's clock and the database's agree. Runs do not depend on it; people and logs do."""
+    seconds = time.time() - engine_tables.server_time(connection)
+    ok = abs(seconds) < CLOCK_SKEW_S
+    return Check(
+        "clock", ok, f"this machine is {abs(seconds):.0f} s {'ahead of' if seconds > 0 else 'behind'} the database"
     )
 
 

@@ -3,6 +3,20 @@
 SELECT daemon_type, (extract(epoch FROM clock_timestamp()) - (body::json ->> 'timestamp')::float)::float AS seconds
 FROM dagster.daemon_heartbeats ORDER BY daemon_type
 
+-- stopped_sensors --
+-- The sensors that an operator has stopped. A sensor without a row, or with another status, runs.
+SELECT DISTINCT instigator_body::json #>> '{origin,job_name}' AS name FROM dagster.instigators
+WHERE instigator_type = 'SENSOR' AND status = 'STOPPED' ORDER BY name
+
+-- daemons --
+-- The names of the connections of sensor daemons, one per process (`sisu_pipeline/domain/worker_names.py`).
+SELECT DISTINCT application_name FROM pg_stat_activity
+WHERE datname = current_database() AND application_name LIKE %(names)s ORDER BY application_name
+
+-- clock --
+-- The server's clock, in seconds since 1970.
+SELECT extract(epoch FROM clock_timestamp())::float AS seconds
+
 -- server --
 -- The server's version.
 SELECT current_setting('server_version') AS version

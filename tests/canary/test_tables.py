@@ -17,9 +17,15 @@ from tests.canary.private_api import tables
 
 COLUMNS = {
     "dagster.daemon_heartbeats": {"body": "text", "daemon_type": "character varying"},
+    "dagster.instigators": {
+        "instigator_body": "text",
+        "instigator_type": "character varying",
+        "status": "character varying",
+    },
     "dagster.run_tags": {"id": "bigint", "key": "text", "run_id": "character varying", "value": "text"},
     "dagster.runs": {
         "id": "bigint",
+        "pipeline_name": "text",
         "run_id": "character varying",
         "status": "character varying",
     },

@@ -51,6 +51,8 @@ _FACTS = Facts(
     [
         ({}, {"daemon_beats": False}, "no sensor daemon is running", "sisu start"),
         ({}, {}, "within a second", "sisu run watch run_1"),
+        ({}, {"stopped_sensors": ("intent_sensor",)}, "intent_sensor, which would enqueue", "sisu doctor"),
+        ({}, {"stopped_sensors": ("approval_sensor",)}, "within a second", "sisu run watch run_1"),
         ({}, {"requested_s": 40.0}, "requested 40 s ago", "sisu run watch run_1"),
         (_WAITING, {}, "waits for approval", "sisu run approve run_1"),
         (_WAITING, {"decision": "approved by po", "daemon_beats": False}, "approved by po", "sisu start"),

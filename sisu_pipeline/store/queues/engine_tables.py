@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 
 from resources.database import Connection
-from sisu_pipeline.store.records import fetch_all, fetch_first, fetch_value
+from sisu_pipeline.domain import worker_names
+from sisu_pipeline.store.records import fetch_all, fetch_column, fetch_first, fetch_value
 
 WORKFLOWS = "dbos.workflow_status"
 _QUEUES = "dbos.queues"
 _DAGSTER_RUNS = "dagster.runs"
+_INSTIGATORS = "dagster.instigators"
 _HEARTBEATS = "dagster.daemon_heartbeats"
 
 
@@ -83,6 +85,21 @@ def dagster_run_status(connection: Connection, dagster_run_id: str | None) -> st
 def heartbeats(connection: Connection) -> list[Heartbeat] | None:
     """The heartbeats of Dagster's daemons; None before Dagster has created its tables."""
     return fetch_all(connection, "doctor.heartbeats", Heartbeat) if exist(connection, _HEARTBEATS) else None
+
+
+def stopped_sensors(connection: Connection) -> list[str]:
+    """The names of the sensors that an operator has stopped in Dagster."""
+    return fetch_column(connection, "doctor.stopped_sensors") if exist(connection, _INSTIGATORS) else []
+
+
+def daemons(connection: Connection) -> list[str]:
+    """The names of the sensor daemons that are connected to the database."""
+    return fetch_column(connection, "doctor.daemons", {"names": worker_names.ANY_DAEMON})
+
+
+def server_time(connection: Connection) -> float:
+    """The server's clock, in seconds since 1970."""
+    return float(fetch_value(connection, "doctor.clock"))
 
 
 def server_version(connection: Connection) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 import sqlalchemy as sa
 from dagster._core.storage.tags import PARTITION_NAME_TAG, RUN_KEY_TAG
+from dagster_postgres import PostgresRunStorage
 
 from sisu_pipeline.defs.asset_keys import COMPILED_INTENT, INTENT_JOB, PATCHED_PLAN
 from sisu_pipeline.domain.status import RunStatus
@@ -134,7 +135,9 @@ def test_recovery_makes_no_run_of_another_job_the_owner_of_an_intent(stage: Stag
 def test_a_dagster_run_is_stored_with_its_tags_or_not_at_all(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """A daemon that dies between two statements leaves no run that its partition does not show."""
     workflow_id = stage.intent("tags")
-    engine = stage.instance.run_storage._engine
+    storage = stage.instance.run_storage
+    assert isinstance(storage, PostgresRunStorage)
+    engine = storage._engine
 
     def die(_connection: object, _cursor: object, statement: str, *_: object) -> None:
         if "INSERT INTO run_tags" in statement:
