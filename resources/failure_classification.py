@@ -68,6 +68,8 @@ _PASSING_ERRORS = frozenset(
         errno.ESTALE,
     }
 )
+_PASSING_STATUSES = frozenset({408, 425, 429})
+"""Request timeout, too early, too many requests: the same request may succeed later."""
 _CONNECTION_LOST = (
     psycopg.OperationalError,
     psycopg.InterfaceError,
@@ -106,6 +108,12 @@ def database_kind(failure: BaseException) -> FailureKind | None:
         if isinstance(each, psycopg.Error | psycopg2.Error):
             return FailureKind.PERMANENT
     return None
+
+
+def kind_of_http_status(status: int) -> FailureKind:
+    """The kind of a response that is no success: a refusal of the request itself is permanent."""
+    is_refusal = 400 <= status < 500 and status not in _PASSING_STATUSES
+    return FailureKind.PERMANENT if is_refusal else FailureKind.PASSING
 
 
 def is_database_away(failure: BaseException) -> bool:

@@ -51,10 +51,17 @@ def _resume_until(instance: dg.DagsterInstance, deadline: float) -> dg.SkipReaso
             resumed += _act_on(instance, rows)
             if time.monotonic() > deadline:
                 break
+        named: set[str] = set()
         while (left := deadline - time.monotonic()) > 0:
-            if named := listener.wait(left):
-                resumed += _act_on(instance, outbox.decided_on(listener.session, sorted(named)))
-                question_queue.enqueue_rounds(dependencies().database, sorted(named))
+            arrived = listener.wait(0 if named else left)
+            if arrived:
+                question_queue.enqueue_rounds(dependencies().database, sorted(arrived))
+            named |= arrived
+            # A part of many decisions at a time, so that one that arrives meanwhile does not wait for all of them.
+            rows = outbox.decided_on(listener.session, named, BATCH) if named else []
+            resumed += _act_on(instance, rows)
+            if len(rows) < BATCH:
+                named.clear()
     return dg.SkipReason(f"{resumed} run(s) continued after a decision." if resumed else "No decision arrived.")
 
 

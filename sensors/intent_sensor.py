@@ -23,16 +23,16 @@ BATCH = 25
 def intent_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
     """Listen for the length of a tick, so that a run is requested as soon as its row is committed."""
     share_instance(context)
-    database = dependencies().database
+    database, limit = dependencies().database, dependencies().start_limit
     queued = wait_for_rows(
-        database, "sisu_queued", lambda connection: outbox.unrequested(connection, BATCH), LISTEN_SECONDS
+        database, "sisu_queued", lambda connection: outbox.unrequested(connection, BATCH, limit), LISTEN_SECONDS
     )
     if not queued:
-        return dg.SkipReason("No run is queued.")
+        return dg.SkipReason("No run is queued, or a limit holds those that are.")
     workflow_ids = [run.workflow_id for run in queued]
     crash_point("intent_sensor.request.before")
     with database.connect() as connection:
-        outbox.mark_requested(connection, workflow_ids)
+        outbox.mark_started(connection, workflow_ids)
     crash_point("intent_sensor.request.after")
     requests = [
         dg.RunRequest(

@@ -1,7 +1,5 @@
-"""push_sensor: pushes the branches of succeeded runs. A slow remote must not delay the tick."""
+"""push_sensor: pushes the branches of succeeded runs. A slow remote delays neither the tick nor other remotes."""
 
-import logging
-import threading
 import time
 
 import dagster as dg
@@ -11,8 +9,8 @@ from sisu_pipeline.workflow.dependencies import dependencies
 
 TICK_SECONDS = 20.0
 CHECK_INTERVAL_SECONDS = 1.0
-logger = logging.getLogger(__name__)
-_one_at_a_time = threading.Lock()
+_in_progress = run_push.PushesInProgress()
+"""Git may wait for a remote longer than a tick may take, so pushes go on between ticks."""
 
 
 @dg.sensor(
@@ -22,26 +20,10 @@ _one_at_a_time = threading.Lock()
     description="Pushes the branches of succeeded runs whose recipes name a remote.",
 )
 def push_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-    """Check once a second for a tick, in a thread: git may wait for a remote longer than a tick may take.
-
-    While a thread is still at work, the threads of the next ticks wait for it.
-    """
+    """Check once a second for the length of a tick."""
     until = time.monotonic() + TICK_SECONDS
-    worker = threading.Thread(target=_push, args=(until - CHECK_INTERVAL_SECONDS,), daemon=True)
-    worker.start()
-    worker.join(TICK_SECONDS)
-    return dg.SkipReason("A push is in progress." if worker.is_alive() else "No push is due.")
-
-
-def _push(until: float) -> None:
-    if not _one_at_a_time.acquire(timeout=max(until - time.monotonic(), 0.0)):
-        return
-    try:
-        while time.monotonic() < until:
-            run_push.push_due(dependencies())
-            time.sleep(CHECK_INTERVAL_SECONDS)
-    except Exception:
-        # The push is due again after its pause; its row counts the attempt.
-        logger.exception("a push failed for a reason that is not expected")
-    finally:
-        _one_at_a_time.release()
+    while time.monotonic() < until:
+        _in_progress.start_due(dependencies())
+        time.sleep(CHECK_INTERVAL_SECONDS)
+    remotes = _in_progress.remotes
+    return dg.SkipReason(f"Pushing to {', '.join(remotes)}." if remotes else "No push is due.")

@@ -64,7 +64,7 @@ def create_app(dependencies: Dependencies, *, settings: Settings, heartbeat_s: f
     state = AppState(
         pool=pool,
         decisions=Batcher(partial(record_together, pool)),
-        inbox=Batcher(partial(read_together, pool)),
+        inbox=Batcher(partial(read_together, pool, dependencies.start_limit)),
         feed=RunFeed(dependencies.database),
         readiness=Readiness(pool),
         blobs=dependencies.blobs,

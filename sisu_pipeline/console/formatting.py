@@ -43,6 +43,7 @@ def run(view: Json) -> str:
         ("recipe", f"{recipe['id']} (partition {view['queuePartitionKey']}, lane {view['lane']})"),
         ("policy", f"{view['policyRef']['id']}@{view['policyRef']['v']}"),
         ("Dagster run", view["dagsterRunId"] or "-"),
+        *([("waits for a limit", view["waitsFor"])] if "waitsFor" in view else []),
         *planning(view),
         ("gate", gate(view)),
         ("tasks", tasks(view)),
@@ -189,6 +190,8 @@ def progress(state: Json) -> str:
         f"gate {gate(state)}",
         f"tasks {tasks(state)}",
     ]
+    if state.get("waitsFor"):
+        parts.append(f"waits for a limit: {state['waitsFor']}")
     if state.get("error"):
         parts.append(state["error"])
     return for_cell(" · ".join(parts))

@@ -16,7 +16,7 @@ _COLORS = {"succeeded": "green", "waiting_input": "yellow", "failed": "red", "re
 
 
 def render_progress(state: Mapping[str, Any]) -> RenderableType:
-    """Render the steps, the gate, the tasks as a bar, the status and the error."""
+    """Render the steps, the gate, the tasks as a bar, the status, and the error or the limit."""
     rows = Table.grid(padding=(0, 2))
     done = formatting.STEPS.index(state["lastStep"]) + 1 if state["lastStep"] else 0
     for position, name in enumerate(formatting.STEPS):
@@ -29,7 +29,9 @@ def render_progress(state: Mapping[str, Any]) -> RenderableType:
         is_active = position == done and state["status"] == "running"
         rows.add_row(_mark(position < done, is_active), name, _tasks(state) if name == "ExecuteST" else "")
     status = Text(state["status"], style=_COLORS.get(state["status"], "cyan"))
-    error = Text(for_cell(state["error"]), style="red") if state.get("error") else Text("")
+    limit = state.get("waitsFor")
+    waits = Text(for_cell(f"waits for a limit: {limit}"), style="yellow") if limit else Text("")
+    error = Text(for_cell(state["error"]), style="red") if state.get("error") else waits
     return Group(Text(state["runId"], style="bold"), rows, status, error)
 
 

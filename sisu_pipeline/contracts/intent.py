@@ -92,7 +92,9 @@ class RunRequest(Contract):
     lane: Lane | None = None
     """Priority class; default: `interactive`."""
     priority: int | None = Field(default=None, ge=1, le=2**31 - 1)
-    """Priority on the queue; a lower number runs earlier. Default: 1 for `interactive`, 1000 for `batch`."""
+    """Priority within its queue partition; a lower number runs earlier. Default: 1 for `interactive`, 1000 for
+    `batch`. Runs that were decided on go before runs that start, whatever their priority. Numbers from
+    1,073,741,823 on are equal."""
     deduplication_id: Annotated[str, Field(max_length=255)] | None = Field(default=None, alias="deduplicationID")
     """Label of the caller, recorded and shown. A run is unique by its intent: two runs may have the same label."""
     timeout_ms: int | None = Field(default=None, ge=1, le=2**53 - 1, alias="timeoutMS")

@@ -1,10 +1,12 @@
-"""The names of the intent job and of the assets in its lineage, and the step that produces each asset."""
+"""The names of the jobs and of the assets in its lineage, and the step that produces each asset."""
 
 import dagster as dg
 
 from sisu_pipeline.contracts.step_outputs import StepId
 
 INTENT_JOB = "intent_workflow"
+DECISION_JOBS = frozenset({"approve_plan", "reject_plan", "request_changes", "answer_gate"})
+"""The jobs that record what a person decided at a gate."""
 
 COMPILED_INTENT = dg.AssetKey("compiled_intent")
 PATCHED_PLAN = dg.AssetKey("patched_plan")

@@ -10,7 +10,7 @@ from dagster._serdes import ConfigurableClass, ConfigurableClassData
 
 from resources.retry import A_MINUTE, retry_passing
 from sisu_pipeline.crash_points import crash_point
-from sisu_pipeline.defs.asset_keys import INTENT_JOB
+from sisu_pipeline.defs.asset_keys import DECISION_JOBS, INTENT_JOB
 from sisu_pipeline.defs.run_tags import PARTITION_TAG
 from sisu_pipeline.domain.errors import NotFound
 from sisu_pipeline.domain.status import IllegalTransition, RunStatus
@@ -55,7 +55,8 @@ class SegmentRunLauncher(RunLauncher[dg.DagsterInstance], ConfigurableClass):
     def _launch(self, dagster_run: dg.DagsterRun) -> None:
         intent_id = dagster_run.tags.get(PARTITION_TAG)
         if intent_id is None:
-            self._enqueue(segment_queue.of_job(dagster_run.run_id, dependencies().app_version))
+            decides = dagster_run.job_name in DECISION_JOBS
+            self._enqueue(segment_queue.of_job(dagster_run.run_id, dependencies().app_version, decides=decides))
             return
         crash_point("launcher.claim.before")
         run, refusal = _claim(intent_id, dagster_run)

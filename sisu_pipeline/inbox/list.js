@@ -46,7 +46,12 @@ function activeCard(run) {
       ` ${tasks.finished} of ${tasks.total} tasks`, tasks.failed ? `, ${tasks.failed} failed` : "")
     : el("span", {}, run.nextAction === "PLAN" ? "a coding agent is planning" : run.lastStep ? `after ${run.lastStep}` : "not started yet");
   return el("li", { class: "card" }, el("h3", {}, el("a", { href: `#/runs/${run.runId}` }, visible(run.goal))),
-    el("p", { class: "facts" }, el("span", {}, run.status), bar, el("span", {}, "since ", age(run.createdAt))));
+    el("p", { class: "facts" }, el("span", {}, run.status), bar, el("span", {}, "since ", age(run.createdAt))), waitingLimit(run));
+}
+
+// The limit that a run waits for, so that its submitter knows what to change.
+export function waitingLimit({ waitsFor }) {
+  return waitsFor ? el("p", { class: "quiet" }, `Waits for a limit: ${escaped(waitsFor)}.`) : null;
 }
 
 function finishedCard(run, dagsterUrl) {

@@ -4,7 +4,7 @@ import { artifactPath, get } from "./api.js";
 import { el } from "./dom.js";
 import { changesSection, gateSection, planningNotice } from "./gate.js";
 import { visible } from "./hidden.js";
-import { lineage, outcome } from "./list.js";
+import { lineage, outcome, waitingLimit } from "./list.js";
 import { reading } from "./plan.js";
 import { results } from "./results.js";
 import { session } from "./session.js";
@@ -51,6 +51,7 @@ export function progress(run) {
       decision ? el("span", {}, `${decision.decision} by ${voters(decision)}`) : null, ...lineage(run, session.dagsterUrl)),
     tasks.total ? el("p", {}, el("progress", { max: tasks.total, value: tasks.finished, "aria-label": "Tasks" }),
       ` ${tasks.finished} of ${tasks.total} tasks${tasks.failed ? `, ${tasks.failed} failed` : ""}`) : null,
+    waitingLimit(run),
   ].filter(Boolean);
 }
 

@@ -4,6 +4,7 @@ Private DBOS API is used here and in `fan_out.py` only.
 """
 
 import time
+from dataclasses import dataclass
 from typing import Any
 
 from dbos import DBOS, DBOSClient, Queue
@@ -88,34 +89,55 @@ def cache_limits(seconds: float = 1.0) -> None:
     system_database.get_queue = get_queue  # type: ignore[method-assign]
 
 
-def register(database: Database, name: QueueName, settings: Settings) -> None:
+@dataclass(frozen=True)
+class _Limits:
+    """The limits of a queue. 0: no limit."""
+
+    per_worker: int
+    """Executions of one worker process."""
+    per_worker_and_partition: int
+    per_partition: int = 0
+    """Executions over all workers."""
+    starts: int = 0
+    """Starts of one partition per period."""
+    period_s: float = 0
+
+
+def register(database: Database, name: QueueName, settings: Settings, workers: int = 1) -> None:
     """Register a queue with this deployment's limits in the database, before a worker takes work from it.
 
-    Scope of each limit: concurrency counts per partition, over all workers; worker concurrency counts per
-    worker process; the rate counts starts per partition. 0 means unlimited. An intent worker process executes
-    one segment at a time regardless of the settings: two Dagster runs in one process deadlock.
+    Scope of each limit: concurrency counts per partition, over all workers; worker concurrency counts per worker
+    process; the rate counts the starts of tasks per partition. 0 means unlimited. The starts of intents are limited
+    before the queue (`sensors/intent_sensor.py`), so that work behind a gate never waits for that limit. An intent
+    worker process executes one segment at a time regardless of the settings: two Dagster runs in one process
+    deadlock. `workers` is the number of processes that serve the queue.
+
+    The limit per partition and worker makes the workers serve the partitions in turn. A fifth of the intent workers
+    and a tenth of a sandbox worker's places are left to other partitions, because work may take hours.
     """
-    if name is QueueName.COMPILE:
-        client(database).register_queue(
-            name,
-            worker_concurrency=settings.oc_concurrency,
-            polling_interval_sec=POLL_SECONDS,
-            on_conflict="always_update",
-        )
-        return
-    is_intent_queue = name is QueueName.INTENT
-    concurrency = settings.intent_queue_concurrency if is_intent_queue else settings.sbx_queue_concurrency
-    rate = (
-        settings.intent_queue_rate_limit_per_period if is_intent_queue else settings.sbx_queue_rate_limit_per_period
-    )
-    period = (
-        settings.intent_queue_rate_limit_period_sec if is_intent_queue else settings.sbx_queue_rate_limit_period_sec
-    )
+    limits = _limits(name, settings, workers)
     client(database).register_queue(
         name,
-        worker_concurrency=1 if is_intent_queue else settings.sbx_queue_worker_concurrency,
-        partition_concurrency=concurrency or None,
-        partition_limiter={"limit": rate, "period": period} if rate else None,
+        worker_concurrency=limits.per_worker,
+        partition_concurrency=limits.per_partition or None,
+        partition_worker_concurrency=limits.per_worker_and_partition,
+        partition_limiter={"limit": limits.starts, "period": limits.period_s} if limits.starts else None,
         polling_interval_sec=POLL_SECONDS,
         on_conflict="always_update",
+    )
+
+
+def _limits(name: QueueName, settings: Settings, workers: int) -> _Limits:
+    if name is QueueName.COMPILE:
+        return _Limits(settings.oc_concurrency, settings.oc_concurrency)
+    if name is QueueName.INTENT:
+        most, reserved = settings.intent_queue_concurrency, workers // 5
+        return _Limits(1, 1, min(most or workers, workers - reserved) if reserved else most)
+    places = settings.sbx_queue_worker_concurrency
+    return _Limits(
+        places,
+        places - places // 10,
+        settings.sbx_queue_concurrency,
+        settings.sbx_queue_rate_limit_per_period,
+        settings.sbx_queue_rate_limit_period_sec,
     )

@@ -72,6 +72,7 @@ def _status(run: Run, task: Task) -> WorkflowStatusInternal:
             "workflow_name": dbos_queues.TASK_WORKFLOW,
             "workflow_id": task.key,
             "queue_partition_key": run.queue_partition_key,
+            "priority": run.priority,
             "app_version": run.app_version,
         },
         _SERIALIZER,

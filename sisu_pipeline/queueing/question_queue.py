@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from resources.database import Database
 from sisu_pipeline.contracts.intent import QueueName
 from sisu_pipeline.crash_points import crash_point
-from sisu_pipeline.queueing import dbos_queues
+from sisu_pipeline.queueing import dbos_queues, queue_priority
 from sisu_pipeline.store import plan_questions, runs
 from sisu_pipeline.store.runs import Run
 
@@ -18,7 +18,7 @@ def enqueue(database: Database, run: Run, op_key: str) -> None:
             "workflow_name": dbos_queues.QUESTION_WORKFLOW,
             "workflow_id": op_key,
             "queue_partition_key": run.queue_partition_key,
-            "priority": run.priority,
+            "priority": queue_priority.of_work(run.priority, run.segment),
             "app_version": run.app_version,
         },
         op_key,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from resources.database import Database
 from sisu_pipeline.contracts.intent import QueueName
 from sisu_pipeline.domain.identity import segment_workflow_id
-from sisu_pipeline.queueing import dbos_queues
+from sisu_pipeline.queueing import dbos_queues, queue_priority
 from sisu_pipeline.store.queues.outbox import DecidedRun
 from sisu_pipeline.store.runs import Run
 
@@ -33,6 +33,7 @@ class Segment:
     """A segment with its place on the queue.
 
     `segment_workflow_id` is the id of its queue workflow. Only for the first segment it is the intent's id.
+    `priority` is the queue's (`queueing/queue_priority.py`).
     """
 
     segment_workflow_id: str
@@ -49,7 +50,7 @@ def of_run(run: Run) -> Segment:
         segment_workflow_id(run.workflow_id, run.segment),
         SegmentRequest(run.workflow_id, run.dagster_run_id),
         run.queue_partition_key,
-        run.priority,
+        queue_priority.of_work(run.priority, run.segment),
         run.app_version,
     )
 
@@ -61,19 +62,20 @@ def of_decided(run: DecidedRun) -> Segment:
         segment_workflow_id(run.workflow_id, run.segment),
         SegmentRequest(run.workflow_id, run.dagster_run_id),
         run.queue_partition_key,
-        run.priority,
+        queue_priority.of_work(run.priority, run.segment),
         run.app_version,
     )
 
 
-def of_job(dagster_run_id: str, app_version: str) -> Segment:
-    """The whole Dagster run of a job without an intent."""
-    return _of_job(SegmentRequest(None, dagster_run_id), app_version)
+def of_job(dagster_run_id: str, app_version: str, *, decides: bool = False) -> Segment:
+    """The whole Dagster run of a job without an intent; `decides`: it records a decision or an answer."""
+    priority = queue_priority.DECISION if decides else queue_priority.SUBMISSION
+    return _of_job(SegmentRequest(None, dagster_run_id), app_version, priority)
 
 
 def of_ended_intent(workflow_id: str, dagster_run_id: str, app_version: str) -> Segment:
     """A Dagster run of an intent whose run has ended: its steps return their stored results."""
-    return _of_job(SegmentRequest(workflow_id, dagster_run_id), app_version)
+    return _of_job(SegmentRequest(workflow_id, dagster_run_id), app_version, queue_priority.REPLAY)
 
 
 def enqueue(database: Database, segment: Segment) -> None:
@@ -92,5 +94,5 @@ def enqueue(database: Database, segment: Segment) -> None:
     )
 
 
-def _of_job(request: SegmentRequest, app_version: str) -> Segment:
-    return Segment(f"job/{request.dagster_run_id}", request, CONTROL_PARTITION, 1, app_version)
+def _of_job(request: SegmentRequest, app_version: str, priority: int) -> Segment:
+    return Segment(f"job/{request.dagster_run_id}", request, CONTROL_PARTITION, priority, app_version)

@@ -14,7 +14,7 @@ from sisu_pipeline.contracts.gate import Channel, Decision, TimeoutOutcome
 from sisu_pipeline.store import human_gates, interactions, plans, runs
 from sisu_pipeline.store.human_gates import HumanGate
 from sisu_pipeline.store.interactions import NewInteraction
-from sisu_pipeline.store.records import execute, fetch_all, fetch_first, fetch_value
+from sisu_pipeline.store.records import execute, fetch_all, fetch_value
 from sisu_pipeline.store.runs import Run
 
 ACTOR = "sisu:deadline"
@@ -105,9 +105,9 @@ def reopen(connection: Connection, run: Run, person: str, reason: str) -> bool:
     return bool(fetch_value(connection, "deadlines.reopen", values) > 0)
 
 
-def take_escalation(connection: Connection, max_attempts: int) -> Escalation | None:
-    """An escalation to deliver now, its row locked until the transaction ends; None when none is due."""
-    return fetch_first(connection, "deadlines.take", Escalation, {"most_attempts": max_attempts})
+def take_escalations(connection: Connection, max_attempts: int, limit: int) -> list[Escalation]:
+    """Escalations to deliver now, at most `limit`, their rows locked until the transaction ends."""
+    return fetch_all(connection, "deadlines.take", Escalation, {"most_attempts": max_attempts, "limit": limit})
 
 
 def mark_delivered(connection: Connection, escalation: Escalation) -> None:
@@ -118,6 +118,17 @@ def mark_delivered(connection: Connection, escalation: Escalation) -> None:
 def mark_failed(connection: Connection, escalation: Escalation, error: str, wait_s: float) -> None:
     """Record that the webhook did not accept an escalation; it is due again in `wait_s` seconds."""
     execute(connection, "deadlines.failed", {**escalation.key, "error": error, "wait_s": wait_s})
+
+
+def give_up(connection: Connection, escalation: Escalation, error: str) -> None:
+    """Record that an escalation was not accepted and is not sent again."""
+    execute(connection, "deadlines.give_up", {**escalation.key, "error": error})
+
+
+def last_refusal(connection: Connection) -> str | None:
+    """Why the message whose delivery ended last was given up; None when it was delivered, or there is none."""
+    error: str | None = fetch_value(connection, "deadlines.last_refusal")
+    return error
 
 
 def _outcome(run: Run, gate: HumanGate) -> TimeoutOutcome:

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from resources.database import Connection
 from sisu_pipeline.domain.identity import checked_reference, segment_workflow_id
 from sisu_pipeline.domain.status import RunStatus
+from sisu_pipeline.settings import Settings
 from sisu_pipeline.store import gates, runs, tasks
-from sisu_pipeline.store.queues import engine_tables, outbox, queue_depth, segments
-from sisu_pipeline.store.queues.engine_tables import PartitionLoad
+from sisu_pipeline.store.queues import engine_tables, outbox, partition_limits, queue_depth, segments
 from sisu_pipeline.store.runs import Run
 from sisu_pipeline.supervisor import stack_health
 
@@ -33,8 +33,8 @@ class Facts:
     sandbox_workers: int
     stopped_sensors: tuple[str, ...] = ()
     """The sensors that an operator has stopped in Dagster."""
-    load: PartitionLoad | None = None
-    """The load of the run's queue partition; None when it is unknown."""
+    limit: str | None = None
+    """The limit of its queue partition that the run waits for; None when no limit is the reason."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Diagnosis:
     command: str
 
 
-def gather(connection: Connection, run_reference: str) -> Facts:
+def gather(connection: Connection, run_reference: str, configuration: Settings) -> Facts:
     """Collect the facts about a run, by run id or workflow id. Raises NotFound."""
     run = runs.get(connection, checked_reference(run_reference))
     decided = gates.decision(connection, run.id)
@@ -65,7 +65,9 @@ def gather(connection: Connection, run_reference: str) -> Facts:
         intent_workers=intent_workers,
         sandbox_workers=sandbox_workers,
         stopped_sensors=tuple(engine_tables.stopped_sensors(connection)),
-        load=engine_tables.partition_load(connection, run.queue_partition_key),
+        limit=None
+        if run.status.is_terminal
+        else partition_limits.waited_for(connection, run.id, configuration.start_limit),
     )
 
 
@@ -128,6 +130,8 @@ def _not_enqueued(facts: Facts) -> Diagnosis:
             "page Automation.",
             "sisu doctor",
         )
+    if facts.limit is not None:
+        return Diagnosis(f"{what} for a limit: {facts.limit}.", "sisu doctor --settings")
     if facts.requested_s is None:
         return Diagnosis(
             f"{what}; the sensor requests its next segment within a second.", f"sisu run watch {run.id}"
@@ -152,9 +156,8 @@ def _enqueued(facts: Facts) -> Diagnosis:
             f"{where}, and no intent worker of that version is running.",
             f"DBOS__APPVERSION={run.app_version} sisu worker --queue intentQ",
         )
-    limit = None if facts.load is None else facts.load.limit
-    if limit is not None:
-        return Diagnosis(f"{where}: partition {run.queue_partition_key} {limit}.", "sisu doctor --settings")
+    if facts.limit is not None:
+        return Diagnosis(f"{where}: {facts.limit}.", "sisu doctor --settings")
     return Diagnosis(f"{where}: all {facts.intent_workers} worker(s) are busy.", "sisu doctor")
 
 
@@ -172,6 +175,8 @@ def _executing(facts: Facts) -> Diagnosis:
                 f"{counted}, and no sandbox worker of version {run.app_version} is running.",
                 f"DBOS__APPVERSION={run.app_version} sisu worker --queue sbxQ",
             )
+        if facts.limit is not None:
+            return Diagnosis(f"{counted}, and others wait for a limit: {facts.limit}.", "sisu doctor --settings")
         return Diagnosis(f"It is executing: {counted}.", f"sisu run watch {run.id}")
     return Diagnosis(
         f"A worker executes it; the last committed step is {run.last_step or 'none'}.", f"sisu run watch {run.id}"

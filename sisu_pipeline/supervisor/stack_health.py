@@ -19,6 +19,7 @@ from sisu_pipeline.database_server import locate
 from sisu_pipeline.domain.operator_errors import OperatorError
 from sisu_pipeline.queueing.sandbox_provider import check_sandbox
 from sisu_pipeline.settings import Settings
+from sisu_pipeline.store import deadlines
 from sisu_pipeline.store.queues import engine_tables, queue_depth, worker_deaths
 from sisu_pipeline.store.queues.queue_depth import QueueState
 from sisu_pipeline.supervisor import port_probes
@@ -72,6 +73,8 @@ def examine(settings: Settings) -> Health:
             checks.append(sensors(connection))
             checks.append(clock(connection))
             checks.append(parked(connection))
+            if settings.sisu_escalation_url is not None:
+                checks.append(webhook(connection))
             queues = queue_depth.queue_states(connection)
     except (DatabaseError, psycopg.Error) as error:
         checks.append(Check("database", False, str(error).strip()))
@@ -153,6 +156,13 @@ def parked(connection: Connection) -> Check:
     return Check(
         "parked runs", False, f"{count}, because their workers died: `sisu doctor {last}`, `sisu run retry {last}`"
     )
+
+
+def webhook(connection: Connection) -> Check:
+    """Check that the webhook accepted the newest message whose delivery has ended."""
+    has_messages = engine_tables.exist(connection, "app.escalations")
+    refusal = deadlines.last_refusal(connection) if has_messages else None
+    return Check("webhook", refusal is None, refusal or "the last message was delivered, or there was none")
 
 
 def sandbox(settings: Settings) -> Check:

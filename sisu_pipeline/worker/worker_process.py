@@ -28,6 +28,7 @@ from sisu_pipeline.queueing import dbos_queues
 from sisu_pipeline.recovery import run_recovery, worker_liveness
 from sisu_pipeline.recovery.lost_claims import LostClaims
 from sisu_pipeline.settings import Settings, name_connections
+from sisu_pipeline.store.queues import worker_sessions
 from sisu_pipeline.workflow.dependencies import dependencies
 
 STOP_DEADLINE_S = 6.0
@@ -76,7 +77,7 @@ def run_worker(queue: QueueName, configuration: Settings, parent: int) -> None:
         }
     )
     DBOS.listen_queues([queue])
-    dbos_queues.register(dependencies().database, queue, configuration)
+    _register_queue(queue, configuration)
     DBOS.launch()
     dbos_queues.cache_limits()
     dbos_queues.fence_connections(dependencies().database)
@@ -114,6 +115,14 @@ class _Busy:
         with self._lock:
             self.now -= 1
             self.done += 1
+
+
+def _register_queue(queue: QueueName, configuration: Settings) -> None:
+    """Write the limits of the queue, which depend on how many workers serve it: this one has announced itself."""
+    with dependencies().database.connect() as connection:
+        worker_sessions.lock_limits(connection, queue)
+        workers = sum(worker.queue == queue for worker in worker_sessions.connected(connection))
+        dbos_queues.register(dependencies().database, queue, configuration, workers)
 
 
 def _register_segments(busy: _Busy, recycle_after: int, stop: threading.Event) -> None:

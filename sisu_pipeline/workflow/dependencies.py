@@ -10,6 +10,7 @@ from resources.planner.planner_port import Planner
 from resources.planner.replay_planner import ReplayPlanner
 from resources.postgres_pool import PooledDatabase
 from resources.process_cache import once
+from sisu_pipeline.contracts.configuration.queue_settings import StartLimit
 from sisu_pipeline.database_server import locate
 from sisu_pipeline.domain.changes.declared_setup import SetupDefaults
 from sisu_pipeline.settings import PROJECT_ROOT, Settings, settings
@@ -44,6 +45,8 @@ class Dependencies:
     """How long a gate waits when the intent sets no deadline, in seconds."""
     max_worker_deaths: int = 5
     """After how many deaths in a row of its workers a segment is parked."""
+    start_limit: StartLimit | None = None
+    """How many intents of one partition may start per period; None: any number."""
 
 
 def open_dependencies(configuration: Settings) -> Dependencies:
@@ -67,6 +70,7 @@ def open_dependencies(configuration: Settings) -> Dependencies:
         allowed_repositories=AllowedRepositories.parse(configuration.sisu_git_allow),
         gate_ttl_s=configuration.hitl_plan_approval_timeout_s,
         max_worker_deaths=configuration.intent_queue_max_worker_deaths,
+        start_limit=configuration.start_limit,
     )
 
 

@@ -1,4 +1,7 @@
-"""Enforcement of deadlines, and delivery of escalations to a webhook: at least once, signed, with retries.
+"""Enforcement of deadlines, and delivery of escalations to a webhook: signed, with retries.
+
+A message is delivered at least once, unless the receiver refuses it (HTTP 4xx, but for 408, 425 and 429) or does
+not accept it in twelve attempts.
 
 `X-Sisu-Signature: sha256=…` is the HMAC-SHA256 of the body with the key `SISU_ESCALATION_SECRET`. The body's `id`
 is the same in every attempt, so that a receiver can drop repeated deliveries. The headers of Standard Webhooks
@@ -6,16 +9,22 @@ is the same in every attempt, so that a receiver can drop repeated deliveries. T
 """
 
 import asyncio
+import logging
 import math
 import time
 from base64 import b64encode
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import httpx
 
-from resources.database import Database
+from resources.database import Connection, Database
+from resources.failure_classification import kind_of_http_status
 from sisu_pipeline.domain.canonical import canonical_json, hmac_sha256_hex
+from sisu_pipeline.domain.failure_kind import FailureKind
 from sisu_pipeline.store import deadlines
+from sisu_pipeline.store.deadlines import Escalation
 from sisu_pipeline.workflow.dependencies import Dependencies
 from sisu_pipeline.workflow.run_failure import ending_permanently
 
@@ -25,7 +34,11 @@ _MAX_WAIT_S = 3600.0
 _TIMEOUT_S = 5.0
 """How long one attempt may take, from the connection to the end of the answer."""
 _BATCH = 100
+_AT_ONCE = 20
 _MAX_ERROR = 300
+_REMEDY = "check the receiver and SISU_ESCALATION_URL"
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -34,6 +47,14 @@ class Webhook:
 
     url: str
     secret: str
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why the webhook did not accept a message, and whether another attempt may help."""
+
+    error: str
+    kind: FailureKind
 
 
 def enforce(dependencies: Dependencies) -> list[tuple[str, str]]:
@@ -57,8 +78,8 @@ def deliver(database: Database, webhook: Webhook, for_s: float = math.inf) -> in
     """Post escalations that are due, for at most `for_s` seconds; returns how many the webhook accepted."""
     accepted = 0
     until = time.monotonic() + for_s
-    for _ in range(_BATCH):
-        delivered = _deliver_one(database, webhook)
+    for _ in range(_BATCH // _AT_ONCE):
+        delivered = _deliver_together(database, webhook)
         if delivered is None:
             break
         accepted += delivered
@@ -84,34 +105,56 @@ def headers(secret: str, message_id: str, sent_at: int, body: bytes) -> dict[str
     }
 
 
-def _deliver_one(database: Database, webhook: Webhook) -> bool | None:
-    """Post the next escalation with its row locked; returns whether it was accepted, None when none is due."""
+def _deliver_together(database: Database, webhook: Webhook) -> int | None:
+    """Post the next escalations with their rows locked, all at once, so that a slow answer delays no other message.
+
+    Returns how many were accepted; None when none is due.
+    """
     with database.connect() as connection:
-        escalation = deadlines.take_escalation(connection, MAX_ATTEMPTS)
-        if escalation is None:
+        taken = deadlines.take_escalations(connection, MAX_ATTEMPTS, _AT_ONCE)
+        if not taken:
             return None
-        error = _post(webhook, str(escalation.payload["id"]), canonical_json(escalation.payload).encode())
-        if error is None:
-            deadlines.mark_delivered(connection, escalation)
-        else:
-            wait_s = min(_FIRST_WAIT_S * 2**escalation.attempts, _MAX_WAIT_S)
-            deadlines.mark_failed(connection, escalation, error, wait_s)
-        return error is None
+        refusals = asyncio.run(_post_all(webhook, [escalation.payload for escalation in taken]))
+        for escalation, refusal in zip(taken, refusals, strict=True):
+            _record(connection, escalation, refusal)
+        return refusals.count(None)
 
 
-def _post(webhook: Webhook, message_id: str, body: bytes) -> str | None:
-    """Post one message; returns the error, or None when it was accepted."""
-    signed = headers(webhook.secret, message_id, int(time.time()), body)
-    try:
-        answer = asyncio.run(asyncio.wait_for(_send(webhook.url, body, signed), _TIMEOUT_S))
-    except TimeoutError:
-        return f"no complete answer within {_TIMEOUT_S:g} s"
-    except httpx.HTTPError as failure:
-        return f"{type(failure).__name__}: {failure}"[:_MAX_ERROR]
-    return None if answer.is_success else f"HTTP {answer.status_code}"
+def _record(connection: Connection, escalation: Escalation, refusal: Refusal | None) -> None:
+    if refusal is None:
+        deadlines.mark_delivered(connection, escalation)
+        return
+    if refusal.kind is FailureKind.PERMANENT:
+        error = f"{refusal.error}: the message was refused and is not sent again; {_REMEDY}"
+    elif escalation.attempts + 1 >= MAX_ATTEMPTS:
+        error = f"gave up after {MAX_ATTEMPTS} attempts: {refusal.error}; {_REMEDY}"
+    else:
+        wait_s = min(_FIRST_WAIT_S * 2**escalation.attempts, _MAX_WAIT_S)
+        deadlines.mark_failed(connection, escalation, refusal.error, wait_s)
+        return
+    deadlines.give_up(connection, escalation, error)
+    logger.warning("message %s to the webhook: %s", escalation.payload["id"], error)
 
 
-async def _send(url: str, body: bytes, signed: dict[str, str]) -> httpx.Response:
-    """The receiver's answer. The caller bounds the whole exchange: `httpx` bounds each read only."""
+async def _post_all(webhook: Webhook, messages: Sequence[Mapping[str, Any]]) -> list[Refusal | None]:
+    """Post the messages at the same time; why each was not accepted."""
     async with httpx.AsyncClient(follow_redirects=False, timeout=None) as client:  # noqa: S113
-        return await client.post(url, content=body, headers=signed)
+        return await asyncio.gather(*(_post(client, webhook, message) for message in messages))
+
+
+async def _post(client: httpx.AsyncClient, webhook: Webhook, message: Mapping[str, Any]) -> Refusal | None:
+    """Post one message; why it was not accepted. `httpx` bounds each read only, so the exchange is bounded here."""
+    body = canonical_json(message).encode()
+    signed = headers(webhook.secret, str(message["id"]), int(time.time()), body)
+    try:
+        request = client.post(webhook.url, content=body, headers=signed)
+        answer = await asyncio.wait_for(request, _TIMEOUT_S)
+    except TimeoutError:
+        return Refusal(f"no complete answer within {_TIMEOUT_S:g} s", FailureKind.PASSING)
+    except httpx.InvalidURL as failure:
+        return Refusal(f"invalid address: {failure}"[:_MAX_ERROR], FailureKind.PERMANENT)
+    except httpx.HTTPError as failure:
+        return Refusal(f"{type(failure).__name__}: {failure}"[:_MAX_ERROR], FailureKind.PASSING)
+    if answer.is_success:
+        return None
+    return Refusal(f"HTTP {answer.status_code}", kind_of_http_status(answer.status_code))

@@ -4,6 +4,8 @@ The commit is a function of rows, and the remote creates the branch only if it d
 repeated after a crash finds its own commit, and one row records the end.
 """
 
+import logging
+import threading
 from dataclasses import asdict
 from pathlib import Path
 
@@ -28,6 +30,8 @@ from sisu_pipeline.workflow import run_base, run_result
 from sisu_pipeline.workflow.dependencies import Dependencies
 
 _BATCH = 100
+_REMOTES_AT_ONCE = 8
+logger = logging.getLogger(__name__)
 _BY_HAND = "`sisu run apply RUN --branch` creates the branch in a checkout, from where it can be pushed"
 
 
@@ -50,16 +54,51 @@ def planned(dependencies: Dependencies, connection: Connection, run: Run, base: 
     return PlanPush(remote=address.text, branch=branch_of(run.id))
 
 
-def push_due(dependencies: Dependencies) -> int:
-    """Attempt the pushes that are due, one after another; returns how many ended."""
+def push_due(dependencies: Dependencies, remote: str | None = None) -> int:
+    """Attempt the pushes that are due, to this remote or any, one after another; returns how many ended."""
     ended = 0
     for _ in range(_BATCH):
         with dependencies.database.connect() as connection:
-            due = pushes.take(connection)
+            due = pushes.take(connection, remote)
         if due is None:
             break
         ended += _attempt(dependencies, due)
     return ended
+
+
+class PushesInProgress:
+    """The remotes that this process pushes to at the moment, each in a thread, so that a slow one delays no other.
+
+    Methods belong to one thread.
+    """
+
+    def __init__(self) -> None:
+        self._threads: dict[str, threading.Thread] = {}
+
+    @property
+    def remotes(self) -> list[str]:
+        """The remotes that are pushed to."""
+        self._threads = {remote: thread for remote, thread in self._threads.items() if thread.is_alive()}
+        return sorted(self._threads)
+
+    def start_due(self, dependencies: Dependencies) -> None:
+        """Start pushing to the remotes for which a push is due, a few at once."""
+        with dependencies.database.connect() as connection:
+            due = pushes.due_remotes(connection)
+        waiting = [remote for remote in due if remote not in self.remotes]
+        for remote in waiting[: _REMOTES_AT_ONCE - len(self._threads)]:
+            # A daemon, so that a remote that never answers does not delay the end of the process.
+            thread = threading.Thread(target=_push_alone, args=(dependencies, remote), daemon=True)
+            self._threads[remote] = thread
+            thread.start()
+
+
+def _push_alone(dependencies: Dependencies, remote: str) -> None:
+    try:
+        push_due(dependencies, remote)
+    except Exception:
+        # The push is due again after its pause; its row counts the attempt.
+        logger.exception("a push failed for a reason that is not expected")
 
 
 def _attempt(dependencies: Dependencies, due: DuePush) -> bool:

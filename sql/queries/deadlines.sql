@@ -22,7 +22,7 @@ WHERE run_id = %(run_id)s AND gate_key = %(gate_key)s
 INSERT INTO app.escalations (run_id, gate_key, payload) VALUES (%(run_id)s, %(gate_key)s, %(payload)s)
 ON CONFLICT (run_id, gate_key) DO UPDATE
 SET payload = excluded.payload, attempts = 0, next_attempt_at = clock_timestamp(), delivered_at = NULL,
-    last_error = NULL, created_at = clock_timestamp()
+    gave_up_at = NULL, last_error = NULL, created_at = clock_timestamp()
 
 -- passed --
 -- How many deadlines of a gate have passed and were reopened.
@@ -34,10 +34,11 @@ SELECT app.reopen_gates(%(run_id)s, %(person)s, %(reason)s, make_interval(secs =
     make_interval(secs => %(longest_s)s::float)) AS reopened
 
 -- take --
--- One escalation that is due for delivery, locked until the transaction ends; concurrent deliveries skip it.
+-- Escalations that are due for delivery, locked until the transaction ends; concurrent deliveries skip them.
 SELECT run_id, gate_key, payload, attempts FROM app.escalations
-WHERE delivered_at IS NULL AND next_attempt_at <= clock_timestamp() AND attempts < %(most_attempts)s
-ORDER BY next_attempt_at, run_id LIMIT 1
+WHERE delivered_at IS NULL AND gave_up_at IS NULL AND next_attempt_at <= clock_timestamp()
+  AND attempts < %(most_attempts)s
+ORDER BY next_attempt_at, run_id LIMIT %(limit)s
 FOR UPDATE SKIP LOCKED
 
 -- delivered --
@@ -51,3 +52,17 @@ UPDATE app.escalations
 SET attempts = attempts + 1, last_error = %(error)s,
     next_attempt_at = clock_timestamp() + make_interval(secs => %(wait_s)s::float)
 WHERE run_id = %(run_id)s AND gate_key = %(gate_key)s
+
+-- give_up --
+-- Record that delivery ended without success.
+UPDATE app.escalations SET attempts = attempts + 1, last_error = %(error)s, gave_up_at = clock_timestamp()
+WHERE run_id = %(run_id)s AND gate_key = %(gate_key)s
+
+-- last_refusal --
+-- Why the message whose delivery ended last was given up; no row when it was delivered.
+SELECT last_error FROM (
+    SELECT last_error, gave_up_at FROM app.escalations
+    WHERE delivered_at IS NOT NULL OR gave_up_at IS NOT NULL
+    ORDER BY coalesce(delivered_at, gave_up_at) DESC LIMIT 1
+) AS ended
+WHERE gave_up_at IS NOT NULL

@@ -41,16 +41,3 @@ SELECT status FROM dagster.runs WHERE run_id = %(dagster_run_id)s
 -- How many seconds ago a run's current segment was last requested; null when it never was.
 SELECT extract(epoch FROM clock_timestamp() - requested_at)::float AS seconds
 FROM app.runs WHERE id = %(run_id)s
-
--- partition_load --
--- What a partition of intentQ executes and has started within the period of its rate limit, beside its limits. Both
--- times are the database's.
-SELECT (SELECT count(*) FROM dbos.workflow_status w
-        WHERE w.queue_name = q.name AND w.queue_partition_key = %(partition)s AND w.status = 'PENDING') AS executing,
-    q.partition_concurrency AS most_executing,
-    (SELECT count(*) FROM dbos.workflow_status w
-     WHERE w.queue_name = q.name AND w.queue_partition_key = %(partition)s AND w.rate_limited
-       AND w.started_at_epoch_ms > (extract(epoch FROM now()) - q.partition_rate_limit_period_sec) * 1000) AS started,
-    q.partition_rate_limit_max AS most_started,
-    q.partition_rate_limit_period_sec AS period_s
-FROM dbos.queues q WHERE q.name = 'intentQ'

@@ -9,20 +9,26 @@ WHERE push IS NOT NULL AND changes <> '[]'
 ON CONFLICT (run_id) DO NOTHING
 
 -- take --
--- Start an attempt of one push that is due; the one after the last gives up. If the process dies, the push is due again
--- after the pause.
+-- Start an attempt of one push that is due, to this remote or, with null, to any; the one after the last gives up. If the
+-- process dies, the push is due again after the pause.
 UPDATE app.push_requests request
 SET attempts = least(request.attempts + 1, %(most_attempts)s + 1),
     next_attempt_at = clock_timestamp() + make_interval(secs => least(
         %(longest_pause_s)s::float, %(first_pause_s)s::float * power(2, least(request.attempts, 30))))
 FROM (
     SELECT run_id FROM app.push_requests
-    WHERE finished_at IS NULL AND next_attempt_at <= clock_timestamp()
+    WHERE finished_at IS NULL AND next_attempt_at <= clock_timestamp() AND remote = coalesce(%(remote)s, remote)
     ORDER BY next_attempt_at, run_id LIMIT 1
     FOR UPDATE SKIP LOCKED
 ) AS due
 WHERE request.run_id = due.run_id
 RETURNING request.run_id, request.remote, request.branch, request.attempts, request.last_error
+
+-- due_remotes --
+-- The remotes to which a push is due, the longest due first.
+SELECT remote FROM app.push_requests
+WHERE finished_at IS NULL AND next_attempt_at <= clock_timestamp()
+GROUP BY remote ORDER BY min(next_attempt_at), remote
 
 -- postpone --
 -- Record why an attempt failed; the pause before the next one counts from now.

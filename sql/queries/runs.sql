@@ -65,12 +65,36 @@ WHERE workflow_id = %(workflow_id)s AND status = 'waiting_input'
 RETURNING *
 
 -- unrequested --
--- The outbox: runs that have not been requested from Dagster, the most urgent first.
-SELECT id, workflow_id, recipe_id, lane, retry_count
-FROM app.runs
-WHERE status IN ('queued', 'repairing') AND dagster_run_id IS NULL
-  AND (requested_at IS NULL OR requested_at < clock_timestamp() - interval '10 seconds')
-ORDER BY priority, created_at, id
+-- The outbox: runs that have not been requested from Dagster. Partitions take turns; in a partition, retries of runs that
+-- were started before come first, then the most urgent ones. `most_starts` of a partition start per `period_s`; null: any
+-- number. Reads the index one partition after another, so that a long backlog of one costs no more than a short one.
+WITH RECURSIVE partitions AS (
+    SELECT min(queue_partition_key) AS key FROM app.runs
+    WHERE status IN ('queued', 'repairing') AND dagster_run_id IS NULL
+    UNION ALL
+    SELECT (SELECT min(queue_partition_key) FROM app.runs
+            WHERE status IN ('queued', 'repairing') AND dagster_run_id IS NULL AND queue_partition_key > partitions.key)
+    FROM partitions WHERE partitions.key IS NOT NULL
+)
+SELECT next.id, next.workflow_id, next.recipe_id, next.lane, next.retry_count
+FROM partitions
+CROSS JOIN LATERAL (
+    SELECT %(most_starts)s::int - count(*) AS starts FROM app.runs made
+    WHERE %(most_starts)s::int IS NOT NULL AND made.queue_partition_key = partitions.key
+      AND made.started_at > clock_timestamp() - make_interval(secs => %(period_s)s::float)
+) AS allowed
+CROSS JOIN LATERAL (
+    SELECT r.*, row_number() OVER (ORDER BY r.started_at IS NULL, r.priority, r.created_at, r.id) AS turn,
+        count(*) FILTER (WHERE r.started_at IS NULL)
+            OVER (ORDER BY r.started_at IS NULL, r.priority, r.created_at, r.id) AS new_start
+    FROM app.runs r
+    WHERE r.status IN ('queued', 'repairing') AND r.dagster_run_id IS NULL AND r.queue_partition_key = partitions.key
+      AND (r.requested_at IS NULL OR r.requested_at < clock_timestamp() - interval '10 seconds')
+    ORDER BY r.started_at IS NULL, r.priority, r.created_at, r.id
+    LIMIT %(limit)s
+) AS next
+WHERE next.started_at IS NOT NULL OR allowed.starts IS NULL OR next.new_start <= allowed.starts
+ORDER BY next.turn, next.priority, next.created_at, next.id
 LIMIT %(limit)s
 
 -- decided --
@@ -89,8 +113,8 @@ SELECT run_id FROM app.plan_approvals WHERE reported_at IS NULL
 LIMIT %(limit)s
 
 -- decided_on --
--- Decisions and answers on these runs that have not been acted on, oldest first: the next segment has to be enqueued
--- (`waits`), the decision has to be reported to Dagster (`unreported`).
+-- Decisions and answers on these runs that have not been acted on: the next segment has to be enqueued (`waits`), the
+-- decision has to be reported to Dagster (`unreported`). Partitions take turns; of each, the oldest decision is first.
 SELECT * FROM (
     SELECT r.workflow_id, r.id, r.segment, r.next_action, r.dagster_run_id, r.queue_partition_key, r.priority,
            r.app_version, made.decision, made.decided_by, made.decided_at, made.notes, made.plan_sha256,
@@ -106,7 +130,9 @@ SELECT * FROM (
     WHERE r.id = ANY(%(run_ids)s)
 ) AS decided
 WHERE waits OR unreported
-ORDER BY decided_at NULLS LAST, id
+ORDER BY NOT waits, row_number() OVER (PARTITION BY queue_partition_key, waits ORDER BY decided_at NULLS LAST, id),
+    decided_at NULLS LAST, id
+LIMIT %(limit)s
 
 -- mark_reported --
 -- Record that these decisions were reported to Dagster.
@@ -119,6 +145,11 @@ SELECT status, count(*) AS runs, min(created_at) AS oldest_created_at FROM app.r
 -- mark_requested --
 -- Record that the next segment of these runs was enqueued. Recovery enqueues it again if it is lost.
 UPDATE app.runs SET requested_at = clock_timestamp() WHERE workflow_id = ANY(%(workflow_ids)s)
+
+-- mark_started --
+-- Record that the Dagster run of these runs was requested, and when that happened for the first time.
+UPDATE app.runs SET requested_at = clock_timestamp(), started_at = coalesce(started_at, clock_timestamp())
+WHERE workflow_id = ANY(%(workflow_ids)s)
 
 -- to_clean_up --
 -- Canceled runs that have not been cleaned up, the oldest first.

@@ -56,3 +56,7 @@ ORDER BY created_at, workflow_uuid
 -- The names of the workers' connections, one per process (`sisu_pipeline/domain/worker_names.py`).
 SELECT DISTINCT application_name FROM pg_stat_activity
 WHERE datname = current_database() AND application_name LIKE %(names)s
+
+-- lock_limits --
+-- Let one worker at a time write the limits of a queue, which depend on the workers that are connected.
+SELECT pg_advisory_xact_lock(hashtextextended('sisu:limits:' || %(queue)s, 0))

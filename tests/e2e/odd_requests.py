@@ -23,6 +23,22 @@ _commands = st.sampled_from(
 ) | st.text(_CHARACTERS, min_size=1, max_size=40)
 _files = st.dictionaries(_paths, text, max_size=2)
 
+# Forms that `answer` fits, and some of the other answers below.
+_questions = st.fixed_dictionaries(
+    {
+        "question": st.text(_CHARACTERS, min_size=1, max_size=40),
+        "form": st.sampled_from(
+            [
+                {"type": "object"},
+                {"type": "object", "properties": {"answer": {"type": ["string", "null"]}}},
+                {"type": "object", "properties": {"answer": {"enum": ["yes", None, 2]}, "é/~": {"type": "number"}}},
+            ]
+        ),
+    }
+)
+ANSWER: dict[str, Any] = {"answer": "yes"}
+"""An answer that fits every question."""
+
 intents: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     {
         "goal": st.text(_CHARACTERS, min_size=1, max_size=60) | st.just("g" * 200_000),
@@ -43,6 +59,7 @@ intents: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
             optional={
                 "planApprovalTimeoutS": st.sampled_from([1, 3600, 86_400]),
                 "planApprovalOnTimeout": st.sampled_from(["approve", "reject"]),
+                "askUser": st.sampled_from([None, False, True]) | _questions,
                 "noted": objects(text),
             },
         ),
@@ -80,3 +97,35 @@ starts: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     },
 )
 """Bodies of `POST /intents/{id}/run`."""
+
+_names = st.sampled_from(["po", "Åsa Öst", "p" * 200, 'o\'brien "x"', "名前", "a@b.c", "-rf"])
+_notes = st.none() | text | st.just("n" * 10_000)
+_dedupe_keys = st.none() | _keys.filter(lambda key: len(key) <= 256)
+decisions: st.SearchStrategy[tuple[str, dict[str, Any]]] = st.one_of(
+    st.tuples(
+        st.just("approve-plan"),
+        st.fixed_dictionaries({"approvedBy": _names}, optional={"notes": _notes, "dedupeKey": _dedupe_keys}),
+    ),
+    st.tuples(
+        st.just("reject-plan"),
+        st.fixed_dictionaries(
+            {"rejectedBy": _names, "reason": st.text(_CHARACTERS, min_size=1, max_size=40)},
+            optional={"dedupeKey": _dedupe_keys},
+        ),
+    ),
+    st.tuples(
+        st.just("request-changes"),
+        st.fixed_dictionaries({"requestedBy": _names, "comment": st.text(_CHARACTERS, min_size=1, max_size=40)}),
+    ),
+    st.tuples(
+        st.just("answer"),
+        st.fixed_dictionaries(
+            {"answeredBy": _names, "answer": objects(text) | st.just(ANSWER)}, optional={"dedupeKey": _dedupe_keys}
+        ),
+    ),
+    st.tuples(
+        st.sampled_from(["cancel", "retry"]),
+        st.fixed_dictionaries({}, optional={"actor": _names, "reason": text | st.just("r" * 2000)}),
+    ),
+)
+"""A request about a run: its route, and its body."""

@@ -21,6 +21,12 @@ from tests.e2e import odd_requests
 COUNT = int(os.environ.get("ODD_REQUESTS", "60"))
 # Two segments and at most four tasks each, on two workers of a busy machine.
 SECONDS = 180 + 3 * COUNT
+Request = tuple[str, dict[str, Any]]
+_WAITS_FOR: dict[str, Request] = {
+    "APPROVE_PLAN": ("approve-plan", {"approvedBy": "po"}),
+    "ANSWER": ("answer", {"answeredBy": "po", "answer": odd_requests.ANSWER}),
+}
+"""What decides a run, by what it waits for."""
 _ENDED = {"succeeded", "failed", "canceled", "retries_exceeded"}
 # Dagster reports a step that failed as it should at this level, with the sentence of the failure.
 _ERROR = re.compile(r"Traceback \(most recent call last\)|(?<! - dagster) - ERROR - |^ERROR", re.MULTILINE)
@@ -70,19 +76,19 @@ def test_every_accepted_request_comes_to_its_end(odd_stack: LabStack) -> None:
     assert _errors_in(odd_stack.settings.logs) == []
 
 
-def _submitted(client: httpx.Client) -> list[str]:
-    """The runs of the requests that were accepted; a refusal is a 400 with a sentence."""
-    started: list[str] = []
+def _submitted(client: httpx.Client) -> dict[str, list[Request]]:
+    """The runs of the requests that were accepted, and requests about each. A refusal is a 400 with a sentence."""
+    started: dict[str, list[Request]] = {}
 
     @settings(max_examples=COUNT, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
-    @given(odd_requests.intents, odd_requests.starts)
-    def submit(intent: dict[str, Any], start: dict[str, Any]) -> None:
+    @given(odd_requests.intents, odd_requests.starts, st.lists(odd_requests.decisions, max_size=3))
+    def submit(intent: dict[str, Any], start: dict[str, Any], requests: list[Request]) -> None:
         stored = client.post("/intents", json=intent)
         if _is_refused(stored):
             return
         answer = client.post(f"/intents/{stored.json()['intentId']}/run", json=start)
         if not _is_refused(answer):
-            started.append(answer.json()["runId"])
+            started.setdefault(answer.json()["runId"], requests)
 
     submit()
     return started
@@ -92,27 +98,38 @@ def _is_refused(answer: httpx.Response) -> bool:
     if answer.status_code in (200, 201, 202):
         return False
     # The same small intent may have been drawn before: with another start it is a 409.
-    assert answer.status_code in (400, 409), answer.text
+    assert answer.status_code in (400, 404, 409), answer.text
     problem = answer.json()
     assert problem["error"] and "\n" not in problem["error"], answer.text
     return True
 
 
-def _ended(client: httpx.Client, started: list[str]) -> dict[str, str]:
-    """The last status of every run; each plan is approved as soon as its gate is open."""
+def _ended(client: httpx.Client, started: dict[str, list[Request]]) -> dict[str, str]:
+    """The last status of every run: its requests are made at its gates and after its end, then it is decided."""
     statuses = dict.fromkeys(started, "queued")
+    open_runs = set(started)
     deadline = time.monotonic() + SECONDS
-    while (open_runs := [run for run, status in statuses.items() if status not in _ENDED]) and (
-        time.monotonic() < deadline
-    ):
-        for run in open_runs:
+    while open_runs and time.monotonic() < deadline:
+        for run in sorted(open_runs):
             view = client.get(f"/runs/{run}").json()
             statuses[run] = view["status"]
-            if view.get("nextAction") == "APPROVE_PLAN":
-                decided = client.post(f"/runs/{run}/approve-plan", json={"approvedBy": "po"})
-                assert decided.status_code in (202, 409), decided.text
+            requests = started[run]
+            if view["status"] in _ENDED and not requests:
+                open_runs.discard(run)
+            elif view["status"] in _ENDED or view.get("nextAction") in _WAITS_FOR:
+                _request(client, view, requests.pop(0) if requests else _WAITS_FOR[view["nextAction"]])
         time.sleep(0.2)
     return statuses
+
+
+def _request(client: httpx.Client, view: dict[str, Any], request: Request) -> None:
+    """Make one request about a run. A refusal has a sentence: there may be no question, or a decision."""
+    route, body = request
+    path = f"/runs/{view['runId']}"
+    if route == "answer":
+        asked = [gate for gate in client.get(f"{path}/gates").json()["gates"] if gate["purpose"] == "ask-user"]
+        route = f"gates/{asked[0]['gateKey'] if asked else 'ask-user-0'}/answer"
+    _is_refused(client.post(f"{path}/{route}", json=body))
 
 
 def _errors_in(folder: Path) -> list[str]:

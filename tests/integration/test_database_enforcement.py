@@ -20,7 +20,7 @@ LEDGERS: dict[str, set[str]] = {
     "recipes": set(),
     "runs": {
         *("status", "error", "next_action", "last_step", "segment", "retry_count", "app_version"),
-        *("dagster_run_id", "created_at", "requested_at", "updated_at", "closed_at"),
+        *("dagster_run_id", "created_at", "requested_at", "started_at", "updated_at", "closed_at"),
     },
     "plan_questions": set(),
     "opencode_calls": set(),

@@ -11,6 +11,7 @@ from psycopg import sql
 
 from resources import migrations
 from resources.database import DATABASE, Connection, Database
+from sisu_pipeline.contracts.configuration.queue_settings import StartLimit
 from sisu_pipeline.contracts.gate import Decision
 from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.store import deadlines, human_gates, interactions, runs, steps, tasks
@@ -123,11 +124,13 @@ def recorded() -> Iterator[list[Executed]]:
 def _read(connection: Connection, life: Life) -> None:
     """What sensors, recovery, the inbox and a run's page read."""
     outbox.unrequested(connection, 100)
+    outbox.unrequested(connection, 100, StartLimit(2, 60))
     outbox.decided(connection, 100)
-    outbox.decided_on(connection, [life.run_id])
+    outbox.decided_on(connection, [life.run_id], 100)
     outbox.to_clean_up(connection, 100)
     outbox.canceled_lately(connection)
     outbox.mark_requested(connection, [life.id])
+    outbox.mark_started(connection, [life.id])
     outbox.mark_reported(connection, [life.run_id])
     segments.lost(connection)
     segments.unclaimed(connection)
@@ -135,8 +138,10 @@ def _read(connection: Connection, life: Life) -> None:
     segments.removed(connection)
     runs.timed_out(connection, 100)
     deadlines.due(connection, 100)
-    deadlines.take_escalation(connection, 8)
+    deadlines.take_escalations(connection, 8, 20)
+    deadlines.last_refusal(connection)
     pushes.take(connection)
+    pushes.due_remotes(connection)
     pushes.of_run(connection, life.run_id)
     human_gates.waiting(connection, 100)
     runs.active(connection, 50)

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -27,9 +28,10 @@ from sisu_pipeline.store.outputs.pushes import MOST_ATTEMPTS, PushState, RunPush
 from sisu_pipeline.store.rules.decisions import PlanDecision
 from sisu_pipeline.workflow import escalation, run_push, run_result, step_execution
 from sisu_pipeline.workflow.dependencies import Dependencies
-from tests.builders import apply_policy, new_recipe
+from tests.builders import apply_policy, apply_recipe, new_recipe
 from tests.docs_generators.markdown import DOCS
 from tests.docs_generators.markdown_page import MarkdownPage
+from tests.integration.engine.intents import until
 from tests.integration.gate.test_deadlines import Receiver, receiver
 from tests.integration.git.https_server import PASSWORD, USER, GitServer, serve
 from tests.integration.git.repositories import git, git_text, make_repository, mirrors_in
@@ -369,6 +371,30 @@ def test_processes_at_once_push_once(scene: Scene) -> None:
         thread.join()
     assert sorted(ends) == [0, 0, 0, 1]
     assert len((scene.remote / "logs/refs/heads/sisu" / life.run_id).read_text().splitlines()) == 1
+
+
+def test_a_slow_remote_delays_no_push_to_another(scene: Scene) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        slow_remote = f"https://127.0.0.1:{silent.getsockname()[1]}/one.git"
+        allowed = AllowedRepositories((str(scene.remote.parent), slow_remote.removesuffix("one.git")))
+        scene = replace(scene, world=replace(scene.world, allowed_repositories=allowed))
+        scene.recipe(slow_remote)
+        slow = scene.succeeded(ticket=1)
+        with scene.world.database.connect() as connection:
+            apply_recipe(connection, "pushing", push={"remote": "origin"})
+        quick = scene.succeeded(ticket=2)
+        in_progress = run_push.PushesInProgress()
+        in_progress.start_due(scene.world)
+        # The slow remote has accepted the connection and never answers.
+        connection_of_git, _ = silent.accept()
+        until(lambda: scene.of(quick).state is PushState.PUSHED)
+        assert in_progress.remotes == [slow_remote]
+        in_progress.start_due(scene.world)
+        assert in_progress.remotes == [slow_remote]
+    connection_of_git.close()
+    until(lambda: not in_progress.remotes)
+    found = scene.of(slow)
+    assert (found.state, found.attempts) == (PushState.WAITING, 1)
 
 
 def test_an_attempt_beside_a_slow_one_records_no_second_end(scene: Scene) -> None:

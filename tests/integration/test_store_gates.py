@@ -36,8 +36,8 @@ def plan_hash(run: Run) -> str:
     return plan_gate(run.id, PLAN).plan_sha256
 
 
-def with_open_gate(connection: Connection, goal: str = "demo") -> Run:
-    run = a_run(connection, an_intent(goal))
+def with_open_gate(connection: Connection, goal: str = "demo", **request: str) -> Run:
+    run = a_run(connection, an_intent(goal), **request)
     gates.open_gate(connection, run.id, plan_gate(run.id, PLAN))
     return run
 
@@ -176,13 +176,33 @@ def test_a_decision_is_listed_until_it_has_been_acted_on(clean_database: Databas
             waits = runs.lock(connection, each.id)
             runs.move(connection, waits, RunStatus.WAITING_INPUT, next_action="APPROVE_PLAN", next_segment=True)
         everybody = [each.id for each in (*others, run)]
-        assert outbox.decided(connection, 10) == outbox.decided_on(connection, everybody) == []
+        assert outbox.decided(connection, 10) == outbox.decided_on(connection, everybody, 10) == []
         decide(connection, run, APPROVED)
         (found,) = outbox.decided(connection, 10)
         assert (found.id, found.waits, found.unreported, found.decision) == (run.id, True, True, APPROVED)
-        assert outbox.decided_on(connection, everybody) == outbox.decided_on(connection, [run.id]) == [found]
-        assert outbox.decided_on(connection, [others[0].id]) == outbox.decided_on(connection, []) == []
+        assert (
+            outbox.decided_on(connection, everybody, 10) == outbox.decided_on(connection, [run.id], 10) == [found]
+        )
+        assert outbox.decided_on(connection, [others[0].id], 10) == outbox.decided_on(connection, [], 10) == []
         outbox.mark_requested(connection, [run.workflow_id])
         assert [(each.waits, each.unreported) for each in outbox.decided(connection, 10)] == [(False, True)]
         outbox.mark_reported(connection, [run.id])
-        assert outbox.decided(connection, 10) == outbox.decided_on(connection, everybody) == []
+        assert outbox.decided(connection, 10) == outbox.decided_on(connection, everybody, 10) == []
+
+
+def test_decisions_of_many_runs_are_acted_on_in_parts_and_partitions_take_turns(clean_database: Database) -> None:
+    with clean_database.connect() as connection:
+        found = [with_open_gate(connection, f"busy {number}", queuePartitionKey="busy") for number in range(5)]
+        found.append(with_open_gate(connection, "quiet", queuePartitionKey="quiet"))
+        for each in found:
+            runs.move(connection, runs.lock(connection, each.id), RunStatus.RUNNING)
+            waits = runs.lock(connection, each.id)
+            runs.move(connection, waits, RunStatus.WAITING_INPUT, next_action="APPROVE_PLAN", next_segment=True)
+            decide(connection, each, APPROVED)
+        quiet, names = found[-1], [each.id for each in found]
+        part = outbox.decided_on(connection, names, 3)
+        assert len(part) == 3 and quiet.id in [row.id for row in part[:2]]
+        outbox.mark_requested(connection, [row.workflow_id for row in part])
+        # What only has to be shown in Dagster comes after what waits.
+        later = outbox.decided_on(connection, names, 10)
+        assert [row.waits for row in later] == [True] * 3 + [False] * 3

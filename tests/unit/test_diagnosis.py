@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from sisu_pipeline.domain.status import RunStatus
-from sisu_pipeline.store.queues.engine_tables import PartitionLoad
 from sisu_pipeline.store.runs import Run
 from sisu_pipeline.supervisor.run_diagnosis import Facts, diagnose
 
+_LIMIT = "partition team-a may execute 50 segments at once (INTENT_QUEUE_CONCURRENCY)"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _RUNNING: dict[str, Any] = {"status": RunStatus.RUNNING, "dagster_run_id": "d-1"}
 _WAITING: dict[str, Any] = {"status": RunStatus.WAITING_INPUT, "dagster_run_id": "d-1", "segment": 2}
@@ -65,20 +65,15 @@ _FACTS = Facts(
         (_RUNNING, {"segment_status": "ENQUEUED"}, "all 2 worker(s) are busy", "sisu doctor"),
         (
             _RUNNING,
-            {"segment_status": "ENQUEUED", "load": PartitionLoad(1, 50, 0, None, None)},
-            "all 2 worker(s) are busy",
-            "sisu doctor",
-        ),
-        (
-            _RUNNING,
-            {"segment_status": "ENQUEUED", "load": PartitionLoad(50, 50, 0, None, None)},
-            "partition team-a executes 50 segments, as many as it may (INTENT_QUEUE_CONCURRENCY)",
+            {"segment_status": "ENQUEUED", "limit": _LIMIT},
+            f"Its segment 1 waits on intentQ (version v1): {_LIMIT}.",
             "sisu doctor --settings",
         ),
+        ({}, {"limit": _LIMIT}, f"It is queued for a limit: {_LIMIT}.", "sisu doctor --settings"),
         (
             _RUNNING,
-            {"segment_status": "ENQUEUED", "load": PartitionLoad(1, None, 100, 100, 60.0)},
-            "partition team-a has used up its 100 starts in 60 s (INTENT_QUEUE_RATE_LIMIT_PER_PERIOD)",
+            {"segment_status": "PENDING", "is_held": True, "tasks_total": 3, "limit": _LIMIT},
+            f"0 of 3 tasks are finished, and others wait for a limit: {_LIMIT}.",
             "sisu doctor --settings",
         ),
         (_RUNNING, {"segment_status": "PENDING"}, "has just started, or it has died", "sisu run watch run_1"),

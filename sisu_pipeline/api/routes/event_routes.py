@@ -131,7 +131,7 @@ async def _read_again(state: AppState, latest: RunProgress) -> RunProgress:
 
 def _read(state: AppState, run_reference: str) -> RunProgress:
     with state.pool.snapshot() as connection:
-        return run_views.run_progress(connection, run_reference)
+        return run_views.run_progress(connection, run_reference, state.dependencies.start_limit)
 
 
 async def _read_inbox_again(state: AppState, latest: InboxReading) -> InboxReading:

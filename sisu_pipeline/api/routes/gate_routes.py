@@ -105,7 +105,7 @@ def answer_gate(
 def show_inbox(state: AppStateOf) -> Response:
     """The open gates, the nearest deadline first (at most 200), and the newest runs."""
     with state.pool.snapshot() as connection:
-        return reply(gate_views.inbox(connection))
+        return reply(gate_views.inbox(connection, state.dependencies.start_limit))
 
 
 @router.get("/runs/{run_id}/gates", response_model=Gates, responses=documented(400, 404))

@@ -32,4 +32,4 @@ def list_runs(wanted: RunsQueryParameters, state: AppStateOf) -> Response:
 def show_run(run_id: RunReference, state: AppStateOf) -> Response:
     """A run with its steps, artifacts, gate, decision and tasks; `run_id` is a run id or a workflow id."""
     with state.pool.snapshot() as connection:
-        return reply(run_views.run_view(connection, run_id))
+        return reply(run_views.run_view(connection, run_id, state.dependencies.start_limit))

@@ -253,7 +253,7 @@ class RunHead(Contract):
     lane: str
     """Priority class: `interactive` or `batch`."""
     priority: Count
-    """Priority on the queue; a lower number runs earlier."""
+    """Priority within the queue partition; a lower number runs earlier."""
     dagster_run_id: str | None
     """Id of the Dagster run that executes it; null before the first."""
     created_at: Time
@@ -271,6 +271,8 @@ class RunProgress(RunHead):
     """Decision on the plan; null before it is recorded."""
     tasks: TaskCounts
     """Progress of the tasks."""
+    waits_for: str | None = Field(default=None, exclude_if=absent)
+    """Limit of its queue partition that the run waits for, and the setting behind it; absent without one."""
 
 
 class RunPage(Contract):

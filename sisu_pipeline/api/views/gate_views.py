@@ -24,6 +24,7 @@ from sisu_pipeline.api.schemas.gate_schemas import (
 )
 from sisu_pipeline.api.schemas.run_schemas import Approvals
 from sisu_pipeline.api.views import run_views
+from sisu_pipeline.contracts.configuration.queue_settings import StartLimit
 from sisu_pipeline.contracts.gate import Decision
 from sisu_pipeline.domain.canonical import sha256_hex
 from sisu_pipeline.domain.changes.file_diff import FileState
@@ -56,8 +57,11 @@ MAX_RUNS = 12
 MAX_INTERACTIONS = 500
 
 
-def inbox(connection: Connection) -> Inbox:
-    """The open gates, the newest runs, and the work whose version has no worker."""
+def inbox(connection: Connection, starts: StartLimit | None = None) -> Inbox:
+    """The open gates, the newest runs, and the work whose version has no worker.
+
+    `starts` is the limit of intents that start, which a run may wait for.
+    """
     waiting = human_gates.waiting(connection, MAX_GATES)
     tallies = quorum.tallies(connection, [gate.run_id for gate in waiting if _is_shared(gate)])
     active = runs.active(connection, MAX_RUNS)
@@ -65,7 +69,7 @@ def inbox(connection: Connection) -> Inbox:
     return Inbox(
         gates=[_entry(gate, tallies.get(gate.run_id), GateState.WAITING) for gate in waiting],
         gate_count=len(waiting) if len(waiting) < MAX_GATES else human_gates.count_waiting(connection, MAX_COUNT),
-        active=[ActiveRun(**run_views.progress(connection, run), goal=run.goal) for run in active],
+        active=[ActiveRun(**run_views.progress(connection, run, starts), goal=run.goal) for run in active],
         finished=[FinishedRun(**run_views.head(run), goal=run.goal) for run in finished],
         stranded=_stranded(connection),
         now=steps.now(connection),

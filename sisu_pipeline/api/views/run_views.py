@@ -21,12 +21,15 @@ from sisu_pipeline.api.schemas.run_schemas import (
     VoteView,
 )
 from sisu_pipeline.api.views.bounded_output import bounded_output
+from sisu_pipeline.contracts.configuration.queue_settings import StartLimit
 from sisu_pipeline.contracts.step_outputs import StepId
 from sisu_pipeline.domain.identity import checked_reference
+from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.store import gates, human_gates, plan_questions, plans, runs, steps, tasks
 from sisu_pipeline.store.human_gates import HumanGate
 from sisu_pipeline.store.outputs import artifacts, pushes
 from sisu_pipeline.store.plan_questions import EndedSession
+from sisu_pipeline.store.queues import partition_limits
 from sisu_pipeline.store.queues import queue_depth as depth
 from sisu_pipeline.store.rules import quorum
 from sisu_pipeline.store.runs import Run
@@ -35,11 +38,14 @@ from sisu_pipeline.store.steps import StoredStep
 MAX_ARTIFACTS = 1000
 
 
-def run_view(connection: Connection, run_reference: str) -> RunView:
-    """A run with its steps and artifacts, by run id or workflow id. Raises NotFound."""
+def run_view(connection: Connection, run_reference: str, starts: StartLimit | None = None) -> RunView:
+    """A run with its steps and artifacts, by run id or workflow id. Raises NotFound.
+
+    `starts`, here and below, is the limit of intents that start, which a run may wait for.
+    """
     run = runs.get(connection, checked_reference(run_reference))
     return RunView(
-        **progress(connection, run),
+        **progress(connection, run, starts),
         planning=_planning(connection, run),
         push=_push(connection, run),
         steps=[_step(step) for step in steps.of_run(connection, run.id)],
@@ -48,9 +54,9 @@ def run_view(connection: Connection, run_reference: str) -> RunView:
     )
 
 
-def run_progress(connection: Connection, run_reference: str) -> RunProgress:
+def run_progress(connection: Connection, run_reference: str, starts: StartLimit | None = None) -> RunProgress:
     """The progress of a run, by run id or workflow id. Raises NotFound."""
-    return RunProgress(**progress(connection, runs.get(connection, checked_reference(run_reference))))
+    return RunProgress(**progress(connection, runs.get(connection, checked_reference(run_reference)), starts))
 
 
 def run_page(connection: Connection, wanted: RunsQuery) -> RunPage:
@@ -109,15 +115,23 @@ def head(run: Run) -> dict[str, Any]:
     }
 
 
-def progress(connection: Connection, run: Run) -> dict[str, Any]:
+def progress(connection: Connection, run: Run, starts: StartLimit | None = None) -> dict[str, Any]:
     """The fields of RunProgress."""
     opened = [gate for gate in human_gates.of_run(connection, run.id) if gate.is_plan_gate]
     edited_sha256 = plans.edited_hash(connection, run.id)
+    decision, counts = _decision(connection, run), tasks.progress(connection, run.id)
+    # A run that waits for a decision, or for a task that is executed, waits for no limit: spare the query.
+    waits = (
+        counts.total is not None and counts.finished < counts.total
+        if run.status is RunStatus.RUNNING
+        else not run.status.is_terminal and (run.status is not RunStatus.WAITING_INPUT or decision is not None)
+    )
     return {
         **head(run),
         "gate": _gate(opened[0], edited_sha256) if opened else None,
-        "decision": _decision(connection, run),
-        "tasks": TaskCounts(**vars(tasks.progress(connection, run.id))),
+        "decision": decision,
+        "tasks": TaskCounts(**vars(counts)),
+        "waits_for": partition_limits.waited_for(connection, run.id, starts) if waits else None,
     }
 
 

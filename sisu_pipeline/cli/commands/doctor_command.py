@@ -51,7 +51,7 @@ def _explain_run(out: CommandOutput, run_reference: str) -> None:
 
     with brief_connection(settings()) as connection:
         try:
-            facts = gather(connection, run_reference)
+            facts = gather(connection, run_reference, settings())
         except NotFound as error:
             raise Failure(str(error), "not_found") from None
     diagnosis = diagnose(facts)

@@ -1,6 +1,7 @@
 """The declaration of a setting, and the settings of the two queues."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -9,6 +10,14 @@ from pydantic import BaseModel, ConfigDict, Field
 def setting(meaning: str, *, read_by: Sequence[str], since: str = "0.1.0", **declared: Any) -> Any:
     """A field of `Settings` with its entry in `docs/settings.md`; `read_by` names processes of the stack."""
     return Field(description=meaning, json_schema_extra={"since": since, "read_by": [*read_by]}, **declared)
+
+
+@dataclass(frozen=True)
+class StartLimit:
+    """How many intents of one partition may start per period, in seconds."""
+
+    most: int
+    period_s: float
 
 
 class QueueSettings(BaseModel):
@@ -36,14 +45,14 @@ class QueueSettings(BaseModel):
         ge=1,
     )
     intent_queue_rate_limit_per_period: int = setting(
-        "Segments of one partition that start per period, over all machines; 0: no limit. An intent with one gate "
-        "has two segments.",
-        read_by=["intent-worker"],
+        "Intents of one partition that start per period; 0: no limit. Work behind a gate and retries are not "
+        "counted.",
+        read_by=["code-server", "api"],
         default=0,
         ge=0,
     )
     intent_queue_rate_limit_period_sec: float = setting(
-        "Length of that period in seconds.", read_by=["intent-worker"], default=60, gt=0
+        "Length of that period in seconds.", read_by=["code-server", "api"], default=60, gt=0
     )
     sbx_queue_concurrency: int = setting(
         "Tasks of one partition that run at once, over all machines; 0: no limit.",
@@ -63,3 +72,10 @@ class QueueSettings(BaseModel):
     sbx_queue_rate_limit_period_sec: float = setting(
         "Length of that period in seconds.", read_by=["sandbox-worker"], default=60, gt=0
     )
+
+    @property
+    def start_limit(self) -> StartLimit | None:
+        """How many intents of one partition may start per period; None: any number."""
+        if not self.intent_queue_rate_limit_per_period:
+            return None
+        return StartLimit(self.intent_queue_rate_limit_per_period, self.intent_queue_rate_limit_period_sec)

@@ -5,7 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from resources.database import Connection
-from sisu_pipeline.store.records import execute, fetch_first, fetch_value
+from sisu_pipeline.store.records import execute, fetch_column, fetch_first, fetch_value
 
 MOST_ATTEMPTS = 12
 _PAUSES = {"first_pause_s": 5.0, "longest_pause_s": 3600.0}
@@ -70,9 +70,18 @@ def request(connection: Connection, run_id: str) -> None:
     execute(connection, "pushes.request", {"run_id": run_id})
 
 
-def take(connection: Connection) -> DuePush | None:
-    """Start an attempt of a push that is due; None when none is. A crash counts as an attempt."""
-    return fetch_first(connection, "pushes.take", DuePush, {**_PAUSES, "most_attempts": MOST_ATTEMPTS})
+def due_remotes(connection: Connection) -> list[str]:
+    """The remotes to which a push is due."""
+    return fetch_column(connection, "pushes.due_remotes")
+
+
+def take(connection: Connection, remote: str | None = None) -> DuePush | None:
+    """Start an attempt of a push that is due, to this remote or any; None when none is.
+
+    A crash counts as an attempt.
+    """
+    values = {**_PAUSES, "most_attempts": MOST_ATTEMPTS, "remote": remote}
+    return fetch_first(connection, "pushes.take", DuePush, values)
 
 
 def postpone(connection: Connection, run_id: str, error: str) -> None:

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 from resources.database import Connection
 from sisu_pipeline.domain import worker_names
-from sisu_pipeline.store.records import fetch_all, fetch_column, fetch_first, fetch_value
+from sisu_pipeline.store.records import fetch_all, fetch_column, fetch_value
 
 WORKFLOWS = "dbos.workflow_status"
-_QUEUES = "dbos.queues"
+QUEUES = "dbos.queues"
 _DAGSTER_RUNS = "dagster.runs"
 _INSTIGATORS = "dagster.instigators"
 _HEARTBEATS = "dagster.daemon_heartbeats"
@@ -19,36 +19,6 @@ class Heartbeat:
 
     daemon_type: str
     seconds: float
-
-
-@dataclass(frozen=True)
-class PartitionLoad:
-    """What a partition of `intentQ` executes and has started within a period, beside its limits; None: no limit."""
-
-    executing: int
-    most_executing: int | None
-    started: int
-    most_started: int | None
-    period_s: float | None
-
-    @property
-    def limit(self) -> str | None:
-        """The limit that the partition has reached; None if it has reached none."""
-        if self.most_started is not None and self.started >= self.most_started:
-            return (
-                f"has used up its {self.most_started} starts in {self.period_s:g} s "
-                "(INTENT_QUEUE_RATE_LIMIT_PER_PERIOD)"
-            )
-        if self.most_executing is not None and self.executing >= self.most_executing:
-            return f"executes {self.executing} segments, as many as it may (INTENT_QUEUE_CONCURRENCY)"
-        return None
-
-
-def partition_load(connection: Connection, partition: str) -> PartitionLoad | None:
-    """The load of a partition of `intentQ`; None before a worker has registered the queue."""
-    if not exist(connection, _QUEUES):
-        return None
-    return fetch_first(connection, "doctor.partition_load", PartitionLoad, {"partition": partition})
 
 
 def exist(connection: Connection, table: str) -> bool:

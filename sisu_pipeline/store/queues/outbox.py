@@ -1,10 +1,11 @@
 """The outbox: rows of `app.runs` that wait for a sensor, which continues their runs or cleans up after them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from resources.database import Connection
+from sisu_pipeline.contracts.configuration.queue_settings import StartLimit
 from sisu_pipeline.contracts.gate import Decision
 from sisu_pipeline.store.records import execute, fetch_all, fetch_column, fetch_value
 
@@ -55,19 +56,24 @@ class CanceledRun:
     error: str | None
 
 
-def unrequested(connection: Connection, limit: int) -> list[UnrequestedRun]:
-    """Runs without a Dagster run, the most urgent first."""
-    return fetch_all(connection, "runs.unrequested", UnrequestedRun, {"limit": limit})
+def unrequested(connection: Connection, limit: int, starts: StartLimit | None = None) -> list[UnrequestedRun]:
+    """Runs without a Dagster run: partitions in turn, the most urgent of each first, as far as `starts` allows."""
+    values = {
+        "limit": limit,
+        "most_starts": None if starts is None else starts.most,
+        "period_s": None if starts is None else starts.period_s,
+    }
+    return fetch_all(connection, "runs.unrequested", UnrequestedRun, values)
 
 
 def decided(connection: Connection, limit: int) -> list[DecidedRun]:
     """Runs with a decision or an answer to act on. Reads every run that waits at a gate."""
-    return decided_on(connection, fetch_column(connection, "runs.decided", {"limit": limit}))
+    return decided_on(connection, fetch_column(connection, "runs.decided", {"limit": limit}), limit)
 
 
-def decided_on(connection: Connection, run_ids: Sequence[str]) -> list[DecidedRun]:
-    """Those of these runs that have a decision or an answer to act on, the oldest decision first."""
-    return fetch_all(connection, "runs.decided_on", DecidedRun, {"run_ids": list(run_ids)})
+def decided_on(connection: Connection, run_ids: Collection[str], limit: int) -> list[DecidedRun]:
+    """At most `limit` of these runs that have a decision or an answer to act on; partitions take turns."""
+    return fetch_all(connection, "runs.decided_on", DecidedRun, {"run_ids": sorted(run_ids), "limit": limit})
 
 
 def to_clean_up(connection: Connection, limit: int) -> list[CanceledRun]:
@@ -93,6 +99,11 @@ def mark_reported(connection: Connection, run_ids: Sequence[str]) -> None:
 def mark_requested(connection: Connection, workflow_ids: Sequence[str]) -> None:
     """Record that the next segments of these runs were requested; one that does not start is requested again."""
     execute(connection, "runs.mark_requested", {"workflow_ids": list(workflow_ids)})
+
+
+def mark_started(connection: Connection, workflow_ids: Sequence[str]) -> None:
+    """Record that the Dagster runs of these runs were requested; the first time counts as the intent's start."""
+    execute(connection, "runs.mark_started", {"workflow_ids": list(workflow_ids)})
 
 
 def seconds_since_request(connection: Connection, run_id: str) -> float | None:

@@ -79,6 +79,11 @@ def held_workflows(connection: Connection, executor_id: str) -> list[HeldWorkflo
     return fetch_all(connection, "workers.held_workflows", HeldWorkflow, {"executor_id": executor_id})
 
 
+def lock_limits(connection: Connection, queue: QueueName) -> None:
+    """Let no other worker write the limits of a queue until the end of the transaction."""
+    execute(connection, "workers.lock_limits", {"queue": queue})
+
+
 def connected(connection: Connection) -> list[WorkerName]:
     """The worker processes that are connected to the database."""
     names = fetch_column(connection, "workers.connected", {"names": worker_names.ANY_WORKER})

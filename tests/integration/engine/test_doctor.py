@@ -14,6 +14,7 @@ from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatu
 from dagster._daemon.types import DaemonHeartbeat
 
 from sisu_pipeline.domain import worker_names
+from sisu_pipeline.settings import settings
 from sisu_pipeline.supervisor import run_diagnosis, stack_health
 from tests.integration.engine.conftest import Engine
 from tests.integration.engine.intents import Stage
@@ -34,7 +35,7 @@ def test_a_sensor_that_was_stopped_in_dagster_is_named_for_the_stack_and_for_a_r
     try:
         with stage.dependencies.database.connect() as connection:
             check = stack_health.sensors(connection)
-            facts = run_diagnosis.gather(connection, workflow_id)
+            facts = run_diagnosis.gather(connection, workflow_id, settings())
         assert (check.ok, check.detail) == (
             False,
             "stopped in Dagster: intent_sensor. Start them on its page Automation",

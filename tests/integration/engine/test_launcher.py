@@ -5,7 +5,8 @@ import pytest
 from sisu_pipeline.contracts.gate import Decision
 from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.engine.run_launcher import SegmentRunLauncher
-from sisu_pipeline.queueing import segment_queue
+from sisu_pipeline.queueing import queue_priority, segment_queue
+from sisu_pipeline.worker import segment_runner
 from tests.integration.engine.intents import Stage
 from tests.integration.engine.workers import Worker
 
@@ -38,7 +39,8 @@ def test_a_launched_run_is_a_segment_named_by_the_intent_with_its_partition_lane
     (row,) = stage.rows("SELECT * FROM dbos.workflow_status")
     assert row["workflow_uuid"] == workflow_id
     assert (row["queue_name"], row["status"]) == ("intentQ", "ENQUEUED")
-    assert (row["queue_partition_key"], row["priority"], row["application_version"]) == ("team-b", 1000, "v1")
+    assert (row["queue_partition_key"], row["application_version"]) == ("team-b", "v1")
+    assert row["priority"] == queue_priority.of_work(1000, segment=1)
     assert stage.run(workflow_id).dagster_run_id == dagster_run_id
     assert stage.run(workflow_id).status is RunStatus.QUEUED
 
@@ -125,6 +127,41 @@ def test_a_decision_acted_on_twice_enqueues_one_segment(stage: Stage) -> None:
         connection.execute("UPDATE app.runs SET requested_at = NULL")
     stage.sensor_tick()
     assert set(stage.queue()) == {workflow_id, f"{workflow_id}/2"}
+
+
+def queued_first(stage: Stage) -> list[str]:
+    """The workflows on `intentQ` in the order in which a worker takes them from one partition."""
+    rows = stage.rows("SELECT workflow_uuid FROM dbos.workflow_status ORDER BY priority, created_at")
+    return [row["workflow_uuid"] for row in rows]
+
+
+def test_what_was_approved_goes_before_what_was_never_planned(stage: Stage) -> None:
+    decided = stage.intent("decided", priority=7)
+    stage.run_segment(decided, stage.request(decided))
+    with stage.dependencies.database.connect() as connection:
+        connection.execute("DELETE FROM dbos.workflow_status")
+    unplanned = [stage.intent(f"unplanned {number}", priority=number) for number in (1, 2)]
+    for workflow_id in reversed(unplanned):
+        stage.request(workflow_id)
+    stage.decide(decided)
+    stage.sensor_tick()
+    assert queued_first(stage) == [f"{decided}/2", *unplanned]
+
+
+def test_a_decision_in_dagster_goes_before_a_backfill_of_ended_intents(stage: Stage) -> None:
+    workflow_id = stage.intent("ended")
+    stage.decide(workflow_id, Decision.REJECTED)
+    stage.run_segment(workflow_id, stage.request(workflow_id))
+    with stage.dependencies.database.connect() as connection:
+        connection.execute("DELETE FROM dbos.workflow_status")
+    replays = [stage.dagster_run(workflow_id) for _ in range(3)]
+    jobs = [
+        stage.instance.create_run_for_job(segment_runner.repository().get_job(name)).run_id
+        for name in ("submit_intent", "approve_plan")
+    ]
+    for dagster_run_id in (*replays, *jobs):
+        stage.launch(dagster_run_id)
+    assert queued_first(stage) == [f"job/{dagster_run_id}" for dagster_run_id in (*reversed(jobs), *replays)]
 
 
 def test_terminating_a_run_that_has_not_begun_cancels_the_intent_and_no_step_runs(stage: Stage) -> None:

@@ -13,10 +13,12 @@ import httpx
 import pytest
 from psycopg import sql
 
-from sisu_pipeline.queueing import fan_out, segment_queue
+from sisu_pipeline.contracts.intent import QueueName
+from sisu_pipeline.domain.identity import run_id
+from sisu_pipeline.queueing import dbos_queues, fan_out, segment_queue
 from sisu_pipeline.queueing.segment_queue import Segment, SegmentRequest
-from sisu_pipeline.settings import PROJECT_ROOT, child_environment
-from sisu_pipeline.store.queues import engine_tables, queue_depth
+from sisu_pipeline.settings import PROJECT_ROOT, child_environment, load_settings
+from sisu_pipeline.store.queues import partition_limits, queue_depth
 from tests.integration.api.conftest import serving
 from tests.integration.engine.conftest import Engine
 from tests.integration.engine.intents import Stage, until
@@ -127,16 +129,58 @@ def test_an_interactive_intent_starts_before_batch_intents_that_came_first(stage
     assert came_at(stage, others) == sorted(came_at(stage, others))
 
 
-def test_the_backlog_of_a_partition_does_not_delay_another_partition(
+def limit_of(stage: Stage, queue: str, column: str) -> int | None:
+    """The limit in the row of a queue."""
+    limits = stage.value("SELECT to_jsonb(q) AS limits FROM dbos.queues q WHERE name = %s", queue)
+    found: int | None = limits[column]
+    return found
+
+
+@pytest.mark.parametrize(("setting", "workers", "most"), [("50", 4, 50), ("50", 5, 4), ("3", 10, 3), ("0", 10, 8)])
+def test_a_fifth_of_the_intent_workers_is_left_to_other_partitions(
+    stage: Stage, limits: None, setting: str, workers: int, most: int
+) -> None:
+    settings = load_settings({"INTENT_QUEUE_CONCURRENCY": setting})
+    dbos_queues.register(stage.dependencies.database, QueueName.INTENT, settings, workers)
+    assert limit_of(stage, "intentQ", "partition_concurrency") == most
+
+
+def test_workers_count_each_other_when_they_write_the_limits(stage: Stage, nursery: Nursery, limits: None) -> None:
+    counted = {"INTENT_QUEUE_CONCURRENCY": "50", "DBOS__APPVERSION": "v-five"}
+    with nursery.worker("intentQ", processes=5, **counted):
+        until(lambda: limit_of(stage, "intentQ", "partition_concurrency") == 4, "the workers were not counted")
+
+
+def test_a_tenth_of_a_sandbox_workers_places_is_left_to_other_partitions(
     stage: Stage, nursery: Nursery, limits: None
 ) -> None:
-    # Only a queue with a limit per partition looks at its partitions; without one it is one line. Which of them
-    # comes first is drawn at every look, so the other one could be last by chance: one in a million.
+    for partition, count in (("long", 10), ("other", 1)):
+        tests = [f"{partition}{number}" for number in range(count)]
+        run = stage.decided(
+            partition, tests=tests, command="sleep 600", version="v-places", queuePartitionKey=partition
+        )
+        fan_out.start(stage.dependencies, run)
+    executing = "SELECT queue_partition_key AS key, count(*) AS n FROM dbos.workflow_status"
+    with nursery.worker("sbxQ", DBOS__APPVERSION="v-places", SBX_QUEUE_WORKER_CONCURRENCY="10"):
+        until(
+            lambda: (
+                {row["key"]: row["n"] for row in stage.rows(f"{executing} WHERE status = 'PENDING' GROUP BY 1")}
+                == {"long": 9, "other": 1}
+            )
+        )
+
+
+@pytest.mark.parametrize("concurrency", ["50", "0"])
+def test_the_backlog_of_a_partition_does_not_delay_another_partition(
+    stage: Stage, nursery: Nursery, limits: None, concurrency: str
+) -> None:
+    # Which partition comes first is drawn at every look, so the quiet one could be last by chance: one in a
+    # million.
     backlog = 20
     for number in range(backlog):
         enqueue(stage, f"busy {number}", partition="busy", version="v-fair")
     enqueue(stage, "quiet", partition="quiet", version="v-fair")
-    with nursery.worker("intentQ", DBOS__APPVERSION="v-fair", INTENT_QUEUE_CONCURRENCY="50"):
+    with nursery.worker("intentQ", DBOS__APPVERSION="v-fair", INTENT_QUEUE_CONCURRENCY=concurrency):
         until(lambda: all_done(stage, "v-fair"))
     order = starting_order(stage)
     assert order.index("quiet") < order.index(f"busy {backlog - 1}")
@@ -213,18 +257,29 @@ def test_the_rate_limit_is_per_partition(stage: Stage, nursery: Nursery, limits:
     assert starts["b"][1] < starts["a"][2]
 
 
-def test_the_load_of_a_partition_names_the_limit_that_it_has_reached(
+def test_a_run_names_the_limit_that_its_segment_or_its_tasks_wait_for(
     stage: Stage, nursery: Nursery, limits: None
 ) -> None:
-    limit: dict[str, Any] = {"INTENT_QUEUE_RATE_LIMIT_PER_PERIOD": "1", "INTENT_QUEUE_RATE_LIMIT_PERIOD_SEC": "600"}
-    first, second = stage.intent("first"), stage.intent("second")
-    with nursery.worker("intentQ", **limit):
-        for workflow_id in (first, second):
-            stage.request(workflow_id)
-        until(lambda: sorted(stage.queue().values()) == ["ENQUEUED", "SUCCESS"], "the limit does not hold")
-        with stage.dependencies.database.connect() as connection:
-            load = engine_tables.partition_load(connection, stage.run(second).queue_partition_key)
-            idle = engine_tables.partition_load(connection, "idle")
-    assert load is not None and load.limit is not None
-    assert load.limit.startswith("has used up its 1 starts in 600 s")
-    assert idle is not None and idle.limit is None
+    tasks = stage.decided("tasks", tests=["a", "b"], command="run", queuePartitionKey="busy")
+    fan_out.start(stage.dependencies, tasks)
+    limit: dict[str, Any] = {"SBX_QUEUE_RATE_LIMIT_PER_PERIOD": "1", "SBX_QUEUE_RATE_LIMIT_PERIOD_SEC": "600"}
+    with nursery.worker("sbxQ", **limit):
+        until(lambda: sorted(stage.queue("sbxQ").values()) == ["ENQUEUED", "SUCCESS"], "the limit does not hold")
+    assert waited_for(stage, tasks) == (
+        "partition busy may start 1 task in 600 s (SBX_QUEUE_RATE_LIMIT_PER_PERIOD)"
+    )
+    first, second, idle = (stage.intent(goal, queuePartitionKey=goal[:4]) for goal in ("same 1", "same 2", "idle"))
+    for workflow_id in (first, second, idle):
+        stage.request(workflow_id)
+    with stage.dependencies.database.connect() as connection:
+        connection.execute("UPDATE dbos.queues SET partition_concurrency = 1 WHERE name = 'intentQ'")
+        connection.execute("UPDATE dbos.workflow_status SET status = 'PENDING' WHERE workflow_uuid = %s", [first])
+    assert waited_for(stage, first) is waited_for(stage, idle) is None
+    assert waited_for(stage, second) == (
+        "partition same may execute 1 segment at once (INTENT_QUEUE_CONCURRENCY, and four of five intent workers)"
+    )
+
+
+def waited_for(stage: Stage, workflow_id: str) -> str | None:
+    with stage.dependencies.database.connect() as connection:
+        return partition_limits.waited_for(connection, run_id(workflow_id), None)

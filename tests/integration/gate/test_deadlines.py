@@ -20,6 +20,7 @@ from sisu_pipeline.domain.setting_errors import SettingsError
 from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.settings import load_settings
 from sisu_pipeline.store import deadlines
+from sisu_pipeline.supervisor import stack_health
 from sisu_pipeline.workflow import escalation, run_timeouts
 from sisu_pipeline.workflow.escalation import Webhook
 from tests.integration.api.conftest import Api
@@ -153,6 +154,7 @@ class Receiver:
         self.received: list[tuple[dict[str, Any], bytes, str]] = []
         self.headers: list[dict[str, str]] = []
         self.answers: list[int] = []
+        self.barrier = threading.Barrier(1)
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -160,6 +162,7 @@ class Receiver:
                 body = self.rfile.read(int(self.headers["content-length"]))
                 receiver.received.append((json.loads(body), body, self.headers["x-sisu-signature"]))
                 receiver.headers.append(dict(self.headers))
+                receiver.barrier.wait()
                 self.send_response(receiver.answers.pop(0) if receiver.answers else 204)
                 self.end_headers()
 
@@ -232,6 +235,48 @@ def test_a_message_that_the_webhook_refused_is_retried_with_the_same_id(api: Api
     assert run.rows("escalations")[0]["last_error"] is None
 
 
+@pytest.mark.parametrize("status", [400, 401, 404, 410, 422])
+def test_a_message_that_the_receiver_refuses_for_good_is_sent_once(
+    api: Api, receiver: Receiver, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = overdue_run(api)
+    receiver.answers = [status]
+    for _ in range(2):
+        assert escalation.deliver(api.dependencies.database, receiver.webhook) == 0
+        _due(api)
+    assert len(receiver.received) == 1
+    (row,) = run.rows("escalations")
+    assert row["delivered_at"] is None and row["gave_up_at"] is not None
+    assert row["last_error"] == (
+        f"HTTP {status}: the message was refused and is not sent again; check the receiver and SISU_ESCALATION_URL"
+    )
+    assert row["last_error"] in caplog.text
+    with api.dependencies.database.connect() as connection:
+        check = stack_health.webhook(connection)
+        assert (check.ok, check.detail) == (False, row["last_error"])
+    overdue_run(api)
+    assert escalation.deliver(api.dependencies.database, receiver.webhook) == 1
+    with api.dependencies.database.connect() as connection:
+        assert stack_health.webhook(connection).ok
+
+
+@pytest.mark.parametrize("status", [408, 425, 429, 503])
+def test_a_message_that_comes_too_early_is_sent_again(api: Api, receiver: Receiver, status: int) -> None:
+    run = overdue_run(api)
+    receiver.answers = [status]
+    assert escalation.deliver(api.dependencies.database, receiver.webhook) == 0
+    _due(api)
+    assert escalation.deliver(api.dependencies.database, receiver.webhook) == 1
+    assert run.rows("escalations")[0]["gave_up_at"] is None
+
+
+def test_a_slow_answer_delays_no_other_message(api: Api, receiver: Receiver) -> None:
+    runs = [overdue_run(api) for _ in range(3)]
+    # No answer before all of them have arrived.
+    receiver.barrier = threading.Barrier(len(runs), timeout=4)
+    assert escalation.deliver(api.dependencies.database, receiver.webhook) == len(runs)
+
+
 def test_a_message_is_sent_twelve_times_at_most(api: Api, free_port: Callable[[], int]) -> None:
     run = overdue_run(api)
     nobody = Webhook(f"http://127.0.0.1:{free_port()}/", "s")
@@ -240,6 +285,7 @@ def test_a_message_is_sent_twelve_times_at_most(api: Api, free_port: Callable[[]
         _due(api)
     (row,) = run.rows("escalations")
     assert row["attempts"] == escalation.MAX_ATTEMPTS
+    assert row["last_error"].startswith("gave up after 12 attempts: ") and row["gave_up_at"] is not None
     assert "ConnectError" in row["last_error"]
 
 
