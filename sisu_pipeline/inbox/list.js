@@ -9,13 +9,21 @@ export function list(inbox, dagsterUrl) {
     el("h1", {}, inbox.gates.length ? `${counted(inbox)} waiting for a decision` : "No gate waits for a decision"),
     inbox.stranded.map(stranded),
     section("Waiting", "gates", inbox.gates.map(gateCard), "No gate is open."),
-    section("Running", "active", inbox.active.map(activeCard), "No run is active."),
+    section(shortened("Running", inbox.active, inbox.activeCount), "active", inbox.active.map(activeCard), "No run is active."),
     section("Finished", "finished", inbox.finished.map((run) => finishedCard(run, dagsterUrl)), "No run has finished yet."),
   ].flat();
 }
 
 export function counted({ gates, gateCount }) {
-  return gateCount > gates.length ? `${gates.length} of ${gateCount}${gateCount < 10000 ? "" : " or more"}` : String(gates.length);
+  return gateCount > gates.length ? part(gates, gateCount) : String(gates.length);
+}
+
+function shortened(title, shown, count) {
+  return count > shown.length ? `${title}: ${part(shown, count)}` : title;
+}
+
+function part(shown, count) {
+  return `${shown.length} of ${count}${count < 10000 ? "" : " or more"}`;
 }
 
 function section(title, id, cards, nothing) {

@@ -17,7 +17,7 @@ from sisu_pipeline.domain.plain_json import plain_message
 from sisu_pipeline.domain.policy import Admission, PolicyVersion
 from sisu_pipeline.domain.status import IllegalTransition, RunStatus, can_move
 from sisu_pipeline.store.intents import Stored, record_submission
-from sisu_pipeline.store.records import execute, fetch_all, fetch_first, fetch_one
+from sisu_pipeline.store.records import execute, fetch_all, fetch_first, fetch_one, fetch_value
 
 IDENTITY = (
     "recipe_id",
@@ -204,6 +204,11 @@ def active(connection: Connection, limit: int) -> list[DescribedRun]:
     return fetch_all(connection, "runs.active", DescribedRun, {"limit": limit})
 
 
+def count_active(connection: Connection, limit: int) -> int:
+    """The number of the same runs, at most `limit`."""
+    return int(fetch_value(connection, "runs.count_active", {"limit": limit}))
+
+
 def finished(connection: Connection, limit: int) -> list[DescribedRun]:
     """Runs that have ended, the last one first."""
     return fetch_all(connection, "runs.finished", DescribedRun, {"limit": limit})
@@ -226,12 +231,10 @@ def move(
 ) -> Run:
     """Change the status from the one `run` was read with; returns the run as it is then. Raises IllegalTransition.
 
-    `next_segment` ends the current segment: what continues the run is a new queue workflow. Without `cause`, the
-    change is recorded as one that the engine made.
+    `next_segment`: a new queue workflow continues the run. Without `cause`, the engine made the change.
     """
     if not can_move(run.status, status):
         raise IllegalTransition(run.status, status)
-    repairing = status is RunStatus.REPAIRING
     moved = fetch_first(
         connection,
         "runs.move",
@@ -243,7 +246,7 @@ def move(
             "error": None if error is None else plain_message(error),
             "next_action": next_action,
             "segments": int(next_segment),
-            "retries": int(repairing),
+            "retries": int(status is RunStatus.REPAIRING),
             "cause": None if cause is None else Jsonb(asdict(cause)),
         },
     )

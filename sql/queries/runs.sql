@@ -182,6 +182,13 @@ WHERE run.status IN ('running', 'repairing', 'queued') OR (run.status = 'waiting
 ORDER BY array_position(ARRAY['running', 'waiting_input', 'repairing', 'queued'], run.status), run.updated_at DESC, run.id
 LIMIT %(limit)s
 
+-- count_active --
+-- The number of the same runs, at most `limit`.
+SELECT count(*) AS runs FROM (
+    SELECT FROM app.runs
+    WHERE status IN ('running', 'repairing', 'queued') OR (status = 'waiting_input' AND next_action = 'PLAN')
+    LIMIT %(limit)s) AS active
+
 -- finished --
 -- The runs that ended last, with the beginning of their goal.
 SELECT run.*, CASE WHEN octet_length(intent.goal) > 8000 THEN left(intent.goal, 1999) || '…' ELSE intent.goal END AS goal

@@ -286,9 +286,11 @@ class Inbox(Contract):
     gate_count: Count
     """Number of all open gates; counted up to 10,000."""
     active: list[ActiveRun]
-    """Runs in progress."""
+    """Runs in progress, the executing ones first; at most 12."""
+    active_count: Count
+    """Number of all runs in progress; counted up to 10,000."""
     finished: list[FinishedRun]
-    """Newest runs that have ended."""
+    """Newest runs that have ended; at most 12."""
     stranded: list[Stranded]
     """Work whose application version has no worker."""
     now: Time

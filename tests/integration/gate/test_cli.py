@@ -13,6 +13,7 @@ from sisu_pipeline.api.views import gate_views
 from sisu_pipeline.contracts.access import Role
 from sisu_pipeline.domain.canonical import sha256_hex
 from sisu_pipeline.domain.status import RunStatus
+from tests.builders import a_run, an_intent
 from tests.integration.api.conftest import Api
 from tests.integration.gate.conftest import a_token
 from tests.integration.gate.test_ask import ASK
@@ -53,6 +54,18 @@ def test_a_list_that_shows_only_some_gates_states_how_many_there_are(
     assert "2 of 3 open gates" in text
     monkeypatch.setattr(gate_views, "MAX_GATES", 3)
     assert api.get("/inbox").json()["gateCount"] == 3
+
+
+def test_an_inbox_that_shows_only_some_active_runs_states_how_many_there_are(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with api.dependencies.database.connect() as connection:
+        for number in range(3):
+            a_run(connection, an_intent(f"active {number}"))
+    for most, shown in ((2, 2), (3, 3), (4, 3)):
+        monkeypatch.setattr(gate_views, "MAX_RUNS", most)
+        inbox = api.get("/inbox").json()
+        assert (len(inbox["active"]), inbox["activeCount"]) == (shown, 3)
 
 
 @pytest.mark.parametrize("noun", ["gate", "run"])
