@@ -4,10 +4,7 @@ import base64
 import binascii
 
 from resources.sandbox.sandbox_port import RequestRefused, UriResolver
-from sisu_pipeline.contracts.sandbox_request import FileIn, SandboxRequest
-
-LONGEST_TEXT = 120_000
-"""Bytes; the kernel takes 128 KiB per argument."""
+from sisu_pipeline.contracts.sandbox_request import LONGEST_COMMAND, FileIn, SandboxRequest
 
 _LONGEST_ENVIRONMENT = 512_000
 _MOST_VARIABLES = 2_000
@@ -19,10 +16,10 @@ class UploadFailed(Exception):
 
 def check_sizes(request: SandboxRequest) -> None:
     """Raise RequestRefused for a command or an environment that exceeds the limits of the kernel."""
-    if len(request.cmd.encode()) > LONGEST_TEXT:
-        raise RequestRefused("COMMAND_TOO_LARGE", f"cmd has more than {LONGEST_TEXT} bytes")
+    if len(request.cmd.encode()) > LONGEST_COMMAND:
+        raise RequestRefused("COMMAND_TOO_LARGE", f"cmd has more than {LONGEST_COMMAND} bytes")
     sizes = [len(name.encode()) + len(value.encode()) for name, value in request.env.items()]
-    too_large = max(sizes, default=0) > LONGEST_TEXT or sum(sizes) > _LONGEST_ENVIRONMENT
+    too_large = max(sizes, default=0) > LONGEST_COMMAND or sum(sizes) > _LONGEST_ENVIRONMENT
     if too_large or len(sizes) > _MOST_VARIABLES:
         raise RequestRefused("ENV_TOO_LARGE", "env has more variables or bytes than a process can be given")
 

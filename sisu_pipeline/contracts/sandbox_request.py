@@ -8,6 +8,8 @@ from pydantic import Field
 from sisu_pipeline.contracts.base import Contract
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+LONGEST_COMMAND = 120_000
+"""Bytes of a task's command; Linux takes 128 KiB per argument."""
 Mode = Literal["100644", "100755"]
 """The modes that git stores for files: plain and executable."""
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import overload
 
+from sisu_pipeline.contracts.field_errors import shown
 from sisu_pipeline.contracts.planned_work import (
     ChangeOp,
     CompletePlan,
@@ -23,10 +24,12 @@ from sisu_pipeline.contracts.planned_work import (
     PlanPush,
     TemplateReference,
 )
+from sisu_pipeline.contracts.sandbox_request import LONGEST_COMMAND
 from sisu_pipeline.contracts.step_outputs import Plan
 from sisu_pipeline.domain.canonical import canonical_json, git_blob_id, sha256_hex, sha256_json
 from sisu_pipeline.domain.changes.file_diff import FileState
 from sisu_pipeline.domain.changes.plan_changes import Files, files_after
+from sisu_pipeline.domain.errors import CommandTooLong
 
 VERSION = 1
 _SECTIONS = ("changes", "tasks", "recipe", "policy", "base", "push", "setup")
@@ -124,6 +127,23 @@ def command_line(command: str, test: str) -> str:
     return placed if places else f"{command} {argument}"
 
 
+def command_error(command: str, tests: Sequence[str]) -> str | None:
+    """The sentence about the task whose command is too long to be executed; None when all fit."""
+    longest = max(tests, key=_argument_bytes, default=None)
+    size = len(command.encode())
+    if longest is not None:
+        places, argument = len(_PLACEHOLDER.findall(command)), _argument_bytes(longest)
+        size += places * (argument - len("{test}")) if places else 1 + argument
+    if size <= LONGEST_COMMAND:
+        return None
+    of_test = "" if longest is None else f" with the test {shown(longest)}"
+    return f"testCommand{of_test} has {size:,} bytes; the command of a task has at most {LONGEST_COMMAND:,}"
+
+
+def _argument_bytes(test: str) -> int:
+    return len(shlex.quote(test).encode())
+
+
 @dataclass(frozen=True)
 class SealedPlan:
     """A complete plan as it is stored: the canonical JSON of each section, exactly the text that is hashed."""
@@ -181,8 +201,13 @@ class PlanTerms:
 
 
 def seal(plan: Plan, files: Files, terms: PlanTerms) -> SealedPlan:
-    """The complete plan of a plan that names its command. `files` are those that the plan starts from."""
+    """The complete plan of a plan that names its command. `files` are those that the plan starts from.
+
+    Raises CommandTooLong.
+    """
     assert plan.test_command is not None, "a compiled plan names its command"
+    if (error := command_error(plan.test_command, plan.tests)) is not None:
+        raise CommandTooLong(error)
     base = terms.base or PlanBase(commit=None, files_sha256=files_sha256(files))
     return SealedPlan(
         changes=canonical_json([change.to_json() for change in changes(files, files_after(plan, files))]),

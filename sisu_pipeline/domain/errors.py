@@ -9,6 +9,10 @@ class DeterminismBreach(Exception):
     """A row that must be equal on every execution differs. The run fails."""
 
 
+class CommandTooLong(Exception):
+    """A plan has a task whose command is longer than the kernel takes as an argument."""
+
+
 class NotFound(Exception):
     """No row has this id."""
 

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sisu_pipeline.contracts.planned_work import PinnedVersion, PlanPush, TemplateReference
+from sisu_pipeline.contracts.sandbox_request import LONGEST_COMMAND
 from sisu_pipeline.contracts.step_outputs import MAX_TESTS, Plan
 from sisu_pipeline.domain.canonical import canonical_json, git_blob_id, sha256_hex, sha256_json
 from sisu_pipeline.domain.changes.file_diff import FileState
@@ -20,9 +21,11 @@ from sisu_pipeline.domain.complete_plan import (
     SealedPlan,
     TaskTerms,
     changes,
+    command_error,
     command_line,
     seal,
 )
+from sisu_pipeline.domain.errors import CommandTooLong
 
 TASKS = TaskTerms("local", "local-node-24", TemplateReference(id=None, key="rcp:1:ff"), False, 300_000)
 TERMS = PlanTerms(
@@ -190,6 +193,21 @@ def test_a_shell_passes_names_with_blanks_parentheses_and_dollars_on_unchanged()
         command = command_line("""test=variable; printf '<%s>' {test} "${test}" #""", name)
         run = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=True)
         assert run.stdout == f"<{name}><variable>"
+
+
+@given(st.text("a{}tes'$ü", max_size=20), st.lists(st.text("a'ü ", max_size=8), max_size=3))
+def test_the_longest_command_of_a_task_is_measured_without_building_any(command: str, tests: list[str]) -> None:
+    longest = max((len(command_line(command, test).encode()) for test in tests), default=len(command.encode()))
+    room = LONGEST_COMMAND - longest
+    assert command_error(f"{'x' * room}{command}", tests) is None
+    error = command_error(f"{'x' * (room + 1)}{command}", tests)
+    assert error is not None and "has 120,001 bytes; the command of a task has at most 120,000" in error
+
+
+def test_a_plan_whose_command_no_task_can_execute_is_refused() -> None:
+    plan = a_plan(testCommand="ü" * 50_000, tests=["ü" * 9_999])
+    with pytest.raises(CommandTooLong, match="has 120,001 bytes"):
+        seal(plan, FILES, TERMS)
 
 
 def test_a_plain_name_is_appended_as_it_is() -> None:

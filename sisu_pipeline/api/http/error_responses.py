@@ -18,6 +18,7 @@ from sisu_pipeline.domain.changes.plan_changes import ChangeInvalid
 from sisu_pipeline.domain.changes.repository_base import InputInvalid
 from sisu_pipeline.domain.errors import (
     AnswerInvalid,
+    CommandTooLong,
     ConstraintInvalid,
     DecisionConflict,
     DecisionForbidden,
@@ -99,6 +100,8 @@ def refusal_of(failure: Exception) -> Refusal | None:  # noqa: PLR0911, PLR0912,
         case ChangeInvalid():
             fault = Detail(pointer=f"/plan/patchPlan/{failure.index}", message=failure.message)
             return Refusal(400, "invalid_change", text, [fault])
+        case CommandTooLong():
+            return Refusal(400, "invalid_change", text, [Detail(pointer="/plan/testCommand", message=text)])
         case EditRefused():
             return Refusal(409, "edit_refused", text)
         case DecisionConflict():

@@ -17,6 +17,7 @@ from sisu_pipeline.contracts.step_outputs import (
 )
 from sisu_pipeline.domain.changes.repository_base import InputInvalid
 from sisu_pipeline.domain.changes.workspace_files import file_in_file, path_error, path_fault
+from sisu_pipeline.domain.complete_plan import command_error
 
 _MOST_SHOWN = 60
 
@@ -40,6 +41,8 @@ def check_inputs(intent: Intent) -> None:
     except ContractInvalid as failure:
         fault = failure.faults[0]
         raise InputInvalid(f"/inputs{fault.pointer}", fault.message) from None
+    if (error := command_error(known.test_command, known.tests)) is not None:
+        raise InputInvalid("/inputs/testCommand", error)
     for path in known.files:
         if (error := path_error(path)) is not None:
             raise InputInvalid(pointer(("inputs", "files", path)), error)

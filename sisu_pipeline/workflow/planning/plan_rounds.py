@@ -22,7 +22,7 @@ from sisu_pipeline.domain.changes.plan_changes import ChangeInvalid, PatchOutdat
 from sisu_pipeline.domain.changes.repository_base import content_of
 from sisu_pipeline.domain.changes.workspace_files import PathNotAllowed
 from sisu_pipeline.domain.complete_plan import SealedPlan
-from sisu_pipeline.domain.errors import DecisionConflict
+from sisu_pipeline.domain.errors import CommandTooLong, DecisionConflict
 from sisu_pipeline.domain.plan_edit import EditRefused
 from sisu_pipeline.domain.plan_edit import check as check_edit
 from sisu_pipeline.steps import agent_prompts, compile
@@ -53,6 +53,7 @@ AGENT = "sisu:agent"
 REFUSED = "changes_refused"
 _BAD_ANSWERS = (
     compile.PlannerAnswerInvalid,
+    CommandTooLong,
     ContractInvalid,
     ChangeInvalid,
     PatchOutdated,

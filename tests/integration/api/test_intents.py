@@ -262,6 +262,12 @@ PATCH = {"targetPath": "a", "postimageContent": ""}
         ({"testCommand": ""}, "/testCommand", "testCommand must not be empty"),
         ({"testCommand": ["a"]}, "/testCommand", "testCommand must be a string (got an array)"),
         ({"testCommand": None}, "/testCommand", "testCommand must be a string (got null)"),
+        (
+            {"testCommand": "run " + "{test}" * 13, "tests": ["b", "a " * 5000]},
+            "/testCommand",
+            f"testCommand with the test '{('a ' * 30)[:59]}\\u2026' has 130,030 bytes; "
+            "the command of a task has at most 120,000",
+        ),
         ({"tests": "tests/a.py"}, "/tests", "tests must be an array (got 'tests/a.py')"),
         ({"tests": None}, "/tests", "tests must be an array (got null)"),
         ({"tests": ["t"] * 10_001}, "/tests", "tests must have at most 10,000 items"),

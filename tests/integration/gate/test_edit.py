@@ -150,6 +150,12 @@ def test_an_exchange_of_patches_interrupted_anywhere_is_completed_by_the_next_wo
         ({"tests": "all"}, 400, "invalid_contract", "tests"),
         ({"unknown": 1}, 400, "invalid_contract", "unknown"),
         ({"tests": ["t"] * 10_001}, 400, "invalid_contract", "tests"),
+        (
+            {"testCommand": "ü" * 60_001, "tests": []},
+            400,
+            "invalid_change",
+            "testCommand has 120,002 bytes; the command of a task has at most 120,000",
+        ),
         ({"goal": "another"}, 409, "edit_refused", "submit another intent"),
         ({"tests": ["a", "b", "c"]}, 409, "edit_refused", "budget:maxFanout: observed 3 > limit 2"),
         (
