@@ -1,6 +1,8 @@
 """Real git applies every diff of ours, forward and back, and ends in exactly the bytes and mode of the change."""
 
+import random
 import subprocess
+import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -114,6 +116,19 @@ def test_a_large_file_with_one_changed_line_is_compared_quickly() -> None:
     old = FileState(b"".join(lines))
     new = FileState(b"".join([*lines[:50_000], b"other\n", *lines[50_000:]]))
     assert unified_diff("big", old, new).count("\n") == 12
+
+
+@pytest.mark.parametrize(("lines", "different"), [(1990, 2), (1990, 10), (20_000, 300), (30_000, 15_000)])
+def test_texts_of_repeated_lines_are_compared_quickly_and_exactly(lines: int, different: int) -> None:
+    numbers = random.Random(1)
+    old, new = (
+        FileState("".join(f"{numbers.randrange(different)}\n" for _ in range(lines)).encode()) for _ in range(2)
+    )
+    began = time.process_time()
+    diffs = [unified_diff("a.txt", old, new) for _ in range(max(1, 20_000 // lines))]
+    assert time.process_time() - began < 3
+    assert applied(diffs[0], {"a.txt": old}) == {"a.txt": new}
+    assert applied(diffs[0], {"a.txt": new}, "--reverse") == {"a.txt": old}
 
 
 @pytest.mark.parametrize(

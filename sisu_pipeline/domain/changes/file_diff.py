@@ -19,7 +19,8 @@ CONTEXT = 3
 _NO_BLOB = "0" * 40
 _NO_NEWLINE = "\\ No newline at end of file\n"
 _BINARY_LINE = 52
-_EXACT_LINES = 2000
+_MOST_PAIRS = 100_000
+"""Pairs of an old and an equal new line that are looked at; the time of a comparison grows with them."""
 _Opcode = tuple[Literal["replace", "delete", "insert", "equal"], int, int, int, int]
 
 
@@ -130,8 +131,8 @@ class _LineMatcher(SequenceMatcher[str]):
         self._start = _common(old, new)
         self._end = _common(old[self._start :][::-1], new[self._start :][::-1])
         changed = [lines[self._start : len(lines) - self._end] for lines in (old, new)]
-        # Setting frequent lines aside keeps the time of large changes bounded; the diff stays exact, if longer.
-        super().__init__(None, changed[0], changed[1], autojunk=max(map(len, changed)) > _EXACT_LINES)
+        # Setting frequent lines aside keeps the time bounded; the diff stays exact, if longer.
+        super().__init__(_frequent(changed[0], changed[1]).__contains__, changed[0], changed[1], autojunk=False)
 
     def get_opcodes(self) -> list[_Opcode]:
         start, end, (old, new) = self._start, self._end, self._sizes
@@ -143,6 +144,25 @@ class _LineMatcher(SequenceMatcher[str]):
         if end:
             codes.append(("equal", old - end, old, new - end, new))
         return codes
+
+
+def _frequent(old: Sequence[str], new: Sequence[str]) -> frozenset[str]:
+    """The most frequent lines of both texts: so many that few pairs of other lines are equal."""
+    counts_old, counts_new = _counts(old), _counts(new)
+    pairs = {line: count * counts_new[line] for line, count in counts_old.items() if line in counts_new}
+    most, total, frequent = max(_MOST_PAIRS, 2 * len(old), 2 * len(new)), 0, []
+    for line in sorted(pairs, key=lambda line: (pairs[line], line)):
+        total += pairs[line]
+        if total > most:
+            frequent.append(line)
+    return frozenset(frequent)
+
+
+def _counts(lines: Sequence[str]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for line in lines:
+        counts[line] = counts.get(line, 0) + 1
+    return counts
 
 
 def _hunks(old: Sequence[str], new: Sequence[str]) -> Iterator[str]:
