@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from typing import Annotated, Any
 
 import typer
@@ -61,5 +62,15 @@ def print_line(text: str) -> None:
 
 
 def to_json_text(value: Any) -> str:
-    """Format a value as indented JSON; times, paths and other objects as strings."""
-    return for_json(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+    """Format a value as indented JSON; times, paths and other objects as strings.
+
+    An output that is not Unicode gets other characters as JSON escapes, which keep the value.
+    """
+    is_unicode = (sys.stdout.encoding or "utf-8").lower().startswith("utf")
+    return for_json(json.dumps(value, indent=2, ensure_ascii=not is_unicode, default=str))
+
+
+def escape_unencodable() -> None:
+    """Let stdout write a character that its encoding lacks as an escape, instead of failing."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")

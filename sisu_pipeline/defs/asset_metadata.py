@@ -16,6 +16,7 @@ from sisu_pipeline.domain.changes.plan_changes import changes_of
 from sisu_pipeline.domain.untrusted_text import code_block, for_cell, for_markdown
 from sisu_pipeline.steps.step_result import StepResult
 from sisu_pipeline.store import bases, gates, intents, plans, runs, tasks
+from sisu_pipeline.store.records import iso
 from sisu_pipeline.store.rules.decisions import RecordedDecision
 from sisu_pipeline.store.runs import Run
 from sisu_pipeline.workflow.dependencies import Dependencies
@@ -65,7 +66,7 @@ def of_decision(decided: RecordedDecision) -> Metadata:
     return {
         "decision": str(decided.decision),
         "decided_by": decided.decided_by,
-        "decided_at": decided.decided_at.isoformat(),
+        "decided_at": iso(decided.decided_at),
         "notes": decided.notes or "",
         "plan_sha256": decided.plan_sha256 or "",
     }

@@ -14,7 +14,7 @@ from sisu_pipeline.contracts.gate import Channel, Decision, TimeoutOutcome
 from sisu_pipeline.store import human_gates, interactions, plans, runs
 from sisu_pipeline.store.human_gates import HumanGate
 from sisu_pipeline.store.interactions import NewInteraction
-from sisu_pipeline.store.records import execute, fetch_all, fetch_value
+from sisu_pipeline.store.records import execute, fetch_all, fetch_value, iso
 from sisu_pipeline.store.runs import Run
 
 ACTOR = "sisu:deadline"
@@ -67,7 +67,7 @@ def enforce_locked(connection: Connection, run: Run, gate_key: str) -> bool:
     outcome = _outcome(run, gate)
     if not _write(connection, run, gate, outcome):
         return False
-    deadline = gate.deadline_at.isoformat()
+    deadline = iso(gate.deadline_at)
     # The first deadline of a gate has no number; each one after a reopening has its own.
     passed = fetch_value(connection, "deadlines.passed", key)
     name = f"{gate_key}:{passed + 1}" if passed else gate_key

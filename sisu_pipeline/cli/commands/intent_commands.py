@@ -1,13 +1,12 @@
 """`sisu intent`: write and submit intents."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from sisu_pipeline.console.command_output import AsJson, Url, report_failures
+from sisu_pipeline.console.command_output import AsJson, Url, report_failures, to_json_text
 from sisu_pipeline.console.exit_codes import Failure
 
 app = typer.Typer(help="Write and submit intents.", no_args_is_help=True)
@@ -63,7 +62,7 @@ def submit(
 
 
 def _print(intent: dict[str, object]) -> None:
-    typer.echo(json.dumps(intent, indent=2, ensure_ascii=False))
+    typer.echo(to_json_text(intent))
 
 
 def _read(file: str) -> bytes:

@@ -1,13 +1,12 @@
 """`sisu recipe` and `sisu policy`: list, show and apply versions of recipes and approval policies."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from sisu_pipeline.console.command_output import AsJson, Url, report_failures
+from sisu_pipeline.console.command_output import AsJson, Url, report_failures, to_json_text
 from sisu_pipeline.console.exit_codes import Failure
 
 policy_app = typer.Typer(help="List, show and apply approval policies.", no_args_is_help=True)
@@ -111,7 +110,7 @@ def _heading(stored: dict[str, Any]) -> str:
 
 
 def _content(stored: dict[str, Any]) -> str:
-    return json.dumps(stored["policy"], indent=2, ensure_ascii=False)
+    return to_json_text(stored["policy"])
 
 
 def _policy_row(stored: dict[str, Any]) -> tuple[str, ...]:

@@ -105,6 +105,28 @@ def test_an_edit_of_one_risk_changes_no_other_byte(api: Api, tmp_path: Path, mar
     assert (after["version"], after["planSha256"]) == (2, shown["planSha256"])
 
 
+def test_a_plan_saved_as_utf_16_is_read(api: Api, tmp_path: Path) -> None:
+    run = Waiting(api.dependencies)
+    shown = sisu(api, "gate", "show", run.run_id)["plan"]
+    file = tmp_path / "plan.json"
+    file.write_text(json.dumps({**shown["plan"], "risks": ["é"]}, ensure_ascii=False), encoding="utf-16")
+    approve = ("gate", "approve", run.run_id, "--by", "ann", "--plan", shown["planSha256"], "--edited", str(file))
+    sisu(api, *approve)
+    assert api.get(f"/runs/{run.run_id}/plan").json()["plan"]["risks"] == ["é"]
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
+def test_a_terminal_that_lacks_a_character_shows_its_escape(api: Api, encoding: str) -> None:
+    goal = "tidy\u2026 \U0001f600 é"
+    run = Waiting(api.dependencies, goal=goal)
+    listed = sisu(api, "gate", "list", PYTHONIOENCODING=encoding)
+    assert [(gate["runId"], gate["goal"]) for gate in listed["gates"]] == [(run.run_id, goal)]
+    command = [sys.executable, "-m", "sisu_pipeline.cli", "gate", "list", "--url", api.url]
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    done = subprocess.run(command, env=environment, capture_output=True, check=True)
+    assert rb"tidy\u2026 \U0001f600" in done.stdout
+
+
 def test_an_edited_plan_that_is_not_utf_8_is_refused(api: Api, tmp_path: Path) -> None:
     (tmp_path / "plan.json").write_bytes(b'{"goal": "\xff"}')
     refused = sisu(api, "gate", "approve", "run_1", "--edited", str(tmp_path / "plan.json"), status=1)

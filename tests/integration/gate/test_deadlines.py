@@ -83,6 +83,20 @@ def test_a_deadline_out_of_bounds_is_refused_when_the_intent_is_submitted(
     assert contents() == before
 
 
+def test_times_are_utc_whatever_the_time_zone_of_the_database_is(api: Api) -> None:
+    run = Waiting(api.dependencies)
+    run.overdue()
+    shown = api.get(f"/runs/{run.run_id}").json()["gate"]["deadlineAt"]
+    with api.dependencies.database.connect() as connection:
+        connection.execute("SET LOCAL timezone TO 'America/New_York'")
+        assert deadlines.enforce(connection, run.run_id, run.gate)
+    (message,) = run.rows("escalations")
+    assert message["payload"]["deadlineAt"] == shown
+    (interaction,) = api.get(f"/runs/{run.run_id}/interactions").json()["interactions"]
+    assert interaction["payload"]["deadlineAt"] == shown
+    assert shown.endswith("Z")
+
+
 def test_a_passed_deadline_rejects_the_plan_and_restores_every_byte(api: Api) -> None:
     run = Waiting(api.dependencies)
     assert run.files() != FILES
