@@ -6,6 +6,7 @@ import { counted, list } from "./list.js";
 import { Output } from "./output.js";
 import { isEnded, load, picture, progress } from "./run.js";
 import { askForToken, enter, session } from "./session.js";
+import { follow } from "./stream.js";
 import { setNow } from "./time.js";
 
 const PUSH_CHECK_MS = 2000;
@@ -39,7 +40,7 @@ async function route() {
 function showInbox(mine) {
   document.title = "Sisu inbox";
   let first = true;
-  follow("/inbox/events", "inbox", (inbox) => {
+  keepFresh("/inbox/events", "inbox", (inbox) => {
     if (mine !== view) return;
     setNow(inbox.now);
     document.title = inbox.gates.length ? `(${counted(inbox)}) Sisu inbox` : "Sisu inbox";
@@ -67,7 +68,7 @@ async function showRun(id, mine) {
   if (mine !== view) return;
   arrive();
   let last = shown;
-  follow(`/runs/${id}/events`, "run", async (run) => {
+  keepFresh(`/runs/${id}/events`, "run", async (run) => {
     if (mine !== view) return;
     output.follow(run);
     document.getElementById("progress")?.replaceChildren(...progress(run));
@@ -91,13 +92,13 @@ function isWriting() {
 
 const isDeciding = () => Boolean(document.querySelector("#gate button:disabled"));
 
-function follow(path, name, receive) {
-  stream = new EventSource(path);
+function keepFresh(path, name, receive) {
   const place = document.getElementById("connection");
   const status = (text) => { if (place.textContent !== text) place.textContent = text; };
-  stream.addEventListener("open", () => status("Live"));
-  stream.addEventListener("error", () => status(stream.readyState === EventSource.CLOSED ? "Not live" : "Reconnecting…"));
-  stream.addEventListener(name, (event) => receive(JSON.parse(event.data)));
+  stream = follow(path, name, (event) => receive(JSON.parse(event.data)), {
+    opened: () => status("Live"),
+    failed: (isClosed) => status(isClosed ? "Not live" : "Reconnecting…"),
+  });
 }
 
 // Keeps the focus on what the person was at, by its address.

@@ -1,6 +1,7 @@
 // The live output of a run's tasks. Best effort: the complete output is in their artifacts.
 
 import { el } from "./dom.js";
+import { follow } from "./stream.js";
 
 const MOST_LINES = 500;
 
@@ -24,15 +25,14 @@ export class Output {
 
   open() {
     this.isLast = false;
-    this.stream = new EventSource(this.path);
-    this.stream.addEventListener("output", (event) => {
+    const receive = (event) => {
       // Opened again, it begins with the last minute.
       if (Number(event.lastEventId) <= this.last) return;
       this.last = Number(event.lastEventId);
       this.append(JSON.parse(event.data));
-    });
+    };
     // The stream ends with its run; a break before that is mended by the browser.
-    this.stream.addEventListener("error", () => { if (this.isLast) this.close(); });
+    this.stream = follow(this.path, "output", receive, { failed: () => { if (this.isLast) this.close(); } });
   }
 
   append({ position, kind, chunk }) {

@@ -107,6 +107,37 @@ def test_approve(page: Browser, api: Api) -> None:
     page.one("#progress", "succeeded")
 
 
+_HIDE = """
+Object.defineProperty(document, "hidden", { get: () => true });
+document.dispatchEvent(new Event("visibilitychange"));
+"""
+
+
+def test_tabs_that_are_hidden_leave_the_browsers_connections_to_the_one_that_is_read(
+    page: Browser, api: Api
+) -> None:
+    """A browser has six connections for one site; each open stream takes one."""
+    run = Waiting(api.dependencies)
+    first = page.driver.current_window_handle
+    try:
+        for number in range(6):
+            page.open(api.url)
+            page.one("h1", "waiting")
+            page.driver.execute_script(_HIDE)
+            page.driver.switch_to.new_window("tab")
+        page.until(lambda: api.state.feed.watcher_count == 0)
+        open_run(page, api, run)
+        be(page, "Ann")
+        page.one("#approve").click()
+        page.one("#announcement", "Approved")
+    finally:
+        for handle in page.driver.window_handles:
+            if handle != first:
+                page.driver.switch_to.window(handle)
+                page.driver.close()
+        page.driver.switch_to.window(first)
+
+
 def test_reject_needs_a_reason_and_restores_every_byte(page: Browser, api: Api) -> None:
     run = Waiting(api.dependencies)
     open_run(page, api, run)

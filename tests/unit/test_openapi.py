@@ -36,6 +36,32 @@ def test_a_missing_description_is_found(path: tuple[Any, ...], place: str, text:
     assert set(undescribed(document)) == {place}
 
 
+def test_no_schema_refers_to_itself() -> None:
+    """Generators of clients drop an operation with such a schema, or write code that does not compile."""
+    schemas = api().openapi()["components"]["schemas"]
+    direct = {name: set(references(schema)) for name, schema in schemas.items()}
+    reached = {name: set(names) for name, names in direct.items()}
+    for _ in schemas:
+        reached = {
+            name: names.union(*(direct[each] for each in names)) if names else names
+            for name, names in reached.items()
+        }
+    assert [name for name, names in reached.items() if name in names] == []
+    assert "Json" in reached["Intent"]
+
+
+def references(schema: Any) -> Iterator[str]:
+    """The names of the components that a schema refers to."""
+    if isinstance(schema, dict):
+        if isinstance(schema.get("$ref"), str):
+            yield schema["$ref"].rpartition("/")[2]
+        for member in schema.values():
+            yield from references(member)
+    elif isinstance(schema, list):
+        for item in schema:
+            yield from references(item)
+
+
 def undescribed(document: dict[str, Any]) -> Iterator[str]:
     """Every place of the document that lacks a description of its own."""
     for path, operations in document["paths"].items():
