@@ -18,7 +18,13 @@ from resources.database import Database, DatabaseError
 from sisu_pipeline import database_server
 from sisu_pipeline.domain.operator_errors import OperatorError
 from sisu_pipeline.settings import PROJECT_ROOT, Settings
-from sisu_pipeline.supervisor.child_processes import die_with_parent, kill_group, open_log, run_in_background
+from sisu_pipeline.supervisor.child_processes import (
+    die_with_parent,
+    kill_group,
+    open_log,
+    rotate_log,
+    run_in_background,
+)
 from sisu_pipeline.supervisor.port_probes import port_accepts, socket_accepts
 from sisu_pipeline.supervisor.stack_setup import check_providers, prepare, stack_environment
 
@@ -29,6 +35,7 @@ _LONGEST_SOCKET = 107
 # One Ctrl-C may arrive twice: from the terminal, and from the program (make, mise) that runs `sisu start`.
 _ONE_CTRL_C_S = 1.0
 _POLL_S = 0.05
+_ROTATION_CHECK_S = 10.0
 _RESTART_PAUSE_S = 0.5
 _MAX_START_RESTARTS = 3
 """Restarts of one program while the stack starts: one that ends again and again has a reason that stays."""
@@ -66,6 +73,7 @@ class Stack:
     _stops_database: bool = False
     _held: ExitStack = field(default_factory=ExitStack)
     _next_start: dict[str, float] = field(default_factory=dict)
+    _next_rotation: float = 0.0
 
     def run(self) -> None:
         """Start the stack, supervise it until SIGINT or SIGTERM, and stop it; a second signal kills it."""
@@ -75,6 +83,7 @@ class Stack:
             self.start()
             while not self.stopping:
                 self._restart_ended()
+                self._rotate_logs()
                 time.sleep(_POLL_S)
         finally:
             self.stop()
@@ -218,6 +227,12 @@ class Stack:
             self.report(f"{program.name} ended (exit {process.returncode}): restarted")
             kill_group(process)
             self._spawn(program)
+
+    def _rotate_logs(self) -> None:
+        if time.monotonic() >= self._next_rotation:
+            self._next_rotation = time.monotonic() + _ROTATION_CHECK_S
+            for program in self.programs():
+                rotate_log(self._log(program.name))
 
     def _restart_database(self, now: float) -> None:
         """Restart the embedded server when it has ended, also when this stack did not start it first."""

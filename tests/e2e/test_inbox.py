@@ -120,7 +120,7 @@ def test_tabs_that_are_hidden_leave_the_browsers_connections_to_the_one_that_is_
     run = Waiting(api.dependencies)
     first = page.driver.current_window_handle
     try:
-        for number in range(6):
+        for _ in range(6):
             page.open(api.url)
             page.one("h1", "waiting")
             page.driver.execute_script(_HIDE)
