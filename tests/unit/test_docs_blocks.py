@@ -32,3 +32,11 @@ def test_every_code_block_is_checked_or_marked_as_text(page: Path) -> None:
     languages = {block.language for block in MarkdownPage(page).blocks}
     checked = {language for language, names in CHECKED_ON.items() if page.name in names}
     assert languages <= checked | CHECKED_EVERYWHERE | UNCHECKED
+
+
+def test_the_documented_proxy_keeps_the_port_of_the_host_header() -> None:
+    """Both servers compare it with `Origin`, which has the port; nginx's `$host` drops it."""
+    page = MarkdownPage(DOCS / "reverse-proxy.md")
+    lines = [line.strip() for block in page.blocks if block.language == "nginx" for line in block.text.splitlines()]
+    hosts = [line for line in lines if line.startswith("proxy_set_header Host ")]
+    assert hosts == ["proxy_set_header Host $http_host;"] * 2
