@@ -9,22 +9,18 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from types import FrameType
 
 import psycopg
 
 from resources.database import Database, DatabaseError
+from resources.repeated_errors import RepeatedErrors
 from sisu_pipeline import database_server
 from sisu_pipeline.domain.operator_errors import OperatorError
 from sisu_pipeline.settings import PROJECT_ROOT, Settings
-from sisu_pipeline.supervisor.child_processes import (
-    die_with_parent,
-    kill_group,
-    open_log,
-    rotate_log,
-    run_in_background,
-)
+from sisu_pipeline.supervisor import child_processes
 from sisu_pipeline.supervisor.port_probes import port_accepts, socket_accepts
 from sisu_pipeline.supervisor.stack_setup import check_providers, prepare, stack_environment
 
@@ -73,7 +69,10 @@ class Stack:
     _stops_database: bool = False
     _held: ExitStack = field(default_factory=ExitStack)
     _next_start: dict[str, float] = field(default_factory=dict)
-    _next_rotation: float = 0.0
+
+    @cached_property
+    def _database_errors(self) -> RepeatedErrors:
+        return RepeatedErrors(self.report, "restarting the database")
 
     def run(self) -> None:
         """Start the stack, supervise it until SIGINT or SIGTERM, and stop it; a second signal kills it."""
@@ -123,7 +122,7 @@ class Stack:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(max(timeout, 0.1))
             # Its children are killed too: a code server that is killed leaves one behind.
-            kill_group(process)
+            child_processes.kill_group(process)
             process.wait()
         self.running.clear()
         if self._stops_database and database_server.is_running(self.settings):
@@ -185,7 +184,8 @@ class Stack:
             # A second server on a socket in use would silently share its traffic with the first one.
             self.settings.code_socket.unlink(missing_ok=True)
         self.settings.logs.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with open_log(self.settings.logs / f"{program.name}.log") as log:
+        in_child = child_processes.die_with_parent if program.serves_people else child_processes.run_in_background
+        with child_processes.open_log(self.settings.logs / f"{program.name}.log") as log:
             self.running[program.name] = subprocess.Popen(
                 program.command,
                 cwd=PROJECT_ROOT,
@@ -194,7 +194,9 @@ class Stack:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=die_with_parent if program.serves_people else run_in_background,
+                preexec_fn=child_processes.die_with_parent
+                if program.serves_people
+                else child_processes.run_in_background,
             )
 
     def _await(self, program: Program) -> None:
@@ -225,14 +227,14 @@ class Stack:
             self._next_start[program.name] = now + _RESTART_PAUSE_S
             self.restarts[program.name] = self.restarts.get(program.name, 0) + 1
             self.report(f"{program.name} ended (exit {process.returncode}): restarted")
-            kill_group(process)
+            child_processes.kill_group(process)
             self._spawn(program)
 
     def _rotate_logs(self) -> None:
-        if time.monotonic() >= self._next_rotation:
-            self._next_rotation = time.monotonic() + _ROTATION_CHECK_S
+        if time.monotonic() >= self._next_start.get("rotation", 0):
+            self._next_start["rotation"] = time.monotonic() + _ROTATION_CHECK_S
             for program in self.programs():
-                rotate_log(self._log(program.name))
+                child_processes.rotate_log(self._log(program.name))
 
     def _restart_database(self, now: float) -> None:
         """Restart the embedded server when it has ended, also when this stack did not start it first."""
@@ -241,11 +243,11 @@ class Stack:
         self._next_start["database"] = now + _RESTART_PAUSE_S
         if not database_server.is_running(self.settings):
             self.restarts["database"] = self.restarts.get("database", 0) + 1
-            self.report("database ended: restarted")
             # Processes of a killed server may have to end first, so this is retried until it succeeds.
-            with suppress(DatabaseError, psycopg.Error, subprocess.SubprocessError):
+            with self._database_errors.tolerated(DatabaseError, psycopg.Error, subprocess.SubprocessError):
                 database_server.up(self.settings)
                 self._record_database()
+                self.report("database ended: restarted")
 
     @property
     def _database_record(self) -> Path:
@@ -293,5 +295,5 @@ class Stack:
         elif now - self._stop_requested_at > _ONE_CTRL_C_S:
             self.report("killing")
             for process in list(self.running.values()):
-                kill_group(process)
+                child_processes.kill_group(process)
         self.stopping = True

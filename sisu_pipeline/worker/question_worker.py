@@ -10,6 +10,7 @@ import psycopg
 
 from resources.failure_classification import kind_of, sentence_of
 from resources.notifications import listen
+from resources.repeated_errors import RepeatedErrors
 from resources.retry import TEN_MINUTES, retry_passing_async
 from sisu_pipeline.domain.failure_kind import FailureKind
 from sisu_pipeline.domain.status import RunStatus
@@ -122,8 +123,9 @@ class QuestionWorker:
 
     def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
         """Listen for cancellations while the process runs; read those missed during an interruption."""
+        errors = RepeatedErrors(logger.warning, "listening for cancellations")
         while True:
-            with suppress(psycopg.Error), dependencies().database.connect(autocommit=True) as session:
+            with errors.tolerated(psycopg.Error), dependencies().database.connect(autocommit=True) as session:
                 listen(session, "sisu_canceled")
                 for canceled in outbox.canceled_lately(session):
                     loop.call_soon_threadsafe(self._cancel, canceled)

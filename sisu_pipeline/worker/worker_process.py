@@ -5,6 +5,7 @@ worker executes many tasks, a planner worker a few agents, on an event loop. On 
 and finishes what it executes within `STOP_DEADLINE_S`, but ends its agents at once; recovery requeues the rest.
 """
 
+import logging
 import os
 import signal
 import socket
@@ -21,6 +22,7 @@ from dbos import DBOS
 
 from resources import connection_fence
 from resources.failure_classification import is_database_away, kind_of
+from resources.repeated_errors import RepeatedErrors
 from sisu_pipeline.contracts.intent import QueueName
 from sisu_pipeline.domain import worker_names
 from sisu_pipeline.domain.failure_kind import FailureKind
@@ -30,6 +32,8 @@ from sisu_pipeline.recovery.lost_claims import LostClaims
 from sisu_pipeline.settings import Settings, name_connections
 from sisu_pipeline.store.queues import worker_sessions
 from sisu_pipeline.workflow.dependencies import dependencies
+
+logger = logging.getLogger(__name__)
 
 STOP_DEADLINE_S = 6.0
 _AGENTS_DEADLINE_S = 1.0
@@ -176,11 +180,12 @@ def _register_questions(busy: _Busy, configuration: Settings) -> _Ending:
 
 def _wait(stop: threading.Event, monitor: run_recovery.WorkerMonitor, claims: LostClaims, parent: int) -> None:
     """Wait for a stop signal or the parent's end; meanwhile look for dead workers and for lost claims."""
+    errors = RepeatedErrors(logger.warning, "looking for dead workers")
     # The parent's id was read before the fork: the parent may have ended while this process was starting.
     while not stop.wait(run_recovery.CHECK_INTERVAL_SECONDS / 2):
         if os.getppid() != parent:
             return
-        with suppress(psycopg.Error):
+        with errors.tolerated(psycopg.Error):
             monitor.recover()
             claims.requeue()
 

@@ -1,6 +1,7 @@
 """Change notifications: one LISTEN connection for the process, one asyncio event per watcher."""
 
 import asyncio
+import logging
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -9,11 +10,14 @@ import psycopg
 
 from resources.database import Database
 from resources.notifications import listen_async
+from resources.repeated_errors import RepeatedErrors
 
 EVERY_RUN = "*"
 # Every change of a run's status or last step, every gate and every decision; the payload is the run id.
 _CHANNEL = "sisu_runs"
 _RECONNECT_S = 0.5
+
+logger = logging.getLogger(__name__)
 
 
 class RunFeed:
@@ -60,8 +64,9 @@ class RunFeed:
                 del self._watchers[run_id]
 
     async def _listen(self) -> None:
+        errors = RepeatedErrors(logger.warning, "listening for changes")
         while True:
-            with suppress(psycopg.Error, OSError):
+            with errors.tolerated(psycopg.Error, OSError):
                 await self._listen_once()
             await asyncio.sleep(_RECONNECT_S)
 
