@@ -5,13 +5,10 @@ each section stands as the sha256 of its own canonical JSON. A plan with a push 
 with a setup a section `setup`. Content of files is never part of it, only its hashes.
 """
 
-import re
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import overload
 
-from sisu_pipeline.contracts.field_errors import shown
 from sisu_pipeline.contracts.planned_work import (
     ChangeOp,
     CompletePlan,
@@ -24,16 +21,15 @@ from sisu_pipeline.contracts.planned_work import (
     PlanPush,
     TemplateReference,
 )
-from sisu_pipeline.contracts.sandbox_request import LONGEST_COMMAND
 from sisu_pipeline.contracts.step_outputs import Plan
 from sisu_pipeline.domain.canonical import canonical_json, git_blob_id, sha256_hex, sha256_json
+from sisu_pipeline.domain.changes.command_lines import command_error, command_line
 from sisu_pipeline.domain.changes.file_diff import FileState
 from sisu_pipeline.domain.changes.plan_changes import Files, files_after
 from sisu_pipeline.domain.errors import CommandTooLong
 
 VERSION = 1
 _SECTIONS = ("changes", "tasks", "recipe", "policy", "base", "push", "setup")
-_PLACEHOLDER = re.compile(r"(?<!\$)\{test\}")
 
 
 @dataclass(frozen=True)
@@ -115,33 +111,6 @@ class PlannedTasks(Sequence[PlannedTask]):
             cpu=self.terms.cpu,
             mem_mb=self.terms.mem_mb,
         )
-
-
-def command_line(command: str, test: str) -> str:
-    """The shell command of a task: the name of its test is one argument, at `{test}` or else at the end.
-
-    `${test}` is a variable of the shell and stays.
-    """
-    argument = shlex.quote(test)
-    placed, places = _PLACEHOLDER.subn(lambda _: argument, command)
-    return placed if places else f"{command} {argument}"
-
-
-def command_error(command: str, tests: Sequence[str]) -> str | None:
-    """The sentence about the task whose command is too long to be executed; None when all fit."""
-    longest = max(tests, key=_argument_bytes, default=None)
-    size = len(command.encode())
-    if longest is not None:
-        places, argument = len(_PLACEHOLDER.findall(command)), _argument_bytes(longest)
-        size += places * (argument - len("{test}")) if places else 1 + argument
-    if size <= LONGEST_COMMAND:
-        return None
-    of_test = "" if longest is None else f" with the test {shown(longest)}"
-    return f"testCommand{of_test} has {size:,} bytes; the command of a task has at most {LONGEST_COMMAND:,}"
-
-
-def _argument_bytes(test: str) -> int:
-    return len(shlex.quote(test).encode())
 
 
 @dataclass(frozen=True)

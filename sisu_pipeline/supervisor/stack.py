@@ -194,9 +194,7 @@ class Stack:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=child_processes.die_with_parent
-                if program.serves_people
-                else child_processes.run_in_background,
+                preexec_fn=in_child,
             )
 
     def _await(self, program: Program) -> None:

@@ -14,6 +14,7 @@ from sisu_pipeline.contracts.planned_work import PinnedVersion, PlanPush, Templa
 from sisu_pipeline.contracts.sandbox_request import LONGEST_COMMAND
 from sisu_pipeline.contracts.step_outputs import MAX_TESTS, Plan
 from sisu_pipeline.domain.canonical import canonical_json, git_blob_id, sha256_hex, sha256_json
+from sisu_pipeline.domain.changes.command_lines import command_error, command_line
 from sisu_pipeline.domain.changes.file_diff import FileState
 from sisu_pipeline.domain.complete_plan import (
     PlannedTasks,
@@ -21,8 +22,6 @@ from sisu_pipeline.domain.complete_plan import (
     SealedPlan,
     TaskTerms,
     changes,
-    command_error,
-    command_line,
     seal,
 )
 from sisu_pipeline.domain.errors import CommandTooLong

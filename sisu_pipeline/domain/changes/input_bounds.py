@@ -15,9 +15,9 @@ from sisu_pipeline.contracts.step_outputs import (
     PlanPatch,
     TestNames,
 )
+from sisu_pipeline.domain.changes.command_lines import command_error
 from sisu_pipeline.domain.changes.repository_base import InputInvalid
 from sisu_pipeline.domain.changes.workspace_files import file_in_file, path_error, path_fault
-from sisu_pipeline.domain.complete_plan import command_error
 
 _MOST_SHOWN = 60
 
