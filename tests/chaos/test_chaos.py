@@ -23,7 +23,7 @@ from sisu_pipeline.settings import load_settings
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 MINUTES = 1.0
-# A seed whose short schedule kill_process workers, the daemon and the API, freezes a worker and restarts Postgres.
+# A seed whose short schedule kills workers, the daemon and the API, freezes a worker and restarts Postgres.
 SEED = 38
 
 

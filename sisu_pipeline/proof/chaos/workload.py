@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.proof.chaos.scenarios import CHANGES, EDITED_FILE, EDITED_TEST, Operation, Scenario, ScenarioKind
 from sisu_pipeline.proof.harness.lab_stack import LabFailed
 from sisu_pipeline.proof.harness.running_stack import Json
@@ -155,14 +156,14 @@ class Workload:
 def perform(client: Client, outcome: ScenarioOutcome, operation: Operation) -> bool:
     """Perform an operation and record the response; False when its run is not in the required state yet.
 
-    Raises what the client raises.
+    A run that has ended will not be in that state. Raises what the client raises.
     """
     if operation is Operation.SUBMIT:
         _submit(client, outcome)
         return True
     request = _REQUESTS[operation](client, outcome)
     if request is None:
-        return operation is Operation.RETRY and _is_planned(client, outcome)
+        return _is_planned(client, outcome) if operation is Operation.RETRY else _has_ended(client, outcome)
     path, body = request
     status, response = client.post(f"/runs/{outcome.workflow_id}/{path}", body)
     outcome.responses.append((operation, status))
@@ -248,6 +249,12 @@ def _is_planned(client: Client, outcome: ScenarioOutcome) -> bool:
     """Whether the agent that was to submit no plan has submitted one: its first session was interrupted."""
     run = _read(client, outcome) if outcome.scenario.kind is ScenarioKind.REPLANNED else None
     return run is not None and run.get("nextAction") == "APPROVE_PLAN"
+
+
+def _has_ended(client: Client, outcome: ScenarioOutcome) -> bool:
+    """Whether the run has ended without waiting for people: its planning was interrupted too often."""
+    run = _read(client, outcome)
+    return run is not None and RunStatus(run["status"]).is_terminal
 
 
 def _fixed(path: str, body: Json) -> Callable[[Client, ScenarioOutcome], Request]:
