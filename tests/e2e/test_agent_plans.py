@@ -22,6 +22,9 @@ from tests.integration.planner.conftest import AGENT
 from tests.support.acp import scripted_model
 from tests.support.acp.scripted_model import KEY, ScriptedModel
 
+# A stack of its own.
+pytestmark = pytest.mark.slow
+
 PLAN = {
     "design": ["greet() takes a name"],
     "files": ["greet.py"],
@@ -214,7 +217,6 @@ def test_a_stopped_worker_ends_its_agents_and_removes_their_files(live: RunningS
     assert_lawful(live)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("point", [name for name in POINTS if name.startswith(("question.", "gate.suspend."))])
 def test_wherever_a_process_dies_the_question_has_one_answer(live: RunningStack, point: str) -> None:
     order = Path(live.process.environment["SISU_CRASH_AT"], point)

@@ -29,7 +29,9 @@ def environment() -> Iterator[Environment]:
         assert run_sisu(values, "db", "down", "--json").document == {"running": False, "stopped": True}
 
 
-@pytest.mark.parametrize("verb", ["up", "migrate", "reset", "sys-reset"])
+@pytest.mark.parametrize(
+    "verb", ["migrate", "sys-reset", *(pytest.param(verb, marks=pytest.mark.slow) for verb in ("up", "reset"))]
+)
 def test_every_command_leaves_all_three_schemas_usable_also_when_repeated(
     environment: Environment, verb: str
 ) -> None:
@@ -56,8 +58,7 @@ def test_reset_reports_the_dropped_rows(environment: Environment) -> None:
     assert "app.intents" not in run_sisu(environment, "db", "reset").stdout
 
 
-@pytest.mark.parametrize("verb", ["reset", "sys-reset"])
-@pytest.mark.parametrize("name", ["sisu-worker intentQ 7 v1", "sisu-api"])
+@pytest.mark.parametrize(("verb", "name"), [("reset", "sisu-worker intentQ 7 v1"), ("sys-reset", "sisu-api")])
 def test_a_reset_beside_a_running_stack_is_refused_unless_it_is_forced(
     environment: Environment, verb: str, name: str
 ) -> None:

@@ -14,6 +14,9 @@ from sisu_pipeline.proof.harness.running_stack import RunningStack, connect_to
 from tests.e2e.conftest import run_sisu, until
 from tests.integration.git.repositories import git, git_text, make_repository
 
+# A stack of its own.
+pytestmark = pytest.mark.slow
+
 
 @dataclass(frozen=True)
 class Pushing:
@@ -72,7 +75,6 @@ def pushing() -> Iterator[Pushing]:
             yield Pushing(running, folder / "git/one.git")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("point", [name for name in POINTS if name.startswith("push.")])
 def test_wherever_the_code_server_dies_the_branch_is_pushed_once(pushing: Pushing, point: str) -> None:
     run_id = pushing.submit(point)

@@ -16,6 +16,9 @@ from tests.e2e.test_gate import start, status
 from tests.e2e.test_gate_graphql import Dagster
 from tests.support.identity_provider import CLIENT_ID, CLIENT_SECRET, IdentityProvider, identity_provider
 
+# A stack of its own.
+pytestmark = pytest.mark.slow
+
 ROLES = {"approver": ["platform"], "viewer": ["*"]}
 
 

@@ -19,7 +19,7 @@ _CONFIGURATION = """
 [generation]
 allow-x00 = false
 codec = "utf-8"
-max-examples = 15
+max-examples = 10
 deterministic = true
 
 # Too many of the longest items are also a body that is too large.

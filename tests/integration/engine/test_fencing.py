@@ -21,13 +21,18 @@ _SLACK_S = 1.5
 
 _INTENT_POINTS = [
     "segment.enter.after",
-    "ApplyPatchST.commit.before",
     "DecideST.work.after",
-    "fan_out.enqueue.before",
-    "ExecuteST.work.after",
     "ExecuteST.commit.before",
-    "run.succeed.before",
     "events.flush.before",
+    *(
+        pytest.param(point, marks=pytest.mark.slow)
+        for point in (
+            "ApplyPatchST.commit.before",
+            "fan_out.enqueue.before",
+            "ExecuteST.work.after",
+            "run.succeed.before",
+        )
+    ),
 ]
 _TASK_POINTS = ["task.run.before", "task.run.after", "task.commit.before"]
 

@@ -124,7 +124,7 @@ def test_a_plugin_that_the_intent_carries_does_not_run(folder: Path, model: Scri
     assert answer.changes.patches == []
 
 
-@pytest.mark.parametrize("status", [400, 401])
+@pytest.mark.parametrize("status", [400, pytest.param(401, marks=pytest.mark.slow)])
 def test_an_error_of_the_model_that_repeats_itself_fails_at_once(
     folder: Path, model: ScriptedModel, status: int
 ) -> None:
