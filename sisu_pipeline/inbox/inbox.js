@@ -96,6 +96,7 @@ function keepFresh(path, name, receive) {
   const place = document.getElementById("connection");
   const status = (text) => { if (place.textContent !== text) place.textContent = text; };
   stream = follow(path, name, (event) => receive(JSON.parse(event.data)), {
+    glances: true,
     opened: () => status("Live"),
     failed: (isClosed) => status(isClosed ? "Not live" : "Reconnecting…"),
   });

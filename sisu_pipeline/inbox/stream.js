@@ -2,7 +2,8 @@
 
 const GLANCE_MS = 30_000;
 
-export function follow(path, name, receive, { opened = () => {}, failed = () => {} } = {}) {
+// With `glances`, a hidden tab reads the first event of the stream now and then, for its title.
+export function follow(path, name, receive, { opened = () => {}, failed = () => {}, glances = false } = {}) {
   let source = null;
   const rest = () => { source?.close(); source = null; };
   const open = () => {
@@ -10,13 +11,12 @@ export function follow(path, name, receive, { opened = () => {}, failed = () => 
     opening.addEventListener("open", opened);
     opening.addEventListener("error", () => failed(opening.readyState === EventSource.CLOSED));
     opening.addEventListener(name, (event) => {
-      // Hidden, it reads the state of the moment, for the title of the tab.
       if (document.hidden && opening === source) rest();
       receive(event);
     });
   };
   const change = () => { if (document.hidden) rest(); else if (!source) open(); };
-  const glance = setInterval(() => { if (!source) open(); }, GLANCE_MS);
+  const glance = setInterval(() => { if (glances && !source) open(); }, GLANCE_MS);
   document.addEventListener("visibilitychange", change);
   open();
   return {
