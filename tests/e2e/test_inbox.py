@@ -1,6 +1,7 @@
 """The inbox in a real browser: every verb, at both widths, with the keyboard, without outside help."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from urllib.parse import quote, urlsplit
 
 import pytest
@@ -8,10 +9,12 @@ from selenium.webdriver.common.keys import Keys
 
 from resources.database import Database
 from sisu_pipeline.contracts.access import Role
+from sisu_pipeline.contracts.configuration.queue_settings import StartLimit
 from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.store import runs
 from sisu_pipeline.store.outputs import task_output
 from sisu_pipeline.store.outputs.task_output import Piece
+from sisu_pipeline.store.queues import outbox
 from sisu_pipeline.workflow import ownership, step_execution
 from tests.builders import a_run, an_intent, apply_policy
 from tests.e2e.browser import CHROMEDRIVER, CHROMIUM, DESKTOP, PHONE, Browser, browser
@@ -346,6 +349,19 @@ def test_work_for_a_version_nobody_runs_is_said(page: Browser, api: Api, monkeyp
     monkeypatch.setattr(gate_views, "_stranded", lambda _: stranded)
     page.open(api.url)
     page.one("[role=alert]", "3 pieces of work on intentQ wait for version v0")
+
+
+def test_a_run_that_a_limit_holds_names_it(page: Browser, api: Api) -> None:
+    with api.dependencies.database.connect() as connection:
+        started, held = (a_run(connection, an_intent(goal), queuePartitionKey="busy") for goal in ("one", "two"))
+        outbox.mark_started(connection, [started.workflow_id])
+    limit = "Waits for a limit: partition busy may start 1 intent in 600 s (INTENT_QUEUE_RATE_LIMIT_PER_PERIOD)."
+    with serving(replace(api.dependencies, start_limit=StartLimit(1, 600))) as limited:
+        page.open(limited.url)
+        assert page.one("#active", limit).text.count(limit) == 1
+        page.open(f"{limited.url}/#/runs/{held.id}")
+        page.one("#progress", limit)
+        page.driver.get("about:blank")
 
 
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])

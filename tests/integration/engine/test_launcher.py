@@ -155,9 +155,15 @@ def test_a_decision_in_dagster_goes_before_a_backfill_of_ended_intents(stage: St
     with stage.dependencies.database.connect() as connection:
         connection.execute("DELETE FROM dbos.workflow_status")
     replays = [stage.dagster_run(workflow_id) for _ in range(3)]
+    configurations: dict[str, dict[str, str]] = {
+        "submit_intent": {"goal": "another"},
+        "approve_plan": {"run_id": workflow_id, "decided_by": "po"},
+    }
     jobs = [
-        stage.instance.create_run_for_job(segment_runner.repository().get_job(name)).run_id
-        for name in ("submit_intent", "approve_plan")
+        stage.instance.create_run_for_job(
+            segment_runner.repository().get_job(name), run_config={"ops": {f"{name}_op": {"config": configuration}}}
+        ).run_id
+        for name, configuration in configurations.items()
     ]
     for dagster_run_id in (*replays, *jobs):
         stage.launch(dagster_run_id)

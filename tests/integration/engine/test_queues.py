@@ -130,9 +130,9 @@ def test_an_interactive_intent_starts_before_batch_intents_that_came_first(stage
 
 
 def limit_of(stage: Stage, queue: str, column: str) -> int | None:
-    """The limit in the row of a queue."""
-    limits = stage.value("SELECT to_jsonb(q) AS limits FROM dbos.queues q WHERE name = %s", queue)
-    found: int | None = limits[column]
+    """The limit in the row of a queue; None without one, or before a worker has registered the queue."""
+    rows = stage.rows("SELECT to_jsonb(q) AS limits FROM dbos.queues q WHERE name = %s", queue)
+    found: int | None = rows[0]["limits"][column] if rows else None
     return found
 
 
@@ -260,10 +260,11 @@ def test_the_rate_limit_is_per_partition(stage: Stage, nursery: Nursery, limits:
 def test_a_run_names_the_limit_that_its_segment_or_its_tasks_wait_for(
     stage: Stage, nursery: Nursery, limits: None
 ) -> None:
-    tasks = stage.decided("tasks", tests=["a", "b"], command="run", queuePartitionKey="busy")
+    version = "v-held"
+    tasks = stage.decided("tasks", tests=["a", "b"], command="run", version=version, queuePartitionKey="busy")
     fan_out.start(stage.dependencies, tasks)
     limit: dict[str, Any] = {"SBX_QUEUE_RATE_LIMIT_PER_PERIOD": "1", "SBX_QUEUE_RATE_LIMIT_PERIOD_SEC": "600"}
-    with nursery.worker("sbxQ", **limit):
+    with nursery.worker("sbxQ", DBOS__APPVERSION=version, **limit):
         until(lambda: sorted(stage.queue("sbxQ").values()) == ["ENQUEUED", "SUCCESS"], "the limit does not hold")
     assert waited_for(stage, tasks) == (
         "partition busy may start 1 task in 600 s (SBX_QUEUE_RATE_LIMIT_PER_PERIOD)"
@@ -271,8 +272,9 @@ def test_a_run_names_the_limit_that_its_segment_or_its_tasks_wait_for(
     first, second, idle = (stage.intent(goal, queuePartitionKey=goal[:4]) for goal in ("same 1", "same 2", "idle"))
     for workflow_id in (first, second, idle):
         stage.request(workflow_id)
+    settings = load_settings({"INTENT_QUEUE_CONCURRENCY": "1"})
+    dbos_queues.register(stage.dependencies.database, QueueName.INTENT, settings)
     with stage.dependencies.database.connect() as connection:
-        connection.execute("UPDATE dbos.queues SET partition_concurrency = 1 WHERE name = 'intentQ'")
         connection.execute("UPDATE dbos.workflow_status SET status = 'PENDING' WHERE workflow_uuid = %s", [first])
     assert waited_for(stage, first) is waited_for(stage, idle) is None
     assert waited_for(stage, second) == (
