@@ -32,7 +32,7 @@ FULL_PARTS := e2e slow cuts chaos-live fanout restart
 .NOTPARALLEL:
 .PHONY: help demo test coverage lint quick check full unit integration golden golden-refresh crashdemo chaos e2e slow \
 	odd-requests cuts chaos-live fanout restart intent-chaos intent-chaos-soak sandbox-soak ship start install \
-	install-dev canary lock
+	install-dev canary lock failover
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 20
@@ -64,7 +64,7 @@ quick: lint unit ## run lint, policy gates and unit tests
 
 check: quick $(CHECK_PARTS) ## run quick, integration tests, golden files, crashdemo and a minute of chaos
 
-full: check $(FULL_PARTS) intent-chaos sandbox-soak ## run check, end-to-end, browser and slow tests, and every lab
+full: check $(FULL_PARTS) failover intent-chaos sandbox-soak ## run check, end-to-end, browser and slow tests, and every lab
 
 # Each part of the lanes once, the first soak in its long form. Golden files: if the schema changed, run
 # `REFRESH_GOLDEN=1 make golden-refresh` first.
@@ -119,6 +119,9 @@ fanout: $(INSTALLED) ## lab L08: kill the sandbox worker in the middle of a fan-
 
 restart: $(INSTALLED) ## lab: kill everything while a hundred intents wait for approval
 	$(LAB) restart --count 100 --seed $(SEED)
+
+failover: $(INSTALLED) ## lab: kill the primary under load and promote its standby, three times
+	$(LAB) failover --rounds 3 --seed $(SEED)
 
 intent-chaos: $(INSTALLED) ## lab L13: kill -9 the worker in ExecuteST
 	$(LAB) intent-chaos --seed $(SEED)

@@ -21,6 +21,7 @@ from sqlalchemy import Engine, event
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DBAPIError, InvalidatePoolError
 
+from resources.writer_connections import NoNewestWriter, connect_to_newest
 from sql import query
 
 
@@ -141,6 +142,21 @@ def watch(engine: Engine) -> None:
         # Without a connection, the attempt to open one has failed.
         if context.is_disconnect or context.connection is None:
             connection_broke()
+
+
+@event.listens_for(Engine, "do_connect")
+def _connect_engine(dialect: Any, _record: object, arguments: list[Any], parameters: dict[str, Any]) -> Any:
+    """Connect every engine of this process to the newest writer; None leaves a single server to SQLAlchemy."""
+    hosts, ports = str(parameters.get("host", "")).split(","), str(parameters.get("port", "")).split(",")
+    if len(hosts) < 2:
+        return None
+    try:
+        return connect_to_newest(
+            tuple(zip(hosts, ports, strict=True)),
+            lambda changes: dialect.connect(*arguments, **parameters | changes),
+        )
+    except NoNewestWriter as refusal:
+        raise dialect.loaded_dbapi.OperationalError(str(refusal)) from refusal
 
 
 def _names_and_passes(cursor: Any, fence: Fence) -> bool:

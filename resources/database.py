@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Self
-from urllib.parse import quote
 
 import psycopg
 from psycopg.rows import dict_row
 from psycopg.types.json import set_json_dumps, set_json_loads
 
+from resources.writer_connections import WriterConnection, normalized, with_options
 from sisu_pipeline.domain.canonical import canonical_json, load_stored_json
 from sisu_pipeline.domain.operator_errors import OperatorError
 
@@ -38,14 +38,17 @@ class Database:
 
     @classmethod
     def from_url(cls, url: str) -> Self:
-        """The database that `postgres://…` or `postgresql://…` names."""
-        return cls(url.replace("postgres://", "postgresql://", 1) if url.startswith("postgres://") else url)
+        """The database that `postgres://…` or `postgresql://…` names, with one server or with several.
+
+        Raises DatabaseUrlError.
+        """
+        return cls(normalized(url))
 
     @contextmanager
     def connect(self, *, autocommit: bool = False) -> Iterator[Connection]:
         """A new connection, whose transaction is committed on success and rolled back on error."""
         timeout = None if "connect_timeout=" in self.url else CONNECT_TIMEOUT_S
-        with psycopg.connect(
+        with WriterConnection[dict[str, Any]].connect(
             self.url, autocommit=autocommit, row_factory=dict_row, connect_timeout=timeout
         ) as connection:
             yield connection
@@ -57,5 +60,4 @@ class Database:
     @property
     def dagster_url(self) -> str:
         """Dagster's storage URL: the same database, with `dagster` as its schema."""
-        separator = "&" if "?" in self.url else "?"
-        return f"{self.url}{separator}options={quote('-csearch_path=dagster')}"
+        return with_options(self.url, "-csearch_path=dagster")

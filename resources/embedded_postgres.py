@@ -9,6 +9,7 @@ run as root: root runs it as the system user `pgserver`. No folder outside the d
 import fcntl
 import os
 import pwd
+import shlex
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -42,6 +43,7 @@ unix_socket_permissions = 0700
 """
 _AUTHENTICATION = """# Written by sisu: users of the map `sisu` (pg_ident.conf), by their system identity.
 local all all peer map=sisu
+local replication all peer map=sisu
 """
 
 
@@ -93,14 +95,16 @@ class EmbeddedPostgres:
             if not self.is_running:
                 self._initialize()
                 self._postmaster_file.disown()
-                options = f"-c listen_addresses='' -k '{self._server_folder}'"
-                self._run("pg_ctl", "-w", "-t", str(_START_TIMEOUT_S), "-o", options, "-l", self._log, "start")
+                options = f"-c listen_addresses='' -k {shlex.quote(str(self._server_folder))}"
+                self.run_program(
+                    "pg_ctl", "-w", "-t", str(_START_TIMEOUT_S), "-o", options, "-l", self._log, "start"
+                )
 
     def stop(self) -> bool:
         """Stop the server; False when it was not running."""
         if not self.is_running:
             return False
-        self._run("pg_ctl", "-w", "-m", "fast", "stop")
+        self.run_program("pg_ctl", "-w", "-m", "fast", "stop")
         for place in (self._mount / "data", self._mount / "packages", self._mount):
             with suppress(OSError):
                 place.rmdir()
@@ -113,20 +117,25 @@ class EmbeddedPostgres:
             fcntl.flock(file, fcntl.LOCK_EX)  # released when the file is closed
             yield
 
-    def _initialize(self) -> None:
+    def make_folder(self) -> None:
+        """Create the server's folder if it does not exist; only the user who runs the server may enter it."""
         self.folder.mkdir(mode=0o700, exist_ok=True)
         owner = _system_user()
         if owner is not None:
             os.chown(self.folder, owner.pw_uid, owner.pw_gid)
         self.folder.chmod(0o700)
+
+    def _initialize(self) -> None:
+        self.make_folder()
         if not (self.folder / "PG_VERSION").exists():
-            self._run("initdb", "--auth=peer", "--encoding=utf8", "-U", "postgres")
+            self.run_program("initdb", "--auth=peer", "--encoding=utf8", "-U", "postgres")
         configuration = self.folder / "postgresql.conf"
         if "Written by sisu" not in configuration.read_text():
             with configuration.open("a") as file:
                 file.write(_CONFIGURATION)
         # Written at each start: a folder of an earlier release trusted every local connection.
         (self.folder / "pg_hba.conf").write_text(_AUTHENTICATION)
+        owner = _system_user()
         users = {pwd.getpwuid(os.geteuid()).pw_name, *(() if owner is None else (owner.pw_name,))}
         lines = (f"sisu {user} postgres\n" for user in sorted(users))
         (self.folder / "pg_ident.conf").write_text("".join(lines))
@@ -150,8 +159,8 @@ class EmbeddedPostgres:
         """Where the server finds its data folder."""
         return self.folder if self._is_reachable else self._mount / "data"
 
-    def _run(self, program: str, *arguments: str) -> None:
-        """Run a program of the server on the data folder, as the user who owns it. Raises DatabaseError."""
+    def run_program(self, program: str, *arguments: str) -> None:
+        """Run a program of the server on its folder, as the user who owns it. Raises DatabaseError."""
         owner = _system_user()
         reachable = self._is_reachable
         programs = _programs() if reachable else self._mount / "packages" / _programs().relative_to(_packages())
@@ -185,7 +194,9 @@ class EmbeddedPostgres:
 
 
 def check_socket_path(home: Path) -> None:
-    """Raises DatabaseError when the server's socket would have a longer path than Linux takes."""
+    """Raises DatabaseError when the server's socket would have a path that Linux or libpq cannot take."""
+    if "," in str(home):
+        raise DatabaseError(f"{home} contains a comma, which separates servers: set SISU_HOME to another path.")
     longest = len(os.fsencode(home / "postgres" / _SOCKET))
     if longest > LONGEST_SOCKET_PATH:
         raise DatabaseError(

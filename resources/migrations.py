@@ -1,13 +1,15 @@
 """Creation, migration and reset of the database's schemas."""
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import psycopg
 from psycopg import conninfo, sql
-from psycopg.rows import tuple_row
+from psycopg.rows import TupleRow, tuple_row
 
 import sql as statements
 from resources.database import DATABASE, Database, DatabaseError
+from resources.writer_connections import WriterConnection
 from sisu_pipeline.domain.canonical import sha256_hex
 
 _CREATED_MEANWHILE = (psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation)
@@ -36,13 +38,16 @@ def create_database(database: Database) -> None:
     name = str(parts.get("dbname") or DATABASE)
     maintenance = conninfo.make_conninfo(database.url, dbname="postgres")
     try:
-        with psycopg.connect(database.url):
+        with database.connect():
             return
     except psycopg.OperationalError as error:
-        if "does not exist" not in str(error):
-            raise DatabaseError(f"cannot reach the database: {error}".strip()) from error
-    with psycopg.connect(maintenance, autocommit=True) as connection, suppress(*_CREATED_MEANWHILE):
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        failure = DatabaseError(f"cannot reach the database: {error}".strip())
+        # The message is in the server's language, and a failed connection has no SQLSTATE: only the server knows.
+        with _connected(maintenance, failure) as connection:
+            if connection.execute(statements.query("schema.database_exists"), {"name": name}).fetchone():
+                raise failure from error
+            with suppress(*_CREATED_MEANWHILE):
+                connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
 
 
 def migrate(database: Database) -> list[str]:
@@ -101,6 +106,17 @@ def rows_in(database: Database, schemas: tuple[str, ...]) -> dict[str, int]:
             counted = cursor.execute(count).fetchone()
             counts[f"{schema}.{table}"] = counted[0] if counted else 0
         return counts
+
+
+@contextmanager
+def _connected(url: str, failure: DatabaseError) -> Iterator[psycopg.Connection[TupleRow]]:
+    """An autocommit connection. Raises `failure` when there is none."""
+    try:
+        connection = WriterConnection.connect(url, autocommit=True)
+    except psycopg.OperationalError as error:
+        raise failure from error
+    with connection:
+        yield connection
 
 
 def _drop(database: Database, schemas: tuple[str, ...]) -> None:

@@ -15,6 +15,7 @@ from resources import connection_fence
 from resources.database import Connection, Database
 from resources.failure_classification import is_database_away
 from resources.process_cache import once
+from resources.writer_connections import AsyncWriterConnection, WriterConnection
 
 T = TypeVar("T")
 
@@ -39,7 +40,12 @@ class Pool:
     def __init__(self, url: str, options: PoolOptions, **parameters: Any) -> None:
         """Configure the pool; `parameters` are those of `psycopg.connect`. It connects when it is opened."""
         self._pool: ConnectionPool[Connection] = ConnectionPool(
-            url, kwargs={"row_factory": dict_row, **parameters}, open=False, check=self._check, **vars(options)
+            url,
+            connection_class=WriterConnection,
+            kwargs={"row_factory": dict_row, **parameters},
+            open=False,
+            check=self._check,
+            **vars(options),
         )
 
     def open(self) -> None:
@@ -133,7 +139,13 @@ class PooledDatabase(Database):
 
 def open_async_pool(url: str, options: PoolOptions) -> AsyncConnectionPool[psycopg.AsyncConnection[Any]]:
     """The pool of an event loop; an asynchronous context manager that connects when it is entered."""
-    return AsyncConnectionPool(url, open=False, check=connection_fence.check_async, **vars(options))
+    return AsyncConnectionPool(
+        url,
+        connection_class=AsyncWriterConnection,
+        open=False,
+        check=connection_fence.check_async,
+        **vars(options),
+    )
 
 
 @once

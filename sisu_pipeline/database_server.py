@@ -7,6 +7,7 @@ import subprocess
 
 from psycopg import conninfo
 
+from resources import writer_connections
 from resources.database import Database, DatabaseError
 from resources.embedded_postgres import EmbeddedPostgres
 from resources.migrations import create_database, migrate
@@ -19,8 +20,12 @@ def embedded(settings: Settings) -> EmbeddedPostgres:
 
 
 def locate(settings: Settings) -> Database:
-    """The database of these settings. Raises DatabaseError when the embedded server is not running."""
+    """The database of these settings.
+
+    Raises DatabaseError when the embedded server is not running, and DatabaseUrlError.
+    """
     if settings.database_url is not None:
+        writer_connections.remember_in(settings.home)
         return Database.from_url(settings.database_url.get_secret_value())
     database = embedded(settings).database
     if database is None:

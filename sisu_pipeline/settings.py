@@ -57,7 +57,8 @@ class Settings(GitSettings, PlannerSettings, SetupSettings, SignInSettings, Queu
         "Data folder: embedded Postgres, workspaces, blobs, logs, sockets.", read_by=_ALL, default=Path(".sisu")
     )
     database_url: SecretStr | None = setting(
-        "Postgres to use, as `postgresql://…`. Default: the embedded server in `SISU_HOME`.",
+        "Postgres to use, as `postgresql://…`, with one server or a primary and its standbys. Default: the "
+        "embedded server in `SISU_HOME`.",
         read_by=_ALL,
         default=None,
     )

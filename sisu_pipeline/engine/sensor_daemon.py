@@ -14,6 +14,7 @@ from dagster._core.remote_representation.external import RemoteSensor
 from dagster._core.scheduler.instigation import InstigatorState
 from dagster._daemon.cli import cli
 
+from resources import writer_connections
 from sisu_pipeline.domain import worker_names
 from sisu_pipeline.settings import name_connections, settings
 
@@ -28,6 +29,7 @@ def main() -> None:
     """Run the daemon for the workspace of the current directory."""
     name_connections(worker_names.daemon_name(socket.gethostname(), os.getpid()))
     shorten_pauses()
+    writer_connections.remember_in(settings().home)
     cli(["run", "--workspace", "workspace.yaml"], obj={})
 
 

@@ -23,6 +23,7 @@ from sisu_pipeline.store import deadlines
 from sisu_pipeline.store.queues import engine_tables, queue_depth, worker_deaths
 from sisu_pipeline.store.queues.queue_depth import QueueState
 from sisu_pipeline.supervisor import port_probes
+from sisu_pipeline.supervisor.database_checks import check_sessions
 
 # Dagster's daemon sends a heartbeat at least every 30 s.
 STALE_HEARTBEAT_S = 60.0
@@ -69,6 +70,8 @@ def examine(settings: Settings) -> Health:
         with brief_connection(settings) as connection:
             versions["postgres"] = engine_tables.server_version(connection)
             checks.append(Check("database", True, f"PostgreSQL {versions['postgres']}"))
+            if settings.database_url is not None:
+                checks.append(sessions(locate(settings)))
             checks.append(daemon(connection))
             checks.append(sensors(connection))
             checks.append(clock(connection))
@@ -107,6 +110,15 @@ def disk(folder: Path, needed_mb: int = _NEEDED_MB) -> Check:
     is_full = free_mb < needed_mb
     advice = f": make room, at least {needed_mb} MB" if is_full else ""
     return Check("disk", not is_full, f"{free_mb} MB are free in {folder}{advice}")
+
+
+def sessions(database: Database) -> Check:
+    """Check that a server of one's own gives each connection a session: no pooler shares them."""
+    try:
+        check_sessions(database)
+    except (DatabaseError, psycopg.Error) as error:
+        return Check("sessions", False, str(error).strip())
+    return Check("sessions", True, "each connection has its own")
 
 
 def daemon(connection: Connection) -> Check:

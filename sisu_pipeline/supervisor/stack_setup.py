@@ -8,6 +8,7 @@ from resources.database import Database
 from sisu_pipeline import database_server
 from sisu_pipeline.queueing.sandbox_provider import check_sandbox
 from sisu_pipeline.settings import Settings, child_environment
+from sisu_pipeline.supervisor.database_checks import check_sessions
 
 
 def check_providers(settings: Settings) -> None:
@@ -26,6 +27,8 @@ def check_providers(settings: Settings) -> None:
 def prepare(settings: Settings) -> Database:
     """Start the database and create or upgrade every schema: `app`, `dbos` and `dagster`."""
     found = database_server.up(settings)
+    if settings.database_url is not None:
+        check_sessions(found)
     make_engine_schemas(found)
     return found
 

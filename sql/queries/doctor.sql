@@ -41,3 +41,11 @@ SELECT status FROM dagster.runs WHERE run_id = %(dagster_run_id)s
 -- How many seconds ago a run's current segment was last requested; null when it never was.
 SELECT extract(epoch FROM clock_timestamp() - requested_at)::float AS seconds
 FROM app.runs WHERE id = %(run_id)s
+
+-- backend --
+-- The process id of the session that executes this statement.
+SELECT pg_backend_pid() AS pid
+
+-- search_path --
+-- Where unqualified names are looked up.
+SELECT current_setting('search_path') AS search_path

@@ -34,3 +34,7 @@ SELECT DISTINCT application_name AS name FROM pg_stat_activity
 WHERE datname = current_database()
     AND (starts_with(application_name, 'sisu-worker ') OR starts_with(application_name, 'sisu-api'))
 ORDER BY name
+
+-- database_exists --
+-- Whether the server has a database of this name.
+SELECT 1 FROM pg_database WHERE datname = %(name)s

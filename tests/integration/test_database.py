@@ -31,9 +31,11 @@ def unmade(database: Database) -> Iterator[Database]:
 
 @pytest.fixture
 def own_settings() -> Iterator[Settings]:
-    """Settings of a data folder without a server; one that was started is stopped."""
+    """Settings of a data folder with an unusual name and without a server; one that was started is stopped."""
     with tempfile.TemporaryDirectory(prefix="sisu-", ignore_cleanup_errors=True) as folder:
-        settings = load_settings({"SISU_HOME": folder})
+        home = Path(folder) / "it's ä data"
+        home.mkdir(mode=0o755)
+        settings = load_settings({"SISU_HOME": str(home)})
         try:
             yield settings
         finally:
@@ -219,10 +221,10 @@ def test_an_external_server_is_never_stopped() -> None:
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql"])
 def test_both_spellings_of_the_scheme_are_accepted(scheme: str) -> None:
-    located = server.locate(load_settings({"DATABASE_URL": f"{scheme}://u@h/db?x=1"}))
-    assert located.url == "postgresql://u@h/db?x=1"
-    assert located.sqlalchemy_url("psycopg") == "postgresql+psycopg://u@h/db?x=1"
-    assert located.dagster_url == "postgresql://u@h/db?x=1&options=-csearch_path%3Ddagster"
+    located = server.locate(load_settings({"DATABASE_URL": f"{scheme}://u@h/db?sslmode=prefer"}))
+    assert located.url == "postgresql://u@h/db?sslmode=prefer"
+    assert located.sqlalchemy_url("psycopg") == "postgresql+psycopg://u@h/db?sslmode=prefer"
+    assert located.dagster_url == "postgresql://u@h/db?sslmode=prefer&options=-csearch_path%3Ddagster"
 
 
 def test_dagster_finds_its_tables_in_its_own_schema(database: Database) -> None:
@@ -255,3 +257,8 @@ def test_a_server_that_is_starting_is_not_running_yet(own_settings: Settings) ->
     (folder / "postmaster.pid").write_text("1\n/half/of/it\n")
     with pytest.raises(DatabaseError, match="not running"):
         server.locate(own_settings)
+
+
+def test_a_data_folder_with_a_comma_is_refused_with_a_sentence() -> None:
+    with pytest.raises(DatabaseError, match="contains a comma"):
+        server.up(load_settings({"SISU_HOME": "/tmp/a,b"}))

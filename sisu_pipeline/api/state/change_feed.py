@@ -11,6 +11,7 @@ import psycopg
 from resources.database import Database
 from resources.notifications import listen_async
 from resources.repeated_errors import RepeatedErrors
+from resources.writer_connections import AsyncWriterConnection
 
 EVERY_RUN = "*"
 # Every change of a run's status or last step, every gate and every decision; the payload is the run id.
@@ -71,7 +72,7 @@ class RunFeed:
             await asyncio.sleep(_RECONNECT_S)
 
     async def _listen_once(self) -> None:
-        async with await psycopg.AsyncConnection.connect(
+        async with await AsyncWriterConnection.connect(
             self._database.url, autocommit=True, application_name="sisu-api-feed"
         ) as connection:
             await listen_async(connection, _CHANNEL)

@@ -69,6 +69,22 @@ def restart(count: Count = 1000, soak: Soak = 1, seed: Seed = SEED, as_json: AsJ
 
 
 @app.command()
+def failover(
+    rounds: Annotated[int, typer.Option(min=1, max=10_000, help="Number of failovers.")] = 1,
+    seed: Seed = SEED,
+    report: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="Write the report to this JSON file.", show_default=False)
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Kill the primary under load and promote its standby; nothing that was acknowledged may be lost."""
+    with _lab(as_json) as out:
+        from sisu_pipeline.proof.labs.failover import lab
+
+        _run(out, lab(), rounds, seed, report)
+
+
+@app.command()
 def chaos(
     minutes: Annotated[float, typer.Option(min=0.1, max=24 * 60, help="Minutes of fault injection.")] = 10.0,
     live: Annotated[
@@ -180,10 +196,13 @@ def _lab(as_json: bool) -> Iterator[CommandOutput]:
         yield out
 
 
-def _run(out: CommandOutput, lab: "Lab", soak: int, seed: int) -> None:
+def _run(out: CommandOutput, lab: "Lab", soak: int, seed: int, copy: Path | None = None) -> None:
+    """Run a lab and print its report; `copy` is one more file to write it to."""
     from sisu_pipeline.proof.harness.lab_rounds import run
 
     report = run(lab, soak, seed)
+    if copy is not None:
+        copy.write_bytes((Path(report["data"]) / "report.json").read_bytes())
     out.print_result(report, lambda: _as_text(report))
     _exit_unless(report["passed"])
 

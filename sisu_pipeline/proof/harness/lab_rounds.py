@@ -4,7 +4,8 @@ import json
 import random
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,12 @@ class Round:
         self.report_activity(f"{kind} {target}")
 
 
+@contextmanager
+def no_services(_home: Path) -> Iterator[Mapping[str, str]]:
+    """Start nothing beside the stack."""
+    yield {}
+
+
 @dataclass(frozen=True)
 class Lab:
     """A lab: `repetition` returns its evidence and raises LabFailed when an expectation is violated."""
@@ -57,10 +64,15 @@ class Lab:
     variables: dict[str, str] = field(default_factory=dict)
     steps: int = 1
     """Number of progress steps of one repetition."""
+    services: Callable[[Path], AbstractContextManager[Mapping[str, str]]] = no_services
+    """Runs what the stack needs beside itself, in the data folder, and yields the variables for it."""
 
 
 def run(lab: Lab, soak: int, seed: int) -> Json:
-    """Run a lab `soak` times on one stack; returns the report and writes it to the lab's data folder."""
+    """Run a lab `soak` times on one stack; returns the report and writes it to the lab's data folder.
+
+    Ctrl-C ends it early, without a verdict.
+    """
     home = fresh_home(lab.name)
     rounds: list[Json] = []
     verdict: Json = {}
@@ -68,8 +80,12 @@ def run(lab: Lab, soak: int, seed: int) -> Json:
     try:
         with (
             progress(lab.name, soak * lab.steps) as report_progress,
+            lab.services(home) as services,
             lab_stack(
-                home, MOCK | lab.variables, workers=lab.workers, sandbox_workers=lab.sandbox_workers
+                home,
+                {**MOCK, **lab.variables, **services},
+                workers=lab.workers,
+                sandbox_workers=lab.sandbox_workers,
             ) as process,
             connect_to(process) as stack,
         ):
@@ -78,6 +94,8 @@ def run(lab: Lab, soak: int, seed: int) -> Json:
             verdict = judge(stack)
     except LabFailed as failure:
         error = str(failure)
+    except KeyboardInterrupt:
+        error = "interrupted"
     passed = error is None and all(each["passed"] for each in rounds) and is_clean(verdict)
     report = {
         "lab": lab.name,

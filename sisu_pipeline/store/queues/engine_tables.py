@@ -75,3 +75,13 @@ def server_time(connection: Connection) -> float:
 def server_version(connection: Connection) -> str:
     """The version of the Postgres server."""
     return str(fetch_value(connection, "doctor.server"))
+
+
+def backend(connection: Connection) -> int:
+    """The process id of the server's session that serves a connection: behind a pooler, it can change."""
+    return int(fetch_value(connection, "doctor.backend"))
+
+
+def search_path(connection: Connection) -> str:
+    """The schemas in which unqualified names are looked up."""
+    return str(fetch_value(connection, "doctor.search_path"))
