@@ -58,6 +58,7 @@ CLOCKS = {
     "resources/notifications.py": "waits for a notification until a deadline",
     "resources/planner/chat_planner.py": "measures how long a model took",
     "resources/planner/acp/": "watches an agent's silence and time; durations are evidence, never identity",
+    "resources/repeated_errors.py": "reports an error of a loop once a minute",
     "resources/retry.py": "spreads the pauses of callers that collided; nothing that is stored depends on them",
     "resources/sandbox/": "measures how long a command ran; a result's metrics are evidence, never identity",
     "sensors/": "a tick may take only so long",
