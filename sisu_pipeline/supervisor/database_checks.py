@@ -17,19 +17,20 @@ def check_sessions(database: Database) -> None:
     if any(_shares_a_session(database) for _ in range(_ATTEMPTS)):
         raise DatabaseError(
             "DATABASE_URL leads to a pooler that shares sessions between connections (transaction or statement "
-            "pooling): locks and LISTEN belong to sessions. Use session pooling, or connect to Postgres directly."
+            "pooling), but locks and notifications belong to sessions. Use "
+            "session pooling, or connect to Postgres directly."
         )
     try:
         with Database(database.dagster_url).connect() as connection:
             schema = engine_tables.search_path(connection)
-    except psycopg.OperationalError as error:
+    except psycopg.Error as error:
         if "startup parameter" not in str(error):
             raise
         schema = "an error"
     if schema != _DAGSTER_SCHEMA:
         raise DatabaseError(
             f"the pooler of DATABASE_URL does not pass on the option search_path=dagster (got {schema}): add "
-            "options to PgBouncer's ignore_startup_parameters, and execute ALTER ROLE … SET search_path = dagster."
+            "options to PgBouncer's ignore_startup_parameters, and give the role the search_path dagster."
         )
 
 
