@@ -133,11 +133,12 @@ def _limits(name: QueueName, settings: Settings, workers: int) -> _Limits:
     if name is QueueName.INTENT:
         most, reserved = settings.intent_queue_concurrency, workers // 5
         return _Limits(1, 1, min(most or workers, workers - reserved) if reserved else most)
-    places = settings.sbx_queue_worker_concurrency
+    places, most = settings.sbx_queue_worker_concurrency, settings.sbx_queue_concurrency
+    share = places - places // 10
     return _Limits(
         places,
-        places - places // 10,
-        settings.sbx_queue_concurrency,
+        min(share, most) if most else share,  # DBOS refuses a limit per worker above the one over all workers.
+        most,
         settings.sbx_queue_rate_limit_per_period,
         settings.sbx_queue_rate_limit_period_sec,
     )

@@ -145,6 +145,18 @@ def test_a_fifth_of_the_intent_workers_is_left_to_other_partitions(
     assert limit_of(stage, "intentQ", "partition_concurrency") == most
 
 
+@pytest.mark.parametrize(
+    ("most", "places", "share"), [("50", "10", 9), ("0", "10", 9), ("2", "200", 2), ("9", "9", 9), ("1", "1", 1)]
+)
+def test_a_partition_has_at_most_its_share_of_the_places_of_a_worker(
+    stage: Stage, limits: None, most: str, places: str, share: int
+) -> None:
+    settings = load_settings({"SBX_QUEUE_CONCURRENCY": most, "SBX_QUEUE_WORKER_CONCURRENCY": places})
+    dbos_queues.register(stage.dependencies.database, QueueName.SANDBOX, settings)
+    assert limit_of(stage, "sbxQ", "partition_worker_concurrency") == share
+    assert limit_of(stage, "sbxQ", "partition_concurrency") == (int(most) or None)
+
+
 def test_workers_count_each_other_when_they_write_the_limits(stage: Stage, nursery: Nursery, limits: None) -> None:
     counted = {"INTENT_QUEUE_CONCURRENCY": "50", "DBOS__APPVERSION": "v-five"}
     with nursery.worker("intentQ", processes=5, **counted):
