@@ -1,6 +1,7 @@
 """ExecuteST: one task per test, each position once, and one result of many."""
 
 import itertools
+import shlex
 from dataclasses import replace
 from typing import Any
 
@@ -132,7 +133,9 @@ def test_a_recipe_versions_template_key_names_recipe_version_and_hash() -> None:
 def test_tasks_are_the_distinct_tests_in_order(tests: list[str]) -> None:
     planned = tasks(*tests)
     distinct = list(dict.fromkeys(tests))
-    assert [task.request.cmd for task in planned] == [f"pnpm test {test}" for test in distinct] or not tests
+    assert [task.request.cmd for task in planned] == [
+        f"pnpm test {shlex.quote(test)}" for test in distinct
+    ] or not tests
     assert len({task.key for task in planned}) == len(planned) == max(1, len(distinct))
 
 

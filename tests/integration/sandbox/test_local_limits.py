@@ -11,8 +11,9 @@ from resources.sandbox.local.local_provider import LocalSandbox
 from resources.sandbox.local.self_test import open_local
 from resources.sandbox.local.user_slots import UidPool
 from resources.sandbox.sandbox_port import SandboxUnavailable
-from sisu_pipeline.contracts.sandbox_request import ErrorCode, FileIn, Limits
+from sisu_pipeline.contracts.sandbox_request import ErrorCode, FileIn, Limits, SandboxResult
 from tests.integration.sandbox.conftest import RunLocal, eventually, local_settings
+from tests.unit.sandbox.requests import a_context, a_request, ignore
 
 _SHARED = """
 import mmap
@@ -82,10 +83,21 @@ def test_folders_count_as_disk(run_local: RunLocal) -> None:
     assert result.raw["killedBy"] == "disk"  # type: ignore[attr-defined]
 
 
-def test_caches_in_home_have_the_room_of_the_disk_and_are_no_outputs(run_local: RunLocal) -> None:
-    result = run_local("head -c 80M /dev/zero > $HOME/cache && wc -c < $HOME/cache")
+def test_caches_in_home_have_the_room_of_the_disk_and_are_no_outputs(tmp_path: Path) -> None:
+    tmp_path.chmod(0o711)
+    sandbox = open_local(local_settings(tmp_path / "sandbox", disk_mb=256))
+    command = "head -c 80M /dev/zero > $HOME/cache && wc -c < $HOME/cache"
+    result = asyncio.run(ended(sandbox, command))
     assert (result.err_code, result.stdout.strip()) == (ErrorCode.NONE, str(80 << 20))
     assert result.files_out == ()
+
+
+async def ended(sandbox: LocalSandbox, command: str) -> SandboxResult:
+    """The result of a command, after which the provider is closed."""
+    try:
+        return await sandbox.run(a_request(command), a_context(), ignore)
+    finally:
+        await sandbox.close()
 
 
 def test_home_and_the_working_folder_share_the_disk(run_local: RunLocal) -> None:
