@@ -13,6 +13,7 @@ import pytest
 
 from resources.database import Database
 from resources.migrations import create_database, migrate
+from sisu_pipeline.api.state import readiness
 from sisu_pipeline.queueing import dbos_queues
 from tests.builders import a_run
 from tests.integration.api.conftest import Api, dependencies_over, serving
@@ -43,7 +44,8 @@ def test_healthz(api: Api) -> None:
     assert api.get("/healthz").json() == {"ok": True}
 
 
-def test_readyz_is_a_503_while_the_database_does_not_answer(api: Api) -> None:
+def test_readyz_is_a_503_while_the_database_does_not_answer(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readiness, "TIMEOUT_S", 0.5)
     assert (api.get("/readyz").status_code, api.get("/readyz").json()) == (200, {"ok": True})
     with api.dependencies.database.connect() as connection, ExitStack() as stopped:
         sessions = "SELECT pid FROM pg_stat_activity WHERE application_name = 'sisu-api'"
