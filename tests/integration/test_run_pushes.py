@@ -388,7 +388,7 @@ def test_a_slow_remote_delays_no_push_to_another(scene: Scene) -> None:
         # The slow remote has accepted the connection and never answers.
         connection_of_git, _ = silent.accept()
         until(lambda: scene.of(quick).state is PushState.PUSHED)
-        assert in_progress.remotes == [slow_remote]
+        until(lambda: in_progress.remotes == [slow_remote])
         in_progress.start_due(scene.world)
         assert in_progress.remotes == [slow_remote]
     connection_of_git.close()
