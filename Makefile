@@ -3,7 +3,8 @@
 PYTHON ?= python3
 UV ?= uv
 ARGS ?=
-JOBS ?= 2
+# One more than the two cores of a small machine: tests also wait, for processes, deadlines and browsers.
+JOBS ?= 3
 
 BIN := .venv/bin
 INSTALLED := .venv/installed

@@ -30,7 +30,7 @@ def environment() -> Iterator[Environment]:
 
 
 @pytest.mark.parametrize(
-    "verb", ["migrate", "sys-reset", *(pytest.param(verb, marks=pytest.mark.slow) for verb in ("up", "reset"))]
+    "verb", ["migrate", *(pytest.param(verb, marks=pytest.mark.slow) for verb in ("up", "reset", "sys-reset"))]
 )
 def test_every_command_leaves_all_three_schemas_usable_also_when_repeated(
     environment: Environment, verb: str
@@ -41,6 +41,7 @@ def test_every_command_leaves_all_three_schemas_usable_also_when_repeated(
         assert run_sisu(environment, "db", "psql", "-Atc", _SCHEMAS).stdout == "app,dagster,dbos\n"
 
 
+@pytest.mark.slow
 def test_both_resets_work_on_a_server_without_the_database(environment: Environment) -> None:
     # `-d` takes precedence in psql, so the session leaves the database with \\c before dropping it.
     drop = "\\c postgres\nDROP DATABASE app_local WITH (FORCE);\n"
@@ -58,7 +59,13 @@ def test_reset_reports_the_dropped_rows(environment: Environment) -> None:
     assert "app.intents" not in run_sisu(environment, "db", "reset").stdout
 
 
-@pytest.mark.parametrize(("verb", "name"), [("reset", "sisu-worker intentQ 7 v1"), ("sys-reset", "sisu-api")])
+@pytest.mark.parametrize(
+    ("verb", "name"),
+    [
+        ("reset", "sisu-worker intentQ 7 v1"),
+        pytest.param("sys-reset", "sisu-api", marks=pytest.mark.slow),
+    ],
+)
 def test_a_reset_beside_a_running_stack_is_refused_unless_it_is_forced(
     environment: Environment, verb: str, name: str
 ) -> None:
