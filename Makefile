@@ -97,7 +97,7 @@ golden-refresh: $(INSTALLED_DEV) ## write both and the generated pages again (re
 e2e: $(INSTALLED_DEV) ## test whole stacks from outside, pages in a browser, the README's commands
 	$(PYTEST_JOBS) tests/e2e
 
-slow: $(INSTALLED_DEV) ## run tests of a minute or more: crash points of whole stacks, soaks
+slow: $(INSTALLED_DEV) ## run long tests and further cases: stacks of their own, crash points, labs
 	$(PYTEST) -m slow
 
 odd-requests: $(INSTALLED_DEV) ## submit ODD generated odd but valid requests and run each to its end

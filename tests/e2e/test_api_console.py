@@ -9,6 +9,7 @@ from tests.e2e.browser import CHROMIUM, browser
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium")
+@pytest.mark.slow
 def test_the_console_lists_the_operations_and_nothing_is_refused(stack: LabStack, tmp_path: Path) -> None:
     with browser(tmp_path) as chromium:
         chromium.open(f"{stack.url}/docs")

@@ -154,6 +154,7 @@ def test_dagster_does_not_end_a_suspended_run_and_says_so(watched: Watched, stac
 
 
 @pytest.mark.parametrize("watched", [(["0.5", "9"], "sleep")], indirect=True)
+@pytest.mark.slow
 def test_workers_asked_to_stop_with_tasks_in_flight_go_in_time_and_lose_nothing(
     watched: Watched, stack: LabStack
 ) -> None:

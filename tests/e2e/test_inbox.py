@@ -116,6 +116,7 @@ document.dispatchEvent(new Event("visibilitychange"));
 """
 
 
+@pytest.mark.slow
 def test_tabs_that_are_hidden_leave_the_browsers_connections_to_the_one_that_is_read(
     page: Browser, api: Api
 ) -> None:

@@ -73,6 +73,7 @@ def _demonstrated(environment: Environment) -> str:
 
 @pytest.mark.timeout(_LONGEST_S)
 @pytest.mark.skipif(shutil.which("npm") is None, reason="L00 gets mise from npm")
+@pytest.mark.slow
 def test_the_labs_work_word_for_word(environment: Environment) -> None:
     _, bootstrap, server, *shell = blocks()
     assert "All checks passed!" in _run(bootstrap, environment)

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 GUIDE = ROOT / "docs" / "extending.md"
 SOURCES = ("sisu_pipeline", "resources", "sensors", "sql", "tests", "fixtures", "dagster_home", "pyproject.toml")
@@ -29,6 +31,7 @@ def apply(diff: str, root: Path) -> None:
     path.write_text(text.replace(before, after))
 
 
+@pytest.mark.slow
 def test_a_capability_is_added_the_documented_way(tmp_path: Path) -> None:
     for name in SOURCES:
         if (ROOT / name).is_dir():

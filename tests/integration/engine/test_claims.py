@@ -61,6 +61,7 @@ def test_a_claim_that_began_or_ended_meanwhile_is_not_requeued(stage: Stage) -> 
     assert mine.requeue() == [slow]
 
 
+@pytest.mark.slow
 def test_a_worker_executes_a_claim_whose_commit_reply_was_lost(stage: Stage, nursery: Nursery) -> None:
     first, lost = stage.intent("tells who works here"), stage.intent("its claim was lost")
     with nursery.worker("intentQ"):

@@ -158,7 +158,15 @@ def files(stage: Stage, workflow_id: str) -> dict[str, tuple[bytes, int]]:
     }
 
 
-@pytest.mark.parametrize(("point", "story"), TABLE, ids=[f"{point}-{story.ends}" for point, story in TABLE])
+@pytest.mark.parametrize(
+    ("point", "story"),
+    [
+        pytest.param(
+            point, story, id=f"{point}-{story.ends}", marks=() if point.endswith("after") else pytest.mark.slow
+        )
+        for point, story in TABLE
+    ],
+)
 def test_a_worker_killed_at_a_crash_point_loses_nothing_and_repeats_no_side_effect(
     armed: Path, stage: Stage, point: str, story: Story
 ) -> None:

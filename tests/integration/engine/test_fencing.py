@@ -34,7 +34,10 @@ _INTENT_POINTS = [
         )
     ),
 ]
-_TASK_POINTS = ["task.run.before", "task.run.after", "task.commit.before"]
+_TASK_POINTS = [
+    "task.run.after",
+    *(pytest.param(point, marks=pytest.mark.slow) for point in ("task.run.before", "task.commit.before")),
+]
 
 
 def frozen(group: Worker, order: Path) -> psutil.Process:

@@ -16,6 +16,7 @@ INTENTS = 6
 TASKS = 3
 
 
+@pytest.mark.slow
 def test_two_machines_share_the_intents_of_one_database(
     tmp_path: Path, nursery: Nursery, capsys: pytest.CaptureFixture[str]
 ) -> None:

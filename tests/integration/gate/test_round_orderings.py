@@ -166,5 +166,6 @@ class Rounds(RuleBasedStateMachine):
         self.decision = rows[0]["decision"] if rows else None
 
 
+@pytest.mark.slow
 def test_every_ordering_of_rounds_keeps_the_gate_and_the_laws(api: Api) -> None:
     machine.run(Rounds, api=api, examples=20, steps=12)

@@ -49,6 +49,7 @@ def instance(database: Database) -> Iterator[dg.DagsterInstance]:
         _forget()
 
 
+@pytest.mark.slow
 def test_the_answer_and_the_approval_each_request_a_dagster_run_that_continues_behind_its_gate(
     instance: dg.DagsterInstance,
 ) -> None:

@@ -99,6 +99,7 @@ def test_opencode_edits_checks_corrects_its_plan_and_its_tokens_are_counted(
     assert replayed.frames == len(evidence.transcript["frames"]) and replayed.agent == "OpenCode"
 
 
+@pytest.mark.slow
 def test_opencode_that_forgets_the_plan_is_prompted_again(folder: Path, model: ScriptedModel) -> None:
     answer = ask(folder, model, ["I would greet by name.", PLAN, "Done."])
     assert isinstance(answer, AgentAnswer), answer
@@ -118,6 +119,7 @@ def test_what_opencode_runs_sees_no_key_no_host_and_no_network(folder: Path, mod
     assert "/run ['/run/sisu']" in seen
 
 
+@pytest.mark.slow
 def test_a_plugin_that_the_intent_carries_does_not_run(folder: Path, model: ScriptedModel) -> None:
     answer = ask(folder, model, [PLAN, "Done."], **{".opencode/plugin/x.js": PLUGIN})
     assert isinstance(answer, AgentAnswer), answer

@@ -16,6 +16,7 @@ from tests.support.e2b.server import API_KEY
 CHECKS = {name: check for name, check in e2b_smoke.CHECKS.items() if name != "no network"}
 
 
+@pytest.mark.slow
 def test_the_smoke_checks_pass_on_the_test_server(e2b_server: E2bServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(e2b_smoke, "CHECKS", CHECKS)
     configuration = load_settings(
