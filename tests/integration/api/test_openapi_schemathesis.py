@@ -109,5 +109,6 @@ def test_every_answer_to_any_id_and_to_ids_of_earlier_answers_is_as_published(ap
     _schemathesis(api, tmp_path, "", "--phases", "coverage,fuzzing,stateful", "--exclude-path", events, *_ENDLESS)
 
 
+@pytest.mark.slow
 def test_every_answer_to_known_ids_is_as_published(api: Api, known_ids: str, tmp_path: Path) -> None:
     _schemathesis(api, tmp_path, known_ids, "--phases", "coverage,fuzzing", *_ENDLESS)

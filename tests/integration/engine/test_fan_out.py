@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from dagster import DagsterEventType
 
 from sisu_pipeline.domain.status import RunStatus
@@ -16,6 +17,7 @@ TASKS = 1000
 VERSION = "v-fan"
 
 
+@pytest.mark.slow
 def test_a_thousand_tasks_are_128_shards_and_one_failed_task_is_reported_beside_every_other_result(
     stage: Stage, nursery: Nursery
 ) -> None:

@@ -126,7 +126,8 @@ def test_a_plugin_that_the_intent_carries_does_not_run(folder: Path, model: Scri
     assert answer.changes.patches == []
 
 
-@pytest.mark.parametrize("status", [400, pytest.param(401, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("status", [400, 401])
 def test_an_error_of_the_model_that_repeats_itself_fails_at_once(
     folder: Path, model: ScriptedModel, status: int
 ) -> None:

@@ -77,6 +77,7 @@ def all_done(stage: Stage, workflow_id: str) -> bool:
     return bool(stage.value(done, workflow_id) == IN_FLIGHT)
 
 
+@pytest.mark.slow
 def test_e2b_fifty_tasks_of_a_killed_worker_are_adopted_and_none_is_started_again(
     stage: Stage, nursery: Nursery, e2b_server: E2bServer, tmp_path: Path
 ) -> None:

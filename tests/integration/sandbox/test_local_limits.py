@@ -77,6 +77,7 @@ def test_memory_that_no_size_shows_counts(run_local: RunLocal, program: str) -> 
     assert result.err_code is ErrorCode.OOM, result  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 def test_folders_count_as_disk(run_local: RunLocal) -> None:
     result = python(run_local, _FOLDERS)
     assert result.err_code is ErrorCode.CMD_NONZERO  # type: ignore[attr-defined]
