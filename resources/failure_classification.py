@@ -111,7 +111,7 @@ def database_kind(failure: BaseException) -> FailureKind | None:
 
 
 def kind_of_http_status(status: int) -> FailureKind:
-    """The kind of a response that is no success: a refusal of the request itself is permanent."""
+    """The failure kind of a response without success: one that refuses the request itself is permanent."""
     is_refusal = 400 <= status < 500 and status not in _PASSING_STATUSES
     return FailureKind.PERMANENT if is_refusal else FailureKind.PASSING
 

@@ -22,7 +22,7 @@ class Readiness:
         """Whether the database has answered in time. Raises what a statement raises in a database that is away."""
         if self._asked is None or self._asked.done():
             self._asked = asyncio.create_task(run_in_threadpool(self._pool.glance, engine_tables.is_writer))
-            # Its failure is of no interest when nobody waits for the answer any more.
+            # Retrieve the exception: asyncio logs one that nobody retrieved, and the waiting request may be gone.
             self._asked.add_done_callback(lambda asked: asked.cancelled() or asked.exception())
         with move_on_after(TIMEOUT_S):
             return await asyncio.shield(self._asked)
