@@ -8,6 +8,7 @@ from typing import Literal, Self
 
 from pydantic import SecretStr, ValidationError, field_validator, model_validator
 
+from sisu_pipeline.contracts.configuration.address_settings import ALL, AddressSettings
 from sisu_pipeline.contracts.configuration.foreign_variables import is_foreign
 from sisu_pipeline.contracts.configuration.git_settings import GitSettings
 from sisu_pipeline.contracts.configuration.planner_settings import PlannerSettings
@@ -20,58 +21,31 @@ _OURS = ("SISU_", "SBX_", "OC_", "INTENT_QUEUE_", "HITL_", "CHAOS_", "DBOS__")
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
 
-_ALL = ("every process",)
-
-
-class Settings(GitSettings, PlannerSettings, SetupSettings, SignInSettings, QueueSettings):
+class Settings(GitSettings, PlannerSettings, SetupSettings, SignInSettings, QueueSettings, AddressSettings):
     """Every setting, by its environment name in lower case."""
 
-    port: int = setting("Port of the API and the inbox.", read_by=_ALL, default=3001, ge=1, le=65535)
-    admin_port: int = setting(
-        "Port of Dagster's web server.", read_by=["supervisor", "webserver", "api"], default=3002, ge=1, le=65535
-    )
-    sisu_host: str = setting(
-        "Address that the API listens on. An address that other machines reach requires a token.",
-        read_by=["api"],
-        default="127.0.0.1",
-    )
     sisu_token: SecretStr | None = setting(
         "Token that the `sisu` commands send to the API.", read_by=["cli"], default=None
     )
-    sisu_api_url: str | None = setting(
-        "Base URL of the API for browsers: in links of Dagster's metadata, and where the identity provider sends "
-        "people back to. Default: `http://127.0.0.1:PORT`.",
-        read_by=["api", "code-server", "intent-worker"],
-        since="0.2.0",
-        default=None,
-        pattern=r"^https?://[^\s\"<>]+$",
-    )
-    sisu_dagster_url: str | None = setting(
-        "Base URL of Dagster's UI: the inbox links to it, and its web server accepts requests under its host "
-        "name. Default: `http://127.0.0.1:ADMIN_PORT`.",
-        read_by=["api", "webserver"],
-        default=None,
-        pattern=r"^https?://[^\s\"<>]+$",
-    )
     sisu_home: Path = setting(
-        "Data folder: embedded Postgres, workspaces, blobs, logs, sockets.", read_by=_ALL, default=Path(".sisu")
+        "Data folder: embedded Postgres, workspaces, blobs, logs, sockets.", read_by=ALL, default=Path(".sisu")
     )
     database_url: SecretStr | None = setting(
         "Postgres to use, as `postgresql://…`, with one server or a primary and its standbys. Default: the "
         "embedded server in `SISU_HOME`.",
-        read_by=_ALL,
+        read_by=ALL,
         default=None,
     )
     dbos__appversion: str = setting(
         "Version of this deployment: new runs keep it, and only workers of the same version take their work.",
-        read_by=_ALL,
+        read_by=ALL,
         default="v1",
         min_length=1,
     )
 
     sisu_profile: Literal["warm", "stock"] = setting(
         "`warm`: queues and workers of this project. `stock`: Dagster's own launcher and executor.",
-        read_by=_ALL,
+        read_by=ALL,
         default="warm",
     )
     sisu_step_threads: int = setting(
@@ -168,7 +142,7 @@ class Settings(GitSettings, PlannerSettings, SetupSettings, SignInSettings, Queu
     )
     sisu_crash_at: str | None = setting(
         "Crash points where a process kills itself: names separated by commas, or a folder of files. For tests.",
-        read_by=_ALL,
+        read_by=ALL,
         default=None,
     )
 
@@ -228,16 +202,6 @@ class Settings(GitSettings, PlannerSettings, SetupSettings, SignInSettings, Queu
     def home(self) -> Path:
         """The data folder, absolute: embedded Postgres, workspaces, blobs, logs."""
         return self.sisu_home.expanduser().resolve()
-
-    @property
-    def api_url(self) -> str:
-        """The API's address for browsers: `SISU_API_URL`, or this machine's; without a slash at its end."""
-        return (self.sisu_api_url or f"http://127.0.0.1:{self.port}").rstrip("/")
-
-    @property
-    def dagster_url(self) -> str:
-        """Where people's browsers find Dagster's own pages."""
-        return (self.sisu_dagster_url or f"http://127.0.0.1:{self.admin_port}").rstrip("/")
 
     @property
     def sandbox_provider(self) -> str:

@@ -14,6 +14,7 @@ from starlette.websockets import WebSocketClose
 
 from resources.failure_classification import is_database_away
 from sisu_pipeline.api.auth.authentication import RECHECK_S
+from sisu_pipeline.api.auth.authorization_header import bearer_token
 from sisu_pipeline.api.auth.host_guard import host_name
 from sisu_pipeline.contracts.access import Role
 from sisu_pipeline.dagster_web.permissions import OperationRefused, check_subscription, required_roles
@@ -31,7 +32,6 @@ from sisu_pipeline.store.access.sessions import secure_name
 MOST_BODY_BYTES = 8 * 1024 * 1024
 """Bytes of a request's body, as at the API."""
 _WITHOUT_BODY = frozenset({"GET", "HEAD"})
-_SCHEME = "bearer "
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -99,10 +99,13 @@ class Guard:
 
     async def _caller(self, request: WebRequest) -> Caller | None:
         header = self.authenticator.sign_on.header
+        session = _session(request, self.authenticator.cookie)
+        signed = None if header is None else request.headers.get(header.name)
+        has_other = session is not None or signed is not None
         given = Credentials(
-            bearer=_bearer(request.headers.get("authorization")),
-            session=_session(request, self.authenticator.cookie),
-            signed=None if header is None else request.headers.get(header.name),
+            bearer=bearer_token(request.headers.get("authorization"), has_other=has_other),
+            session=session,
+            signed=signed,
             is_local=is_local(request),
         )
         return await asyncio.to_thread(self.authenticator.caller, given)
@@ -200,13 +203,6 @@ def _with_headers(send: Send) -> Send:
         await send(message)
 
     return send_with_headers
-
-
-def _bearer(header: str | None) -> str | None:
-    """The token of the header; a header of another scheme is a token that does not exist, never "no token"."""
-    if header is None:
-        return None
-    return header[len(_SCHEME) :].strip() if header[: len(_SCHEME)].lower() == _SCHEME else ""
 
 
 def _session(request: WebRequest, name: str) -> tuple[str, str] | None:

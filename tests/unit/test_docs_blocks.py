@@ -3,7 +3,7 @@
 `test_docs_commands.py` checks shell commands, and `tests/e2e` runs those of README and of the worked example.
 `tests/integration/engine/test_documents.py` runs SQL, `test_docs_intent.py` validates JSON, and
 `tests/integration/test_extending.py` applies diffs and runs Python; `test_docs_generated.py` compares generated
-pages.
+pages. `tests/e2e/test_reverse_proxies.py` runs nginx and Apache.
 """
 
 from pathlib import Path
@@ -17,13 +17,15 @@ from tests.docs_generators.markdown_page import MarkdownPage
 PAGES = [PROJECT_ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 CHECKED_EVERYWHERE = {"bash"}
 # Configuration of other programs, and plain text.
-UNCHECKED = {"text", "nginx"}
+UNCHECKED = {"text"}
 CHECKED_ON = {
     "sql": {page.name for page in DOCS.glob("*.md")},
     "json": {"intent.md", "human-gate.md", "repositories.md", "setups.md"},
     "diff": {"extending.md"},
     "python": {"extending.md"},
     "mermaid": {"state-machine.md"},
+    "nginx": {"reverse-proxy.md"},
+    "apache": {"reverse-proxy.md"},
 }
 
 

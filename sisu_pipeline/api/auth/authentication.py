@@ -19,6 +19,7 @@ from fastapi.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from resources.write_batcher import Batcher
+from sisu_pipeline.api.auth.authorization_header import bearer_token
 from sisu_pipeline.api.auth.host_guard import host_name, is_foreign_host, is_foreign_page
 from sisu_pipeline.api.auth.sign_in_offer import offer
 from sisu_pipeline.api.http.error_responses import Refusal, answer, is_unreachable
@@ -36,7 +37,6 @@ RECHECK_S = 3.0
 MOST_STREAMS = 64
 """Open streams of one caller; one more is refused."""
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-_SCHEME = "bearer "
 _STREAMS = ("/events", "/output")
 
 
@@ -119,7 +119,7 @@ class Authentication:
             raise _foreign()
         if _is_open(request.scope["path"], self._open):
             return None
-        bearer = _bearer(request)
+        bearer = self._bearer(request)
         caller = await self._proxied_caller(request) if bearer is None else None
         if caller is None:
             caller = await self._known_caller(request, bearer)
@@ -130,6 +130,12 @@ class Authentication:
                 403, "foreign_origin", "a browser must send its Origin with a request that changes something"
             )
         return caller
+
+    def _bearer(self, request: Request) -> str | None:
+        header = self._sign_on.header
+        is_signed = header is not None and header.name in request.headers
+        has_other = is_signed or session_of(request, self._cookie) is not None
+        return bearer_token(request.headers.get("authorization"), has_other=has_other)
 
     async def _proxied_caller(self, request: Request) -> Caller | None:
         """The person of the proxy's header; None without one. Raises Refusal 401 for a header that is not valid."""
@@ -224,12 +230,3 @@ def _foreign() -> Refusal:
 
 def _is_open(path: str, open_paths: tuple[str, ...]) -> bool:
     return any(path == place or (place.endswith("*") and path.startswith(place[:-1])) for place in open_paths)
-
-
-def _bearer(request: Request) -> str | None:
-    """The header's token. A header of another scheme counts as an unknown token, never as no token."""
-    header = request.headers.get("authorization")
-    if header is None:
-        return None
-    is_bearer = header[: len(_SCHEME)].lower() == _SCHEME
-    return header[len(_SCHEME) :].strip() if is_bearer else ""

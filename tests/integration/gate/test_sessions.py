@@ -43,6 +43,17 @@ def test_a_session_is_valid_under_its_host_name_only(api: Api) -> None:
         assert page.get("/runs").status_code == 200
 
 
+def test_the_password_of_a_proxy_does_not_end_a_session_and_signs_nobody_in(api: Api) -> None:
+    password = {"Authorization": "Basic YW5uOnNpc3VfYW5u"}
+    with signed_in(api, a_token(api.dependencies.database, "ann")) as page:
+        assert page.get("/session", headers=password).json()["owner"] == "ann"
+        assert page.post("/intents", json={}, headers=password).json()["code"] == "foreign_origin"
+        page.cookies.clear()
+        assert page.get("/session", headers=password).status_code == 401
+        page.cookies.set("sisu_session_1", "unknown")
+        assert page.get("/session", headers=password).status_code == 401
+
+
 LINK = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document", "Accept": "text/html"}
 
 
