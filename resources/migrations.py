@@ -1,5 +1,6 @@
 """Creation, migration and reset of the database's schemas."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -8,7 +9,7 @@ from psycopg import conninfo, sql
 from psycopg.rows import TupleRow, tuple_row
 
 import sql as statements
-from resources.database import DATABASE, Database, DatabaseError
+from resources.database import DATABASE, Connection, Database, DatabaseError
 from resources.writer_connections import WriterConnection
 from sisu_pipeline.domain.canonical import sha256_hex
 
@@ -53,38 +54,73 @@ def create_database(database: Database) -> None:
 def migrate(database: Database) -> list[str]:
     """Apply the missing migrations in order; returns their names. Concurrent calls wait for each other.
 
-    Raises DatabaseError when the text that was applied is neither the current one nor that of an earlier release.
+    Raises DatabaseError when a newer release has migrated the database, when the text that was applied is neither
+    the current one nor that of an earlier release, and when a pending migration is breaking
+    (`sql.Script.breaking`) while processes of an earlier release run.
     """
     with database.connect() as connection:
         connection.execute(statements.query("schema.lock"))
         for statement in ("schema.create_schemas", "schema.create_ledger"):
             connection.execute(statements.query(statement))
-        cursor = connection.cursor(row_factory=tuple_row)
-        applied: dict[str, str] = dict(cursor.execute(statements.query("schema.applied")).fetchall())
-        done = []
-        for script in statements.migrations():
+        applied = _applied(connection)
+        _check_known(applied)
+        missing = [script for script in statements.migrations() if not _is_applied(script, applied)]
+        _check_unbroken(connection, missing)
+        for script in missing:
+            connection.execute(script.text)
             digest = sha256_hex(script.text)
-            if applied.get(script.name, digest) not in {digest, *EARLIER_TEXTS.get(script.name, ())}:
-                raise DatabaseError(
-                    f"migration {script.name} was changed after it was applied: restore it and add a new one."
-                )
-            if script.name not in applied:
-                connection.execute(script.text)
-                connection.execute(statements.query("schema.record"), {"name": script.name, "sha256": digest})
-                done.append(script.name)
-        return done
+            connection.execute(statements.query("schema.record"), {"name": script.name, "sha256": digest})
+        return [script.name for script in missing]
+
+
+def pending(database: Database) -> list[str]:
+    """The names of the migrations that `migrate` would apply, in order. Raises DatabaseError as it does."""
+    with database.connect() as connection:
+        applied = _applied(connection)
+        _check_known(applied)
+        missing = [script for script in statements.migrations() if not _is_applied(script, applied)]
+        _check_unbroken(connection, missing)
+        return [script.name for script in missing]
+
+
+def check_not_newer(database: Database) -> None:
+    """Check that this release knows every migration that was applied.
+
+    Raises DatabaseError when a newer release has migrated the database: this one could misread its rows.
+    """
+    with database.connect() as connection:
+        _check_known(_applied(connection))
+
+
+def exit_if_newer(database: Database, program: str) -> None:
+    """End this process with a sentence and status 2 if a newer release has migrated the database.
+
+    Each program calls it once, when it starts, on a connection that is closed at once, so that it may fork later.
+    A server that does not answer yet passes: programs wait for it.
+    """
+    try:
+        with suppress(psycopg.OperationalError):
+            check_not_newer(Database(database.url))
+    except DatabaseError as failure:
+        sys.stderr.write(f"sisu {program}: {failure}\n")
+        sys.exit(2)
 
 
 def reset(database: Database) -> None:
-    """Drop and recreate the schema `app`, which holds all data of this product."""
+    """Drop and recreate the schema `app`, which holds all data of this product. Raises DatabaseError."""
     create_database(database)
+    check_not_newer(database)
     _drop(database, ("app",))
     migrate(database)
 
 
 def system_reset(database: Database) -> None:
-    """Drop and recreate the schemas of the engines: `dbos` (queues, history) and `dagster` (runs, event log)."""
+    """Drop and recreate the schemas of the engines: `dbos` (queues, history) and `dagster` (runs, event log).
+
+    Raises DatabaseError.
+    """
     create_database(database)
+    check_not_newer(database)
     _drop(database, ("dbos", "dagster"))
     migrate(database)
 
@@ -92,7 +128,7 @@ def system_reset(database: Database) -> None:
 def users(database: Database) -> list[str]:
     """The names of the connections of workers and APIs: a stack runs on this database as long as there are any."""
     with database.connect() as connection:
-        return [row["name"] for row in connection.execute(statements.query("schema.users"))]
+        return _users(connection)
 
 
 def rows_in(database: Database, schemas: tuple[str, ...]) -> dict[str, int]:
@@ -106,6 +142,53 @@ def rows_in(database: Database, schemas: tuple[str, ...]) -> dict[str, int]:
             counted = cursor.execute(count).fetchone()
             counts[f"{schema}.{table}"] = counted[0] if counted else 0
         return counts
+
+
+def _applied(connection: Connection) -> dict[str, str]:
+    """The applied migrations with the digests of their texts; empty before the first one."""
+    cursor = connection.cursor(row_factory=tuple_row)
+    (has_ledger,) = cursor.execute(statements.query("schema.has_ledger")).fetchone() or (False,)
+    return dict(cursor.execute(statements.query("schema.applied")).fetchall()) if has_ledger else {}
+
+
+def _is_applied(script: statements.Script, applied: dict[str, str]) -> bool:
+    """Whether a migration was applied. Raises DatabaseError when its text has changed since."""
+    digest = sha256_hex(script.text)
+    if applied.get(script.name, digest) not in {digest, *EARLIER_TEXTS.get(script.name, ())}:
+        raise DatabaseError(
+            f"migration {script.name} was changed after it was applied: restore it and add a new one."
+        )
+    return script.name in applied
+
+
+def _check_known(applied: dict[str, str]) -> None:
+    known = [script.name for script in statements.migrations()]
+    unknown = sorted(applied.keys() - set(known))
+    if unknown:
+        raise DatabaseError(
+            f"the database has schema {_number(unknown[-1])}, which a newer release made, and this release knows "
+            f"schemas up to {_number(known[-1])}: install the release that migrated the database, or a newer one."
+        )
+
+
+def _check_unbroken(connection: Connection, missing: list[statements.Script]) -> None:
+    """Raises DatabaseError when a migration to apply would break processes that run now."""
+    breaking = next((script for script in missing if script.breaking), None)
+    running = _users(connection) if breaking else []
+    if breaking and running:
+        raise DatabaseError(
+            f"migration {breaking.name} breaks processes of earlier releases ({breaking.breaking}), and "
+            f"{len(running)} are connected, among them {running[0]}: stop all workers and APIs, then migrate."
+        )
+
+
+def _users(connection: Connection) -> list[str]:
+    return [row["name"] for row in connection.execute(statements.query("schema.users"))]
+
+
+def _number(migration: str) -> str:
+    """The number of a schema, with which the name of its newest migration begins."""
+    return migration.split("_")[0]
 
 
 @contextmanager

@@ -7,6 +7,9 @@ A file of `queries/` holds statements as
     SELECT …
 
 and `query("runs.get")` is the statement `get` of `queries/runs.sql`.
+
+A migration that processes of an earlier release do not survive states why in its leading comment, on a line
+`-- breaking: REASON`. It is refused while such processes run.
 """
 
 import re
@@ -15,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 _ROOT = Path(__file__).parent
+_BREAKING = "-- breaking: "
 _HEADING = re.compile(r"^-- (\w+) --$", re.MULTILINE)
 
 
@@ -24,6 +28,12 @@ class Script(NamedTuple):
     name: str
     purpose: str
     text: str
+
+    @property
+    def breaking(self) -> str | None:
+        """Why processes of an earlier release cannot work on the migrated schema; None when they can."""
+        found = (line.removeprefix(_BREAKING) for line in self.text.splitlines() if line.startswith(_BREAKING))
+        return next(found, None)
 
 
 @cache

@@ -61,6 +61,28 @@ def engine_schema_changes(text: str) -> list[str]:
     return found
 
 
+def breaking_changes(text: str) -> list[str]:
+    """The statements of a migration that processes of an earlier release may not survive.
+
+    They drop, rename or move what those read, narrow a type, or require a value that those do not write.
+    """
+    dropped = re.compile(r"^drop (table|view|materialized view|schema|function|sequence|type) ")
+    altered = re.compile(
+        r"^alter (table|view|schema) .*?\b("
+        r"drop (?!constraint\b|not null\b)|rename\b|set schema\b|"
+        r"alter (column )?\w+ (type|set data type|set not null|drop default)\b)"
+    )
+    found = []
+    for statement in (part.strip() for part in _normal(text).split(";")):
+        required = any(
+            " not null" in added and " default " not in added and " generated " not in added
+            for added in re.findall(r"\badd column (.*?)(?:,(?! ?\d)|$)", statement)
+        )
+        if dropped.search(statement) or altered.search(statement) or required:
+            found.append(statement)
+    return found
+
+
 def _columns_written(text: str) -> set[str]:
     """The columns of `app.runs` that a normal text inserts or updates."""
     written: set[str] = set()

@@ -9,6 +9,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from resources.database import Database
+from resources.migrations import exit_if_newer
 from sisu_pipeline.api.app import create_app
 from sisu_pipeline.api.auth.host_guard import is_loopback
 from sisu_pipeline.api.http.connection_limits import BoundedHttpProtocol
@@ -69,6 +70,7 @@ def main() -> None:
     """Serve until SIGTERM or SIGINT; exits with 2 when the settings or the database do not permit it."""
     try:
         configuration = settings()
+        exit_if_newer(dependencies().database, "api")
         _check_access(configuration, dependencies().database)
         app = create_app(dependencies(), settings=configuration)
     except (OperatorError, psycopg.OperationalError) as failure:

@@ -6,6 +6,7 @@ import psycopg
 import uvicorn
 
 from resources.database import Database, DatabaseError
+from resources.migrations import exit_if_newer
 from sisu_pipeline.api.auth.host_guard import host_name
 from sisu_pipeline.api.http.connection_limits import BoundedHttpProtocol
 from sisu_pipeline.dagster_web.guard import Guard, authorize, subscription_refusal
@@ -24,6 +25,7 @@ def main() -> None:
     """Serve until SIGTERM or SIGINT; exits 2 when the settings or the database do not allow it."""
     try:
         configuration = settings()
+        exit_if_newer(dependencies().database, "webserver")
         authenticator = _authenticator(configuration, dependencies().database)
     except (SettingsError, DatabaseError, psycopg.OperationalError) as failure:
         sys.stderr.write(f"sisu webserver: {failure}\n")

@@ -15,8 +15,10 @@ from dagster._core.scheduler.instigation import InstigatorState
 from dagster._daemon.cli import cli
 
 from resources import writer_connections
+from resources.migrations import exit_if_newer
 from sisu_pipeline.domain import worker_names
 from sisu_pipeline.settings import name_connections, settings
+from sisu_pipeline.workflow.dependencies import dependencies
 
 LOOP_PAUSE_S = 0.1
 # Dagster's shortest interval, one second, marks a sensor that ticks again as soon as it can.
@@ -28,6 +30,7 @@ _is_under_min_interval = sensor_loop.is_under_min_interval
 def main() -> None:
     """Run the daemon for the workspace of the current directory."""
     name_connections(worker_names.daemon_name(socket.gethostname(), os.getpid()))
+    exit_if_newer(dependencies().database, "daemon")
     shorten_pauses()
     writer_connections.remember_in(settings().home)
     cli(["run", "--workspace", "workspace.yaml"], obj={})

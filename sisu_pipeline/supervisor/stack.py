@@ -148,12 +148,7 @@ class Stack:
         programs = [
             Program(
                 "code-server",
-                (
-                    *(python, "-m", "dagster", "api", "grpc", "-m", "sisu_pipeline.definitions"),
-                    *("--socket", str(self.settings.code_socket), "--location-name", "sisu_pipeline"),
-                    # Every sensor occupies a thread of the server while it listens; the UI's calls need others.
-                    *("--max-workers", "32"),
-                ),
+                (python, "-m", "sisu_pipeline.supervisor.code_server"),
                 lambda: socket_accepts(self.settings.code_socket),
             ),
             Program(

@@ -14,6 +14,7 @@ import httpx
 import psycopg
 from psycopg import conninfo
 
+from resources import migrations
 from resources.database import Connection, Database, DatabaseError
 from sisu_pipeline.database_server import locate
 from sisu_pipeline.domain.operator_errors import OperatorError
@@ -70,6 +71,7 @@ def examine(settings: Settings) -> Health:
         with brief_connection(settings) as connection:
             versions["postgres"] = engine_tables.server_version(connection)
             checks.append(Check("database", True, f"PostgreSQL {versions['postgres']}"))
+            checks.append(schema(locate(settings)))
             if settings.database_url is not None:
                 checks.append(sessions(locate(settings)))
             checks.append(daemon(connection))
@@ -110,6 +112,16 @@ def disk(folder: Path, needed_mb: int = _NEEDED_MB) -> Check:
     is_full = free_mb < needed_mb
     advice = f": make room, at least {needed_mb} MB" if is_full else ""
     return Check("disk", not is_full, f"{free_mb} MB are free in {folder}{advice}")
+
+
+def schema(database: Database) -> Check:
+    """Check that the database has exactly the schema of this release."""
+    try:
+        missing = migrations.pending(database)
+    except DatabaseError as error:
+        return Check("schema", False, str(error))
+    detail = f"lacks {', '.join(missing)}: run `sisu db migrate`" if missing else "that of this release"
+    return Check("schema", not missing, detail)
 
 
 def sessions(database: Database) -> Check:

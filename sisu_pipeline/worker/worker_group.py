@@ -16,10 +16,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
 
+from resources.migrations import exit_if_newer
 from sisu_pipeline.contracts.intent import QueueName
 from sisu_pipeline.queueing.sandbox_provider import check_sandbox
 from sisu_pipeline.settings import settings
 from sisu_pipeline.worker.worker_process import STOP_DEADLINE_S, STOP_SIGNALS, run_worker
+from sisu_pipeline.workflow.dependencies import open_dependencies
 
 _MIN_LIFETIME_S = 1.0
 _M_ARENA_MAX = -8
@@ -31,6 +33,8 @@ def main() -> None:
     parser.add_argument("--queue", choices=[QueueName.INTENT, QueueName.SANDBOX, QueueName.COMPILE], required=True)
     parser.add_argument("--processes", type=int, default=None)
     arguments = parser.parse_args()
+    # Not in the forked processes: a group that runs goes on after a newer release has migrated the database.
+    exit_if_newer(open_dependencies(settings()).database, "worker")
     run_group(QueueName(arguments.queue), arguments.processes)
 
 

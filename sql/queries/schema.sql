@@ -16,6 +16,10 @@ CREATE TABLE IF NOT EXISTS app.schema_migrations (
     applied_at timestamptz NOT NULL DEFAULT now()
 )
 
+-- has_ledger --
+-- Whether the table of applied migrations exists.
+SELECT to_regclass('app.schema_migrations') IS NOT NULL
+
 -- applied --
 -- The applied migrations.
 SELECT name, sha256 FROM app.schema_migrations

@@ -94,6 +94,7 @@ PROCESSES = {
     "sisu_pipeline/console/intent_files.py": "reads the user's git checkout",
     "sisu_pipeline/proof/": "starts and kills whole stacks",
     "sisu_pipeline/supervisor/child_processes.py": "lowers the priority of a child before it starts",
+    "sisu_pipeline/supervisor/code_server.py": "becomes Dagster's code server",
     "sisu_pipeline/supervisor/stack.py": "starts the processes of `sisu start`",
     "sisu_pipeline/worker/worker_group.py": "forks warm worker processes",
 }

@@ -43,13 +43,23 @@ def down(as_json: AsJson = False) -> None:
 
 
 @app.command()
-def migrate(as_json: AsJson = False) -> None:
-    """Apply pending migrations of the schemas app, dbos and dagster."""
+def migrate(
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List the pending migrations of the schema app and change nothing.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Apply pending migrations of the schemas app, dbos and dagster; no migration is ever reversed."""
     with report_failures(as_json) as out:
         from resources import migrations
         from sisu_pipeline.supervisor.stack_setup import make_engine_schemas
 
         database = _created_database()
+        if dry_run:
+            pending = migrations.pending(database)
+            listed = f"pending: {', '.join(pending)}" if pending else "no pending migrations"
+            out.print_result({"pending": pending}, lambda: listed)
+            return
         applied = migrations.migrate(database)
         make_engine_schemas(database)
         text = f"applied: {', '.join(applied)}" if applied else "no pending migrations"
