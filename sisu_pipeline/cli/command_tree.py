@@ -15,6 +15,7 @@ from sisu_pipeline.cli.commands import (
     run_commands,
     start_command,
     token_commands,
+    version_commands,
     worker_command,
 )
 from sisu_pipeline.cli.proof_commands import bench_commands, demo_command, lab_commands
@@ -56,6 +57,7 @@ app.add_typer(token_commands.session_app, name="session")
 app.add_typer(rule_commands.recipe_app, name="recipe")
 app.add_typer(rule_commands.policy_app, name="policy")
 app.add_typer(db_commands.app, name="db")
+app.add_typer(version_commands.app, name="version")
 app.add_typer(lab_commands.app, name="lab")
 app.add_typer(bench_commands.app, name="bench")
 app.command("oracle")(oracle_command.oracle)

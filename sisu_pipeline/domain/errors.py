@@ -57,6 +57,10 @@ class NameRefused(Exception):
     """A name cannot be a person's: it is reserved for the system, blank, too long or holds control characters."""
 
 
+class AdoptionRefused(Exception):
+    """A version cannot be declared the successor of another one. The message names what to do."""
+
+
 class DedupeConflict(Exception):
     """A dedupe key was reused for another request."""
 

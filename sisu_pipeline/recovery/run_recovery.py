@@ -1,5 +1,7 @@
 """Recovery: work of dead and frozen workers is requeued, and runs without a Dagster run are canceled.
 
+What waits for a version with a declared successor is handed over to it (`store/queues/versions.py`).
+
 It is safe to run in many processes at once: the recovery sensor runs it, and so does every worker, since the
 daemon may be dead too. A worker is replaced when its session has ended, or when it has executed nothing on it for
 `INACTIVITY_SECONDS` by the clock of the observing process, so that a wrong clock replaces no worker.
@@ -15,7 +17,7 @@ from sisu_pipeline.crash_points import crash_point
 from sisu_pipeline.domain.status import IllegalTransition
 from sisu_pipeline.queueing import dbos_queues
 from sisu_pipeline.recovery.parking import is_parked
-from sisu_pipeline.store.queues import segments, worker_deaths, worker_sessions
+from sisu_pipeline.store.queues import segments, versions, worker_deaths, worker_sessions
 from sisu_pipeline.store.queues.worker_sessions import BusyWorker
 from sisu_pipeline.workflow import commands
 from sisu_pipeline.workflow.dependencies import Dependencies
@@ -43,8 +45,9 @@ class WorkerMonitor:
     _activity: dict[str, tuple[datetime | None, float]] = field(default_factory=dict)
 
     def recover(self) -> list[RequeuedWork]:
-        """Requeue the work of dead and frozen workers."""
+        """Requeue the work of dead and frozen workers, and hand over what waits for versions with a successor."""
         with self.dependencies.database.connect() as connection:
+            versions.hand_over(connection)
             busy = worker_sessions.busy(connection)
         names = {worker.executor_id for worker in busy}
         self._activity = {name: activity for name, activity in self._activity.items() if name in names}

@@ -7,7 +7,7 @@ from sisu_pipeline.domain.identity import checked_reference, segment_workflow_id
 from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.settings import Settings
 from sisu_pipeline.store import gates, runs, tasks
-from sisu_pipeline.store.queues import engine_tables, outbox, partition_limits, queue_depth, segments
+from sisu_pipeline.store.queues import engine_tables, outbox, partition_limits, queue_depth, segments, versions
 from sisu_pipeline.store.runs import Run
 from sisu_pipeline.supervisor import stack_health
 
@@ -35,6 +35,13 @@ class Facts:
     """The sensors that an operator has stopped in Dagster."""
     limit: str | None = None
     """The limit of its queue partition that the run waits for; None when no limit is the reason."""
+    successor: str | None = None
+    """The version whose workers finish the run, if an operator has declared a successor of its own."""
+
+    @property
+    def version(self) -> str:
+        """The version whose workers take the run's work."""
+        return self.successor or self.run.app_version
 
 
 @dataclass(frozen=True)
@@ -51,7 +58,8 @@ def gather(connection: Connection, run_reference: str, configuration: Settings) 
     decided = gates.decision(connection, run.id)
     progress = tasks.progress(connection, run.id)
     queues = queue_depth.queue_states(connection)
-    intent_workers, sandbox_workers = queue_depth.workers_by_queue(queues, run.app_version)
+    version = versions.serving(connection, run.app_version)
+    intent_workers, sandbox_workers = queue_depth.workers_by_queue(queues, version)
     return Facts(
         run=run,
         decision=None if decided is None else f"{decided.decision} by {decided.decided_by}",
@@ -68,6 +76,7 @@ def gather(connection: Connection, run_reference: str, configuration: Settings) 
         limit=None
         if run.status.is_terminal
         else partition_limits.waited_for(connection, run.id, configuration.start_limit),
+        successor=None if version == run.app_version else version,
     )
 
 
@@ -150,11 +159,11 @@ def _waiting(run: Run) -> Diagnosis:
 
 def _enqueued(facts: Facts) -> Diagnosis:
     run = facts.run
-    where = f"Its segment {run.segment} waits on intentQ (version {run.app_version})"
+    where = f"Its segment {run.segment} waits on intentQ (version {facts.version})"
     if facts.intent_workers == 0:
         return Diagnosis(
             f"{where}, and no intent worker of that version is running.",
-            f"DBOS__APPVERSION={run.app_version} sisu worker --queue intentQ",
+            f"DBOS__APPVERSION={facts.version} sisu worker --queue intentQ",
         )
     if facts.limit is not None:
         return Diagnosis(f"{where}: {facts.limit}.", "sisu doctor --settings")
@@ -172,8 +181,8 @@ def _executing(facts: Facts) -> Diagnosis:
         counted = f"{facts.tasks_finished} of {facts.tasks_total} tasks are finished"
         if facts.sandbox_workers == 0:
             return Diagnosis(
-                f"{counted}, and no sandbox worker of version {run.app_version} is running.",
-                f"DBOS__APPVERSION={run.app_version} sisu worker --queue sbxQ",
+                f"{counted}, and no sandbox worker of version {facts.version} is running.",
+                f"DBOS__APPVERSION={facts.version} sisu worker --queue sbxQ",
             )
         if facts.limit is not None:
             return Diagnosis(f"{counted}, and others wait for a limit: {facts.limit}.", "sisu doctor --settings")

@@ -1,5 +1,5 @@
--- Segments and tasks carry the application version of their run, so that only workers of that version execute
--- them.
+-- Segments and tasks carry the application version of their run or a declared successor of it, so that only workers of
+-- these versions execute them.
 -- source: docs/architecture.md, Segments and recovery
 -- needs: dbos.workflow_status
 WITH stamped AS (
@@ -19,4 +19,6 @@ SELECT workflow_uuid, run_id,
     'version ' || coalesce(application_version, 'none') || ', the run''s is ' || app_version AS detail
 FROM owned
 WHERE application_version IS DISTINCT FROM app_version
+  AND NOT EXISTS (SELECT FROM app.version_successors s
+                  WHERE s.version = app_version AND s.successor = application_version)
 ORDER BY workflow_uuid

@@ -45,6 +45,7 @@ LEDGERS: dict[str, set[str]] = {
     "sbx_runs": set(),
     "sbx_attempts": set(),
     "worker_deaths": set(),
+    "version_adoptions": set(),
     "mock_receipts": {
         *("payload_hash", "idempotency_key", "last_attempt", "seen_count", "request_count"),
         *("duration_ms", "started_at", "updated_at"),
@@ -81,6 +82,8 @@ INSERT INTO app.plan_versions (run_id, version, plan, plan_sha256, based_on_sha2
     SELECT run_id, 2, '{}', plan_sha256, plan_sha256, 'po' FROM app.human_gates;
 INSERT INTO app.worker_deaths (segment_workflow_id, executor_id, subject, progress, is_counted)
     SELECT workflow_id, 'host-1-abcdef', workflow_id, 1, true FROM app.runs;
+INSERT INTO app.version_adoptions (old_version, new_version, adopted_by, channel, reason)
+    VALUES ('v1', 'v2', 'po', 'cli', '');
 INSERT INTO app.mock_receipts (receipt_key, run_id, step_id, payload_hash, first_attempt, last_attempt, seen_count)
     SELECT task_key, run_id, step_id, task_key, 1, 1, 2 FROM app.sbx_runs;
 """

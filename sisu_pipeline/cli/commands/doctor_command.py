@@ -90,7 +90,7 @@ def _as_text(health: "Health") -> str:
     lines.append(table(queues) if health.queues else "The queues are empty and have no workers.")
     lines += [
         f"STRANDED: {q.enqueued} on {q.queue} need version {q.version}, which has no worker. "
-        f"Next: DBOS__APPVERSION={q.version} sisu worker --queue {q.queue}"
+        f"Next: DBOS__APPVERSION={q.version} sisu worker --queue {q.queue}, or sisu version adopt {q.version} NEW"
         for q in health.queues
         if q.is_stranded
     ]

@@ -8,6 +8,7 @@ from sisu_pipeline.store.records import fetch_all, fetch_column, fetch_value
 
 WORKFLOWS = "dbos.workflow_status"
 QUEUES = "dbos.queues"
+VERSIONS = "dbos.application_versions"
 _DAGSTER_RUNS = "dagster.runs"
 _INSTIGATORS = "dagster.instigators"
 _HEARTBEATS = "dagster.daemon_heartbeats"

@@ -103,6 +103,11 @@ PLANS = (
     ),
     fault(
         "880_questions_are_on_compileq",
+        "a version that is no successor of the run's",
+        _WORKFLOW.format("application_version = 'v2'") + _QUESTION.format("asking"),
+    ),
+    fault(
+        "880_questions_are_on_compileq",
         "another partition than the run's",
         _WORKFLOW.format("queue_partition_key = 'elsewhere'") + _QUESTION.format("asking"),
     ),

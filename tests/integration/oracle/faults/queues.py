@@ -7,6 +7,10 @@ _ADD_WORKFLOW = (
     "INSERT INTO dbos.workflow_status (workflow_uuid, status, name, queue_name, queue_partition_key, "
     "application_version, priority, created_at, updated_at) VALUES ({0}, 'any', {1}, 'team-a', 'v1', 1, 0, 0)"
 )
+_ADOPT = (
+    "INSERT INTO app.version_adoptions (old_version, new_version, adopted_by, channel, reason) "
+    "VALUES ({0}, 'po', 'cli', '')"
+)
 _WORKFLOW = "UPDATE dbos.workflow_status SET {0} WHERE workflow_uuid = "
 _A_CHILD = "(SELECT min(task_key) FROM app.sbx_runs WHERE run_id = %(succeeded)s)"
 _LAST_SEGMENT = "%(succeeded_intent)s || '/2'"
@@ -88,6 +92,12 @@ QUEUES = (
     ),
     fault(
         "860_work_carries_its_runs_version",
+        "a segment of a version whose successor the run's is",
+        _WORKFLOW.format("application_version = 'v0'") + "%(succeeded_intent)s",
+        _ADOPT.format("'v0', 'v1'"),
+    ),
+    fault(
+        "860_work_carries_its_runs_version",
         "a task of no version",
         _WORKFLOW.format("application_version = NULL") + _A_CHILD,
     ),
@@ -114,6 +124,13 @@ LEGAL = (
         "a succeeded run whose last segment is just about to end",
         _WORKFLOW.format("status = 'PENDING'") + _LAST_SEGMENT,
         "UPDATE app.runs SET updated_at = now() WHERE id = %(succeeded)s",
+    ),
+    legal(
+        "a segment and a task that workers of a successor's successor executed",
+        _WORKFLOW.format("application_version = 'v3'") + _LAST_SEGMENT,
+        _WORKFLOW.format("application_version = 'v2'") + _A_CHILD,
+        _ADOPT.format("'v1', 'v2'"),
+        _ADOPT.format("'v2', 'v3'"),
     ),
     legal(
         "a canceled workflow is off its queue",
