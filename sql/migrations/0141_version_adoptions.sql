@@ -4,7 +4,7 @@ CREATE TABLE app.version_adoptions (
     old_version text PRIMARY KEY CHECK (old_version <> ''),
     new_version text NOT NULL CHECK (new_version <> ''),
     adopted_by text NOT NULL CHECK (adopted_by <> ''),
-    channel text NOT NULL CHECK (channel IN ('api', 'cli')),
+    channel text NOT NULL CHECK (channel IN ('api', 'inbox', 'cli')),
     reason text NOT NULL,
     adopted_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     CHECK (old_version <> new_version)

@@ -29,6 +29,7 @@ COLUMNS = {
         "run_id": "character varying",
         "status": "character varying",
     },
+    "dbos.application_versions": {"version_name": "text"},
     "dbos.queues": {
         "name": "text",
         "partition_concurrency": "integer",

@@ -17,6 +17,7 @@ from sisu_pipeline.domain.canonical import canonical_json
 from sisu_pipeline.domain.changes.plan_changes import ChangeInvalid
 from sisu_pipeline.domain.changes.repository_base import InputInvalid
 from sisu_pipeline.domain.errors import (
+    AdoptionRefused,
     AnswerInvalid,
     CommandTooLong,
     ConstraintInvalid,
@@ -95,6 +96,8 @@ def refusal_of(failure: Exception) -> Refusal | None:  # noqa: PLR0911, PLR0912,
             return Refusal(400, "invalid_name", text)
         case SubmissionForbidden():
             return Refusal(403, "submission_forbidden", text)
+        case AdoptionRefused():
+            return Refusal(409, "adoption_refused", text)
         case DedupeConflict():
             return Refusal(409, "dedupe_conflict", text)
         case ChangeInvalid():

@@ -1,5 +1,6 @@
 """Response models about the deployment: its health, its queues, the caller's session."""
 
+from datetime import datetime
 from typing import Literal
 
 from sisu_pipeline.api.schemas.run_schemas import Count
@@ -85,3 +86,53 @@ class QueueDepth(Contract):
     """Runs by status."""
     versions: list[VersionDepth]
     """Work by application version."""
+
+
+class Adoption(Contract):
+    """A declaration: workers of the new version finish the work of the old one."""
+
+    old_version: str
+    """Version whose work is handed over."""
+    new_version: str
+    """Version whose workers finish it."""
+    adopted_by: str
+    """Operator who declared it."""
+    channel: str
+    """How it was declared: `api`, `inbox` or `cli`."""
+    reason: str
+    """Reason of the operator; may be empty."""
+    adopted_at: datetime
+    """Time of the declaration."""
+
+
+class Adopted(Adoption):
+    """A declaration and its effect."""
+
+    is_replay: bool
+    """Whether it was declared before."""
+    handed_over: Count
+    """Number of workflows that waited for the old version and were handed over now."""
+
+
+class VersionView(Contract):
+    """An application version: its unfinished runs, its work on the queues, its workers, its successor."""
+
+    version: str
+    """Version; if it has only workers and is longer than 34 characters, its beginning and a hash."""
+    unfinished_runs: Count
+    """Runs of this version that have not ended."""
+    enqueued: Count
+    """Workflows that wait for a worker."""
+    pending: Count
+    """Workflows that a worker executes."""
+    workers: Count
+    """Worker processes that are connected."""
+    adoption: Adoption | None
+    """Declaration of its successor; null without one."""
+
+
+class Versions(Contract):
+    """The application versions in use."""
+
+    versions: list[VersionView]
+    """Versions by name."""

@@ -150,3 +150,30 @@ def test_the_openapi_names_every_route(api: Api) -> None:
         "/session/close",
         "/session/cookie",
     }
+
+
+def test_an_operator_declares_the_successor_of_a_version_once(api: Api) -> None:
+    dbos_queues.migrate(api.dependencies.database)
+    with api.dependencies.database.connect() as connection:
+        a_run(connection)
+        connection.execute("DELETE FROM dbos.application_versions")
+        connection.execute("INSERT INTO dbos.application_versions (version_id, version_name) VALUES ('i', 'v2')")
+    declaration = {"oldVersion": "v1", "newVersion": "v2", "reason": "upgrade", "actor": "po"}
+    made = api.post("/ops/version-adoptions", declaration)
+    assert made.status_code == 201, made.text
+    adoption = {name: made.json()[name] for name in ("oldVersion", "newVersion", "adoptedBy", "channel", "reason")}
+    assert adoption == {
+        "oldVersion": "v1",
+        "newVersion": "v2",
+        "adoptedBy": "po",
+        "channel": "api",
+        "reason": "upgrade",
+    }
+    again = api.post("/ops/version-adoptions", declaration | {"reason": "other"})
+    assert (again.status_code, again.json()["isReplay"], again.json()["reason"]) == (200, True, "upgrade")
+    refused = api.post("/ops/version-adoptions", {"oldVersion": "v2", "newVersion": "v1"})
+    assert (refused.status_code, refused.json()["code"]) == (409, "adoption_refused")
+    listed = {version.pop("version"): version for version in api.get("/ops/versions").json()["versions"]}
+    counts = {"unfinishedRuns": 1, "enqueued": 0, "pending": 0, "workers": 0}
+    assert listed["v1"] == counts | {"adoption": adoption | {"adoptedAt": made.json()["adoptedAt"]}}
+    assert listed["v2"] == dict.fromkeys(counts, 0) | {"adoption": None}
