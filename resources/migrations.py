@@ -177,8 +177,8 @@ def _check_unbroken(connection: Connection, missing: list[statements.Script]) ->
     running = _users(connection) if breaking else []
     if breaking and running:
         raise DatabaseError(
-            f"migration {breaking.name} breaks processes of earlier releases ({breaking.breaking}), and "
-            f"{len(running)} are connected, among them {running[0]}: stop all workers and APIs, then migrate."
+            f"migration {breaking.name} breaks running processes of earlier releases ({breaking.breaking}): "
+            f"stop all workers and APIs, then migrate (connected: {', '.join(running)})."
         )
 
 

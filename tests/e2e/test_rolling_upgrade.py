@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from psycopg import sql
 
-from resources import migrations
+import sql as statements
 from resources.database import DATABASE, Database
 from sisu_pipeline.proof.harness import lab_stack, running_stack
 from sisu_pipeline.proof.harness.running_stack import RunningStack
@@ -161,7 +161,7 @@ def test_intents_of_release_0_1_0_in_every_status_end_right_after_a_rolling_upgr
             # Processes of the old release go on after the new release has migrated the database.
             pending = page.run("sisu db migrate --dry-run")["pending"]
             assert page.run("sisu db migrate")["applied"] == pending != []
-            assert _migrations(shared) == len(migrations.statements.migrations())
+            assert _migrations(shared) == len(statements.migrations())
             later = _submit(old, "later")
             old.wait_for_status([later], "waiting_input", _PATIENCE_S)
             old.approve(later)

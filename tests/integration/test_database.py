@@ -114,6 +114,29 @@ def test_a_migration_that_was_changed_after_it_was_applied_is_refused(unmade: Da
         migrations.migrate(unmade)
 
 
+def test_a_breaking_migration_waits_until_no_worker_and_no_api_is_connected(
+    unmade: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    migrations.create_database(unmade)
+    migrations.migrate(unmade)
+    text = "-- Drop a table.\n-- breaking: workers read it\nDROP TABLE app.worker_deaths;"
+    breaking = statements.Script("9999_breaking", "Drop a table.", text)
+    scripts = [*statements.migrations(), breaking]
+    monkeypatch.setattr(statements, "migrations", lambda: scripts)
+    worker = Database(f"{unmade.url}&application_name=sisu-worker%20intentQ%20abcdef01%20v1")
+    with worker.connect():
+        for action in (migrations.migrate, migrations.pending):
+            with pytest.raises(DatabaseError) as refusal:
+                action(unmade)
+            assert str(refusal.value) == (
+                "migration 9999_breaking breaks running processes of earlier releases (workers read it): stop all "
+                "workers and APIs, then migrate (connected: sisu-worker intentQ abcdef01 v1)."
+            )
+        assert "worker_deaths" in _tables(unmade, "app")
+    assert migrations.pending(unmade) == migrations.migrate(unmade) == ["9999_breaking"]
+    assert "worker_deaths" not in _tables(unmade, "app")
+
+
 @pytest.mark.parametrize("name", migrations.EARLIER_TEXTS)
 def test_the_text_of_an_earlier_release_is_accepted(unmade: Database, name: str) -> None:
     migrations.create_database(unmade)
