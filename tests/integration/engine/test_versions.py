@@ -1,5 +1,10 @@
 """Versions: what waits for one goes to the workers of its declared successor, and is executed once."""
 
+import json
+import os
+import pwd
+import subprocess
+import sys
 import threading
 from typing import Any
 
@@ -8,6 +13,7 @@ import pytest
 from sisu_pipeline.contracts.operation import VersionAdoption
 from sisu_pipeline.domain.errors import AdoptionRefused
 from sisu_pipeline.domain.status import RunStatus
+from sisu_pipeline.settings import PROJECT_ROOT, child_environment
 from sisu_pipeline.store.queues import versions
 from sisu_pipeline.store.queues.versions import Adopted
 from tests.integration.engine.conftest import Engine
@@ -208,3 +214,35 @@ def test_the_list_names_each_version_with_its_runs_work_workers_and_successor(
         None,
         LONG,
     ]
+
+
+def test_the_command_records_its_user_and_fails_with_the_reason_of_a_refusal(engine: Engine, stage: Stage) -> None:
+    seen(stage, "v-a", "v-b")
+    made = sisu(engine, "adopt", "v-a", "v-b", "--reason", "upgrade", "--json")
+    document = json.loads(made.stdout)
+    assert document.pop("adoptedAt")
+    assert document == {
+        "oldVersion": "v-a",
+        "newVersion": "v-b",
+        "adoptedBy": pwd.getpwuid(os.getuid()).pw_name,
+        "channel": "cli",
+        "reason": "upgrade",
+        "isReplay": False,
+        "handedOver": 0,
+    }
+    refused = sisu(engine, "adopt", "v-b", "v-a")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr.startswith("sisu: version v-b succeeds version v-a already, so v-a cannot succeed it")
+    rows = [line.split() for line in sisu(engine, "list").stdout.splitlines()]
+    assert rows == [
+        ["VERSION", "UNFINISHED", "ENQUEUED", "PENDING", "WORKERS", "SUCCESSOR"],
+        ["v-a", "0", "0", "0", "0", "v-b"],
+        ["v-b", "0", "0", "0", "0", "-"],
+    ]
+
+
+def sisu(engine: Engine, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of `sisu version` on the engine's database."""
+    command = [sys.executable, "-m", "sisu_pipeline.cli", "version", *arguments]
+    environment = child_environment(**engine.environment)
+    return subprocess.run(command, cwd=PROJECT_ROOT, env=environment, capture_output=True, text=True, check=False)
