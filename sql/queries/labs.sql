@@ -49,6 +49,12 @@ SELECT pid FROM pg_stat_activity
 WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()
 ORDER BY backend_start, pid
 
+-- stack_backends --
+-- The sessions of this database that belong to the stack, the oldest first: its processes name theirs.
+SELECT pid FROM pg_stat_activity
+WHERE datname = current_database() AND backend_type = 'client backend' AND application_name <> ''
+ORDER BY backend_start, pid
+
 -- terminate --
 -- End these sessions.
 SELECT pg_terminate_backend(pid) AS ended FROM unnest(%(pids)s::int[]) AS chosen (pid)

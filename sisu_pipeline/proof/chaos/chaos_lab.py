@@ -15,6 +15,7 @@ import psycopg
 from sisu_pipeline.proof.chaos import chaos_report, fault_schedule, leftovers, scenarios, verdict
 from sisu_pipeline.proof.chaos.fault_injector import FaultInjector, InjectedFault
 from sisu_pipeline.proof.chaos.fault_schedule import PlannedFault
+from sisu_pipeline.proof.chaos.fault_tools import FaultTools, fault_tools
 from sisu_pipeline.proof.chaos.live_planning import LivePlanning, draw_script, live_planning
 from sisu_pipeline.proof.chaos.scenarios import Scenario
 from sisu_pipeline.proof.chaos.workload import ScenarioOutcome, Workload
@@ -53,6 +54,7 @@ class ChaosRun:
     settled_s: float | None = None
     unsettled: list[Json] = field(default_factory=list)
     left_behind: list[str] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
     error: str | None = None
     interrupted: bool = False
 
@@ -75,6 +77,7 @@ class ChaosRun:
             **({"unsettled": self.unsettled} if self.unsettled else {}),
             "stories": chaos_report.count_scenarios(self.outcomes),
             "faults": chaos_report.count_faults(self.injected, len(self.schedule)),
+            **({"left_out": self.left_out} if self.left_out else {}),
             "recovery": self.recovery,
             "settled_s": self.settled_s,
             **({"left_behind": self.left_behind} if self.left_behind else {}),
@@ -95,8 +98,9 @@ def run(
     schedule = fault_schedule.draw(seed, seconds, live=live, kill=kill)
     chaos = ChaosRun(seed, seconds, home or fresh_home(NAME), drawn, schedule, live, tuple(kill))
     try:
-        with _planning(chaos) as planning:
-            variables = VARIABLES | (planning.variables if planning else {})
+        with fault_tools(chaos.home, schedule) as tools, _planning(chaos) as planning:
+            chaos.left_out = {str(kind): reason for kind, reason in tools.left_out.items()}
+            variables = VARIABLES | tools.variables | (planning.variables if planning else {})
             with (
                 progress(NAME, 2 * len(drawn)) as report_progress,
                 lab_stack(
@@ -104,7 +108,7 @@ def run(
                 ) as process,
                 connect_to(process) as stack,
             ):
-                _run_under_faults(chaos, stack, planning, report_progress)
+                _run_under_faults(chaos, stack, planning, tools, report_progress)
                 _judge(chaos, stack)
         chaos.left_behind = leftovers.of_stopped_stack(chaos.home)
     except LabFailed as failure:
@@ -128,11 +132,15 @@ def _planning(chaos: ChaosRun) -> Iterator[LivePlanning | None]:
 
 
 def _run_under_faults(
-    chaos: ChaosRun, stack: RunningStack, planning: LivePlanning | None, report_progress: ReportProgress
+    chaos: ChaosRun,
+    stack: RunningStack,
+    planning: LivePlanning | None,
+    tools: FaultTools,
+    report_progress: ReportProgress,
 ) -> None:
     """Run the workload while faults are injected; then finish it and wait for the end of every intent."""
     workload = Workload(stack, chaos.scenarios)
-    injector = FaultInjector(stack, lambda text: report_progress(workload.completed, text), planning)
+    injector = FaultInjector(stack, lambda text: report_progress(workload.completed, text), planning, tools)
     chaos.outcomes, chaos.injected = workload.outcomes, injector.injected
     with workload.running():
         injector.run(chaos.schedule, chaos.seconds)

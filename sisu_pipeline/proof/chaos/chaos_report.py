@@ -176,6 +176,7 @@ def _headline(report: Json) -> list[tuple[str, object]]:
     lines: list[tuple[str, object]] = [
         ("intents", f"{stories['intents']} ({stories['tasks']} tasks)"),
         ("faults", f"{faults['struck']} of {faults['kinds']} kinds; {faults['found_nobody']} found no victim"),
+        *((f"left out: {kind}", reason) for kind, reason in report.get("left_out", {}).items()),
     ]
     if verdict:
         lines += [(name, verdict[name]) for name in ("lost", "duplicated", "stuck", "wrong")]

@@ -1,4 +1,4 @@
-"""Inject the faults of a schedule into a running stack: kill, freeze, disconnect and restart."""
+"""Inject the faults of a schedule into a running stack: kill, freeze, disconnect, restart, starve, misdate."""
 
 import heapq
 import signal
@@ -11,8 +11,16 @@ from datetime import UTC, datetime
 import psutil
 import psycopg
 
-from sisu_pipeline.proof.chaos.fault_schedule import LIVE_FAULTS, FaultKind, PlannedFault
+from sisu_pipeline.proof.chaos.fault_schedule import (
+    CLOCK_STEPS,
+    LIVE_FAULTS,
+    OUTAGES,
+    FaultKind,
+    PlannedFault,
+)
+from sisu_pipeline.proof.chaos.fault_tools import FaultTools
 from sisu_pipeline.proof.chaos.live_planning import LivePlanning
+from sisu_pipeline.proof.chaos.outages import Outages
 from sisu_pipeline.proof.harness import stack_processes
 from sisu_pipeline.proof.harness.lab_stack import LabFailed
 from sisu_pipeline.proof.harness.running_stack import RunningStack
@@ -20,6 +28,7 @@ from sisu_pipeline.proof.harness.running_stack import RunningStack
 _RESTART_TIMEOUT_S = 40.0
 _POLL_INTERVAL_S = 0.1
 _MIN_INTERVAL_S = 1.0
+_CLOCK_STEP_S = 3 * 3600
 
 _KILLED = {
     FaultKind.KILL_API: "api",
@@ -70,14 +79,15 @@ class FaultInjector:
     stack: RunningStack
     report: Callable[[str], None]
     planning: LivePlanning | None = None
+    tools: FaultTools = field(default_factory=FaultTools)
     injected: list[InjectedFault] = field(default_factory=list)
     _frozen: list[tuple[float, int]] = field(default_factory=list)
     _began: float = field(default_factory=time.monotonic)
 
     def run(self, schedule: Sequence[PlannedFault], seconds: float) -> None:
-        """Inject every fault at its time or as soon as possible; returns after `seconds` with no process frozen.
+        """Inject every fault at its time or as soon as possible; returns after `seconds`, when none lasts any more.
 
-        Raises LabFailed when the stack does not recover from a restart.
+        Faults that this machine does not allow are left out. Raises LabFailed when the stack does not recover from a restart.
         """
         self._began = time.monotonic()
         try:
@@ -85,11 +95,12 @@ class FaultInjector:
                 # Faults delayed by a restart of the whole stack keep a minimum interval.
                 latest = self.injected[-1].at_s if self.injected else 0.0
                 self._wait_until(max(planned.at_s, latest + _MIN_INTERVAL_S))
-                self.inject(planned)
+                if planned.kind not in self.tools.left_out:
+                    self.inject(planned)
             self._wait_until(seconds)
             self._wait_until(max([seconds, *(at - self._began for at, _ in self._frozen)]))
         finally:
-            self._resume_frozen(everything=True)
+            self._end_due(everything=True)
 
     def inject(self, planned: PlannedFault) -> None:
         """Inject one fault and record its victims."""
@@ -108,6 +119,11 @@ class FaultInjector:
             return self._held_by(None), self._restart_postgres
         if kind in (FaultKind.TERMINATE_BACKENDS, FaultKind.KILL_BACKEND):
             return self._held_by(None), lambda: self._disconnect(planned)
+        if kind in OUTAGES:
+            outages = Outages(self.stack, self.tools.disk, self._wait)
+            return self._held_by(None), lambda: outages.cause(planned)
+        if kind in CLOCK_STEPS:
+            return (), lambda: self._step_clocks(planned)
         if kind in LIVE_FAULTS - set(FROZEN_WORKERS) - set(_KILLED_WORKERS) - set(_KILLED_GROUPS):
             pids = self._pids_of_agents(planned)
             affected = self._held_by(None, "compileQ") if kind in _OF_AGENTS else ()
@@ -147,9 +163,12 @@ class FaultInjector:
         return []
 
     def _group(self, component: str) -> list[psutil.Process]:
+        return self._groups().get(component, [])
+
+    def _groups(self) -> dict[str, list[psutil.Process]]:
         with suppress(psutil.Error):
-            return stack_processes.by_component(self.stack.process)[component]
-        return []
+            return stack_processes.by_component(self.stack.process)
+        return {}
 
     def _workers(self, component: str) -> list[psutil.Process]:
         with suppress(psutil.Error):
@@ -195,6 +214,25 @@ class FaultInjector:
         except psycopg.Error:
             return False
 
+    def _step_clocks(self, planned: PlannedFault) -> list[str]:
+        """Put the clock of one process, or those of all, three hours ahead or back."""
+        assert self.tools.clocks is not None, "left out without libfaketime"
+        with suppress(psutil.Error):
+            pids = self._clock_pids(planned)
+            offset_s = _CLOCK_STEP_S if planned.ranks[0] % 2 else -_CLOCK_STEP_S
+            self.tools.clocks.step(pids, offset_s, planned.seconds)
+            return [f"{stack_processes.component_of(pid)} {pid} {offset_s:+d} s" for pid in pids]
+        return []
+
+    def _clock_pids(self, planned: PlannedFault) -> list[int]:
+        """All processes, or one of a component that the rank names: otherwise most would be workers."""
+        groups = [[each.pid for each in group] for group in self._groups().values() if group]
+        if planned.kind is FaultKind.STEP_CLOCKS:
+            return [self.stack.process.pid, *(pid for group in groups for pid in group)]
+        component, rank = planned.ranks[0] // 2, planned.ranks[0] // (2 * max(1, len(groups)))
+        chosen = groups[component % len(groups)] if groups else []
+        return [chosen[rank % len(chosen)]] if chosen else []
+
     def _kill_everything(self, planned: PlannedFault) -> list[str]:
         """Kill every process, in half of the cases Postgres too, and start the stack again."""
         stack = self.stack.process
@@ -221,12 +259,18 @@ class FaultInjector:
             return tuple(row["workflow_id"] for row in self.stack.rows("labs.not_requested"))
         return ()
 
+    def _wait(self, seconds: float) -> None:
+        self._wait_until(time.monotonic() - self._began + seconds)
+
     def _wait_until(self, at_s: float) -> None:
         while (left := self._began + at_s - time.monotonic()) > 0:
-            self._resume_frozen()
+            self._end_due()
             time.sleep(min(left, _POLL_INTERVAL_S))
 
-    def _resume_frozen(self, *, everything: bool = False) -> None:
+    def _end_due(self, *, everything: bool = False) -> None:
+        """Resume the processes and correct the clocks whose time is up, or all of them."""
+        if self.tools.clocks is not None:
+            self.tools.clocks.correct(everything=everything)
         while self._frozen and (everything or self._frozen[0][0] <= time.monotonic()):
             _, pid = heapq.heappop(self._frozen)
             stack_processes.send_signal(pid, signal.SIGCONT)

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-MEAN_INTERVAL_S = 4.6
-"""Mean time between two faults."""
+MEAN_INTERVAL_S = 4.2
+"""Mean time between two faults, without that of the outages."""
 FIRST_AT_S = 3.0
 _QUIET_AT_THE_END_S = 2.0
 
@@ -30,6 +30,11 @@ class FaultKind(StrEnum):
     KILL_BACKEND = "SIGKILL Postgres backend"
     RESTART_POSTGRES = "Postgres stopped, immediate"
     KILL_EVERYTHING = "SIGKILL everything, supervisor too"
+    FREEZE_POSTGRES = "SIGSTOP Postgres, all processes"
+    EXHAUST_CONNECTIONS = "Postgres without a free connection"
+    FILL_DISK = "disk full"
+    STEP_CLOCK = "clock of a process three hours off"
+    STEP_CLOCKS = "clocks of all processes three hours off"
     KILL_PLANNER_WORKER = "SIGKILL planner worker"
     KILL_PLANNER_GROUP = "SIGKILL planner workers, whole group"
     FREEZE_PLANNER_WORKER = "SIGSTOP planner worker past its takeover"
@@ -39,7 +44,7 @@ class FaultKind(StrEnum):
     KILL_MODEL = "SIGKILL scripted model"
 
 
-# Of a hundred faults, without those of LIVE_FAULTS.
+# Out of 114, without those of LIVE_FAULTS.
 _WEIGHTS = {
     FaultKind.KILL_INTENT_WORKER: 16,
     FaultKind.KILL_INTENT_GROUP: 5,
@@ -57,6 +62,11 @@ _WEIGHTS = {
     FaultKind.KILL_BACKEND: 3,
     FaultKind.RESTART_POSTGRES: 4,
     FaultKind.KILL_EVERYTHING: 1,
+    FaultKind.FREEZE_POSTGRES: 2,
+    FaultKind.EXHAUST_CONNECTIONS: 3,
+    FaultKind.FILL_DISK: 3,
+    FaultKind.STEP_CLOCK: 4,
+    FaultKind.STEP_CLOCKS: 2,
 }
 _LIVE_WEIGHTS = _WEIGHTS | {
     FaultKind.KILL_PLANNER_WORKER: 12,
@@ -87,15 +97,26 @@ KILLS: Mapping[str, tuple[FaultKind, ...]] = {
 LIVE_FAULTS = frozenset(_LIVE_WEIGHTS) - frozenset(_WEIGHTS)
 """Faults that need a stack in which an agent plans."""
 
-_FROZEN_S = {
+OUTAGES = frozenset({FaultKind.FREEZE_POSTGRES, FaultKind.EXHAUST_CONNECTIONS, FaultKind.FILL_DISK})
+"""Faults that last for a while, during which no other fault is injected."""
+CLOCK_STEPS = frozenset({FaultKind.STEP_CLOCK, FaultKind.STEP_CLOCKS})
+"""Faults of clocks, which are right again after a while."""
+
+_LASTS_S = {
     # Recovery declares a silent worker dead after 3.5 s: it wakes up after other workers have taken its work over.
     FaultKind.FREEZE_INTENT_WORKER: (5.5, 9.0),
     FaultKind.FREEZE_SANDBOX_WORKER: (5.5, 9.0),
     FaultKind.FREEZE_PLANNER_WORKER: (5.5, 9.0),
     FaultKind.FREEZE_API: (0.5, 3.0),
     FaultKind.FREEZE_DAEMON: (0.5, 3.0),
+    FaultKind.FREEZE_POSTGRES: (5.0, 30.0),
+    FaultKind.EXHAUST_CONNECTIONS: (3.0, 9.0),
+    FaultKind.FILL_DISK: (3.0, 15.0),
+    FaultKind.STEP_CLOCK: (5.0, 20.0),
+    FaultKind.STEP_CLOCKS: (5.0, 20.0),
 }
 _MAX_BACKENDS = 6
+_DISCONNECTING = (FaultKind.TERMINATE_BACKENDS, FaultKind.EXHAUST_CONNECTIONS)
 
 
 def kill_problem(names: Sequence[str], *, live: bool) -> str | None:
@@ -112,7 +133,7 @@ def kill_problem(names: Sequence[str], *, live: bool) -> str | None:
 class PlannedFault:
     """A fault to inject: its time in seconds since the start of the stream, its kind, and its victims by rank.
 
-    Ranks are taken modulo the number of candidates. `seconds` is the duration of a freeze, 0 for other kinds.
+    Ranks are taken modulo the number of candidates. `seconds` is the duration of a fault that ends, otherwise 0.
     """
 
     at_s: float
@@ -139,9 +160,10 @@ def draw(seed: int, seconds: float, *, live: bool = False, kill: Sequence[str] =
         if not deck:
             deck = rng.sample(list(weights), sum(weights.values()), counts=list(weights.values()))
         kind = deck.pop()
-        victims = rng.randint(1, _MAX_BACKENDS) if kind is FaultKind.TERMINATE_BACKENDS else 1
+        victims = rng.randint(1, _MAX_BACKENDS) if kind in _DISCONNECTING else 1
         ranks = tuple(rng.randrange(1000) for _ in range(victims))
-        frozen = rng.uniform(*_FROZEN_S[kind]) if kind in _FROZEN_S else 0.0
-        planned.append(PlannedFault(round(now, 3), kind, ranks, round(frozen, 3)))
+        lasting = rng.uniform(*_LASTS_S[kind]) if kind in _LASTS_S else 0.0
+        planned.append(PlannedFault(round(now, 3), kind, ranks, round(lasting, 3)))
+        now += lasting if kind in OUTAGES else 0.0
         now += rng.uniform(0.3 * MEAN_INTERVAL_S, 1.7 * MEAN_INTERVAL_S)
     return planned
