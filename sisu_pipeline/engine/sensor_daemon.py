@@ -49,9 +49,12 @@ def is_under_min_interval(
     if not settings().code_socket.exists():
         # The code server is starting: a tick would fail, and take CPU that the start needs.
         return True
+    elapsed = sensor_loop.get_elapsed(state)
+    if elapsed is not None and elapsed < 0:
+        # The clock was set back since the last tick. Dagster would wait until it reaches that time again.
+        return False
     if remote_sensor.min_interval_seconds != _SHORTEST_INTERVAL_S:
         return bool(_is_under_min_interval(state, remote_sensor, minimum_allowed_min_interval))
-    elapsed = sensor_loop.get_elapsed(state)
     return elapsed is not None and elapsed < LOOP_PAUSE_S
 
 

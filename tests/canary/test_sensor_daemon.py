@@ -130,7 +130,11 @@ def test_the_loop_reads_the_pause_and_the_rule_from_its_module_each_time() -> No
 @pytest.mark.usefixtures("socket")
 @pytest.mark.parametrize(
     ("interval", "seconds_ago", "early"),
-    [(1, None, False), (1, 0.05, True), (1, 0.2, False), (30, None, False), (30, 20, True), (30, 31, False)],
+    [
+        *[(1, None, False), (1, 0.05, True), (1, 0.2, False), (30, None, False), (30, 20, True), (30, 31, False)],
+        # The clock was set back after the last tick.
+        *[(1, -10_800, False), (30, -10_800, False)],
+    ],
 )
 def test_a_sensor_of_one_second_waits_for_the_loops_pause_and_any_other_for_its_own_interval(
     interval: int, seconds_ago: float | None, early: bool, monkeypatch: pytest.MonkeyPatch

@@ -101,6 +101,7 @@ PROCESSES = {
 
 ENVIRONMENT = {
     "sisu_pipeline/settings.py": "the only reader",
+    "sisu_pipeline/proof/harness/clock_hook/sitecustomize.py": "sets a variable of libfaketime in each process",
     "resources/sandbox/local/isolation_probe.py": "runs inside the sandbox, and proves that it leaks nothing",
 }
 

@@ -53,6 +53,12 @@ FROZEN_WORKERS = {
 }
 _OF_AGENTS = (FaultKind.KILL_AGENT, FaultKind.KILL_RELAY, FaultKind.KILL_SPAWNER)
 _FROZEN = {FaultKind.FREEZE_API: "api", FaultKind.FREEZE_DAEMON: "daemon"}
+_HITS_ALL = OUTAGES | {
+    FaultKind.KILL_EVERYTHING,
+    FaultKind.RESTART_POSTGRES,
+    FaultKind.TERMINATE_BACKENDS,
+    FaultKind.KILL_BACKEND,
+}
 _STOPS_THE_DAEMON = (FaultKind.KILL_DAEMON, FaultKind.KILL_CODE_SERVER, FaultKind.FREEZE_DAEMON)
 
 
@@ -87,7 +93,8 @@ class FaultInjector:
     def run(self, schedule: Sequence[PlannedFault], seconds: float) -> None:
         """Inject every fault at its time or as soon as possible; returns after `seconds`, when none lasts any more.
 
-        Faults that this machine does not allow are left out. Raises LabFailed when the stack does not recover from a restart.
+        Faults that this machine does not allow are left out. Raises LabFailed when the stack does not recover from
+        a restart.
         """
         self._began = time.monotonic()
         try:
@@ -113,15 +120,8 @@ class FaultInjector:
     def _prepare(self, planned: PlannedFault) -> tuple[tuple[str, ...], Callable[[], Sequence[object]]]:
         """The intents the victims work on, and the function that injects the fault and returns the victims."""
         kind = planned.kind
-        if kind is FaultKind.KILL_EVERYTHING:
-            return self._held_by(None), lambda: self._kill_everything(planned)
-        if kind is FaultKind.RESTART_POSTGRES:
-            return self._held_by(None), self._restart_postgres
-        if kind in (FaultKind.TERMINATE_BACKENDS, FaultKind.KILL_BACKEND):
-            return self._held_by(None), lambda: self._disconnect(planned)
-        if kind in OUTAGES:
-            outages = Outages(self.stack, self.tools.disk, self._wait)
-            return self._held_by(None), lambda: outages.cause(planned)
+        if kind in _HITS_ALL:
+            return self._held_by(None), lambda: self._hit_all(planned)
         if kind in CLOCK_STEPS:
             return (), lambda: self._step_clocks(planned)
         if kind in LIVE_FAULTS - set(FROZEN_WORKERS) - set(_KILLED_WORKERS) - set(_KILLED_GROUPS):
@@ -135,6 +135,17 @@ class FaultInjector:
             affected = self._not_requested() if kind in _STOPS_THE_DAEMON else ()
         number = signal.SIGSTOP if planned.seconds else signal.SIGKILL
         return affected, lambda: self._signal(pids, number, planned.seconds)
+
+    def _hit_all(self, planned: PlannedFault) -> Sequence[object]:
+        """Inject a fault of the database, the disk, or the whole stack."""
+        match planned.kind:
+            case FaultKind.KILL_EVERYTHING:
+                return self._kill_everything(planned)
+            case FaultKind.RESTART_POSTGRES:
+                return self._restart_postgres()
+            case FaultKind.TERMINATE_BACKENDS | FaultKind.KILL_BACKEND:
+                return self._disconnect(planned)
+        return Outages(self.stack, self.tools.disk, self._wait).cause(planned)
 
     def _pids(self, planned: PlannedFault) -> list[int]:
         kind = planned.kind

@@ -1,4 +1,4 @@
-"""What some faults need of the machine: a file system of its own that can be filled, and clocks that can be wrong."""
+"""What some faults need of the machine: a file system that can be filled, and clocks that can be wrong."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager

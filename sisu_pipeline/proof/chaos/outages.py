@@ -1,4 +1,4 @@
-"""Outages of what a stack depends on: Postgres does not reply, Postgres has no free connection, the disk is full."""
+"""Outages of what a stack needs: Postgres does not reply, Postgres has no free connection, the disk is full."""
 
 import signal
 import time
