@@ -64,16 +64,19 @@ SELECT pg_terminate_backend(pid) AS ended FROM unnest(%(pids)s::int[]) AS chosen
 SELECT count(*) AS count FROM app.runs WHERE status IN ('succeeded', 'failed', 'canceled', 'retries_exceeded')
 
 -- unsettled --
--- What keeps a stream of intents from being over: runs that have not ended or are not tied up, Dagster's own that have
--- not, and queue workflows that no worker has finished.
+-- What keeps a stream of intents from being over: runs that have not ended or are not cleaned up, Dagster's own that have
+-- not, and queue workflows that no worker has finished. A Dagster run belongs to the intent whose run names it, without
+-- one to that of its tag; it counts without both.
 SELECT r.workflow_id, 'run ' || r.status || ', segment ' || r.segment || ', after ' || coalesce(r.last_step, 'nothing')
     AS place
 FROM app.runs r
 WHERE r.status NOT IN ('succeeded', 'failed', 'canceled', 'retries_exceeded')
    OR (r.status = 'canceled' AND r.closed_at IS NULL)
 UNION ALL
-SELECT t.value, 'Dagster run ' || d.run_id || ' ' || d.status
-FROM dagster.runs d JOIN dagster.run_tags t ON t.run_id = d.run_id AND t.key = 'dagster/partition'
+SELECT coalesce(owned.workflow_id, t.value, 'no intent'), 'Dagster run ' || d.run_id || ' ' || d.status
+FROM dagster.runs d
+LEFT JOIN app.runs owned ON owned.dagster_run_id = d.run_id
+LEFT JOIN dagster.run_tags t ON t.run_id = d.run_id AND t.key = 'dagster/partition'
 WHERE d.status NOT IN ('SUCCESS', 'FAILURE', 'CANCELED')
 UNION ALL
 SELECT coalesce(w.parent_workflow_id, asked.workflow_id, split_part(w.workflow_uuid, '/', 1)),

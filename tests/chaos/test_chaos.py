@@ -109,6 +109,24 @@ DAMAGES = {
         "WHERE run_id = (SELECT dagster_run_id FROM app.runs WHERE id = %(run)s)",
         "stuck",
     ),
+    "a Dagster run without tags that never ends": Damage(
+        ScenarioKind.APPROVED,
+        "WITH owned AS (SELECT dagster_run_id AS id FROM app.runs WHERE id = %(run)s), "
+        "untagged AS (DELETE FROM dagster.run_tags WHERE run_id = (SELECT id FROM owned)) "
+        "UPDATE dagster.runs SET status = 'STARTED' WHERE run_id = (SELECT id FROM owned)",
+        "stuck",
+    ),
+    "a Dagster run of no intent that never ends": Damage(
+        ScenarioKind.CANCELED,
+        "INSERT INTO dagster.runs (run_id, pipeline_name, status, run_body) "
+        "SELECT 'left-by-a-daemon-' || id, 'intent_workflow', 'NOT_STARTED', '{}' FROM app.runs WHERE id = %(run)s",
+        "stuck",
+    ),
+    "a decision before its deadline": Damage(
+        ScenarioKind.EXPIRED,
+        "UPDATE app.plan_approvals SET decided_at = decided_at - interval '1 hour' WHERE run_id = %(run)s",
+        "broken_laws",
+    ),
     "a segment that never ends": Damage(
         ScenarioKind.APPROVED,
         "UPDATE dbos.workflow_status SET status = 'PENDING' "
@@ -131,7 +149,7 @@ def test_the_verdict_reports_the_breach_of_every_damage(name: str, chaos: ChaosR
     assert damaged.execute(damage.statement, {"run": row["id"]}).rowcount > 0
     verdict = judged(chaos, damaged)
     assert not verdict["passed"]
-    assert verdict[damage.breach] > 0, verdict["violations"]
+    assert verdict[damage.breach], verdict["violations"]
 
 
 def test_a_patch_that_was_not_rolled_back_is_found_in_the_files(chaos: ChaosRun, damaged: Connection) -> None:

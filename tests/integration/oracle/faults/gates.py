@@ -161,6 +161,28 @@ GATE = (
         _RECORD,
     ),
     fault(
+        "219_deadlines_decide_no_earlier",
+        "a rejection before the deadline",
+        "UPDATE app.human_gates SET deadline_at = clock_timestamp() + interval '1 hour' "
+        "WHERE run_id = %(rejected)s",
+        "UPDATE app.plan_approvals made SET decided_by = 'sisu:deadline', channel = 'deadline' "
+        "WHERE run_id = %(rejected)s",
+        "UPDATE app.plan_approvals made SET record = app.approval_record(made) WHERE run_id = %(rejected)s",
+    ),
+    fault(
+        "219_deadlines_decide_no_earlier",
+        "a question closed without a deadline",
+        "INSERT INTO app.gate_answers (run_id, gate_key, answered_by) "
+        "SELECT run_id, gate_key, 'sisu:deadline' FROM app.human_gates WHERE run_id = %(waiting)s",
+    ),
+    fault(
+        "219_deadlines_decide_no_earlier",
+        "a reopened gate that was decided too early",
+        "INSERT INTO app.passed_deadlines (run_id, gate_key, number, deadline_at, decided_at, reopened_by, reason) "
+        "SELECT run_id, gate_key, 1, created_at, created_at - interval '1 second', 'eve', '' "
+        "FROM app.human_gates WHERE run_id = %(waiting)s",
+    ),
+    fault(
         "218_each_counted_approval_has_a_record",
         "a person who did not approve",
         "UPDATE app.plan_approvals SET approvers = '{eve}' WHERE run_id = %(decided)s",
@@ -246,6 +268,7 @@ GATE = (
     fault(
         "230_deadlines_approve_only_where_allowed",
         "a deadline approved",
+        "UPDATE app.human_gates SET deadline_at = created_at WHERE run_id = %(decided)s",
         "UPDATE app.plan_approvals SET decided_by = 'sisu:deadline', channel = 'deadline', approvers = '{}' "
         "WHERE run_id = %(decided)s",
         _RECORD,
