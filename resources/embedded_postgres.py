@@ -134,11 +134,11 @@ class EmbeddedPostgres:
             with configuration.open("a") as file:
                 file.write(_CONFIGURATION)
         # Written at each start: a folder of an earlier release trusted every local connection.
-        (self.folder / "pg_hba.conf").write_text(_AUTHENTICATION)
+        _rewrite(self.folder / "pg_hba.conf", _AUTHENTICATION)
         owner = _system_user()
         users = {pwd.getpwuid(os.geteuid()).pw_name, *(() if owner is None else (owner.pw_name,))}
         lines = (f"sisu {user} postgres\n" for user in sorted(users))
-        (self.folder / "pg_ident.conf").write_text("".join(lines))
+        _rewrite(self.folder / "pg_ident.conf", "".join(lines))
 
     @property
     def _log(self) -> str:
@@ -203,6 +203,12 @@ def check_socket_path(home: Path) -> None:
             f"{home} is too long a path: the database's socket would have {longest} bytes, "
             f"{LONGEST_SOCKET_PATH} at most. Set SISU_HOME to a shorter path."
         )
+
+
+def _rewrite(path: Path, text: str) -> None:
+    """Write a file unless it has this text already: on a full disk it would end up empty."""
+    if path.read_text(errors="replace") != text:
+        path.write_text(text)
 
 
 def _private(path: str, flags: int) -> int:

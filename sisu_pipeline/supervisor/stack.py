@@ -69,6 +69,7 @@ class Stack:
     _stops_database: bool = False
     _held: ExitStack = field(default_factory=ExitStack)
     _next_start: dict[str, float] = field(default_factory=dict)
+    _log_starts: dict[str, int] = field(default_factory=dict)
 
     @cached_property
     def _database_errors(self) -> RepeatedErrors:
@@ -180,7 +181,8 @@ class Stack:
             self.settings.code_socket.unlink(missing_ok=True)
         self.settings.logs.mkdir(mode=0o700, parents=True, exist_ok=True)
         in_child = child_processes.die_with_parent if program.serves_people else child_processes.run_in_background
-        with child_processes.open_log(self.settings.logs / f"{program.name}.log") as log:
+        with child_processes.open_log(self._log(program.name)) as log:
+            self._log_starts[program.name] = log.seek(0, os.SEEK_END)
             self.running[program.name] = subprocess.Popen(
                 program.command,
                 cwd=PROJECT_ROOT,
@@ -214,12 +216,13 @@ class Stack:
         now = time.monotonic()
         self._restart_database(now)
         for program in self.programs():
-            process = self.running[program.name]
-            if process.poll() is None or now < self._next_start.get(program.name, 0):
+            name, process = program.name, self.running[program.name]
+            if process.poll() is None or now < self._next_start.get(name, 0):
                 continue
-            self._next_start[program.name] = now + _RESTART_PAUSE_S
-            self.restarts[program.name] = self.restarts.get(program.name, 0) + 1
-            self.report(f"{program.name} ended (exit {process.returncode}): restarted")
+            self._next_start[name] = now + _RESTART_PAUSE_S
+            self.restarts[name] = self.restarts.get(name, 0) + 1
+            cause = child_processes.cause_of_end(process.returncode, self._log(name), self._log_starts[name])
+            self.report(f"{name} ended ({cause}): restarted")
             child_processes.kill_group(process)
             self._spawn(program)
 
@@ -236,8 +239,8 @@ class Stack:
         self._next_start["database"] = now + _RESTART_PAUSE_S
         if not database_server.is_running(self.settings):
             self.restarts["database"] = self.restarts.get("database", 0) + 1
-            # Processes of a killed server may have to end first, so this is retried until it succeeds.
-            with self._database_errors.tolerated(DatabaseError, psycopg.Error, subprocess.SubprocessError):
+            # Retried until it succeeds: processes of a killed server may have to end first, or the disk is full.
+            with self._database_errors.tolerated(DatabaseError, psycopg.Error, subprocess.SubprocessError, OSError):
                 database_server.up(self.settings)
                 self._record_database()
                 self.report("database ended: restarted")

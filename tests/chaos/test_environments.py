@@ -62,6 +62,8 @@ def stack(other_database: str) -> Iterator[RunningStack]:
             "SISU_SERVICE_HOST": "10.0.0.1",
             "OC_EDITOR": "vi",
             "LC_ALL": "C",
+            "PYTHONUTF8": "0",
+            "PYTHONCOERCECLOCALE": "0",
             "TMPDIR": "/proc/sys",  # no user may write there
             "TZ": "Asia/Kolkata",
         }

@@ -1,5 +1,6 @@
 """`sisu start`: run the whole stack in the foreground."""
 
+import errno
 import os
 from typing import Annotated
 
@@ -30,9 +31,18 @@ def start(
             configuration,
             intent_workers=workers or configuration.intent_queue_worker_concurrency,
             sandbox_workers=sandbox_workers,
-            report=print_line,
+            report=_report,
         )
         stack.run()
-        print_line("stopped")
+        _report("stopped")
         # Everything has ended and is committed; the interpreter's own shutdown would only add a second.
         os._exit(0)
+
+
+def _report(line: str) -> None:
+    """Print a line, unless the disk that the output goes to is full: the stack goes on without it."""
+    try:
+        print_line(line)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
