@@ -33,7 +33,7 @@ FULL_PARTS := e2e slow cuts chaos-live fanout restart
 .NOTPARALLEL:
 .PHONY: help demo test coverage lint quick check full unit integration golden golden-refresh crashdemo chaos e2e slow \
 	odd-requests cuts chaos-live fanout restart intent-chaos intent-chaos-soak sandbox-soak ship start install \
-	install-dev canary lock failover
+	install-dev canary lock failover nightly
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 20
@@ -123,6 +123,9 @@ restart: $(INSTALLED) ## lab: kill everything while a hundred intents wait for a
 
 failover: $(INSTALLED) ## lab: kill the primary under load and promote its standby, three times
 	$(LAB) failover --rounds 3 --seed $(SEED)
+
+nightly: $(INSTALLED_DEV) ## run every long lab for hours and write its report to docs (COMMIT=1 commits it)
+	scripts/nightly
 
 intent-chaos: $(INSTALLED) ## lab L13: kill -9 the worker in ExecuteST
 	$(LAB) intent-chaos --seed $(SEED)

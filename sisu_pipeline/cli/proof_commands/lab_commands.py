@@ -1,5 +1,6 @@
 """`sisu lab`: fault injection and soak tests, each on a stack of its own, with a verdict computed in SQL."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,9 @@ app = typer.Typer(help="Run fault injection and soak labs, each on a stack of it
 
 Soak = Annotated[int, typer.Option(min=1, max=10_000, help="Number of repetitions.")]
 Seed = Annotated[int, typer.Option(help="Seed of the fault schedule.")]
+Report = Annotated[
+    Path | None, typer.Option(dir_okay=False, help="Write the report to this JSON file.", show_default=False)
+]
 Count = Annotated[int, typer.Option(min=1, max=100_000, help="Number of waiting intents.")]
 
 SEED = 424242
@@ -72,9 +76,7 @@ def restart(count: Count = 1000, soak: Soak = 1, seed: Seed = SEED, as_json: AsJ
 def failover(
     rounds: Annotated[int, typer.Option(min=1, max=10_000, help="Number of failovers.")] = 1,
     seed: Seed = SEED,
-    report: Annotated[
-        Path | None, typer.Option(dir_okay=False, help="Write the report to this JSON file.", show_default=False)
-    ] = None,
+    report: Report = None,
     as_json: AsJson = False,
 ) -> None:
     """Kill the primary under load and promote its standby; nothing that was acknowledged may be lost."""
@@ -133,6 +135,7 @@ def cuts(
     ] = False,
     live: Annotated[bool, typer.Option("--live", help="Plan every intent with a scripted coding agent.")] = False,
     seed: Seed = SEED,
+    report: Report = None,
     as_json: AsJson = False,
 ) -> None:
     """Cut the connection to Postgres before and after every statement; every intent must end correctly."""
@@ -140,6 +143,7 @@ def cuts(
         from sisu_pipeline.proof.chaos import connection_cuts
 
         document = connection_cuts.run(count, seed, kill_process=kill, live=live).report()
+        _write(document, report)
         out.print_result(document, lambda: connection_cuts.summary(document))
         _exit_unless(document["passed"])
 
@@ -201,10 +205,16 @@ def _run(out: CommandOutput, lab: "Lab", soak: int, seed: int, copy: Path | None
     from sisu_pipeline.proof.harness.lab_rounds import run
 
     report = run(lab, soak, seed)
-    if copy is not None:
-        copy.write_bytes((Path(report["data"]) / "report.json").read_bytes())
+    _write(report, copy)
     out.print_result(report, lambda: _as_text(report))
     _exit_unless(report["passed"])
+
+
+def _write(report: dict[str, Any], path: Path | None) -> None:
+    """Write a report to a file, if one is given, without the path of the data folder on this machine."""
+    if path is not None:
+        kept = {name: value for name, value in report.items() if name != "data"}
+        path.write_text(json.dumps(kept, indent=2, default=str) + "\n")
 
 
 def _exit_unless(passed: bool) -> None:
