@@ -23,8 +23,8 @@ from sisu_pipeline.settings import load_settings
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 MINUTES = 1.0
-# A seed whose short schedule kills workers, the daemon and the API, freezes a worker, restarts Postgres and takes its
-# connections, fills the disk and puts clocks three hours off.
+# A seed whose short schedule kills workers, the daemon and the API, freezes a worker, restarts Postgres and takes
+# its connections, fills the disk and puts clocks three hours off.
 SEED = 3088
 
 

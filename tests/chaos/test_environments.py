@@ -1,8 +1,11 @@
-"""A stack in an environment where all is unusual at once: the server's settings, role, names, paths, locale."""
+"""Stacks in unusual environments: the server's settings, role, names, language, paths, locale at once; no IPv6."""
 
 import getpass
 import json
 import re
+import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +16,9 @@ from psycopg import conninfo
 
 from resources.database import Database
 from sisu_pipeline.proof.harness.lab_stack import lab_stack
+from sisu_pipeline.proof.harness.postgres_proxy import PostgresProxy
 from sisu_pipeline.proof.harness.running_stack import RunningStack, connect_to
+from sisu_pipeline.settings import child_environment
 from tests.chaos.conftest import VARIABLES
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -28,13 +33,26 @@ SETTINGS = {
     "timezone": "America/New_York",
     "lc_messages": "C",
 }
+# In a network of its own with only a loopback interface that has no IPv6 address.
+WITHOUT_IPV6 = """
+echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6
+"$0" -c '
+import fcntl, socket, struct
+request = struct.pack("16sh14x", b"lo", 1 | 64)
+fcntl.ioctl(socket.socket(), 0x8914, request)
+'
+exec "$@"
+"""
 TIMES = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d[^\"\s\\]*")
 UTC_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}(\d{3})?Z")
 
 
 @pytest.fixture
 def other_database(database: Database) -> Iterator[str]:
-    """The URL of a database with every setting, for a role without privileges, behind a dead server."""
+    """The URL of a database with every setting, for a role without privileges, behind a dead server.
+
+    Its errors are in another language.
+    """
     with database.connect(autocommit=True) as connection:
         connection.execute(f"CREATE ROLE {ROLE} LOGIN NOSUPERUSER")
         connection.execute(f'CREATE DATABASE "{NAME}" OWNER {ROLE}')
@@ -44,13 +62,16 @@ def other_database(database: Database) -> Iterator[str]:
         with (Path(folder) / "pg_ident.conf").open("a") as users:
             users.write(f"sisu {getpass.getuser()} {ROLE}\n")
         connection.execute("SELECT pg_reload_conf()")
-    hosts = quote(f"/nowhere,{folder}", safe="")
+    proxy = tempfile.mkdtemp(prefix="sisu-proxy-")
+    hosts = quote(f"/nowhere,{proxy}", safe="")
     try:
-        yield f"postgresql://{ROLE}@/{NAME}?host={hosts}&options={quote('-c jit=off -c geqo=off')}"
+        with PostgresProxy(Path(folder), lambda _: None, translates=True).serve(Path(proxy)):
+            yield f"postgresql://{ROLE}@/{NAME}?host={hosts}&options={quote('-c jit=off -c geqo=off')}"
     finally:
         with database.connect(autocommit=True) as connection:
             connection.execute(f'DROP DATABASE IF EXISTS "{NAME}" WITH (FORCE)')
             connection.execute(f"DROP ROLE {ROLE}")
+        shutil.rmtree(proxy)
 
 
 @pytest.fixture
@@ -97,6 +118,7 @@ def test_intents_end_and_times_are_utc_where_everything_is_unusual(stack: Runnin
     crowd = [stack.submit(f"number {number}", {"tests": ["0 t"], "testCommand": "sleep"}) for number in range(12)]
     for workflow_id in crowd:
         stack.approve(workflow_id)
+    stack.rows("labs.terminate", pids=[row["pid"] for row in stack.rows("labs.backends")])
     stack.wait_for_status(crowd, "succeeded", TIMEOUT_S)
     runs = stack.rows("gate_load.outcomes", workflow_ids=[first, expired, *crowd])
     assert [run["executions"] for run in runs if run["workflow_id"] in crowd] == [1] * len(crowd)
@@ -112,6 +134,22 @@ def test_intents_end_and_times_are_utc_where_everything_is_unusual(stack: Runnin
             assert_utc([list(row.values()) for row in connection.execute(statement)])
     assert stack.broken_laws() == {}
     assert stack.rows("labs.unsettled") == []
+
+
+def test_the_demo_runs_on_a_machine_without_ipv6() -> None:
+    with tempfile.TemporaryDirectory(prefix="sisu-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o755)
+        separate = ("unshare", "--net", "sh", "-ec", WITHOUT_IPV6, sys.executable)
+        if subprocess.run((*separate, "true"), capture_output=True, check=False).returncode != 0:
+            pytest.skip("this user may not create networks")
+        done = subprocess.run(
+            (*separate, sys.executable, "-m", "sisu_pipeline.cli", "demo"),
+            env=child_environment(SISU_HOME=f"{folder}/home"),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 def assert_utc(answer: object) -> None:

@@ -123,3 +123,17 @@ def test_a_connection_of_an_unknown_process_is_neither_counted_nor_cut(database:
             assert connection.execute("SELECT 1").fetchone() == (1,)
     assert not proxy.statement_counts
     assert not proxy.is_cut
+
+
+def test_errors_arrive_in_another_language_with_their_code(database: Database) -> None:
+    proxy = PostgresProxy(_folder_of(database), lambda _: "me", translates=True)
+    with (
+        tempfile.TemporaryDirectory(prefix="sisu-proxy-") as folder,
+        proxy.serve(Path(folder)),
+        psycopg.connect(f"postgresql://postgres@/{DATABASE}?host={folder}", autocommit=True) as connection,
+    ):
+        with pytest.raises(psycopg.errors.UndefinedTable) as refused:
+            connection.execute("SELECT * FROM no_such_table")
+        assert refused.value.diag.message_primary == "die Meldung in einer anderen Sprache"
+        assert (refused.value.diag.severity, refused.value.diag.severity_nonlocalized) == ("FEHLER", "ERROR")
+        assert connection.execute("SELECT 1").fetchone() == (1,)

@@ -1,7 +1,8 @@
 """A proxy between the processes of a stack and Postgres, which can cut the connection of any one statement.
 
 It listens on a Unix socket, attributes each connection to a component by the peer's process id, parses the messages
-of the Postgres protocol, and identifies statements by their text without values.
+of the Postgres protocol, and identifies statements by their text without values. It can also translate the texts of
+errors, as a server does in another language.
 """
 
 import asyncio
@@ -25,6 +26,13 @@ _CREDENTIALS = struct.Struct("3i")
 _SSL_REQUEST, _GSS_REQUEST = 80877103, 80877104
 _QUERY, _PARSE, _BIND, _SYNC = b"Q", b"P", b"B", b"S"  # messages of the client
 _READY_FOR_QUERY = b"Z"  # message of the server, with the state of the transaction
+_ERROR, _NOTICE = b"E", b"N"  # messages of the server, as fields of a type and a text
+_TRANSLATED = {
+    b"S": "FEHLER",
+    b"M": "die Meldung in einer anderen Sprache",
+    b"D": "die Einzelheiten",
+    b"H": "der Rat",
+}
 _IDLE = b"I"  # the state outside a transaction
 _VALUES = re.compile(r"'(?:[^']|'')*'|\b\d+\b")
 _LISTS = re.compile(r"\(\?(?:::\w+)?(?:, \?(?:::\w+)?)*\)(?:, \(\?(?:::\w+)?(?:, \?(?:::\w+)?)*\))*")
@@ -87,10 +95,14 @@ class _Connection:
 class PostgresProxy:
     """The proxy: `serve` once, then `arm` one cut at a time; it counts the statements since the last `arm`."""
 
-    def __init__(self, upstream: Path, component_of: Callable[[int], str | None]) -> None:
+    def __init__(
+        self, upstream: Path, component_of: Callable[[int], str | None], *, translates: bool = False
+    ) -> None:
+        """`upstream` is the folder of the server's socket; with `translates`, no error has its English text."""
         self.statement_counts: Counter[Statement] = Counter()
         self._upstream = upstream
         self._component_of = component_of
+        self._translates = translates
         self._armed: Cut | None = None
         self._is_cut = False
 
@@ -180,6 +192,8 @@ class PostgresProxy:
                     connection.pending_replies -= 1
                     if payload == _IDLE:
                         connection.transaction = []
+                if self._translates and kind in (_ERROR, _NOTICE):
+                    raw = _translate(kind, payload)
                 if connection.cut is None:
                     connection.client.write(raw)
                     await connection.client.drain()
@@ -235,6 +249,14 @@ async def _read_message(reader: asyncio.StreamReader) -> tuple[bytes, bytes, byt
     kind, length = _HEAD.unpack(head)
     payload = await reader.readexactly(length - _LENGTH.size)
     return kind, payload, head + payload
+
+
+def _translate(kind: bytes, payload: bytes) -> bytes:
+    """The message of an error or a notice with other texts; its SQLSTATE and the other fields stay."""
+    fields = [text for text in payload.split(b"\0") if text]
+    texts = [text[:1] + _TRANSLATED[text[:1]].encode() if text[:1] in _TRANSLATED else text for text in fields]
+    translated = b"".join(text + b"\0" for text in texts) + b"\0"
+    return _HEAD.pack(kind, len(translated) + _LENGTH.size) + translated
 
 
 def _normalize(text: bytes) -> str:
