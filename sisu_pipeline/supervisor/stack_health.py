@@ -22,6 +22,7 @@ from sisu_pipeline.queueing.sandbox_provider import check_sandbox
 from sisu_pipeline.settings import Settings
 from sisu_pipeline.store import deadlines
 from sisu_pipeline.store.queues import engine_tables, queue_depth, worker_deaths
+from sisu_pipeline.store.queues import versions as app_versions
 from sisu_pipeline.store.queues.queue_depth import QueueState
 from sisu_pipeline.supervisor import port_probes
 from sisu_pipeline.supervisor.database_checks import check_sessions
@@ -78,6 +79,8 @@ def examine(settings: Settings) -> Health:
             checks.append(sensors(connection))
             checks.append(clock(connection))
             checks.append(parked(connection))
+            if settings.sisu_profile == "warm":
+                checks.append(served(connection))
             if settings.sisu_escalation_url is not None:
                 checks.append(webhook(connection))
             queues = queue_depth.queue_states(connection)
@@ -179,6 +182,18 @@ def parked(connection: Connection) -> Check:
     last = runs[0].id
     return Check(
         "parked runs", False, f"{count}, because their workers died: `sisu doctor {last}`, `sisu run retry {last}`"
+    )
+
+
+def served(connection: Connection) -> Check:
+    """Check that each version with unfinished runs has an intent worker, of its own or of its successor."""
+    has_versions = engine_tables.exist(connection, "app.version_adoptions")
+    unserved = app_versions.unserved(connection) if has_versions else {}
+    if not unserved:
+        return Check("versions", True, "each one with unfinished runs has an intent worker")
+    listed = ", ".join(f"{count} of {version}" for version, count in unserved.items())
+    return Check(
+        "versions", False, f"no intent worker takes unfinished runs: {listed}. See `sisu version adopt --help`"
     )
 
 

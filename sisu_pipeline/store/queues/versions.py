@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from resources.database import Connection
+from sisu_pipeline.contracts.intent import QueueName
 from sisu_pipeline.contracts.operation import VersionAdoption
 from sisu_pipeline.domain.errors import AdoptionRefused
 from sisu_pipeline.domain.worker_names import version_label
@@ -101,6 +102,16 @@ def serving(connection: Connection, version: str) -> str:
     """The version whose workers take the work of a version: its last successor, or itself."""
     successor: str | None = fetch_value(connection, "versions.last_successor", {"version": version})
     return version if successor is None else successor
+
+
+def unserved(connection: Connection) -> dict[str, int]:
+    """The number of unfinished runs by version, for the versions whose work no intent worker takes."""
+    queues = queue_depth.queue_states(connection)
+    return {
+        each.app_version: each.runs
+        for each in fetch_all(connection, "versions.unfinished", _Unfinished)
+        if not queue_depth.workers_of(queues, QueueName.INTENT, serving(connection, each.app_version))
+    }
 
 
 def states(connection: Connection) -> list[VersionState]:

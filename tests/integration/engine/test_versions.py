@@ -16,6 +16,7 @@ from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.settings import PROJECT_ROOT, child_environment
 from sisu_pipeline.store.queues import versions
 from sisu_pipeline.store.queues.versions import Adopted
+from sisu_pipeline.supervisor import stack_health
 from tests.integration.engine.conftest import Engine
 from tests.integration.engine.intents import Stage, until
 from tests.integration.engine.test_liveness import given_back
@@ -214,6 +215,24 @@ def test_the_list_names_each_version_with_its_runs_work_workers_and_successor(
         None,
         LONG,
     ]
+
+
+def test_the_doctor_fails_while_unfinished_runs_have_a_version_that_no_intent_worker_serves(
+    engine: Engine, stage: Stage, nursery: Nursery
+) -> None:
+    stage.intent("waits")
+
+    def check() -> stack_health.Check:
+        with stage.dependencies.database.connect() as connection:
+            return stack_health.served(connection)
+
+    assert check().detail == ("no intent worker takes unfinished runs: 1 of v1. See `sisu version adopt --help`")
+    with nursery.worker("intentQ", DBOS__APPVERSION="v-b"):
+        wait_for_workers(engine.database, "intentQ", "v-b")
+        assert not check().ok
+        seen(stage, "v-b")
+        adopt(stage, "v1", "v-b")
+        assert check().ok
 
 
 def test_the_command_records_its_user_and_fails_with_the_reason_of_a_refusal(engine: Engine, stage: Stage) -> None:
