@@ -119,6 +119,18 @@ LEFT JOIN (SELECT run_id, count(*) FILTER (WHERE applied_at IS NOT NULL) AS appl
            FROM app.patch_history GROUP BY run_id) p ON p.run_id = r.id
 ORDER BY r.workflow_id
 
+-- deadlines --
+-- The seconds from each deadline to its decision, or to its missing answer; also of those that were reopened.
+SELECT extract(epoch FROM decided_at - deadline_at)::float AS seconds FROM (
+    SELECT made.decided_at, gate.deadline_at FROM app.plan_approvals made
+    JOIN app.human_gates gate ON gate.run_id = made.run_id AND gate.purpose = 'approve-plan'
+    WHERE made.decided_by = 'sisu:deadline'
+    UNION ALL
+    SELECT made.answered_at, gate.deadline_at FROM app.gate_answers made JOIN app.human_gates gate USING (run_id, gate_key)
+    WHERE made.answered_by = 'sisu:deadline'
+    UNION ALL
+    SELECT decided_at, deadline_at FROM app.passed_deadlines) AS passed
+
 -- progress_after --
 -- For each fault and intent it struck (arrays of one length): the seconds until something of the intent was committed.
 SELECT asked.fault, extract(epoch FROM min(seen.at) - asked.since)::float AS seconds

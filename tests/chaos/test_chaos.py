@@ -61,6 +61,8 @@ def test_a_minute_of_chaos_loses_repeats_and_strands_no_intent(chaos: ChaosRun) 
     verdict = report["verdict"]
     assert (verdict["lost"], verdict["duplicated"], verdict["stuck"], verdict["wrong"]) == (0, 0, 0, 0)
     assert report["stories"]["intents"] == len(chaos.scenarios) >= 40
+    ends = (ScenarioKind.EXPIRED, ScenarioKind.REOPENED)
+    assert report["deadlines"]["n"] >= sum(each.kind in ends for each in chaos.scenarios) > 0
 
 
 def test_the_faults_were_injected(chaos: ChaosRun) -> None:

@@ -50,6 +50,7 @@ class ChaosRun:
     outcomes: list[ScenarioOutcome] = field(default_factory=list)
     injected: list[InjectedFault] = field(default_factory=list)
     recovery: Json = field(default_factory=dict)
+    deadlines: Json = field(default_factory=dict)
     verdict: Json = field(default_factory=dict)
     settled_s: float | None = None
     unsettled: list[Json] = field(default_factory=list)
@@ -79,6 +80,7 @@ class ChaosRun:
             "faults": chaos_report.count_faults(self.injected, len(self.schedule)),
             **({"left_out": self.left_out} if self.left_out else {}),
             "recovery": self.recovery,
+            "deadlines": self.deadlines,
             "settled_s": self.settled_s,
             **({"left_behind": self.left_behind} if self.left_behind else {}),
             "verdict": self.verdict,
@@ -179,3 +181,4 @@ def _judge(chaos: ChaosRun, stack: RunningStack) -> None:
         chaos.verdict = verdict.judge(connection, chaos.outcomes, stack.process.settings.workspaces)
     with stack.database.connect() as connection:
         chaos.recovery = chaos_report.measure_recovery(connection, chaos.injected)
+        chaos.deadlines = chaos_report.measure_deadlines(connection)

@@ -76,6 +76,11 @@ def measure_recovery(connection: Connection, injected: Sequence[InjectedFault]) 
     return {"all": percentiles(every), **{kind: percentiles(by_kind[kind]) for kind in sorted(by_kind)}}
 
 
+def measure_deadlines(connection: Connection) -> Json:
+    """Seconds from a deadline to what it decides, by the clock of the database."""
+    return percentiles([row["seconds"] for row in connection.execute(query("labs.deadlines"))])
+
+
 def list_faults(injected: Sequence[InjectedFault]) -> list[Json]:
     """Every fault with its victims, for the report in the data folder."""
     return [
@@ -182,6 +187,10 @@ def _headline(report: Json) -> list[tuple[str, object]]:
         lines += [(name, verdict[name]) for name in ("lost", "duplicated", "stuck", "wrong")]
         lines.append(("laws", f"{verdict['laws']}, {len(verdict['broken_laws'])} broken"))
         lines.append(("left behind", len(report.get("left_behind", []))))
+    if (passed := report["deadlines"]) and passed["n"]:
+        lines.append(
+            (f"from a deadline to its decision (n={passed['n']})", f"p50 {passed['p50']} s, max {passed['max']} s")
+        )
     if verdict and report["live"]:
         lines.append(("planning given up after three interrupted sessions", verdict["planning_given_up"]))
     return [
