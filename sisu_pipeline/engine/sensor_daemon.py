@@ -17,6 +17,7 @@ from dagster._daemon.cli import cli
 from resources import writer_connections
 from resources.migrations import exit_if_newer
 from sisu_pipeline.domain import worker_names
+from sisu_pipeline.engine import clock_watch
 from sisu_pipeline.settings import name_connections, settings
 from sisu_pipeline.workflow.dependencies import dependencies
 
@@ -33,6 +34,7 @@ def main() -> None:
     exit_if_newer(dependencies().database, "daemon")
     shorten_pauses()
     writer_connections.remember_in(settings().home)
+    clock_watch.end_when_set_back()
     cli(["run", "--workspace", "workspace.yaml"], obj={})
 
 
@@ -51,7 +53,7 @@ def is_under_min_interval(
         return True
     elapsed = sensor_loop.get_elapsed(state)
     if elapsed is not None and elapsed < 0:
-        # The clock was set back since the last tick. Dagster would wait until it reaches that time again.
+        # The clock was set back after the last tick. Dagster would wait until it reaches that time again.
         return False
     if remote_sensor.min_interval_seconds != _SHORTEST_INTERVAL_S:
         return bool(_is_under_min_interval(state, remote_sensor, minimum_allowed_min_interval))

@@ -1,6 +1,7 @@
 """The tools of chaos: a file system that is full for a while, and clocks of single processes that are wrong."""
 
 import errno
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ import pytest
 
 from sisu_pipeline.proof.harness.limited_disk import LimitedDisk, NoLimitedDisk, limited_disk
 from sisu_pipeline.proof.harness.stepped_clocks import SteppedClocks, stepped_clocks
-from sisu_pipeline.settings import child_environment
+from sisu_pipeline.settings import PROJECT_ROOT, child_environment
 
 SIZE = 8 * 2**20
 HOUR_S = 3600
@@ -90,6 +91,33 @@ def test_one_process_has_a_wrong_clock_until_it_is_corrected(
     assert abs(time_of(process) - began) > HOUR_S, "its time is not up"
     clocks.correct(everything=True)
     wait_for_difference(process, began)
+
+
+# What the daemon does beside its work.
+WATCH = """
+import sys, threading
+from sisu_pipeline.engine import clock_watch
+clock_watch.end_when_set_back()
+print("watching", flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_a_watched_process_ends_when_its_clock_is_set_back(clocks: SteppedClocks) -> None:
+    with subprocess.Popen(
+        (sys.executable, "-c", WATCH),
+        env=child_environment(**clocks.variables),
+        cwd=PROJECT_ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as watched:
+        assert watched.stdout is not None and watched.stderr is not None
+        assert watched.stdout.readline() == "watching\n"
+        clocks.step([watched.pid], -3 * HOUR_S, seconds=60)
+        assert watched.wait(timeout=60) == 1
+        assert re.fullmatch(r"the clock was set back by 1\d{4} s: .*\n", watched.stderr.read())
 
 
 def time_of(process: subprocess.Popen[str], line: str = "tell") -> float:

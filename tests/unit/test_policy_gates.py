@@ -71,6 +71,7 @@ CLOCKS = {
     "sisu_pipeline/console/": "shows people how long something takes",
     "sisu_pipeline/recovery/observed_time.py": "measures how long work is lost by the observer's own clock",
     "sisu_pipeline/recovery/lost_claims.py": "judges how long its own claims stand by its own clock",
+    "sisu_pipeline/engine/clock_watch.py": "notices that the clock was set back",
     "sisu_pipeline/proof/": "measures",
     "sisu_pipeline/queueing/dbos_queues.py": "keeps what DBOS read for a while",
     "sisu_pipeline/recovery/run_recovery.py": "judges a worker's silence by the observer's own clock",
