@@ -7,8 +7,8 @@ from resources.database import Database
 from resources.sandbox.e2b.e2b_settings import E2bSettings
 from resources.sandbox.memory_receipts import MemoryReceipts
 from resources.sandbox.receipts import Receipts
+from resources.sandbox.sandbox_factory import open_sandbox
 from resources.sandbox.sandbox_port import Sandbox, SandboxHealth, TaskRef, TreeResolver
-from resources.sandbox_factory import open_sandbox
 from sisu_pipeline.settings import Settings
 from sisu_pipeline.store.queues import sandbox_instances
 

@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from resources.sandbox.memory_receipts import MemoryReceipts
+from resources.sandbox.sandbox_factory import open_sandbox
 from resources.sandbox.sandbox_port import Chunk, Sandbox, TaskContext
-from resources.sandbox_factory import open_sandbox
 from sisu_pipeline.contracts.sandbox_request import ErrorCode, FileIn, SandboxRequest, SandboxResult
 from sisu_pipeline.proof.harness.lab_stack import LabFailed
 from sisu_pipeline.queueing.sandbox_provider import e2b_settings

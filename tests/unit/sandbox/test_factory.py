@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from resources.sandbox.memory_receipts import MemoryReceipts
+from resources.sandbox.sandbox_factory import open_sandbox
 from resources.sandbox.sandbox_port import SandboxUnavailable
-from resources.sandbox_factory import open_sandbox
 
 
 def test_the_mock_needs_nothing(tmp_path: Path) -> None:
