@@ -4,10 +4,10 @@ import time
 
 import dagster as dg
 
+from resources.message_channels import Webhook
 from sisu_pipeline.settings import settings
 from sisu_pipeline.workflow import escalation
 from sisu_pipeline.workflow.dependencies import dependencies
-from sisu_pipeline.workflow.escalation import Webhook
 
 TICK_SECONDS = 20.0
 CHECK_INTERVAL_SECONDS = 1.0

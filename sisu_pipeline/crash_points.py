@@ -79,6 +79,9 @@ POINTS = (
     "push.work.after",
     "push.commit.before",
     "push.commit.after",
+    # A notification: before it leaves, and before its delivery is recorded.
+    "notification.send.before",
+    "notification.send.after",
     # A canceled run, tied up.
     "closing.roll_back.before",
     "closing.roll_back.after",

@@ -11,6 +11,7 @@ from pydantic import SecretStr, ValidationError, field_validator, model_validato
 from sisu_pipeline.contracts.configuration.address_settings import ALL, AddressSettings
 from sisu_pipeline.contracts.configuration.foreign_variables import is_foreign
 from sisu_pipeline.contracts.configuration.git_settings import GitSettings
+from sisu_pipeline.contracts.configuration.notification_settings import NotificationSettings
 from sisu_pipeline.contracts.configuration.planner_settings import PlannerSettings
 from sisu_pipeline.contracts.configuration.queue_settings import QueueSettings, setting
 from sisu_pipeline.contracts.configuration.setup_settings import SetupSettings
@@ -21,7 +22,15 @@ _OURS = ("SISU_", "SBX_", "OC_", "INTENT_QUEUE_", "HITL_", "CHAOS_", "DBOS__")
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
 
-class Settings(GitSettings, PlannerSettings, SetupSettings, SignInSettings, QueueSettings, AddressSettings):
+class Settings(
+    GitSettings,
+    NotificationSettings,
+    PlannerSettings,
+    SetupSettings,
+    SignInSettings,
+    QueueSettings,
+    AddressSettings,
+):
     """Every setting, by its environment name in lower case."""
 
     sisu_token: SecretStr | None = setting(
@@ -125,15 +134,6 @@ class Settings(GitSettings, PlannerSettings, SetupSettings, SignInSettings, Queu
         ge=1,
         le=2_592_000,
     )
-    sisu_escalation_url: SecretStr | None = setting(
-        "Webhook that receives a message about each passed deadline and each pushed branch; requires "
-        "`SISU_ESCALATION_SECRET`.",
-        read_by=["code-server"],
-        default=None,
-    )
-    sisu_escalation_secret: SecretStr | None = setting(
-        "Key of the signature of the webhook's messages.", read_by=["code-server"], default=None
-    )
     chaos_sleep_execute: int = setting(
         "Milliseconds that each task waits before its command. For labs.",
         read_by=["sandbox-worker"],
@@ -151,8 +151,6 @@ class Settings(GitSettings, PlannerSettings, SetupSettings, SignInSettings, Queu
         "database_url",
         "sisu_blob_store",
         "sisu_token",
-        "sisu_escalation_url",
-        "sisu_escalation_secret",
         mode="before",
     )
     @classmethod
@@ -176,16 +174,6 @@ class Settings(GitSettings, PlannerSettings, SetupSettings, SignInSettings, Queu
         if value is not None and not value.get_secret_value().startswith(("postgresql://", "postgres://")):
             raise ValueError("must begin with postgresql://")
         return value
-
-    @model_validator(mode="after")
-    def _escalation_is_signed(self) -> Self:
-        """Require a key with the webhook: without a signature, its receiver cannot verify a message."""
-        if (self.sisu_escalation_url is None) != (self.sisu_escalation_secret is None):
-            raise ValueError("SISU_ESCALATION_URL and SISU_ESCALATION_SECRET must be set together")
-        url = self.sisu_escalation_url
-        if url is not None and not url.get_secret_value().startswith(("https://", "http://")):
-            raise ValueError("SISU_ESCALATION_URL must begin with https:// or http://")
-        return self
 
     @model_validator(mode="after")
     def _agents_have_workers(self) -> Self:
@@ -212,6 +200,11 @@ class Settings(GitSettings, PlannerSettings, SetupSettings, SignInSettings, Queu
     def workspaces(self) -> Path:
         """Where each run's workspace folder lies."""
         return self.home / "workspaces"
+
+    @property
+    def receivers_file(self) -> Path | None:
+        """The file of receivers of notifications, absolute; None without notifications."""
+        return None if self.sisu_notifications is None else Path(self.sisu_notifications).expanduser().resolve()
 
     @property
     def logs(self) -> Path:

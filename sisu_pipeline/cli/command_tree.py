@@ -10,6 +10,7 @@ from sisu_pipeline.cli.commands import (
     env_command,
     gate_commands,
     intent_commands,
+    notification_commands,
     oracle_command,
     rule_commands,
     run_commands,
@@ -56,6 +57,7 @@ app.add_typer(token_commands.app, name="token")
 app.add_typer(token_commands.session_app, name="session")
 app.add_typer(rule_commands.recipe_app, name="recipe")
 app.add_typer(rule_commands.policy_app, name="policy")
+app.add_typer(notification_commands.app, name="notification")
 app.add_typer(db_commands.app, name="db")
 app.add_typer(version_commands.app, name="version")
 app.add_typer(lab_commands.app, name="lab")

@@ -92,7 +92,7 @@ class Stack:
         """Start the database and every program, in order; returns when all are ready.
 
         A program that ends meanwhile is started again, a few times. Raises StackError, DatabaseError,
-        SandboxUnavailable or PlannerUnavailable.
+        SandboxUnavailable, PlannerUnavailable or ReceiversInvalid.
         """
         self._check_ports()
         self._check_home()
@@ -173,6 +173,8 @@ class Stack:
             programs.append(
                 Program("planner-worker", (python, "-m", "sisu_pipeline.worker", "--queue", "compileQ"))
             )
+        if self.settings.sisu_notifications is not None:
+            programs.append(Program("notifier", (python, "-m", "sisu_pipeline.worker.notifier")))
         return programs
 
     def _spawn(self, program: Program) -> None:

@@ -21,7 +21,7 @@ from sisu_pipeline.domain.operator_errors import OperatorError
 from sisu_pipeline.queueing.sandbox_provider import check_sandbox
 from sisu_pipeline.settings import Settings
 from sisu_pipeline.store import deadlines
-from sisu_pipeline.store.queues import engine_tables, queue_depth, worker_deaths
+from sisu_pipeline.store.queues import engine_tables, notification_outbox, queue_depth, worker_deaths
 from sisu_pipeline.store.queues import versions as app_versions
 from sisu_pipeline.store.queues.queue_depth import QueueState
 from sisu_pipeline.supervisor import port_probes
@@ -83,6 +83,8 @@ def examine(settings: Settings) -> Health:
                 checks.append(served(connection))
             if settings.sisu_escalation_url is not None:
                 checks.append(webhook(connection))
+            if settings.sisu_notifications is not None:
+                checks.append(receivers(connection))
             queues = queue_depth.queue_states(connection)
     except (DatabaseError, psycopg.Error) as error:
         checks.append(Check("database", False, str(error).strip()))
@@ -202,6 +204,22 @@ def webhook(connection: Connection) -> Check:
     has_messages = engine_tables.exist(connection, "app.escalations")
     refusal = deadlines.last_refusal(connection) if has_messages else None
     return Check("webhook", refusal is None, refusal or "the last message was delivered, or there was none")
+
+
+def receivers(connection: Connection) -> Check:
+    """Check that each receiver of notifications gets its messages, and that a process sends them."""
+    name = "notifications"
+    if not engine_tables.exist(connection, "app.notification_receivers"):
+        return Check(name, False, "the database lacks their tables: run `sisu db migrate`")
+    states = notification_outbox.states(connection)
+    troubled = [f"{state.name}: {state.trouble}" for state in states if state.trouble is not None]
+    if troubled:
+        return Check(
+            name, False, f"{'; '.join(troubled)}. Next: `sisu notification list`, `sisu notification test`"
+        )
+    if not notification_outbox.is_led(connection):
+        return Check(name, False, "no process sends them: see the log of the notifier, or start one")
+    return Check(name, True, f"{len(states)} receiver(s)")
 
 
 def sandbox(settings: Settings) -> Check:

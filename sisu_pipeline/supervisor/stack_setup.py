@@ -8,14 +8,19 @@ from resources.database import Database
 from sisu_pipeline import database_server
 from sisu_pipeline.queueing.sandbox_provider import check_sandbox
 from sisu_pipeline.settings import Settings, child_environment
+from sisu_pipeline.store.queues import notification_outbox
 from sisu_pipeline.supervisor.database_checks import check_sessions
 
 
 def check_providers(settings: Settings) -> None:
     """Check that the sandbox provider and, where one makes the plans, the coding agent can run on this machine.
 
-    Raises SandboxUnavailable or PlannerUnavailable.
+    Also that the file of receivers is usable. Raises SandboxUnavailable, PlannerUnavailable or ReceiversInvalid.
     """
+    if settings.sisu_notifications is not None:
+        from sisu_pipeline.queueing.notification_provider import open_receivers
+
+        open_receivers(settings)
     check_sandbox(settings)
     if settings.asks_agent:
         # Imported only where it is used: the libraries of the protocols take most of a second.
@@ -25,12 +30,23 @@ def check_providers(settings: Settings) -> None:
 
 
 def prepare(settings: Settings) -> Database:
-    """Start the database and create or upgrade every schema: `app`, `dbos` and `dagster`."""
+    """Start the database, create or upgrade every schema (`app`, `dbos`, `dagster`), and store the receivers."""
     found = database_server.up(settings)
     if settings.database_url is not None:
         check_sessions(found)
     make_engine_schemas(found)
+    _store_receivers(settings, found)
     return found
+
+
+def _store_receivers(settings: Settings, found: Database) -> None:
+    """Store the receivers of notifications, so that they get the events before the notifier has started."""
+    if settings.sisu_notifications is not None:
+        from sisu_pipeline.queueing.notification_provider import open_receivers
+
+        listed = [opened.receiver for opened in open_receivers(settings)]
+        with found.connect() as connection:
+            notification_outbox.replace_receivers(connection, listed)
 
 
 def make_engine_schemas(found: Database) -> None:
@@ -70,7 +86,9 @@ def _secrets_of_others(settings: Settings, program: str) -> set[str]:
 
 def stack_variables(settings: Settings, found: Database) -> dict[str, str]:
     """The variables by which a process finds this stack: the database, the instance, the code server."""
+    receivers = settings.receivers_file
     return {
+        **({} if receivers is None else {"SISU_NOTIFICATIONS": str(receivers)}),
         "SISU_HOME": str(settings.home),
         "PORT": str(settings.port),
         "ADMIN_PORT": str(settings.admin_port),

@@ -30,7 +30,7 @@ _SECTIONS = {
     "E2B": ("e2b_",),
     "Queues": ("intent_queue_", "sbx_queue_"),
     "Sandboxes": ("sbx_",),
-    "Gates and escalation": ("hitl_", "sisu_escalation_"),
+    "Gates and escalation": ("hitl_", "sisu_escalation_", "sisu_notifications"),
     "Sign-in": ("sisu_oidc_", "sisu_identity_", "sisu_name_claim", "sisu_groups_claim", "sisu_group_roles"),
     "Repositories": ("sisu_git_",),
     "Labs and tests": ("chaos_", "sisu_crash_at"),

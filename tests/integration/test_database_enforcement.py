@@ -27,6 +27,8 @@ LEDGERS: dict[str, set[str]] = {
     "run_bases": set(),
     "run_setups": set(),
     "base_files": set(),
+    "notification_events": set(),
+    "notification_deliveries": {"state", "attempts", "next_attempt_at", "last_error", "ended_at"},
     "push_requests": {"attempts", "next_attempt_at", "last_error", "finished_at"},
     "run_pushes": set(),
     "run_changes": set(),
@@ -51,7 +53,10 @@ LEDGERS: dict[str, set[str]] = {
         *("duration_ms", "started_at", "updated_at"),
     },
 }
-OTHERS = {"run_transitions", "schema_migrations", "sbx_templates", "escalations", "task_output"}
+OTHERS = {
+    *("run_transitions", "schema_migrations", "sbx_templates", "escalations", "task_output"),
+    "notification_receivers",
+}
 
 # What the steps of one run do not write: a row in each of the other ledgers.
 _ROWS = """
@@ -72,6 +77,8 @@ INSERT INTO app.run_bases (run_id, address, ref, commit_id, tree_id)
     SELECT id, '/a', 'main', repeat('0', 40), repeat('0', 40) FROM app.runs;
 INSERT INTO app.run_setups (run_id, retry, setup_sha256, layer_sha256, provider, outcome, wall_ms)
     SELECT id, 0, repeat('0', 64), repeat('0', 64), 'mock', 'simulated', 0 FROM app.runs;
+INSERT INTO app.notification_receivers (name, events, remind_before) VALUES ('r', '{}', '1 minute');
+INSERT INTO app.notification_deliveries (event_id, receiver) SELECT id, 'r' FROM app.notification_events;
 INSERT INTO app.base_files (run_id, path) SELECT id, 'a' FROM app.runs;
 INSERT INTO app.push_requests (run_id, remote, branch) SELECT id, '/a', 'b' FROM app.runs;
 INSERT INTO app.run_pushes (run_id, state, error) SELECT id, 'failed', 'e' FROM app.runs;

@@ -16,7 +16,7 @@ from sisu_pipeline.contracts.gate import Decision
 from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.store import deadlines, human_gates, interactions, runs, steps, tasks
 from sisu_pipeline.store.outputs import artifacts, pushes, task_output
-from sisu_pipeline.store.queues import outbox, segments
+from sisu_pipeline.store.queues import notification_outbox, outbox, segments
 from sisu_pipeline.supervisor.stack_setup import make_engine_schemas
 from sisu_pipeline.workflow.dependencies import Dependencies
 from tests.builders import a_run, an_intent
@@ -35,6 +35,7 @@ FILLED = (
     "plan_approvals",
     "patch_history",
     "push_requests",
+    "notification_events",
 )
 
 # A copy of a table's first row for each number, as the row of another finished run.
@@ -57,6 +58,7 @@ _CHANGES = {
     "intents": f"jsonb_build_object('id', {_INTENT})",
     "runs": f"""jsonb_build_object('id', {_RUN}, 'intent_id', {_INTENT}, 'workflow_id', {_INTENT},
         'created_at', now() - n * interval '1 minute', 'updated_at', now() - n * interval '1 minute')""",
+    "notification_events": f"jsonb_build_object('run_id', {_RUN}, 'id', 'ntf_' || md5(n::text))",
     "artifacts": f"jsonb_build_object('run_id', {_RUN}, 'uri', 'artifact://' || n)",
     "plan_approvals": f"jsonb_build_object('run_id', {_RUN}, 'reported_at', now())",
     "sbx_runs": f"jsonb_build_object('run_id', {_RUN}, 'task_key', md5(n::text) || md5(n::text))",
@@ -143,6 +145,10 @@ def _read(connection: Connection, life: Life) -> None:
     pushes.take(connection)
     pushes.due_remotes(connection)
     pushes.of_run(connection, life.run_id)
+    notification_outbox.remind(connection)
+    notification_outbox.due_receivers(connection)
+    notification_outbox.take(connection, "ops")
+    notification_outbox.states(connection)
     human_gates.waiting(connection, 100)
     runs.active(connection, 50)
     runs.finished(connection, 50)

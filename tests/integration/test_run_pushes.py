@@ -16,6 +16,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from resources import message_channels
 from resources.git.mirrors import Mirrors, MirrorSettings
 from resources.git.repository_address import AllowedRepositories
 from sisu_pipeline import oracle
@@ -547,7 +548,7 @@ def test_the_webhook_gets_what_a_bot_needs_for_a_pull_request(scene: Scene, rece
     scene.push()
     assert escalation.deliver(scene.world.database, receiver.webhook) == 1
     ((message, body, signature),) = receiver.received
-    assert signature == escalation.signature(receiver.webhook.secret, body)
+    assert signature == message_channels.signature(receiver.webhook.secret, body)
     assert message == {
         "event": "BRANCH_PUSHED",
         "id": f"push:{life.id}",

@@ -1,9 +1,9 @@
 """Every code block of README and docs has a language, and every language that can be checked is checked.
 
 `test_docs_commands.py` checks shell commands, and `tests/e2e` runs those of README and of the worked example.
-`tests/integration/engine/test_documents.py` runs SQL, `test_docs_intent.py` validates JSON, and
-`tests/integration/test_extending.py` applies diffs and runs Python; `test_docs_generated.py` compares generated
-pages. `tests/e2e/test_reverse_proxies.py` runs nginx and Apache.
+`tests/integration/engine/test_documents.py` runs SQL, `test_docs_intent.py` and `test_notification_message.py`
+validate JSON, and `tests/integration/test_extending.py` applies diffs and runs Python; `test_docs_generated.py`
+compares generated pages. `tests/e2e/test_reverse_proxies.py` runs nginx and Apache.
 """
 
 from pathlib import Path
@@ -20,7 +20,7 @@ CHECKED_EVERYWHERE = {"bash"}
 UNCHECKED = {"text"}
 CHECKED_ON = {
     "sql": {page.name for page in DOCS.glob("*.md")},
-    "json": {"intent.md", "human-gate.md", "repositories.md", "setups.md"},
+    "json": {"intent.md", "human-gate.md", "repositories.md", "setups.md", "notifications.md"},
     "diff": {"extending.md"},
     "python": {"extending.md"},
     "mermaid": {"state-machine.md"},

@@ -55,6 +55,7 @@ PURE_IMPORTS = (
 
 CLOCKS = {
     "resources/git/mirrors.py": "waits for the lock of a fetch until a deadline",
+    "resources/message_channels.py": "a message is signed with the time of its attempt",
     "resources/notifications.py": "waits for a notification until a deadline",
     "resources/planner/chat_planner.py": "measures how long a model took",
     "resources/planner/acp/": "watches an agent's silence and time; durations are evidence, never identity",
@@ -66,6 +67,7 @@ CLOCKS = {
     "sisu_pipeline/api/routes/event_routes.py": "a stream sends a heartbeat",
     "sisu_pipeline/api/routes/session_routes.py": "a session's id is a random secret",
     "sisu_pipeline/api/routes/sign_in_routes.py": "a session's id is a random secret",
+    "sisu_pipeline/cli/commands/notification_commands.py": "a test message states when it was sent",
     "sisu_pipeline/cli/commands/token_commands.py": "a token is a random secret",
     "sisu_pipeline/dagster_web/sign_in.py": "a session id is a random secret, and a proxy's signed header expires",
     "sisu_pipeline/console/": "shows people how long something takes",
@@ -79,8 +81,9 @@ CLOCKS = {
     "sisu_pipeline/supervisor/stack_health.py": "compares this machine's clock with the database's for people",
     "sisu_pipeline/supervisor/stack.py": "supervises processes: grace periods and restarts",
     "sisu_pipeline/queueing/fan_out_wait.py": "looks at the rows again after a while",
-    "sisu_pipeline/workflow/escalation.py": "a message is signed with the time of its attempt",
+    "sisu_pipeline/workflow/escalation.py": "delivers for the length of a tick",
     "sisu_pipeline/worker/worker_group.py": "supervises its children: grace periods and restarts",
+    "sisu_pipeline/worker/notifier.py": "abandons an attempt that takes too long by its own clock",
     "sisu_pipeline/worker/worker_process.py": "a worker process gets an id of its own, and stops within a deadline",
 }
 

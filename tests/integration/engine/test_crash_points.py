@@ -81,7 +81,7 @@ PAIRS: list[tuple[str, str]] = [
     ("fan_out.enqueue.before", "segment.lock.after"),
 ]
 # A stack's other processes die at these (`tests/chaos/`, `tests/e2e/test_agent_plans.py`, and
-# `tests/integration/test_run_pushes.py`).
+# `tests/integration/test_run_pushes.py`, `tests/integration/notifications/`).
 ELSEWHERE = (
     *(
         "question.",
@@ -94,6 +94,7 @@ ELSEWHERE = (
         "gate.decide.",
         "closing.",
         "push.",
+        "notification.",
     ),
 )
 

@@ -16,13 +16,14 @@ from typing import Any
 import httpx
 import pytest
 
+from resources import message_channels
+from resources.message_channels import Webhook
 from sisu_pipeline.domain.setting_errors import SettingsError
 from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.settings import load_settings
 from sisu_pipeline.store import deadlines
 from sisu_pipeline.supervisor import stack_health
 from sisu_pipeline.workflow import escalation, run_timeouts
-from sisu_pipeline.workflow.escalation import Webhook
 from tests.integration.api.conftest import Api
 from tests.integration.gate.conftest import Recipe
 from tests.integration.gate.world import Waiting
@@ -211,8 +212,8 @@ def test_the_webhook_gets_one_signed_message(api: Api, receiver: Receiver) -> No
     assert escalation.deliver(api.dependencies.database, receiver.webhook) == 1
     assert escalation.deliver(api.dependencies.database, receiver.webhook) == 0
     ((message, body, signature),) = receiver.received
-    assert signature == escalation.signature("s3cret", body)
-    assert signature != escalation.signature("another", body)
+    assert signature == message_channels.signature("s3cret", body)
+    assert signature != message_channels.signature("another", body)
     assert (message["event"], message["runId"], message["outcome"]) == ("TIMEOUT_ESCALATION", run.run_id, "reject")
     assert message["id"] == f"esc:{run.id}:{run.gate}"
 
@@ -228,7 +229,7 @@ def test_the_signature_of_a_message_covers_its_id_and_the_time_of_its_attempt(ap
     content = f"{message['id']}.{sent_at}.".encode() + body
     expected = base64.b64encode(hmac.digest(b"s3cret", content, "sha256")).decode()
     assert headers["Webhook-Signature"] == f"v1,{expected}"
-    replayed = escalation.headers("s3cret", message["id"], int(sent_at) + 600, body)
+    replayed = message_channels.headers("s3cret", message["id"], int(sent_at) + 600, body)
     assert replayed["Webhook-Signature"] != headers["Webhook-Signature"]
 
 
