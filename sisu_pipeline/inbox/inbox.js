@@ -1,5 +1,6 @@
 // The page: who is there, which view is shown, and the stream that keeps it fresh.
 
+import { offer, tell } from "./alerts.js";
 import { el, announce, show } from "./dom.js";
 import { escaped } from "./hidden.js";
 import { counted, list } from "./list.js";
@@ -21,6 +22,7 @@ async function start() {
     if (error.status !== 401) return fail(error);
     return askForToken(start);
   }
+  offer();
   addEventListener("hashchange", route);
   await route();
 }
@@ -43,6 +45,7 @@ function showInbox(mine) {
   keepFresh("/inbox/events", "inbox", (inbox) => {
     if (mine !== view) return;
     setNow(inbox.now);
+    tell(inbox);
     document.title = inbox.gates.length ? `(${counted(inbox)}) Sisu inbox` : "Sisu inbox";
     redraw(() => show(list(inbox, session.dagsterUrl)));
     if (first) arrive();
