@@ -10,6 +10,7 @@ from sisu_pipeline.cli.commands import (
     env_command,
     gate_commands,
     intent_commands,
+    mcp_command,
     notification_commands,
     oracle_command,
     rule_commands,
@@ -65,3 +66,4 @@ app.add_typer(bench_commands.app, name="bench")
 app.command("oracle")(oracle_command.oracle)
 app.command("doctor")(doctor_command.doctor)
 app.command("env")(env_command.env)
+app.command("mcp")(mcp_command.mcp)
