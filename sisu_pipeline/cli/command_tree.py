@@ -5,22 +5,24 @@ from typing import Annotated
 import typer
 
 from sisu_pipeline.cli.commands import (
-    db_commands,
-    doctor_command,
-    env_command,
     gate_commands,
     intent_commands,
     mcp_command,
-    notification_commands,
-    oracle_command,
     rule_commands,
     run_commands,
-    start_command,
     token_commands,
+)
+from sisu_pipeline.cli.proof_commands import bench_commands, demo_command, lab_commands
+from sisu_pipeline.cli.stack_commands import (
+    db_commands,
+    doctor_command,
+    env_command,
+    notification_commands,
+    oracle_command,
+    start_command,
     version_commands,
     worker_command,
 )
-from sisu_pipeline.cli.proof_commands import bench_commands, demo_command, lab_commands
 
 app = typer.Typer(
     name="sisu",

@@ -1,1 +1,1 @@
-"""One module per command or group of commands."""
+"""Commands about intents, runs, gates, rules and tokens: one module per command or group of commands."""

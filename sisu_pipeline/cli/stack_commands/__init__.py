@@ -1,0 +1,1 @@
+"""Commands that run, inspect and operate a stack."""
