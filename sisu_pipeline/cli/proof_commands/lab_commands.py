@@ -1,6 +1,7 @@
 """`sisu lab`: fault injection and soak tests, each on a stack of its own, with a verdict computed in SQL."""
 
 import json
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -197,6 +198,8 @@ def agent_replay(
 def _lab(as_json: bool) -> Iterator[CommandOutput]:
     with report_failures(as_json) as out:
         require_source_checkout("lab")
+        # SIGTERM ends a lab as Ctrl-C does: it stops its stack and releases what it has mounted.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         yield out
 
 

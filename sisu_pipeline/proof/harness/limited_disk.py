@@ -79,8 +79,10 @@ def _keep_content(folder: Path) -> None:
     """Move the content of a file system to the disk below it."""
     kept = folder.with_name(f"{folder.name}.kept")
     shutil.rmtree(kept, ignore_errors=True)
-    problem = _run("cp", "-a", str(folder), str(kept))
-    _unmount(folder)
+    try:
+        problem = _run("cp", "-a", str(folder), str(kept))
+    finally:
+        _unmount(folder)  # also after a second Ctrl-C
     folder.rmdir()
     kept.rename(folder)
     if problem is not None:
