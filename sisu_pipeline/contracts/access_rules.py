@@ -45,6 +45,7 @@ API_RULES: Mapping[str, Rule] = {
     "show_run": Audience.SIGNED_IN,
     "watch_run": Audience.SIGNED_IN,
     "watch_output": Audience.SIGNED_IN,
+    "watch_several": Audience.SIGNED_IN,
     "show_artifact": Audience.SIGNED_IN,
     "show_patch": Audience.SIGNED_IN,
     "show_files": Audience.SIGNED_IN,

@@ -126,13 +126,15 @@ const alertLine = () => el("p", { class: "bad", role: "alert" });
 async function attempt(fault, buttons, done, changed, work) {
   fault.textContent = "";
   for (const button of buttons) button.disabled = true;
+  let answer;
   try {
-    const answer = await work();
-    const { approvals } = answer;
-    announce(approvals ? `${done}: ${approvals.given} of ${approvals.required}` : done);
-    await changed();
+    answer = await work();
   } catch (error) {
     fault.textContent = error.message;
     for (const button of buttons) button.disabled = false;
+    return;
   }
+  const { approvals } = answer;
+  announce(approvals ? `${done}: ${approvals.given} of ${approvals.required}` : done);
+  await changed();
 }

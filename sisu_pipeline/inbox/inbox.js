@@ -10,7 +10,7 @@ import { askForToken, enter, session } from "./session.js";
 import { follow } from "./stream.js";
 import { setNow } from "./time.js";
 
-const PUSH_CHECK_MS = 2000;
+const PUSH_CHECK_MS = 2000, RETRY_MS = 3000;
 let stream = null;
 let spoken = null;
 let view = 0;
@@ -42,7 +42,7 @@ async function route() {
 function showInbox(mine) {
   document.title = "Sisu inbox";
   let first = true;
-  keepFresh("/inbox/events", "inbox", (inbox) => {
+  keepFresh("inbox", (inbox) => {
     if (mine !== view) return;
     setNow(inbox.now);
     tell(inbox);
@@ -61,32 +61,43 @@ async function showRun(id, mine) {
     const loaded = await load(id);
     // The later request has the newer state, even if its response arrives first.
     if (mine !== view || drawing !== drawings) return loaded;
-    show(picture(loaded, draw, output));
+    show(picture(loaded, drawLater, output));
     // The push follows the end of the run, which has no events any more.
-    if (loaded.run.push?.state === "waiting") setTimeout(() => { if (mine === view) draw().catch(fail); }, PUSH_CHECK_MS);
+    if (loaded.run.push?.state === "waiting") setTimeout(drawLater, PUSH_CHECK_MS);
     document.title = `${loaded.plan ? escaped(loaded.plan.plan.goal) : id} · Sisu inbox`;
     return loaded;
   };
-  const shown = shape((await draw()).run);
+  // What is shown stays until the server answers again.
+  const drawLater = async () => {
+    if (mine !== view) return;
+    try {
+      await draw();
+    } catch (error) {
+      if (error.isPassing) setTimeout(drawLater, RETRY_MS);
+      else fail(error);
+    }
+  };
+  const { run: drawn } = await draw();
   if (mine !== view) return;
   arrive();
-  let last = shown;
-  keepFresh(`/runs/${id}/events`, "run", async (run) => {
+  let last = shape(drawn), lastProgress = progressShape(drawn);
+  keepFresh(`run ${id}`, async (run) => {
     if (mine !== view) return;
     output.follow(run);
-    document.getElementById("progress")?.replaceChildren(...progress(run));
+    if (progressShape(run) !== lastProgress) document.getElementById("progress")?.replaceChildren(...progress(run));
+    lastProgress = progressShape(run);
     // Redrawn only when more than the progress changed: the user may be typing.
     if (shape(run) !== last) {
       last = shape(run);
       if (isDeciding()) return; // The decision's own answer redraws it.
       if (isWriting()) announce("This run has changed since you started typing.");
-      else await draw();
+      else await drawLater();
     }
-    if (isEnded(run)) stream.close();
   });
 }
 
 const shape = (run) => JSON.stringify([run.status, run.nextAction, run.lastStep, run.gate, run.decision]);
+const progressShape = (run) => JSON.stringify([shape(run), run.error, run.tasks, run.waitsFor, run.dagsterRunId]);
 
 function isWriting() {
   const fields = [...document.querySelectorAll("#gate textarea, #gate input:not([name=by])")];
@@ -95,14 +106,22 @@ function isWriting() {
 
 const isDeciding = () => Boolean(document.querySelector("#gate button:disabled"));
 
-function keepFresh(path, name, receive) {
+function keepFresh(topic, receive) {
   const place = document.getElementById("connection");
   const status = (text) => { if (place.textContent !== text) place.textContent = text; };
-  stream = follow(path, name, (event) => receive(JSON.parse(event.data)), {
+  stream = follow(topic, receive, {
     glances: true,
     opened: () => status("Live"),
-    failed: (isClosed) => status(isClosed ? "Not live" : "Reconnecting…"),
+    failed: () => status("Reconnecting…"),
+    refused: signInAgain,
+    ended: () => { stream.close(); status(""); },
   });
+}
+
+function signInAgain() {
+  stream?.close();
+  spoken?.close();
+  askForToken(() => location.reload());
 }
 
 // Keeps the focus on what the person was at, by its address.
@@ -117,8 +136,17 @@ function arrive() {
 }
 
 function fail(error) {
-  if (error.status === 401) return askForToken(() => location.reload());
-  show(el("h1", {}, "The request failed"), el("p", { class: "bad", role: "alert" }, error.message), el("p", {}, el("a", { href: "#/" }, "To the inbox")));
+  if (error.status === 401) return signInAgain();
+  const retry = el("button", { type: "button", class: "main", onclick: again }, "Try again");
+  show(el("h1", {}, "The request failed"), el("p", { class: "bad", role: "alert" }, error.message),
+    el("div", { class: "verbs" }, retry), el("p", {}, el("a", { href: "#/" }, "To the inbox")));
+  // A server that is starting, or a proxy without one: the page recovers by itself.
+  if (error.isPassing) setTimeout(() => { if (retry.isConnected) again(); }, RETRY_MS);
+
+  function again() {
+    if (session) route();
+    else location.reload();
+  }
 }
 
 start();

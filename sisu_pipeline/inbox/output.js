@@ -7,7 +7,7 @@ const MOST_LINES = 500;
 
 export class Output {
   constructor(id) {
-    this.path = `/runs/${id}/output`;
+    this.topic = `output ${id}`;
     this.stream = null;
     this.lines = el("pre", {});
     // Not announced by screen readers: the output is too fast. It remains readable on request.
@@ -17,22 +17,19 @@ export class Output {
     this.last = 0;
   }
 
-  // Listened to only while there is work: a browser has few connections for one site.
+  // Followed only while there is work. The stream ends with its run.
   follow(run) {
     if (run.status === "running" && !this.stream) this.open();
-    if (run.status !== "running" && this.stream) this.isLast = true;
   }
 
   open() {
-    this.isLast = false;
-    const receive = (event) => {
+    const receive = (piece, id) => {
       // Opened again, it begins with the last minute.
-      if (Number(event.lastEventId) <= this.last) return;
-      this.last = Number(event.lastEventId);
-      this.append(JSON.parse(event.data));
+      if (id <= this.last) return;
+      this.last = id;
+      this.append(piece);
     };
-    // The stream ends with its run; a break before that is mended by the browser.
-    this.stream = follow(this.path, "output", receive, { failed: () => { if (this.isLast) this.close(); } });
+    this.stream = follow(this.topic, receive, { ended: () => this.close() });
   }
 
   append({ position, kind, chunk }) {

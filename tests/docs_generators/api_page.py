@@ -188,6 +188,8 @@ def _content(response: dict[str, Any]) -> str:
 
 
 def _event(schema: Schema) -> str:
+    if "oneOf" in schema:
+        return "; ".join(map(_event, schema["oneOf"]))
     members = schema["properties"]
     data = phrase(members["data"]["contentSchema"])
     return f"server-sent events {code(members['event']['const'])} of {data}"

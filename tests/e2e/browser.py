@@ -23,6 +23,7 @@ _QUIET = (
     "--lang=en",
 )
 _TIMEOUT_S = 20
+_POLL_S = 0.05
 _STALE = (NoSuchElementException, StaleElementReferenceException)
 
 
@@ -53,7 +54,7 @@ class Browser:
 
     def _wait(self, find: Callable[[Chrome], Any], what: str) -> Any:
         try:
-            return WebDriverWait(self.driver, _TIMEOUT_S, ignored_exceptions=_STALE).until(find)
+            return WebDriverWait(self.driver, _TIMEOUT_S, _POLL_S, ignored_exceptions=_STALE).until(find)
         except TimeoutException:
             raise AssertionError(f"{what} on: {self.text}\n{self.complaints()}") from None
 

@@ -64,7 +64,7 @@ CLOCKS = {
     "resources/sandbox/": "measures how long a command ran; a result's metrics are evidence, never identity",
     "sensors/": "a tick may take only so long",
     "sisu_pipeline/api/auth/authentication.py": "a proxy's signed header expires",
-    "sisu_pipeline/api/routes/event_routes.py": "a stream sends a heartbeat",
+    "sisu_pipeline/api/streams/change_streams.py": "a stream sends a heartbeat",
     "sisu_pipeline/api/routes/session_routes.py": "a session's id is a random secret",
     "sisu_pipeline/api/routes/sign_in_routes.py": "a session's id is a random secret",
     "sisu_pipeline/cli/stack_commands/notification_commands.py": "a test message states when it was sent",

@@ -6,6 +6,8 @@ from fastapi import Response
 
 from sisu_pipeline.contracts.base import Contract
 
+HEARTBEAT = ": heartbeat\n\n"
+"""A comment of a stream, which shows proxies that it is alive."""
 # JSON leaves these line breaks in texts as they are, and clients that read lines of Unicode end a line there.
 _LINE_BREAKS = {ord(character): f"\\u{ord(character):04x}" for character in "\x85\u2028\u2029"}
 

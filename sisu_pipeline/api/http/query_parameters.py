@@ -1,10 +1,10 @@
 """Query parameters, as strict as bodies: an unknown, repeated or malformed one is a 400."""
 
 import re
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, Self, TypeVar
 
 from fastapi import Depends, Request
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from sisu_pipeline.api.http.request_body import contract_refusal
 from sisu_pipeline.contracts.base import Contract, ContractInvalid
@@ -13,6 +13,9 @@ from sisu_pipeline.domain.status import RunStatus
 Q = TypeVar("Q", bound=Contract)
 
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,8}")
+
+
+_RunIds = Annotated[str, Field(pattern=r"^run_[0-9a-f]{32}(,run_[0-9a-f]{32}){0,63}$")]
 
 
 class NoQuery(Contract):
@@ -28,6 +31,38 @@ class RunsQuery(Contract):
     """Number of runs on a page."""
     before: Annotated[str, Field(pattern=r"^run_[0-9a-f]{32}$")] | None = None
     """Only runs older than the run with this id."""
+
+
+class EventsQuery(Contract):
+    """Which events a stream has: at least one of the three."""
+
+    inbox: Literal["no", "yes"] = "no"
+    """`yes` for the events `inbox`."""
+    runs: _RunIds | None = None
+    """Ids of the runs whose events `run` follow, separated by commas."""
+    output: _RunIds | None = None
+    """Ids of the runs whose events `output` follow, separated by commas."""
+
+    @property
+    def follows_inbox(self) -> bool:
+        """Whether the inbox is followed."""
+        return self.inbox == "yes"
+
+    @property
+    def run_ids(self) -> tuple[str, ...]:
+        """The runs whose changes are followed, each once."""
+        return _ids(self.runs)
+
+    @property
+    def output_ids(self) -> tuple[str, ...]:
+        """The runs whose output is followed, each once."""
+        return _ids(self.output)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not (self.follows_inbox or self.runs or self.output):
+            raise ValueError("nothing to follow: name inbox=yes, runs or output")
+        return self
 
 
 def parse(request: Request, contract: type[Q]) -> Q:
@@ -53,8 +88,18 @@ async def runs_query(request: Request) -> RunsQuery:
     return parse(request, RunsQuery)
 
 
+async def events_query(request: Request) -> EventsQuery:
+    """For the stream of several kinds of events."""
+    return parse(request, EventsQuery)
+
+
 PlainRequest = Depends(no_query)
 RunsQueryParameters = Annotated[RunsQuery, Depends(runs_query)]
+EventsQueryParameters = Annotated[EventsQuery, Depends(events_query)]
+
+
+def _ids(text: str | None) -> tuple[str, ...]:
+    return () if text is None else tuple(dict.fromkeys(text.split(",")))
 
 
 def _value(text: str) -> str | int:

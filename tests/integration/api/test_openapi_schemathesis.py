@@ -59,8 +59,8 @@ parameters = {{ "path.uri" = "{uri}" }}
 
 
 _PLAN = {"goal": "g", "design": [], "files": [], "risks": [], "tests": []}
-# The inbox's stream does not end.
-_ENDLESS = ("--exclude-path", "/inbox/events")
+# The streams with the inbox do not end.
+_ENDLESS = ("--exclude-path", "/inbox/events", "--exclude-path", "/events")
 
 
 def _schemathesis(api: Api, folder: Path, parameters: str, *options: str) -> None:

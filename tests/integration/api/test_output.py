@@ -57,7 +57,7 @@ def test_output_comes_while_the_run_goes_on_and_the_stream_ends_with_it(api: Api
                 if len(pieces) == 3:
                     end(api, run)
     assert [piece["chunk"] for piece in pieces] == ["one\n", "two\n", "three\n"]
-    assert pieces[0] == {"taskKey": "k" * 64, "position": 0, "kind": "stdout", "chunk": "one\n"}
+    assert pieces[0] == {"runId": run.id, "taskKey": "k" * 64, "position": 0, "kind": "stdout", "chunk": "one\n"}
 
 
 def test_a_reader_that_comes_back_goes_on_where_it_was(api: Api) -> None:
