@@ -1,71 +1,138 @@
-// A unified diff of the server, side by side. A new or deleted file has one side. Unchanged parts are left out.
+// The changes of one file as a table: side by side, or one below the other on a narrow screen. Long ones grow on demand.
 
+import { commentRow, commentsAt } from "./comments.js";
+import { blocksOf, rowsOf, unfolded } from "./diff_lines.js";
 import { el } from "./dom.js";
 import { visible } from "./hidden.js";
 
-const HUNK = /^@@ -(\d+)(?:,\d+)? \+(\d+)(?:,\d+)? @@/;
-const NO_END = "\\ No newline at end of file";
+const CHUNK = 300;
 const CAPTIONS = { create: "New file", modify: "Changed file", delete: "Deleted file", rename: "Renamed file" };
-const COLUMNS = { create: ["After"], delete: ["Before"] };
+const wide = matchMedia("(min-width: 700px)");
 
-export function diffTable({ targetPath, op, diffText, remarks }) {
-  const notes = remarks.length ? el("ul", { class: "notes" }, remarks.map((note) => el("li", {}, note))) : null;
-  if (diffText === "") return [el("p", { class: "quiet" }, "The file does not change.")];
-  const hunks = parse(diffText);
-  // The remarks state size and hash of binary content; nobody reads the content itself.
-  if (!hunks.length) return [notes, el("pre", {}, visible(diffText.replace(/^GIT binary patch\n[^]*/m, "GIT binary patch")))];
-  const columns = COLUMNS[op] || ["Before", "After"];
-  const head = el("tr", {}, columns.map((name) => el("th", { scope: "col", colspan: 2 }, name)));
-  const body = hunks.flatMap((rows, index) => [index || rows.skips ? gap(columns.length) : null, ...rows.map((row) => line(row, columns))]);
-  const widths = columns.flatMap(() => [el("col", { class: "numbers" }), el("col")]);
-  const table = el("table", { class: columns.length === 1 ? "diff one" : "diff" }, el("caption", {}, CAPTIONS[op]),
-    el("colgroup", {}, widths), el("thead", {}, head), el("tbody", {}, body));
-  return [notes, el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `Changes of ${targetPath}` }, table)];
+export const isText = ({ diffText }) => /^@@ /m.test(diffText);
+
+// A diff without lines: nothing changes, or the mode, the name or binary content, whose remarks state size and hash.
+export function plainDiff({ diffText }) {
+  if (diffText === "") return el("p", { class: "quiet" }, "The file does not change.");
+  return el("pre", {}, visible(diffText.replace(/^GIT binary patch\n[^]*/m, "GIT binary patch")));
 }
 
-function line({ left, right, kind }, columns) {
-  const side = (part, mark, style) => [el("td", { class: "number" }, part ? String(part.number) : ""),
-    el("td", { class: kind !== "same" && part ? style : "" }, part ? [kind === "same" ? "  " : `${mark} `, ...text(part, kind)] : "")];
-  return el("tr", {}, columns.includes("Before") ? side(left, "−", "removed") : null, columns.includes("After") ? side(right, "+", "added") : null);
+export class DiffTable {
+  // `planSha256` is null where nobody can comment.
+  constructor(patch, planSha256) {
+    this.patch = patch;
+    this.planSha256 = planSha256;
+    this.blocks = blocksOf(patch);
+    this.more = el("tr", { class: "gap" });
+    this.observer = new IntersectionObserver((entries) => { if (entries.some((each) => each.isIntersecting)) this.grow(); }, { rootMargin: "600px" });
+    this.element = el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `Changes of ${patch.targetPath}`, onkeydown: (event) => this.move(event) });
+    wide.addEventListener("change", () => { if (this.element.isConnected) this.layOut(); });
+    this.layOut();
+  }
+
+  layOut() {
+    const { op } = this.patch;
+    const isOneSided = op === "create" || op === "delete";
+    this.isSideBySide = wide.matches && !isOneSided;
+    this.rows = rowsOf(this.blocks, this.isSideBySide);
+    this.shown = 0;
+    this.anchors = [];
+    this.body = el("tbody", {});
+    const names = this.isSideBySide ? ["Before", "After"] : [{ create: "After", delete: "Before" }[op] || "Before and after"];
+    const widths = names.flatMap(() => [el("col", { class: "numbers" }), el("col")]);
+    const head = el("tr", {}, names.map((name) => el("th", { scope: "col", colspan: 2 }, name)));
+    this.element.replaceChildren(el("table", { class: "diff" }, el("caption", {}, CAPTIONS[op]), el("colgroup", {}, widths), el("thead", {}, head), this.body));
+    this.grow();
+  }
+
+  get columns() {
+    return this.isSideBySide ? 4 : 2;
+  }
+
+  grow() {
+    const rows = this.rows.slice(this.shown, this.shown + CHUNK);
+    this.shown += rows.length;
+    this.more.remove();
+    this.body.append(...rows.flatMap((row) => this.draw(row)));
+    const first = this.body.querySelector("button.line");
+    if (first && !this.body.querySelector("button.line[tabindex='0']")) first.tabIndex = 0;
+    this.observer.disconnect();
+    if (this.shown >= this.rows.length) return;
+    const left = this.rows.length - this.shown;
+    this.more.replaceChildren(el("td", { colspan: this.columns }, el("button", { type: "button", class: "small", onclick: () => this.grow() }, `Show more of ${left} lines`)));
+    this.body.append(this.more);
+    this.observer.observe(this.more);
+  }
+
+  draw(row) {
+    if (row.fold) return [this.fold(row)];
+    const { left, right, kind } = row;
+    const made = el("tr", {}, this.isSideBySide ? [...this.side(left, "−", "removed", kind, true), ...this.side(right, "+", "added", kind)]
+      : this.side(right || left, right ? "+" : "−", right ? "added" : "removed", kind, !right));
+    if (row.change !== undefined) this.anchors[row.change] = made;
+    const notes = this.planSha256 ? [left && kind !== "same" && [left, true], right && [right, false]].filter(Boolean).flatMap(([line, isOld]) =>
+      commentsAt(this.planSha256, this.patch.targetPath, line.number, isOld).map((note) => commentRow(note, this.columns))) : [];
+    return [made, ...notes];
+  }
+
+  side(line, mark, style, kind, isOld = false) {
+    const isChange = kind !== "same";
+    // The lines of one side only are commented twice at most: an unchanged line on its new side.
+    const canComment = this.planSha256 && line && (isChange || !isOld);
+    const number = !line ? "" : canComment ? el("button", { type: "button", class: "line", tabindex: "-1", "aria-label": `Comment on line ${line.number}`,
+      onclick: (event) => this.comment(event.target, line, isChange && isOld) }, String(line.number)) : String(line.number);
+    return [el("td", { class: "number" }, number),
+      el("td", { class: isChange && line ? style : "" }, line ? [isChange ? `${mark} ` : "  ", ...content(line, isChange)] : "")];
+  }
+
+  comment(button, line, isOld) {
+    const note = { planSha256: this.planSha256, path: this.patch.targetPath, number: line.number, isOld, line: line.text, text: "" };
+    const row = button.closest("tr");
+    if (row.nextElementSibling?.matches(".comment")) row.nextElementSibling.querySelector("textarea, button")?.focus();
+    else row.after(commentRow(note, this.columns, button));
+    row.nextElementSibling.querySelector("textarea")?.focus();
+  }
+
+  fold({ fold }) {
+    const { length } = fold;
+    const text = `${length} unchanged line${length === 1 ? "" : "s"}`;
+    const row = el("tr", { class: "gap" });
+    const show = () => {
+      const blocks = unfolded(fold, this.patch.before);
+      this.blocks.splice(this.blocks.findIndex((each) => each.fold === fold), 1, ...blocks);
+      const rows = rowsOf(blocks, this.isSideBySide);
+      const drawn = rows.flatMap((each) => this.draw(each));
+      this.rows.splice(this.rows.findIndex((each) => each.fold === fold), 1, ...rows);
+      this.shown += rows.length - 1;
+      row.replaceWith(...drawn);
+      this.element.focus();
+    };
+    row.append(el("td", { colspan: this.columns }, this.patch.before === null ? `⋯ ${text}` : el("button", { type: "button", class: "small", onclick: show }, `Show ${text}`)));
+    return row;
+  }
+
+  // The row where a change begins, as far as there is one.
+  anchor(change) {
+    while (!this.anchors[change] && this.shown < this.rows.length) this.grow();
+    return this.anchors[change] || null;
+  }
+
+  // One line number is in the tab order; the arrow keys lead to the others.
+  move(event) {
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (!step || !event.target.matches("button.line")) return;
+    const lines = [...this.body.querySelectorAll("button.line")];
+    const next = lines[lines.indexOf(event.target) + step];
+    if (!next) return;
+    event.preventDefault();
+    event.target.tabIndex = -1;
+    next.tabIndex = 0;
+    next.focus();
+  }
 }
 
 // A carriage return at the end of a line that does not change is left out: a remark states the line endings.
-function text(part, kind) {
-  const shown = kind === "same" ? part.text.replace(/\r$/, "") : part.text;
-  return [...visible(shown), part.noEnd ? el("span", { class: "quiet" }, " no line end") : null].filter(Boolean);
-}
-
-const gap = (columns) => el("tr", { class: "gap" }, el("td", { colspan: 2 * columns }, "⋯"));
-
-// The rows of each hunk; removed lines stand beside the added lines that replace them.
-function parse(diffText) {
-  const hunks = [];
-  let rows = null, gone = [], come = [], last = null, old = 0, now = 0;
-  const flush = () => {
-    for (let index = 0; index < Math.max(gone.length, come.length); index++) rows.push({ left: gone[index], right: come[index], kind: "changed" });
-    gone = [];
-    come = [];
-  };
-  for (const each of diffText.replace(/\n$/, "").split("\n")) {
-    const hunk = rows && each[0] !== "@" ? null : HUNK.exec(each);
-    if (hunk) {
-      if (rows) flush();
-      [old, now] = [Number(hunk[1]), Number(hunk[2])];
-      rows = [];
-      rows.skips = old > 1;
-      hunks.push(rows);
-    } else if (rows && each[0] === "-") gone.push(last = { text: each.slice(1), number: old++ });
-    else if (rows && each[0] === "+") come.push(last = { text: each.slice(1), number: now++ });
-    else if (rows && each[0] === " ") {
-      flush();
-      last = { text: each.slice(1), number: old++ };
-      rows.push({ left: last, right: { text: last.text, number: now++ }, kind: "same" });
-    } else if (rows && each === NO_END) {
-      last.noEnd = true;
-      const same = rows.at(-1);
-      if (same && same.left === last) same.right.noEnd = true;
-    }
-  }
-  if (rows) flush();
-  return hunks;
+function content(line, isChange) {
+  const shown = isChange ? line.text : line.text.replace(/\r$/, "");
+  return [...visible(shown), line.noEnd ? el("span", { class: "quiet" }, " no line end") : null].filter(Boolean);
 }

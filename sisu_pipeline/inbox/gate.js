@@ -1,12 +1,15 @@
 // The verbs of a gate: approve, edit, request changes, reject, answer. Each is bound to the plan that was read.
 
 import { post } from "./api.js";
+import { commentText, countComments, dropComments, onComments } from "./comments.js";
 import { el, labelled, announce } from "./dom.js";
 import { formOf } from "./form.js";
 import { visible } from "./hidden.js";
 import { editing } from "./plan.js";
 import { mayDecide, nameField, nameOf } from "./session.js";
 import { age, deadline } from "./time.js";
+
+const MOST_COMMENT = 10_000;
 
 export function gateSection(gate, plan, changed) {
   const facts = el("p", { class: "facts" }, el("span", {}, "opened ", age(gate.openedAt)), el("span", {}, deadline(gate)),
@@ -46,13 +49,34 @@ export function planningNotice(gate) {
   return el("p", { class: "notice", id: "revising" }, `A coding agent is making the changes that ${requestedBy} requested. The decision opens again with its plan.`);
 }
 
+export const canRequestChanges = (gate) => mayDecide() && gate.changes.rounds.length < gate.changes.allowed;
+
 // A field for the changes and the button that sends it, shown on demand.
 function changeRequest(gate, plan, name, fault, verbs, changed) {
-  const comment = el("textarea", { name: "comment", maxlength: "10000" });
+  const comment = el("textarea", { name: "comment", oninput: check });
   const send = el("button", { type: "button", id: "send-changes", onclick: request }, "Send the request");
   const panel = el("div", { id: "change-request", hidden: true }, labelled("What to change", comment, "for the coding agent, which plans again"), el("div", { class: "verbs" }, send));
   const open = el("button", { type: "button", id: "request-changes", "aria-expanded": "false", onclick: toggle }, "Request changes…");
+  let filled = "";
+  onComments(open, fill);
+  fill();
   return { panel, open, send };
+
+  // The comments on lines are part of the text, beside what a person writes here.
+  function fill() {
+    const text = commentText(plan.planSha256, plan.patches.map((patch) => patch.targetPath));
+    const written = filled && comment.value.includes(filled) ? comment.value.replace(filled, () => text) : [comment.value, text].filter(Boolean).join("\n\n");
+    if (text !== filled) comment.value = written.trim();
+    comment.defaultValue = filled = text;
+    const count = countComments(plan.planSha256);
+    open.textContent = count ? `Request changes (${count} comment${count === 1 ? "" : "s"})…` : "Request changes…";
+    check();
+  }
+
+  function check() {
+    const length = [...comment.value].length;
+    comment.setCustomValidity(length > MOST_COMMENT ? `Enter at most ${MOST_COMMENT} characters (now ${length}).` : "");
+  }
 
   function toggle() {
     panel.hidden = !panel.hidden;
@@ -66,7 +90,11 @@ function changeRequest(gate, plan, name, fault, verbs, changed) {
     comment.required = false;
     if (!complete) return;
     const body = { requestedBy: nameOf(name), comment: comment.value, planSha256: plan.planSha256 };
-    attempt(fault, verbs(), "Changes requested", changed, () => post(`/runs/${gate.runId}/request-changes`, body));
+    attempt(fault, verbs(), "Changes requested", changed, async () => {
+      const answer = await post(`/runs/${gate.runId}/request-changes`, body);
+      dropComments(plan.planSha256);
+      return answer;
+    });
   }
 }
 
@@ -80,11 +108,10 @@ function decision(gate, plan, changed) {
   const editor = el("div", { id: "editor" });
   const all = () => [approve, edit, reject, request.open, request.send];
   const request = changeRequest(gate, plan, name, fault, all, changed);
-  const isBounded = gate.changes.rounds.length >= gate.changes.allowed;
   let edited = null;
   return el("form", { id: "decide", onsubmit: submit }, name && labelled("Your name", name),
     labelled("Reason", notes, "recorded with the decision; required for a rejection"), editor, request.panel, fault,
-    el("div", { class: "verbs" }, approve, edit, isBounded ? null : request.open, reject));
+    el("div", { class: "verbs" }, approve, edit, canRequestChanges(gate) ? request.open : null, reject));
 
   function openEditor() {
     if (edited) {

@@ -101,7 +101,7 @@ const progressShape = (run) => JSON.stringify([shape(run), run.error, run.tasks,
 
 function isWriting() {
   const fields = [...document.querySelectorAll("#gate textarea, #gate input:not([name=by])")];
-  return fields.some((field) => field.value !== field.defaultValue && ["notes", "comment"].includes(field.name)) || Boolean(document.querySelector("#editor textarea"));
+  return fields.some((field) => field.value !== field.defaultValue && ["notes", "comment"].includes(field.name)) || Boolean(document.querySelector("#editor textarea, textarea.comment"));
 }
 
 const isDeciding = () => Boolean(document.querySelector("#gate button:disabled"));

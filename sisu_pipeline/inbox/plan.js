@@ -1,33 +1,26 @@
 // The plan, for reading and for editing.
 
 import { el, labelled } from "./dom.js";
-import { diffTable } from "./diff.js";
 import { tracked, withItems, withLineEnds } from "./edits.js";
 import { visible } from "./hidden.js";
+import { patchTitle, remarksOf, review } from "./review.js";
 
 const LISTS = [["design", "Steps"], ["files", "Files"], ["risks", "Risks"], ["tests", "Tests"]];
 
-export function reading({ plan, complete, patches, version, planSha256, versions }) {
+export function reading(shown, canComment) {
+  const { plan, complete, version, planSha256, versions } = shown;
   const lists = LISTS.map(([name, title]) => el("section", {}, el("h3", {}, title),
     plan[name].length ? el("ul", { class: "plain" }, plan[name].map((item) => el("li", {}, visible(item)))) : el("p", { class: "quiet" }, "None.")));
   const changed = versions.map((each) => el("li", {}, `Version ${each.version} by ${author(each)}, sha256 ${each.planSha256.slice(0, 12)}…, based on ${each.basedOnSha256.slice(0, 12)}…`));
   return el("section", { id: "plan", "aria-labelledby": "plan-title" },
     el("h2", { id: "plan-title" }, "Plan"), execution(complete), lists,
-    el("section", {}, el("h3", {}, "Patches"),
-      patches.length ? patches.map((patch) => [el("h3", {}, title(patch)), ...diffTable(patch)]).flat()
-        : el("p", { class: "quiet" }, "No file is changed.")),
+    review(shown, canComment),
     el("p", { class: "quiet" }, `Version ${version}, sha256 `, el("code", {}, planSha256)),
     changed.length ? el("ul", { class: "plain" }, changed) : null);
 }
 
 const author = ({ editedBy, agent, model, requestedBy }) =>
   (requestedBy ? `${agent ?? editedBy}${model ? ` (${model})` : ""} at the request of ${requestedBy}` : editedBy);
-
-// The operation and the paths of a patch, for a heading.
-function title({ op, fromPath, targetPath }) {
-  const path = (name) => el("code", {}, visible(name));
-  return op === "rename" ? ["Rename ", path(fromPath), " to ", path(targetPath)] : [`${op[0].toUpperCase()}${op.slice(1)} `, path(targetPath)];
-}
 
 // Everything that is executed once the plan is approved.
 function execution(complete) {
@@ -80,8 +73,8 @@ export function editing({ plan, patches }) {
       keep.checked = true;
       const toggle = labelled("Keep this patch", keep);
       toggle.firstChild.prepend(keep);
-      return el("fieldset", {}, el("legend", {}, title(patch)), toggle, content ? labelled("Content after the patch", content.field)
-        : el("ul", { class: "notes" }, patch.remarks.map((note) => el("li", {}, note))));
+      return el("fieldset", {}, el("legend", {}, patchTitle(patch)), toggle, content ? labelled("Content after the patch", content.field)
+        : remarksOf(patch));
     }),
   ];
   function read() {

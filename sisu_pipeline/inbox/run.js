@@ -2,7 +2,7 @@
 
 import { artifactPath, get } from "./api.js";
 import { el } from "./dom.js";
-import { changesSection, gateSection, planningNotice } from "./gate.js";
+import { canRequestChanges, changesSection, gateSection, planningNotice } from "./gate.js";
 import { visible } from "./hidden.js";
 import { lineage, outcome, waitingLimit } from "./list.js";
 import { reading } from "./plan.js";
@@ -29,7 +29,7 @@ export function picture({ run, gates, interactions, plan }, changed, output) {
     output.section,
     ...asking.map((gate) => gateSection(gate, plan, changed)),
     ...waiting.map(shortcut),
-    plan ? reading(plan) : el("p", { class: "quiet" }, run.nextAction === "PLAN" ? "A coding agent is making the plan." : "There is no plan yet."),
+    plan ? reading(plan, waiting.some(canRequestChanges)) : el("p", { class: "quiet" }, run.nextAction === "PLAN" ? "A coding agent is making the plan." : "There is no plan yet."),
     planning(run),
     ...plans.map(changesSection),
     ...plans.filter((gate) => gate.state === "planning").map(planningNotice),

@@ -17,7 +17,7 @@ from sisu_pipeline.domain.untrusted_text import hidden_characters
 
 CONTEXT = 3
 _NO_BLOB = "0" * 40
-_NO_NEWLINE = "\\ No newline at end of file\n"
+NO_NEWLINE = "\\ No newline at end of file\n"
 _BINARY_LINE = 52
 _MOST_PAIRS = 100_000
 """Pairs of an old and an equal new line that are looked at; the time of a comparison grows with them."""
@@ -50,17 +50,28 @@ def unified_diff(path: str, old: FileState | None, new: FileState | None, old_pa
     before = old_path or path
     if old == new and before == path:
         return ""
-    lines = [f"diff --git {_quoted('a/' + before)} {_quoted('b/' + path)}\n", *_headers(before, path, old, new)]
-    if (old and old.content) == (new and new.content) or not ((old and old.content) or (new and new.content)):
-        return "".join(lines)
-    lines.append(_index(old, new))
-    if (old is not None and old.text is None) or (new is not None and new.text is None):
-        lines += ["GIT binary patch\n", *_literal(new), *_literal(old)]
-    else:
-        lines.append(f"--- {'/dev/null' if old is None else _name('a/' + before)}\n")
-        lines.append(f"+++ {'/dev/null' if new is None else _name('b/' + path)}\n")
-        lines += _hunks(_lines(old), _lines(new))
-    return "".join(lines)
+    head = "".join(_head(path, old, new, before))
+    if _same_content(old, new):
+        return head
+    if _is_binary(old, new):
+        return "".join([head, "GIT binary patch\n", *_literal(new), *_literal(old)])
+    return "".join([head, *_hunks(lines_of(old), lines_of(new))])
+
+
+def head_of_hunks(
+    path: str, old: FileState | None, new: FileState | None, old_path: str | None = None
+) -> str | None:
+    """The lines of a diff before its first hunk; None for a diff that has no hunks."""
+    if _same_content(old, new) or _is_binary(old, new):
+        return None
+    return "".join(_head(path, old, new, old_path or path))
+
+
+def lines_of(state: FileState | None) -> list[str]:
+    """The lines of a text, each with its line feed; the last one may have none."""
+    text = "" if state is None else state.text or ""
+    lines = text.split("\n")
+    return [f"{line}\n" for line in lines[:-1]] + ([lines[-1]] if lines[-1] else [])
 
 
 def remarks(old: FileState | None, new: FileState | None) -> list[str]:
@@ -70,7 +81,7 @@ def remarks(old: FileState | None, new: FileState | None) -> list[str]:
         found.append(f"the mode changes from {old.mode} to {new.mode}")
     if old is None and new is not None and new.mode == "100755":
         found.append("the file is executable")
-    if (new is not None and new.text is None) or (old is not None and old.text is None):
+    if _is_binary(old, new):
         return [*found, f"the content is binary: {_described(old, new)}"]
     before, after = (_line_endings(old), _line_endings(new)) if old is not None else ("", _line_endings(new))
     if old is not None and new is not None and before != after and "none" not in (before, after):
@@ -93,6 +104,25 @@ def _described(old: FileState | None, new: FileState | None) -> str:
     return " → ".join(dict.fromkeys(shown))
 
 
+def _same_content(old: FileState | None, new: FileState | None) -> bool:
+    return (old.content if old else b"") == (new.content if new else b"")
+
+
+def _is_binary(*states: FileState | None) -> bool:
+    return any(state is not None and state.text is None for state in states)
+
+
+def _head(path: str, old: FileState | None, new: FileState | None, before: str) -> Iterator[str]:
+    yield f"diff --git {_quoted('a/' + before)} {_quoted('b/' + path)}\n"
+    yield from _headers(before, path, old, new)
+    if _same_content(old, new):
+        return
+    yield _index(old, new)
+    if not _is_binary(old, new):
+        yield f"--- {'/dev/null' if old is None else _name('a/' + before)}\n"
+        yield f"+++ {'/dev/null' if new is None else _name('b/' + path)}\n"
+
+
 def _headers(before: str, path: str, old: FileState | None, new: FileState | None) -> Iterator[str]:
     if old is None:
         assert new is not None, "a change has an old or a new state"
@@ -111,12 +141,6 @@ def _index(old: FileState | None, new: FileState | None) -> str:
     blobs = [_NO_BLOB if state is None else git_blob_id(state.content) for state in (old, new)]
     mode = f" {old.mode}" if old is not None and new is not None and old.mode == new.mode else ""
     return f"index {blobs[0]}..{blobs[1]}{mode}\n"
-
-
-def _lines(state: FileState | None) -> list[str]:
-    text = "" if state is None else state.text or ""
-    lines = text.split("\n")
-    return [f"{line}\n" for line in lines[:-1]] + ([lines[-1]] if lines[-1] else [])
 
 
 class _LineMatcher(SequenceMatcher[str]):
@@ -179,7 +203,7 @@ def _hunks(old: Sequence[str], new: Sequence[str]) -> Iterator[str]:
 
 def _marked(mark: str, lines: Sequence[str]) -> Iterator[str]:
     for line in lines:
-        yield f"{mark}{line}" if line.endswith("\n") else f"{mark}{line}\n{_NO_NEWLINE}"
+        yield f"{mark}{line}" if line.endswith("\n") else f"{mark}{line}\n{NO_NEWLINE}"
 
 
 def _range(start: int, stop: int) -> str:

@@ -2,12 +2,13 @@
 
 import base64
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from sisu_pipeline.contracts.field_errors import shown
 from sisu_pipeline.contracts.step_outputs import PatchOp, Plan, PlanPatch
 from sisu_pipeline.domain.canonical import sha256_hex
 from sisu_pipeline.domain.changes.file_diff import FileState, remarks, unified_diff
+from sisu_pipeline.domain.changes.stored_diff import is_exact
 from sisu_pipeline.domain.changes.workspace_files import is_in_git_folder, path_error
 
 _MOST_BYTES = 8_000_000
@@ -41,6 +42,8 @@ class Change:
     old: FileState | None
     new: FileState | None
     from_path: str | None = None
+    stored_diff: str = field(default="", compare=False)
+    """A diff that was computed before, if there is one."""
 
     @property
     def op(self) -> PatchOp:
@@ -59,7 +62,8 @@ class Change:
     @property
     def diff(self) -> str:
         """The change as a unified diff that `git apply` accepts; empty when nothing changes."""
-        return unified_diff(self.path, self.old, self.new, self.from_path)
+        place = (self.path, self.old, self.new, self.from_path)
+        return self.stored_diff if is_exact(self.stored_diff, *place) else unified_diff(*place)
 
     @property
     def remarks(self) -> list[str]:
@@ -77,7 +81,7 @@ def changes_of(plan: Plan, files: Files) -> list[Change]:
     for patch in plan.patch_plan or []:
         change = _change(patch, states)
         _carry_out(change, states)
-        found.append(change)
+        found.append(replace(change, stored_diff=patch.diff_text))
     return found
 
 
