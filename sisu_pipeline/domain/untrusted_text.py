@@ -75,4 +75,4 @@ def code_block(text: str) -> str:
 
 def hidden_characters(text: str) -> list[str]:
     """The distinct hidden characters of a text as escapes, sorted by code point; line endings with CR included."""
-    return [escaped(each) for each in sorted({each for each in text if is_hidden(each)})]
+    return [escaped(each) for each in sorted(filter(is_hidden, set(text)))]

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+from selenium.webdriver.common.keys import Keys
 
 from resources.database import Database
 from sisu_pipeline.domain.status import RunStatus
@@ -59,6 +60,35 @@ def test_a_person_requests_changes_and_approves_the_new_plan(page: Browser, api:
     page.one("#approve").click()
     page.one("#announcement", "Approved")
     assert run.segment().status is RunStatus.SUCCEEDED
+
+
+def test_comments_on_lines_become_the_request_for_changes(page: Browser, api: Api) -> None:
+    run = waiting(api)
+    open_run(page, api, run)
+    be(page, "Ann")
+    page.one("[aria-label='Changes of new/b.txt'] button.line").send_keys(Keys.ENTER)
+    page.one("textarea.comment").send_keys("Say what is new")
+    page.one("tr.comment button", "Add").click()
+    line = page.one("[aria-label='Changes of a.txt'] button.line")
+    line.send_keys(Keys.ENTER)
+    page.one("[aria-label='Changes of a.txt'] textarea.comment").send_keys("Keep <b>it</b>")
+    page.one("[aria-label='Changes of a.txt'] tr.comment button", "Add").click()
+    open_run(page, api, run)  # a tab keeps them
+    be(page, "Ann")
+    page.one("tr.comment p", "Keep <b>it</b>")
+    assert page.faults() == []
+    page.one("#request-changes", "Request changes (2 comments)").click()
+    page.one("textarea[name=comment]").send_keys("\n\nAnd the rest is fine.")
+    page.one("#send-changes").click()
+    page.one("#announcement", "Changes requested")
+    (stored,) = run.rows("change_requests")
+    assert stored["comment"] == (
+        "a.txt, removed line 1:\n> before\nKeep <b>it</b>\n\n"
+        "new/b.txt, line 1:\n> new\nSay what is new\n\nAnd the rest is fine."
+    )
+    settle(api.dependencies, run, an_answer())
+    page.one("#approve")
+    assert page.driver.find_elements("css selector", "tr.comment") == []
 
 
 def test_a_failed_round_shows_its_reason_and_the_gate_is_open(page: Browser, api: Api) -> None:
