@@ -33,13 +33,14 @@ from sisu_pipeline.api.routes import (
     run_routes,
     session_routes,
     sign_in_routes,
+    task_routes,
 )
 from sisu_pipeline.api.routes.decision_batches import record_together
-from sisu_pipeline.api.routes.inbox_readings import read_together
 from sisu_pipeline.api.state.app_state import AppState
 from sisu_pipeline.api.state.change_feed import RunFeed
 from sisu_pipeline.api.state.connection_pool import Pool
 from sisu_pipeline.api.state.readiness import Readiness
+from sisu_pipeline.api.streams.inbox_readings import read_together
 from sisu_pipeline.domain.canonical import sha256_hex
 from sisu_pipeline.settings import Settings
 from sisu_pipeline.single_sign_on.browser_flow import browser_flow
@@ -99,6 +100,7 @@ def create_app(dependencies: Dependencies, *, settings: Settings, heartbeat_s: f
         operation_routes,
         event_routes,
         result_routes,
+        task_routes,
         run_routes,
         artifact_routes,
         operator_routes,

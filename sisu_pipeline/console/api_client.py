@@ -31,9 +31,9 @@ class Api:
         """GET a path, given as unquoted segments; query parameters that are None are left out."""
         return self._request("GET", path, params={k: str(v) for k, v in query.items() if v is not None})
 
-    def download(self, *path: str) -> bytes:
+    def download(self, *path: str, **query: Any) -> bytes:
         """GET the content of a path, given as unquoted segments."""
-        return self._send("GET", path).content
+        return self._send("GET", path, params=query).content
 
     def post(self, *path: str, body: bytes) -> Any:
         """POST a body to a path, given as unquoted segments; returns the response's JSON."""

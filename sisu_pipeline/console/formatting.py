@@ -1,6 +1,7 @@
 """Text output: runs, gates and tables for a terminal."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from sisu_pipeline.domain.untrusted_text import for_cell
@@ -33,10 +34,11 @@ def run_list(page: Json) -> str:
     return table(rows) + more
 
 
-def run(view: Json) -> str:
-    """Format a run in full: facts, steps, artifacts and the next command."""
+def run(view: Json, task_table: str = "") -> str:
+    """Format a run in full: facts, steps, tasks, artifacts and the next command."""
     recipe = view["recipeRef"]
     facts = [
+        *([("outcome", view["outcome"])] if "outcome" in view else []),
         ("run", view["runId"]),
         ("intent", view["intentId"]),
         ("status", view["status"] + (f" — {view['error']}" if view.get("error") else "")),
@@ -49,7 +51,8 @@ def run(view: Json) -> str:
         ("tasks", tasks(view)),
         *push(view),
     ]
-    return "\n".join([table(facts), "", steps(view), "", artifacts(view), *_next(view)])
+    shown = [task_table, ""] if task_table else []
+    return "\n".join([table(facts), "", steps(view), "", *shown, artifacts(view), *_next(view)])
 
 
 def planning(view: Json) -> list[tuple[str, str]]:
@@ -224,15 +227,28 @@ def tasks(state: Json) -> str:
 
 
 def steps(view: Json) -> str:
-    """Format the four steps with their times."""
+    """Format the four steps with their times, and between them the wait for approval and the time of the tasks."""
     done = {step["stepId"]: step for step in view["steps"]}
-    rows = [("STEP", "ATTEMPT", "STARTED", "FINISHED")]
+    rows = [("STEP", "ATTEMPT", "STARTED", "FINISHED", "TOOK")]
+    opened, decided = (view["gate"] or {}).get("openedAt"), (view["decision"] or {}).get("decidedAt")
+    planned = done.get("DecideST", {}).get("finishedAt")
+    ended = view["updatedAt"] if "outcome" in view else None
+    waits = {"DecideST": ("(approval)", opened, decided), "ExecuteST": ("(tasks)", planned, ended)}
     for name in STEPS:
+        title, start, end = waits.get(name, ("", None, None))
+        if start and end and start < end and not (name == "ExecuteST" and not view["tasks"]["finished"]):
+            rows.append((title, "-", start, end, _took(start, end)))
         step = done.get(name)
-        rows.append(
-            (name, *((step["attempt"], step["startedAt"], step["finishedAt"]) if step else ("-", "-", "-")))
-        )
+        if step is None:
+            rows.append((name, "-", "-", "-", "-"))
+        else:
+            times = (step["startedAt"], step["finishedAt"])
+            rows.append((name, step["attempt"], *times, _took(*times)))
     return table(rows)
+
+
+def _took(start: str, end: str) -> str:
+    return f"{(datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds():.1f} s"
 
 
 def artifacts(view: Json) -> str:
@@ -255,4 +271,6 @@ def _name(artifact: Json) -> str:
 def _next(view: Json) -> list[str]:
     if view["status"] == "waiting_input":
         return ["", f"Next: sisu run approve {view['runId']}"]
+    if view["tasks"]["failed"]:
+        return ["", f"Next: sisu run logs {view['runId']}, or sisu run retry {view['runId']}"]
     return []

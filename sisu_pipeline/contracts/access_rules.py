@@ -47,6 +47,8 @@ API_RULES: Mapping[str, Rule] = {
     "watch_output": Audience.SIGNED_IN,
     "watch_several": Audience.SIGNED_IN,
     "show_artifact": Audience.SIGNED_IN,
+    "list_tasks": Audience.SIGNED_IN,
+    "show_logs": Audience.SIGNED_IN,
     "show_patch": Audience.SIGNED_IN,
     "show_files": Audience.SIGNED_IN,
     "show_bundle": Audience.SIGNED_IN,

@@ -5,7 +5,7 @@ import { tracked, withItems, withLineEnds } from "./edits.js";
 import { visible } from "./hidden.js";
 import { patchTitle, remarksOf, review } from "./review.js";
 
-const LISTS = [["design", "Steps"], ["files", "Files"], ["risks", "Risks"], ["tests", "Tests"]];
+const LISTS = [["design", "Design"], ["files", "Files"], ["risks", "Risks"], ["tests", "Tests"]];
 
 export function reading(shown, canComment) {
   const { plan, complete, version, planSha256, versions } = shown;

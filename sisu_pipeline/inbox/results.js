@@ -5,13 +5,15 @@ import { visible } from "./hidden.js";
 
 // The commit exists once the plan is approved.
 export function results(run, plan) {
-  if (!plan?.patches.length) return null;
-  const isCommit = plan.complete?.base.commit && run.decision?.decision === "approved";
-  const files = [["Patch", "patch"], ["Changed files", "files.zip"], ...(isCommit ? [["Bundle with the commit", "bundle"]] : [])];
-  const commands = [`sisu run apply ${run.runId}`, ...(isCommit ? [`sisu run apply ${run.runId} --branch`] : [])];
+  const hasPatches = Boolean(plan?.patches.length);
+  if (!hasPatches && !run.tasks.finished) return null;
+  const isCommit = hasPatches && plan.complete?.base.commit && run.decision?.decision === "approved";
+  const files = [...(hasPatches ? [["Patch", "patch"], ["Changed files", "files.zip"]] : []), ...(isCommit ? [["Bundle with the commit", "bundle"]] : []),
+    ...(run.tasks.finished ? [["Logs", "logs"]] : [])];
+  const commands = [...(hasPatches ? [`sisu run apply ${run.runId}`] : []), ...(isCommit ? [`sisu run apply ${run.runId} --branch`] : [])];
   return el("section", { id: "results" }, el("h2", {}, "Result"),
-    el("p", { class: "facts" }, files.map(([title, path]) => el("a", { href: `/runs/${run.runId}/${path}`, download: "" }, title))),
-    pushed(run), el("p", { class: "quiet" }, "In a checkout of the files:"), ...commands.map(command));
+    el("p", { class: "verbs" }, files.map(([title, path]) => el("a", { href: `/runs/${run.runId}/${path}`, download: "", class: "button" }, title))),
+    pushed(run), hasPatches ? el("p", { class: "quiet" }, "In a checkout of the files:") : null, ...commands.map(command));
 }
 
 function pushed({ push }) {

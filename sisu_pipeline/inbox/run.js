@@ -4,21 +4,22 @@ import { artifactPath, get } from "./api.js";
 import { el } from "./dom.js";
 import { canRequestChanges, changesSection, gateSection, planningNotice } from "./gate.js";
 import { visible } from "./hidden.js";
-import { lineage, outcome, waitingLimit } from "./list.js";
+import { lineage, waitingLimit } from "./list.js";
 import { reading } from "./plan.js";
 import { results } from "./results.js";
 import { session } from "./session.js";
-import { age, deadline } from "./time.js";
+import { firstFailure, loadTasks, taskSection } from "./tasks.js";
+import { age, deadline, span } from "./time.js";
 
 const MOST_ARTIFACTS = 100;
 
 export async function load(id) {
   const [run, { gates }, { interactions }] = await Promise.all([get(`/runs/${id}`), get(`/runs/${id}/gates`), get(`/runs/${id}/interactions`)]);
-  const plan = run.steps.length ? await get(`/runs/${id}/plan`) : null;
-  return { run, gates, interactions, plan };
+  const [plan, tasks] = await Promise.all([run.steps.length ? get(`/runs/${id}/plan`) : null, run.tasks.finished ? loadTasks(run) : null]);
+  return { run, gates, interactions, plan, tasks };
 }
 
-export function picture({ run, gates, interactions, plan }, changed, output) {
+export function picture({ run, gates, interactions, plan, tasks }, changed, output) {
   const waiting = gates.filter((gate) => gate.state === "waiting" && gate.purpose === "approve-plan");
   const plans = gates.filter((gate) => gate.purpose === "approve-plan");
   const asking = gates.filter((gate) => gate.state === "waiting" && gate.purpose === "ask-user");
@@ -26,7 +27,9 @@ export function picture({ run, gates, interactions, plan }, changed, output) {
     el("p", {}, el("a", { href: "#/" }, "← Inbox")),
     el("h1", {}, plan ? visible(plan.plan.goal) : run.runId),
     el("div", { id: "progress" }, progress(run)),
+    firstFailure(run, tasks), isEnded(run) ? results(run, plan) : null,
     output.section,
+    tasks ? taskSection(run, tasks) : null,
     ...asking.map((gate) => gateSection(gate, plan, changed)),
     ...waiting.map(shortcut),
     plan ? reading(plan, waiting.some(canRequestChanges)) : el("p", { class: "quiet" }, run.nextAction === "PLAN" ? "A coding agent is making the plan." : "There is no plan yet."),
@@ -34,7 +37,7 @@ export function picture({ run, gates, interactions, plan }, changed, output) {
     ...plans.map(changesSection),
     ...plans.filter((gate) => gate.state === "planning").map(planningNotice),
     ...waiting.map((gate) => gateSection(gate, plan, changed)),
-    interactionTable(interactions), steps(run), results(run, plan), artifacts(run), identity(run),
+    interactionTable(interactions), steps(run), isEnded(run) ? null : results(run, plan), artifacts(run), identity(run),
   ];
 }
 
@@ -47,12 +50,18 @@ function shortcut(gate) {
 export function progress(run) {
   const { tasks, decision } = run;
   return [
-    el("p", { class: "facts" }, isEnded(run) ? outcome(run) : el("span", {}, run.status), el("span", {}, "started ", age(run.createdAt)),
+    el("p", { class: "facts" }, isEnded(run) ? ending(run) : el("span", {}, run.status), el("span", {}, "started ", age(run.createdAt)),
       decision ? el("span", {}, `${decision.decision} by ${voters(decision)}`) : null, ...lineage(run, session.dagsterUrl)),
-    tasks.total ? el("p", {}, el("progress", { max: tasks.total, value: tasks.finished, "aria-label": "Tasks" }),
+    isEnded(run) && run.error ? el("p", { class: "quiet" }, visible(run.error)) : null,
+    tasks.total ? el("p", {}, el("progress", { max: tasks.total, value: tasks.finished, "aria-label": "Tasks", class: tasks.failed ? "bad" : isEnded(run) ? "good" : null }),
       ` ${tasks.finished} of ${tasks.total} tasks${tasks.failed ? `, ${tasks.failed} failed` : ""}`) : null,
     waitingLimit(run),
   ].filter(Boolean);
+}
+
+// The outcome for people, with the name of the status for those who know the engine.
+function ending({ status, outcome }) {
+  return el("span", { class: status === "succeeded" ? "good" : "bad" }, outcome === status ? status : [visible(outcome), el("span", { class: "quiet" }, ` (${status})`)]);
 }
 
 const voters = ({ votes, decidedBy }) => votes.map((vote) => `${vote.person} (${vote.channel ?? "–"})`).join(", ") || decidedBy;
@@ -82,10 +91,24 @@ function interactionTable(interactions) {
     interactions.map((each) => [each.actor, each.kind, each.channel ?? "–", words(each), age(each.createdAt)]));
 }
 
+// The steps take moments: the time of a run is the wait for approval and the time of its tasks.
 function steps(run) {
   if (!run.steps.length) return null;
-  return table("Steps", ["Step", "Attempt", "Took"], run.steps.map((step) => [step.stepId, String(step.attempt),
-    `${((Date.parse(step.finishedAt) - Date.parse(step.startedAt)) / 1000).toFixed(1)} s`]));
+  const of = (name) => run.steps.find((step) => step.stepId === name);
+  const waits = { DecideST: ["Wait for approval", run.gate?.openedAt, run.decision?.decidedAt],
+    ExecuteST: ["Tasks", run.tasks.finished ? of("DecideST")?.finishedAt : null, isEnded(run) ? run.updatedAt : null] };
+  const rows = ["CompileST", "ApplyPatchST", "DecideST", "ExecuteST"].flatMap((name) => {
+    const [title, start, end] = waits[name] || [];
+    const step = of(name);
+    return [start && end && start < end ? [title, "–", took(start, end)] : null,
+      step ? [name, String(step.attempt), took(step.startedAt, step.finishedAt)] : null].filter(Boolean);
+  });
+  return table("Steps", ["Step", "Attempt", "Took"], rows);
+}
+
+function took(start, end) {
+  const seconds = (Date.parse(end) - Date.parse(start)) / 1000;
+  return seconds < 90 ? `${seconds.toFixed(1)} s` : span(1000 * seconds);
 }
 
 function artifacts(run) {

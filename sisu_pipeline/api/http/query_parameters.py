@@ -33,6 +33,24 @@ class RunsQuery(Contract):
     """Only runs older than the run with this id."""
 
 
+class TasksQuery(Contract):
+    """Which page of the tasks of a run."""
+
+    result: Literal["failed", "passed"] | None = None
+    """Only tasks with this result."""
+    after: Annotated[int, Field(ge=-1)] = -1
+    """Only tasks behind this position."""
+    limit: Annotated[int, Field(ge=1, le=200)] = 50
+    """Number of tasks on a page."""
+
+
+class LogsQuery(Contract):
+    """Which outputs."""
+
+    task: Annotated[int, Field(ge=0)] | None = None
+    """Position of the task; all tasks without it."""
+
+
 class EventsQuery(Contract):
     """Which events a stream has: at least one of the three."""
 
@@ -93,8 +111,20 @@ async def events_query(request: Request) -> EventsQuery:
     return parse(request, EventsQuery)
 
 
+async def tasks_query(request: Request) -> TasksQuery:
+    """For the tasks of a run."""
+    return parse(request, TasksQuery)
+
+
+async def logs_query(request: Request) -> LogsQuery:
+    """For the outputs of a run."""
+    return parse(request, LogsQuery)
+
+
 PlainRequest = Depends(no_query)
 RunsQueryParameters = Annotated[RunsQuery, Depends(runs_query)]
+TasksQueryParameters = Annotated[TasksQuery, Depends(tasks_query)]
+LogsQueryParameters = Annotated[LogsQuery, Depends(logs_query)]
 EventsQueryParameters = Annotated[EventsQuery, Depends(events_query)]
 
 

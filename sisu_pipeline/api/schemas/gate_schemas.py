@@ -269,6 +269,8 @@ class FinishedRun(RunHead):
 
     goal: str
     """Goal of the run's intent; in the inbox, the beginning of a long one."""
+    outcome: str
+    """Outcome in a few words for people, for example `failed: 1 of 14 tests`."""
 
 
 class ActiveRun(RunProgress):

@@ -271,6 +271,8 @@ class RunProgress(RunHead):
     """Decision on the plan; null before it is recorded."""
     tasks: TaskCounts
     """Progress of the tasks."""
+    outcome: str | None = Field(default=None, exclude_if=absent)
+    """Outcome in a few words for people, for example `failed: 1 of 14 tests`; absent until the run has ended."""
     waits_for: str | None = Field(default=None, exclude_if=absent)
     """Limit of its queue partition that the run waits for, and the setting behind it; absent without one."""
 

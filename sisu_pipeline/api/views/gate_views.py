@@ -66,12 +66,13 @@ def inbox(connection: Connection, starts: StartLimit | None = None) -> Inbox:
     tallies = quorum.tallies(connection, [gate.run_id for gate in waiting if _is_shared(gate)])
     active = runs.active(connection, MAX_RUNS)
     finished = runs.finished(connection, MAX_RUNS)
+    outcomes = run_views.outcomes(connection, finished)
     return Inbox(
         gates=[_entry(gate, tallies.get(gate.run_id), GateState.WAITING) for gate in waiting],
         gate_count=len(waiting) if len(waiting) < MAX_GATES else human_gates.count_waiting(connection, MAX_COUNT),
         active=[ActiveRun(**run_views.progress(connection, run, starts), goal=run.goal) for run in active],
         active_count=len(active) if len(active) < MAX_RUNS else runs.count_active(connection, MAX_COUNT),
-        finished=[FinishedRun(**run_views.head(run), goal=run.goal) for run in finished],
+        finished=[FinishedRun(**run_views.head(run), goal=run.goal, outcome=outcomes[run.id]) for run in finished],
         stranded=_stranded(connection),
         now=steps.now(connection),
     )

@@ -1,5 +1,6 @@
 """Views of runs and queues, composed from records."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -27,7 +28,7 @@ from sisu_pipeline.domain.identity import checked_reference
 from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.store import gates, human_gates, plan_questions, plans, runs, steps, tasks
 from sisu_pipeline.store.human_gates import HumanGate
-from sisu_pipeline.store.outputs import artifacts, pushes
+from sisu_pipeline.store.outputs import artifacts, pushes, run_results
 from sisu_pipeline.store.plan_questions import EndedSession
 from sisu_pipeline.store.queues import partition_limits
 from sisu_pipeline.store.queues import queue_depth as depth
@@ -131,7 +132,18 @@ def progress(connection: Connection, run: Run, starts: StartLimit | None = None)
         "gate": _gate(opened[0], edited_sha256) if opened else None,
         "decision": decision,
         "tasks": TaskCounts(**vars(counts)),
+        "outcome": outcomes(connection, [run])[run.id] if run.status.is_terminal else None,
         "waits_for": partition_limits.waited_for(connection, run.id, starts) if waits else None,
+    }
+
+
+def outcomes(connection: Connection, ended: Sequence[Run]) -> dict[str, str]:
+    """The outcomes of runs that have ended in a few words, by run id."""
+    found = run_results.endings(connection, [run.id for run in ended])
+    return {
+        run.id: found[run.id].outcome(run.status, None if run.last_step is None else StepId(run.last_step))
+        or str(run.status)
+        for run in ended
     }
 
 

@@ -1,4 +1,4 @@
-"""`sisu run diff` and `sisu run apply`: take the result of a run into a checkout."""
+"""`sisu run diff`, `apply` and `logs`: take the result of a run into a checkout, and read what its tasks wrote."""
 
 import subprocess
 import sys
@@ -17,6 +17,7 @@ def register_results(app: typer.Typer) -> None:
     """Add the commands to `sisu run`."""
     app.command()(diff)
     app.command()(apply)
+    app.command()(logs)
 
 
 def diff(run: RunId, url: Url = None) -> None:
@@ -54,6 +55,24 @@ def apply(
         out.print_result(
             {"files": files}, lambda: f"changed {files} file{'' if files == 1 else 's'}; git diff --staged"
         )
+
+
+def logs(
+    run: RunId,
+    task: Annotated[
+        int | None, typer.Argument(help="Position of the task, as in `sisu run show`; all tasks without it.")
+    ] = None,
+    url: Url = None,
+) -> None:
+    """Print the complete output of a run's tasks that have ended."""
+    from sisu_pipeline.console.api_client import Api
+    from sisu_pipeline.console.command_output import print_line
+    from sisu_pipeline.domain.untrusted_text import for_terminal
+
+    with report_failures():
+        text = Api(url).download("runs", run, "logs", **({} if task is None else {"task": task}))
+        for line in text.decode().removesuffix("\n").split("\n"):
+            print_line(for_terminal(line))
 
 
 def _fetch(bundle: bytes, branch: str) -> None:

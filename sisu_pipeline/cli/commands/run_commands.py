@@ -67,13 +67,21 @@ def list_runs(
 
 @app.command()
 def show(run: RunId, url: Url = None, as_json: AsJson = False) -> None:
-    """Show a run: status, steps, gate, decision, tasks and artifacts."""
-    from sisu_pipeline.console import formatting
+    """Show a run: outcome, steps, gate, decision, tasks and artifacts; the first failed task with its errors."""
+    from sisu_pipeline.console import formatting, task_formatting
     from sisu_pipeline.console.api_client import Api
 
     with report_failures(as_json) as out:
-        view = Api(url).get("runs", run)
-        out.print_result(view, lambda: formatting.run(view))
+        api = Api(url)
+        view = api.get("runs", run)
+        if as_json:
+            out.print_result(view, str)
+            return
+        failed, passed = (
+            api.get("runs", run, "tasks", result=result, limit=task_formatting.MOST_TASKS)["tasks"]
+            for result in ("failed", "passed")
+        )
+        out.print_result(view, lambda: formatting.run(view, task_formatting.tasks(view, [*failed, *passed])))
 
 
 @app.command()
