@@ -13,6 +13,9 @@ from sisu_pipeline.contracts.step_outputs import Plan
 
 DedupeKey = Annotated[str, Field(min_length=1, max_length=256)]
 
+DEADLINE_ACTOR = "sisu:deadline"
+"""The name under which a deadline decides."""
+
 
 class Decision(StrEnum):
     """The two decisions about a plan."""

@@ -96,7 +96,7 @@ async function showRun(id, mine) {
   });
 }
 
-const shape = (run) => JSON.stringify([run.status, run.nextAction, run.lastStep, run.gate, run.decision]);
+const shape = (run) => JSON.stringify([run.status, run.nextAction, run.lastStep, run.gate, run.decision, run.tasks.failed > 0]);
 const progressShape = (run) => JSON.stringify([shape(run), run.error, run.tasks, run.waitsFor, run.dagsterRunId]);
 
 function isWriting() {

@@ -28,8 +28,8 @@ export function taskSection(run, tasks) {
   const columns = ["Task", "Test", "Result", "Exit", "Time", "Output"];
   let next = tasks;
   append();
-  return el("section", { id: "tasks", "aria-labelledby": "tasks-title" }, el("h2", { id: "tasks-title" }, "Tasks"),
-    el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Tasks" },
+  return el("section", { id: "tasks" }, el("h2", {}, "Tasks"),
+    el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Table of tasks" },
       el("table", {}, el("thead", {}, el("tr", {}, columns.map((name) => el("th", { scope: "col" }, name)))), rows)), more);
 
   function append() {

@@ -10,14 +10,14 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from resources.database import Connection
-from sisu_pipeline.contracts.gate import Channel, Decision, TimeoutOutcome
+from sisu_pipeline.contracts.gate import DEADLINE_ACTOR, Channel, Decision, TimeoutOutcome
 from sisu_pipeline.store import human_gates, interactions, plans, runs
 from sisu_pipeline.store.human_gates import HumanGate
 from sisu_pipeline.store.interactions import NewInteraction
 from sisu_pipeline.store.records import execute, fetch_all, fetch_value, iso
 from sisu_pipeline.store.runs import Run
 
-ACTOR = "sisu:deadline"
+ACTOR = DEADLINE_ACTOR
 NOTES = "timeout"
 SHORTEST_REOPENING_S = 3600
 REMEDY = "an operator can open the gate again with `sisu run retry RUN`"

@@ -19,6 +19,7 @@ from sisu_pipeline.workflow import ownership, step_execution
 from tests.builders import a_run, an_intent, apply_policy
 from tests.e2e.browser import CHROMEDRIVER, CHROMIUM, DESKTOP, PHONE, Browser, browser
 from tests.integration.api.conftest import Api, Live, api, dependencies_over, serving
+from tests.integration.api.test_tasks import a_failed_run
 from tests.integration.gate.conftest import a_token
 from tests.integration.gate.test_ask import ASK
 from tests.integration.gate.world import Waiting
@@ -269,6 +270,25 @@ def test_a_finished_run_shows_its_artifacts_and_leads_into_the_lineage(page: Bro
     assert "bob" in page.text
 
 
+def test_a_failed_run_begins_with_its_first_failure_and_offers_its_logs(page: Browser, api: Api) -> None:
+    run = a_failed_run(api)
+    page.open(f"{api.url}/#/runs/{run.run_id}")
+    assert "failed: 1 of 3 tests (retries_exceeded)" in page.one("#progress", "failed").text
+    failure = page.one("#failure", "test_b").text
+    assert "failed, exit 3" in failure
+    assert "AssertionError: 1 != 2" in failure
+    rows = page.driver.find_elements("css selector", "#tasks tbody tr")
+    assert [row.text.split()[1:3] for row in rows] == [
+        ["test_b", "failed"],
+        ["test_a", "passed"],
+        ["test_c", "passed"],
+    ]
+    assert "Wait for approval" in page.text
+    logs = str(page.one("#results a", "Logs").get_attribute("href"))
+    assert "AssertionError: 1 != 2" in api.client.get(logs).text
+    assert page.complaints() == []
+
+
 def test_with_tokens_the_page_asks_for_one_and_the_decision_is_its_owners(page: Browser, api: Api) -> None:
     run = Waiting(api.dependencies)
     token = a_token(api.dependencies.database, "ann", Role.APPROVER)
@@ -366,15 +386,14 @@ def test_a_run_that_a_limit_holds_names_it(page: Browser, api: Api) -> None:
 
 
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
-@pytest.mark.parametrize("view", ["inbox", "empty", "plan", "editor", "question", "finished", "sign-in"])
+@pytest.mark.parametrize("view", ["inbox", "empty", "plan", "editor", "question", "finished", "failed", "sign-in"])
 def test_axe_finds_nothing_and_nothing_scrolls_sideways(
     page: Browser, api: Api, view: str, size: tuple[int, int]
 ) -> None:
     page.resize(size)
     _show(page, api, view)
     assert page.faults() == []
-    width, inner = page.driver.execute_script("return [document.documentElement.scrollWidth, innerWidth]")
-    assert width <= inner
+    assert page.driver.execute_script("return document.documentElement.scrollWidth") <= size[0]
 
 
 def _show(page: Browser, api: Api, view: str) -> None:
@@ -386,6 +405,10 @@ def _show(page: Browser, api: Api, view: str) -> None:
         a_token(api.dependencies.database, "ann")
         page.open(api.url)
         page.one("input[name=token]")
+        return
+    if view == "failed":
+        page.open(f"{api.url}/#/runs/{a_failed_run(api).run_id}")
+        page.one("#failure")
         return
     run = Waiting(api.dependencies, constraints=ASK if view == "question" else {})
     if view == "finished":

@@ -4,14 +4,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from resources.database import Connection
-from sisu_pipeline.contracts.gate import Decision
+from sisu_pipeline.contracts.gate import DEADLINE_ACTOR, Decision
 from sisu_pipeline.contracts.sandbox_request import ErrorCode
 from sisu_pipeline.contracts.step_outputs import StepId
 from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.store.records import fetch_all
 
-DEADLINE = "sisu:deadline"
-"""The name under which a deadline decides."""
 _WITHOUT_RESULT = {
     None: "no plan",
     StepId.COMPILE: "cannot apply the patches",
@@ -49,7 +47,11 @@ class Ending:
         if status in (RunStatus.SUCCEEDED, RunStatus.CANCELED):
             return str(status)
         if self.decision is Decision.REJECTED:
-            return "rejected at the deadline" if self.decided_by == DEADLINE else f"rejected by {self.decided_by}"
+            return (
+                "rejected at the deadline"
+                if self.decided_by == DEADLINE_ACTOR
+                else f"rejected by {self.decided_by}"
+            )
         if self.failed:
             return f"failed: {self.failed} of {self.finished} test{'' if self.finished == 1 else 's'}"
         if last_step is None and not self.has_agent:
