@@ -1,24 +1,32 @@
-// A form from the JSON Schema of an object: a field per property; other types are entered as JSON.
+// A form from the JSON Schema of an object: a field per property, lists and objects as groups of fields. What no control can
+// enter is entered as JSON.
 
 import { el, labelled } from "./dom.js";
 
 export function formOf({ schema, fields: names }) {
-  const required = new Set(schema.required || []);
-  const fields = names.map((name) => {
-    const property = schema.properties[name];
-    const read = field(property, required.has(name));
-    const text = `${property.title || name}${required.has(name) ? "" : " (optional)"}`;
-    return { name, read: read.read, node: labelled(text, read.node, property.description) };
-  });
+  const fields = membersOf(schema, names, schema.default);
   if (!fields.length) {
-    const raw = el("textarea", { class: "code", value: "{}" });
-    return { nodes: [labelled("Answer (JSON)", raw)], read: () => JSON.parse(raw.value) };
+    const raw = json({ default: {} }, true, undefined);
+    return { nodes: [labelled("Answer (JSON)", raw.node)], read: raw.read };
   }
-  return {
-    nodes: fields.map((each) => each.node),
-    read: () => Object.fromEntries(fields.map((each) => [each.name, each.read()]).filter(([, value]) => value !== undefined)),
-  };
+  return { nodes: fields.map((each) => each.node), read: () => valuesOf(fields) };
 }
+
+// The controls of an object's members, each with its label, in the order of `names`.
+function membersOf({ properties, required: all = [] }, names, preset) {
+  return names.map((name) => {
+    const isRequired = all.includes(name);
+    const property = preset && name in preset ? { ...properties[name], default: preset[name] } : properties[name];
+    const title = property.title || name, { description } = property;
+    const control = field(property, isRequired);
+    const text = `${title}${isRequired ? "" : " (optional)"}`;
+    return { name, read: control.read, node: control.isGroup ? group(text, description, control.node) : labelled(text, control.node, description) };
+  });
+}
+
+const valuesOf = (fields) => Object.fromEntries(fields.map((each) => [each.name, each.read()]).filter(([, value]) => value !== undefined));
+
+const group = (title, hint, nodes) => el("fieldset", {}, el("legend", {}, title, hint ? el("span", { class: "hint" }, ` ${hint}`) : null), nodes);
 
 function field(property, required) {
   const types = [property.type].flat().filter((type) => type !== "null");
@@ -30,9 +38,83 @@ function field(property, required) {
   if (type === "boolean") return choice([true, false], property.default, needed, nothing, ["yes", "no"]);
   if (type === "integer" || type === "number") return number(property, type, needed, nothing);
   if (type === "string") return text(property, needed, nothing);
+  if (type === "array" && isControl(property.items)) return list(property, needed, nothing);
+  if (type === "object" && needed && isControl(property)) return object(property);
+  return json(property, needed, nothing);
+}
+
+// Whether fields can enter every value that the schema accepts.
+function isControl(schema) {
+  if (Array.isArray(schema?.enum)) return true;
+  const isSimple = typeof schema?.type === "string" && !["const", "anyOf", "oneOf", "allOf", "not", "prefixItems"].some((keyword) => keyword in schema);
+  if (!isSimple || schema.type === "array") return false;
+  return schema.type !== "object" || (Object.keys(schema.properties ?? {}).length > 0 && schema.additionalProperties === false);
+}
+
+function object(property) {
+  const fields = membersOf(property, Object.keys(property.properties), property.default);
+  return { isGroup: true, node: fields.map((each) => each.node), read: () => valuesOf(fields) };
+}
+
+// A row of fields per item. Without rows, an optional list without a default is left out.
+function list({ items, minItems = 0, maxItems = Infinity, default: preset }, needed, nothing) {
+  const rows = [];
+  const place = el("ol", { class: "items" });
+  const fault = el("p", { class: "bad", role: "status" });
+  const add = el("button", { type: "button", class: "small", onclick: () => append(items.default).focus() }, "Add an item");
+  (preset ?? Array.from({ length: needed ? minItems : 0 }, () => items.default)).forEach(append);
+  check();
+  return { isGroup: true, node: [place, fault, add], read };
+
+  function append(value) {
+    const control = field({ ...items, default: value }, true);
+    const remove = el("button", { type: "button", class: "small", onclick: drop }, "Remove");
+    const row = { read: control.read, remove, node: el("li", {}, el("div", {}, control.node), remove) };
+    const first = [control.node].flat()[0];
+    row.name = (number) => {
+      if (!control.isGroup) first.setAttribute("aria-label", `Item ${number}`);
+      remove.setAttribute("aria-label", `Remove item ${number}`);
+    };
+    rows.push(row);
+    place.append(row.node);
+    check();
+    return first.matches("input, select, textarea") ? first : first.querySelector("input, select, textarea") ?? add;
+
+    function drop() {
+      rows.splice(rows.indexOf(row), 1);
+      row.node.remove();
+      check();
+      add.focus();
+    }
+  }
+
+  function check() {
+    rows.forEach((row, index) => row.name(index + 1));
+    add.disabled = rows.length >= maxItems;
+    fault.textContent = rows.length < minItems && (needed || rows.length) ? `Add at least ${minItems} item${minItems === 1 ? "" : "s"}.` : "";
+  }
+
+  function read() {
+    if (!rows.length && !needed && !preset) return nothing;
+    if (rows.length < minItems) throw new Error(`A list needs at least ${minItems} item${minItems === 1 ? "" : "s"}.`);
+    return rows.map((row) => row.read());
+  }
+}
+
+function json(property, required, nothing) {
   const value = property.default === undefined ? "" : JSON.stringify(property.default, null, 2);
-  const node = el("textarea", { class: "code", required: needed, placeholder: "JSON", value });
+  const node = el("textarea", { class: "code", required, placeholder: "JSON", value, oninput: check });
   return { node, read: () => (node.value.trim() === "" ? nothing : JSON.parse(node.value)) };
+
+  function check() {
+    let isJson = true;
+    try {
+      if (node.value.trim()) JSON.parse(node.value);
+    } catch {
+      isJson = false;
+    }
+    node.setCustomValidity(isJson ? "" : "Enter JSON, for example {\"name\": \"value\"}.");
+  }
 }
 
 function choice(values, preset, required, nothing, labels) {
