@@ -12,6 +12,7 @@ from selenium.common.exceptions import NoSuchElementException, StaleElementRefer
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
@@ -81,6 +82,20 @@ class Browser:
             "Emulation.setDeviceMetricsOverride",
             {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600},
         )
+
+    def scheme(self, name: str) -> None:
+        """Prefer `light` or `dark` colors."""
+        features = [{"name": "prefers-color-scheme", "value": name}]
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+
+    def press_until(self, css: str) -> WebElement:
+        """Press Tab until the focus is on an element with this selector; returns it."""
+        for _ in range(200):
+            focused = self.driver.switch_to.active_element
+            if self.driver.execute_script("return arguments[0].matches(arguments[1])", focused, css):
+                return focused
+            focused.send_keys(Keys.TAB)
+        raise AssertionError(f"the keyboard never came to {css}")
 
     def faults(self) -> list[str]:
         """What axe-core finds against WCAG 2.0 to 2.2 A and AA, and its own best practices."""

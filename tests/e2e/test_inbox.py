@@ -319,24 +319,36 @@ def test_the_keyboard_is_enough(page: Browser, api: Api) -> None:
     run = Waiting(api.dependencies)
     page.open(api.url)
     page.one("#gates a")
-
-    def press_until(css: str) -> None:
-        for _ in range(60):
-            focused = page.driver.switch_to.active_element
-            if page.driver.execute_script("return arguments[0].matches(arguments[1])", focused, css):
-                return
-            focused.send_keys(Keys.TAB)
-        raise AssertionError(f"the keyboard never came to {css}")
-
-    press_until("#gates a")
-    page.driver.switch_to.active_element.send_keys(Keys.ENTER)
+    page.press_until("#gates a").send_keys(Keys.ENTER)
     page.one("#approve")
-    press_until("input[name=by]")
-    page.driver.switch_to.active_element.send_keys(Keys.CONTROL + "a" + Keys.NULL + "Kim")
-    press_until("#approve")
-    page.driver.switch_to.active_element.send_keys(Keys.SPACE)
+    page.press_until("input[name=by]").send_keys(Keys.CONTROL + "a" + Keys.NULL + "Kim")
+    page.press_until("#approve").send_keys(Keys.SPACE)
     page.one("#announcement", "Approved")
     assert run.rows("plan_approvals")[0]["decided_by"] == "Kim"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("verb", ["reject", "edit", "answer"])
+def test_the_keyboard_is_enough_for_the_other_verbs(page: Browser, api: Api, verb: str) -> None:
+    run = Waiting(api.dependencies, constraints=ASK if verb == "answer" else {})
+    open_run(page, api, run)
+    if verb == "answer":
+        page.press_until("#answer select").send_keys("production")
+    page.press_until("input[name=by]").send_keys(Keys.CONTROL + "a" + Keys.NULL + "Kim")
+    if verb == "answer":
+        page.press_until("#answer button.main").send_keys(Keys.SPACE)
+        page.one("#announcement", "Answered")
+    elif verb == "reject":
+        page.press_until("textarea[name=notes]").send_keys("too risky")
+        page.press_until("#reject").send_keys(Keys.SPACE)
+        page.one("#announcement", "Rejected")
+        assert run.rows("plan_approvals")[0]["notes"] == "too risky"
+    else:
+        page.press_until("#edit").send_keys(Keys.SPACE)
+        page.press_until("#editor fieldset textarea").send_keys(Keys.CONTROL + "a" + Keys.NULL + "typed")
+        page.press_until("#approve").send_keys(Keys.SPACE)
+        page.one("#announcement", "Approved")
+        assert run.rows("plan_versions")[0]["edited_by"] == "Kim"
 
 
 def test_what_a_plan_says_is_text_and_never_runs(page: Browser, api: Api) -> None:
@@ -392,7 +404,9 @@ def test_axe_finds_nothing_and_nothing_scrolls_sideways(
 ) -> None:
     page.resize(size)
     _show(page, api, view)
-    assert page.faults() == []
+    for scheme in ("dark", "light"):
+        page.scheme(scheme)
+        assert page.faults() == []
     assert page.driver.execute_script("return document.documentElement.scrollWidth") <= size[0]
 
 

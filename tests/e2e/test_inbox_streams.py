@@ -108,6 +108,22 @@ def test_the_stream_of_an_ended_run_ends_and_the_page_shows_no_fault(page: Brows
     page.until(lambda: page.driver.execute_script("return states") == [""])
 
 
+@pytest.mark.slow
+def test_a_page_without_a_server_is_readable_and_recovers_by_itself(page: Browser, api: Api) -> None:
+    run = Waiting(api.dependencies)
+    page.open(api.url)
+    page.one("#gates a")
+    is_offline(page, True)
+    page.one("#gates a").click()
+    page.one("h1", "The request failed")
+    assert page.faults() == []
+    is_offline(page, False)
+    page.one("#gate")
+    page.one("#connection", "Live")
+    assert run.rows("plan_approvals") == []
+    page.complaints()
+
+
 def is_offline(page: Browser, value: bool) -> None:
     """Cut the browser off from the network, or connect it again."""
     page.driver.execute_cdp_cmd("Network.enable", {})
