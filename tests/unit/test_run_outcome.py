@@ -39,4 +39,9 @@ def ending(
 def test_the_outcome_of_an_ending(
     made: Ending, status: RunStatus, last_step: StepId | None, outcome: str | None
 ) -> None:
-    assert made.outcome(status, last_step) == outcome
+    assert made.outcome(status, last_step, None) == outcome
+
+
+@pytest.mark.parametrize("error", ["parked: 5 workers died", "Dagster run 1 failed around the steps: …"])
+def test_a_failure_around_the_steps_is_not_blamed_on_the_input(error: str) -> None:
+    assert ending().outcome(EXCEEDED, None, error) == "failed: no plan"

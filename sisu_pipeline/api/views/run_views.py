@@ -29,6 +29,7 @@ from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.store import gates, human_gates, plan_questions, plans, runs, steps, tasks
 from sisu_pipeline.store.human_gates import HumanGate
 from sisu_pipeline.store.outputs import artifacts, pushes, run_results
+from sisu_pipeline.store.outputs.run_results import Ending
 from sisu_pipeline.store.plan_questions import EndedSession
 from sisu_pipeline.store.queues import partition_limits
 from sisu_pipeline.store.queues import queue_depth as depth
@@ -140,11 +141,12 @@ def progress(connection: Connection, run: Run, starts: StartLimit | None = None)
 def outcomes(connection: Connection, ended: Sequence[Run]) -> dict[str, str]:
     """The outcomes of runs that have ended in a few words, by run id."""
     found = run_results.endings(connection, [run.id for run in ended])
-    return {
-        run.id: found[run.id].outcome(run.status, None if run.last_step is None else StepId(run.last_step))
-        or str(run.status)
-        for run in ended
-    }
+    return {run.id: _outcome(found[run.id], run) for run in ended}
+
+
+def _outcome(ending: Ending, run: Run) -> str:
+    last_step = None if run.last_step is None else StepId(run.last_step)
+    return ending.outcome(run.status, last_step, run.error) or str(run.status)
 
 
 def _step(stored: StoredStep) -> StepView:

@@ -17,6 +17,8 @@ _WITHOUT_RESULT = {
     StepId.DECIDE: "cannot execute the tasks",
     StepId.EXECUTE: "cannot complete the run",
 }
+# The beginnings of errors whose cause is not the work of the run.
+_AROUND_THE_STEPS = ("parked:", "Dagster run ")
 _CODES = {
     ErrorCode.NONE: "passed",
     ErrorCode.BOOT_FAIL: "the sandbox did not start",
@@ -40,7 +42,7 @@ class Ending:
     finished: int
     has_agent: bool
 
-    def outcome(self, status: RunStatus, last_step: StepId | None) -> str | None:
+    def outcome(self, status: RunStatus, last_step: StepId | None, error: str | None) -> str | None:
         """The outcome in a few words; None until the run has ended."""
         if not status.is_terminal:
             return None
@@ -54,7 +56,7 @@ class Ending:
             )
         if self.failed:
             return f"failed: {self.failed} of {self.finished} test{'' if self.finished == 1 else 's'}"
-        if last_step is None and not self.has_agent:
+        if last_step is None and not self.has_agent and not (error or "").startswith(_AROUND_THE_STEPS):
             return "invalid input"
         return f"failed: {_WITHOUT_RESULT[last_step]}"
 
