@@ -3,7 +3,7 @@
 import { announce, el } from "./dom.js";
 import { visible } from "./hidden.js";
 
-const STORE = "sisu-comments", CHANGED = "sisu-comments";
+const STORE = "sisu-comments", CHANGED = "comments", LISTENS = "uses-comments";
 let kept = JSON.parse(sessionStorage.getItem(STORE) || "[]");
 
 export const commentsAt = (sha, path, number, isOld) => kept.filter((each) => each.planSha256 === sha && each.path === path && each.number === number && each.isOld === isOld);
@@ -22,16 +22,16 @@ export function dropComments(planSha256) {
   store(kept.filter((each) => each.planSha256 !== planSha256));
 }
 
-// As long as an element is part of the page.
+// The element hears of every change as long as it is part of the page.
 export function onComments(element, listener) {
-  const heard = () => (element.isConnected ? listener() : document.removeEventListener(CHANGED, heard));
-  document.addEventListener(CHANGED, heard);
+  element.classList.add(LISTENS);
+  element.addEventListener(CHANGED, listener);
 }
 
 function store(next) {
   kept = next;
   sessionStorage.setItem(STORE, JSON.stringify(kept.slice(-500)));
-  document.dispatchEvent(new Event(CHANGED));
+  for (const each of document.querySelectorAll(`.${LISTENS}`)) each.dispatchEvent(new Event(CHANGED));
 }
 
 // A row with a comment, or with the field for one; `origin` gets the focus back.

@@ -8,6 +8,7 @@ import { visible } from "./hidden.js";
 const CHUNK = 300;
 const CAPTIONS = { create: "New file", modify: "Changed file", delete: "Deleted file", rename: "Renamed file" };
 const wide = matchMedia("(min-width: 700px)");
+wide.addEventListener("change", () => { for (const each of document.querySelectorAll(".changes")) each.layOut(); });
 
 export const isText = ({ diffText }) => /^@@ /m.test(diffText);
 
@@ -25,8 +26,8 @@ export class DiffTable {
     this.blocks = blocksOf(patch);
     this.more = el("tr", { class: "gap" });
     this.observer = new IntersectionObserver((entries) => { if (entries.some((each) => each.isIntersecting)) this.grow(); }, { rootMargin: "600px" });
-    this.element = el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `Changes of ${patch.targetPath}`, onkeydown: (event) => this.move(event) });
-    wide.addEventListener("change", () => { if (this.element.isConnected) this.layOut(); });
+    this.element = el("div", { class: "scroll changes", tabindex: "0", role: "region", "aria-label": `Changes of ${patch.targetPath}`, onkeydown: (event) => this.move(event) });
+    this.element.layOut = () => this.layOut();
     this.layOut();
   }
 
