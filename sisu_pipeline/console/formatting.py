@@ -85,18 +85,29 @@ def push(view: Json) -> list[tuple[str, str]]:
     return [("push", f"waiting to push {where}{last}")]
 
 
-def inbox(gates: Sequence[Json], stranded: Sequence[Json], count: int) -> str:
-    """Format the open gates, one per line, how many of all they are, and the work that has no worker."""
-    rows = [("RUN", "PURPOSE", "OPENED", "DEADLINE", "GOAL")]
+def inbox(page: Json) -> str:
+    """Format a page of open gates, one per line, how many of all they are, and the work that has no worker."""
+    gates, count = page["gates"], page["gateCount"]
+    rows = [("RUN", "PURPOSE", "OPENED", "DEADLINE", "ASKED", "GOAL")]
     rows += [
-        (gate["runId"], gate["purpose"], gate["openedAt"], _deadline(gate), _short(gate["goal"])) for gate in gates
+        (gate["runId"], gate["purpose"], gate["openedAt"], _deadline(gate), _asked(gate), _short(gate["goal"]))
+        for gate in gates
     ]
     stranded_lines = [
         f"stranded: {each['enqueued']} on {each['queueName']} for version {each['appVersion']}, which has no worker"
-        for each in stranded
+        for each in page["stranded"]
     ]
     hidden = [f"{len(gates)} of {count} open gates, the nearest deadlines first"] if count > len(gates) else []
-    return "\n".join([table(rows) if gates else "No open gates.", *hidden, *stranded_lines])
+    more = [f"More: sisu gate list --cursor {page['nextCursor']}"] if page["nextCursor"] else []
+    return "\n".join([table(rows) if gates else "No open gates.", *hidden, *more, *stranded_lines])
+
+
+def _asked(gate: Json) -> str:
+    """Who is asked to decide, in a few names."""
+    asked = gate["asked"]
+    names = [*asked["people"], *(f"@{group}" for group in asked["groups"])]
+    names += [f"{name} (stands in)" for name in asked["delegates"]]
+    return _short(", ".join(names), 40) or "-"
 
 
 def gates(view: Json) -> str:

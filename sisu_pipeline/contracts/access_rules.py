@@ -34,6 +34,7 @@ API_RULES: Mapping[str, Rule] = {
     "apply_policy": Role.OPERATOR,
     "apply_recipe": Role.OPERATOR,
     "adopt_version": Role.OPERATOR,
+    "list_open_gates": Audience.SIGNED_IN,
     "show_inbox": Audience.SIGNED_IN,
     "watch_inbox": Audience.SIGNED_IN,
     "list_gates": Audience.SIGNED_IN,

@@ -32,6 +32,7 @@ LEDGERS: dict[str, set[str]] = {
     "push_requests": {"attempts", "next_attempt_at", "last_error", "finished_at"},
     "run_pushes": set(),
     "run_changes": set(),
+    "run_assignments": set(),
     "run_steps": set(),
     "artifacts": set(),
     "human_gates": {"deadline_at"},
@@ -56,6 +57,7 @@ LEDGERS: dict[str, set[str]] = {
 OTHERS = {
     *("run_transitions", "schema_migrations", "sbx_templates", "escalations", "task_output"),
     "notification_receivers",
+    "run_search",
 }
 
 # What the steps of one run do not write: a row in each of the other ledgers.
@@ -84,6 +86,8 @@ INSERT INTO app.push_requests (run_id, remote, branch) SELECT id, '/a', 'b' FROM
 INSERT INTO app.run_pushes (run_id, state, error) SELECT id, 'failed', 'e' FROM app.runs;
 INSERT INTO app.passed_deadlines (run_id, gate_key, number, deadline_at, decided_at, reopened_by, reason)
     SELECT run_id, gate_key, 1, now(), now(), 'po', '' FROM app.human_gates;
+INSERT INTO app.run_assignments (run_id, number, people, groups, reason, assigned_by, channel)
+    SELECT id, 1, '{ann}', '{}', '', 'po', 'api' FROM app.runs;
 INSERT INTO app.gate_answers (run_id, gate_key, answered_by) SELECT run_id, gate_key, 'po' FROM app.human_gates;
 INSERT INTO app.plan_versions (run_id, version, plan, plan_sha256, based_on_sha256, edited_by)
     SELECT run_id, 2, '{}', plan_sha256, plan_sha256, 'po' FROM app.human_gates;

@@ -1,14 +1,16 @@
 """Query parameters, as strict as bodies: an unknown, repeated or malformed one is a 400."""
 
 import re
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, Literal, Self, TypeVar, get_args
 
 from fastapi import Depends, Request
 from pydantic import Field, model_validator
 
 from sisu_pipeline.api.http.request_body import contract_refusal
 from sisu_pipeline.contracts.base import Contract, ContractInvalid
+from sisu_pipeline.contracts.person_name import PersonName
 from sisu_pipeline.domain.status import RunStatus
+from sisu_pipeline.store.review.open_gates import Asked
 
 Q = TypeVar("Q", bound=Contract)
 
@@ -83,12 +85,39 @@ class EventsQuery(Contract):
         return self
 
 
+Search = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]*[^\x00\s][^\x00]*$")]
+Tenant = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00]*$")]
+Cursor = Annotated[str, Field(max_length=1000, pattern=r"^[A-Za-z0-9_-]+$")]
+
+
+class GatesQuery(Contract):
+    """Which of the open gates."""
+
+    search: Search | None = None
+    """Only gates whose run contains each of these words: in the goal, an id, the recipe, the policy, the tenant,
+    the name of a submitter, or the path of a file that its plan changes."""
+    asked: Asked | None = None
+    """Only gates that ask `me`, my `team`, or `nobody` in particular."""
+    person: PersonName | None = None
+    """The person whom `asked` means; with tokens, the owner of the token replaces it."""
+    due_within_s: Annotated[int, Field(ge=0, le=31_536_000)] | None = None
+    """Only gates whose deadline passes within so many seconds; 0: has passed."""
+    tenant: Tenant | None = None
+    """Only gates of this tenant."""
+    limit: Annotated[int, Field(ge=1, le=200)] = 50
+    """Number of gates on a page."""
+    cursor: Cursor | None = None
+    """`nextCursor` of the page before."""
+
+
 def parse(request: Request, contract: type[Q]) -> Q:
     """The query as an instance of its contract. Raises Refusal 400."""
+    numbers = _numbers(contract)
     values: dict[str, object] = {}
     for name, text in request.query_params.multi_items():
         # A list is what no parameter takes: so a repeated one breaks the contract.
-        values[name] = [values[name], text] if name in values else _value(text)
+        value = _value(text) if name in numbers else text
+        values[name] = [values[name], text] if name in values else value
     try:
         return contract.from_json(values)
     except ContractInvalid as failure:
@@ -121,6 +150,11 @@ async def logs_query(request: Request) -> LogsQuery:
     return parse(request, LogsQuery)
 
 
+async def gates_query(request: Request) -> GatesQuery:
+    """For the list of open gates."""
+    return parse(request, GatesQuery)
+
+
 PlainRequest = Depends(no_query)
 RunsQueryParameters = Annotated[RunsQuery, Depends(runs_query)]
 TasksQueryParameters = Annotated[TasksQuery, Depends(tasks_query)]
@@ -130,6 +164,18 @@ EventsQueryParameters = Annotated[EventsQuery, Depends(events_query)]
 
 def _ids(text: str | None) -> tuple[str, ...]:
     return () if text is None else tuple(dict.fromkeys(text.split(",")))
+
+
+GatesQueryParameters = Annotated[GatesQuery, Depends(gates_query)]
+
+
+def _numbers(contract: type[Contract]) -> set[str]:
+    """The parameters that are integers."""
+    return {
+        field.alias or name
+        for name, field in contract.model_fields.items()
+        if field.annotation is int or any(int in (each, *get_args(each)) for each in get_args(field.annotation))
+    }
 
 
 def _value(text: str) -> str | int:

@@ -63,7 +63,7 @@ def inbox(connection: Connection, starts: StartLimit | None = None) -> Inbox:
     `starts` is the limit of intents that start, which a run may wait for.
     """
     waiting = human_gates.waiting(connection, MAX_GATES)
-    tallies = quorum.tallies(connection, [gate.run_id for gate in waiting if _is_shared(gate)])
+    tallies = quorum.tallies(connection, [gate.run_id for gate in waiting if is_shared(gate)])
     active = runs.active(connection, MAX_RUNS)
     finished = runs.finished(connection, MAX_RUNS)
     outcomes = run_views.outcomes(connection, finished)
@@ -184,7 +184,8 @@ def history(connection: Connection, run_reference: str) -> History:
     return History(events=[HistoryEvent(**vars(event)) for event in found])
 
 
-def _is_shared(gate: ListedGate) -> bool:
+def is_shared(gate: ListedGate) -> bool:
+    """Whether several people have to approve at this gate."""
     return gate.is_plan_gate and gate.approvals_required > 1
 
 
@@ -196,27 +197,29 @@ def _entry(
     answer: dict[str, Any] | None = None,
     rounds: ChangeRounds | None = None,
 ) -> GateEntry:
-    is_shared = tally is not None and _is_shared(gate)
-    approvals = Approvals(given=tally.given, required=tally.required) if tally and is_shared else None
-    return GateEntry(
-        run_id=gate.run_id,
-        workflow_id=gate.workflow_id,
-        gate_key=gate.gate_key,
-        purpose=gate.purpose,
-        goal=gate.goal,
-        run_status=gate.status,
-        tenant_id=gate.tenant_id,
-        state=state,
-        plan_sha256=gate.current_sha256,
-        opened_at=gate.created_at,
-        deadline_at=gate.deadline_at,
-        on_timeout=gate.on_timeout,
-        form=None if gate.form is None else _form(gate.form, gate.form_fields or []),
-        approvals=approvals,
-        decided_by=decided_by,
-        answer=answer,
-        changes=rounds,
-    )
+    return GateEntry(**entry_members(gate, tally, state), decided_by=decided_by, answer=answer, changes=rounds)
+
+
+def entry_members(gate: ListedGate, tally: Tally | None, state: GateState) -> dict[str, Any]:
+    """The members that every entry of a gate has."""
+    is_counted = tally is not None and is_shared(gate)
+    approvals = Approvals(given=tally.given, required=tally.required) if tally and is_counted else None
+    return {
+        "run_id": gate.run_id,
+        "workflow_id": gate.workflow_id,
+        "gate_key": gate.gate_key,
+        "purpose": gate.purpose,
+        "goal": gate.goal,
+        "run_status": gate.status,
+        "tenant_id": gate.tenant_id,
+        "state": state,
+        "plan_sha256": gate.current_sha256,
+        "opened_at": gate.created_at,
+        "deadline_at": gate.deadline_at,
+        "on_timeout": gate.on_timeout,
+        "form": None if gate.form is None else _form(gate.form, gate.form_fields or []),
+        "approvals": approvals,
+    }
 
 
 def _form(form: dict[str, Any], order: list[str]) -> Form:

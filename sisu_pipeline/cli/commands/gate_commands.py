@@ -24,16 +24,55 @@ _ASK = "ask-user"
 
 
 @app.command("list")
-def list_gates(url: Url = None, as_json: AsJson = False) -> None:
-    """List the open gates, the most urgent first; at most 200."""
+def list_gates(
+    search: Annotated[
+        str | None,
+        typer.Option(
+            help="List only gates whose goal, ids, recipe, tenant, submitters or files contain these words."
+        ),
+    ] = None,
+    mine: Annotated[bool, typer.Option("--mine", help="List only gates that ask you.")] = False,
+    team: Annotated[bool, typer.Option("--team", help="List only gates that ask a group of yours.")] = False,
+    unassigned: Annotated[
+        bool, typer.Option("--unassigned", help="List only gates that ask no one in particular.")
+    ] = False,
+    overdue: Annotated[bool, typer.Option("--overdue", help="List only gates whose deadline has passed.")] = False,
+    due_within: Annotated[
+        int | None, typer.Option(metavar="SECONDS", help="List only gates whose deadline passes within this time.")
+    ] = None,
+    tenant: Annotated[str | None, typer.Option(help="List only gates of this tenant.")] = None,
+    limit: Annotated[int, typer.Option(help="Maximum number of gates, up to 200.")] = 50,
+    cursor: Annotated[str | None, typer.Option(help="Cursor that the page before printed.")] = None,
+    by: Annotated[
+        str | None, typer.Option("--by", help="Person whose gates are listed; a token's owner takes precedence.")
+    ] = None,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the open gates, the most urgent first."""
     from sisu_pipeline.console import formatting
     from sisu_pipeline.console.api_client import Api
 
     with report_failures(as_json) as out:
-        inbox = Api(url).get("inbox")
-        gates, stranded, count = inbox["gates"], inbox["stranded"], inbox["gateCount"]
-        document = {"gates": gates, "gateCount": count, "stranded": stranded}
-        out.print_result(document, lambda: formatting.inbox(gates, stranded, count))
+        asked = _asked(mine, team, unassigned)
+        wanted = {
+            "search": search,
+            "asked": asked,
+            "person": (by or user_name()) if asked in ("me", "team") else None,
+            "dueWithinS": 0 if overdue else due_within,
+            "tenant": tenant,
+            "cursor": cursor,
+        }
+        api = Api(url)
+        page = api.get("gates", limit=limit, **wanted)
+        stranded = [] if any(value is not None for value in wanted.values()) else api.get("inbox")["stranded"]
+        document = {
+            "gates": page["gates"],
+            "gateCount": page["count"],
+            "nextCursor": page["nextCursor"],
+            "stranded": stranded,
+        }
+        out.print_result(document, lambda: formatting.inbox(document))
 
 
 @app.command()
@@ -72,6 +111,14 @@ def answer(
         key = gate or _question_gate(run, api.get("runs", run, "gates")["gates"])
         stored = api.post("runs", run, "gates", key, "answer", body=json.dumps(body).encode())
         out.print_result(stored, lambda: f"{stored['runId']} answered at {stored['answeredAt']}")
+
+
+def _asked(mine: bool, team: bool, unassigned: bool) -> str | None:
+    """Whom the listed gates ask, as the API names it. Raises Failure when the options exclude each other."""
+    chosen = [name for name, is_set in (("me", mine), ("team", team), ("nobody", unassigned)) if is_set]
+    if len(chosen) > 1:
+        raise Failure("use only one of --mine, --team and --unassigned", "usage")
+    return chosen[0] if chosen else None
 
 
 def _question_gate(run: str, gates: list[dict[str, Any]]) -> str:

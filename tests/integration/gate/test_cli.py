@@ -44,14 +44,18 @@ def test_waiting_gates_are_listed_and_shown_with_their_plan(api: Api) -> None:
 def test_a_list_that_shows_only_some_gates_states_how_many_there_are(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gate_views, "MAX_GATES", 2)
     for _ in range(3):
         Waiting(api.dependencies)
-    listed = sisu(api, "gate", "list")
+    listed = sisu(api, "gate", "list", "--limit", "2")
     assert (len(listed["gates"]), listed["gateCount"]) == (2, 3)
-    command = [sys.executable, "-m", "sisu_pipeline.cli", "gate", "list", "--url", api.url]
+    rest = sisu(api, "gate", "list", "--cursor", listed["nextCursor"])
+    assert (len(rest["gates"]), rest["gateCount"], rest["nextCursor"]) == (1, 3, None)
+    command = [sys.executable, "-m", "sisu_pipeline.cli", "gate", "list", "--limit", "2", "--url", api.url]
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert "2 of 3 open gates" in text
+    assert f"More: sisu gate list --cursor {listed['nextCursor']}" in text
+    monkeypatch.setattr(gate_views, "MAX_GATES", 2)
+    assert api.get("/inbox").json()["gateCount"] == 3
     monkeypatch.setattr(gate_views, "MAX_GATES", 3)
     assert api.get("/inbox").json()["gateCount"] == 3
 

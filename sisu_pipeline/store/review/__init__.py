@@ -1,0 +1,1 @@
+"""What people need to find and share their work: open gates that match, assignments and delegations."""
