@@ -36,7 +36,7 @@ from sisu_pipeline.api.routes import (
     task_routes,
 )
 from sisu_pipeline.api.routes.decision_batches import record_together
-from sisu_pipeline.api.routes.review import open_gate_routes
+from sisu_pipeline.api.routes.review import assignment_routes, decision_list_routes, open_gate_routes
 from sisu_pipeline.api.state.app_state import AppState
 from sisu_pipeline.api.state.change_feed import RunFeed
 from sisu_pipeline.api.state.connection_pool import Pool
@@ -95,6 +95,8 @@ def create_app(dependencies: Dependencies, *, settings: Settings, heartbeat_s: f
     for module in (
         gate_routes,
         open_gate_routes,
+        decision_list_routes,
+        assignment_routes,
         page_routes,
         session_routes,
         sign_in_routes,

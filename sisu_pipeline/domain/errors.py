@@ -53,6 +53,13 @@ class DecisionForbidden(Exception):
     """This person may not decide on this plan, by the rules of its recipe."""
 
 
+class DelegationForbidden(Exception):
+    """Only an operator records who stands in for another person."""
+
+    def __init__(self, person: str) -> None:
+        super().__init__(f"only {person} or a person with the role operator can record who stands in for {person}")
+
+
 class NameRefused(Exception):
     """A name cannot be a person's: it is reserved for the system, blank, too long or holds control characters."""
 

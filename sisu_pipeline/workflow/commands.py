@@ -1,4 +1,4 @@
-"""The commands of people and jobs about runs: decide, request changes, answer, cancel, retry.
+"""The commands of people and jobs about runs: decide, request changes, answer, assign, delegate, cancel, retry.
 
 The API, CLI and jobs share them.
 
@@ -20,12 +20,15 @@ from sisu_pipeline.contracts.gate import (
 )
 from sisu_pipeline.contracts.operation import OperationRequest
 from sisu_pipeline.contracts.person_name import checked_name
-from sisu_pipeline.domain.errors import DecisionConflict, NameRefused, NotFound
+from sisu_pipeline.contracts.review_requests import AssignmentRequest, DelegationRequest
+from sisu_pipeline.domain.errors import DecisionConflict, DelegationForbidden, NameRefused, NotFound
 from sisu_pipeline.domain.identity import checked_reference, run_id_of
 from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.store import answers, deadlines, gates, runs
 from sisu_pipeline.store.answers import RecordedAnswer
 from sisu_pipeline.store.change_requests import ChangeRequest
+from sisu_pipeline.store.review import assignments
+from sisu_pipeline.store.review.assignments import Assignment, Delegation, NewAssignment, NewDelegation
 from sisu_pipeline.store.rules.decisions import PlanDecision, RecordedDecision
 from sisu_pipeline.store.runs import Cause, Run
 from sisu_pipeline.workflow.dependencies import Dependencies
@@ -123,6 +126,49 @@ def answer(
     return answers.answer(
         connection, checked_reference(run_reference), gate_key, request.answer, person, request.dedupe_key, channel
     )
+
+
+def assign(
+    connection: Connection,
+    run_reference: str,
+    request: AssignmentRequest,
+    assigner: str | None = None,
+    channel: Channel = Channel.API,
+) -> Assignment:
+    """Ask people and groups to decide about a run. They get no right by it. Raises NotFound."""
+    wanted = NewAssignment(
+        run_id_of(checked_reference(run_reference)),
+        request.people,
+        request.groups,
+        request.reason,
+        checked_person(assigner or request.assigned_by),
+        channel,
+    )
+    return assignments.assign(connection, wanted)
+
+
+def delegate(
+    connection: Connection,
+    request: DelegationRequest,
+    recorder: str | None = None,
+    channel: Channel = Channel.API,
+    *,
+    may_act_for_others: bool = True,
+) -> Delegation:
+    """Let a colleague stand in for a person who is away, or end that. The colleague gets no right by it.
+
+    Raises DelegationForbidden when it is about another person and the recorder may not act for others.
+    """
+    recorded_by = checked_person(recorder or request.recorded_by)
+    person = request.person or recorded_by
+    if person != recorded_by and not may_act_for_others:
+        raise DelegationForbidden(person)
+    wanted = NewDelegation(
+        person, request.delegate, request.begins_at, request.ends_at, request.reason, recorded_by, channel
+    )
+    if wanted.delegate == person:
+        raise NameRefused("a person cannot stand in for themselves: name a colleague")
+    return assignments.delegate(connection, wanted)
 
 
 def cancel(

@@ -71,8 +71,9 @@ RETURNING *
 -- delegate --
 -- Record who stands in for a person from now on; it replaces what was recorded before.
 INSERT INTO access.delegations (person, delegate, begins_at, ends_at, reason, recorded_by, channel)
-VALUES (%(person)s, %(delegate)s, coalesce(%(begins_at)s, clock_timestamp()), %(ends_at)s, %(reason)s,
-    %(recorded_by)s, %(channel)s)
+SELECT %(person)s, %(delegate)s, times.begins_at, coalesce(%(ends_at)s, times.begins_at + interval '1 microsecond'),
+    %(reason)s, %(recorded_by)s, %(channel)s
+FROM (SELECT coalesce(%(begins_at)s, clock_timestamp()) AS begins_at) AS times
 RETURNING *
 
 -- delegations --

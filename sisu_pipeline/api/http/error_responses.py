@@ -24,6 +24,7 @@ from sisu_pipeline.domain.errors import (
     DecisionConflict,
     DecisionForbidden,
     DedupeConflict,
+    DelegationForbidden,
     Drift,
     IdentityDrift,
     NameRefused,
@@ -92,6 +93,8 @@ def refusal_of(failure: Exception) -> Refusal | None:  # noqa: PLR0911, PLR0912,
             return Refusal(400, "invalid_answer", text, faults)
         case DecisionForbidden():
             return Refusal(403, "decision_forbidden", text)
+        case DelegationForbidden():
+            return Refusal(403, "delegation_forbidden", text)
         case NameRefused():
             return Refusal(400, "invalid_name", text)
         case SubmissionForbidden():
