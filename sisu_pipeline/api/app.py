@@ -36,7 +36,12 @@ from sisu_pipeline.api.routes import (
     task_routes,
 )
 from sisu_pipeline.api.routes.decision_batches import record_together
-from sisu_pipeline.api.routes.review import assignment_routes, decision_list_routes, open_gate_routes
+from sisu_pipeline.api.routes.review import (
+    assignment_routes,
+    decision_list_routes,
+    history_routes,
+    open_gate_routes,
+)
 from sisu_pipeline.api.state.app_state import AppState
 from sisu_pipeline.api.state.change_feed import RunFeed
 from sisu_pipeline.api.state.connection_pool import Pool
@@ -97,6 +102,7 @@ def create_app(dependencies: Dependencies, *, settings: Settings, heartbeat_s: f
         open_gate_routes,
         decision_list_routes,
         assignment_routes,
+        history_routes,
         page_routes,
         session_routes,
         sign_in_routes,

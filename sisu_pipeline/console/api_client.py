@@ -31,6 +31,10 @@ class Api:
         """GET a path, given as unquoted segments; query parameters that are None are left out."""
         return self._request("GET", path, params={k: str(v) for k, v in query.items() if v is not None})
 
+    def text(self, *path: str, **query: object) -> str:
+        """GET a path whose content is text; query parameters that are None are left out."""
+        return self._send("GET", path, params={k: str(v) for k, v in query.items() if v is not None}).text
+
     def download(self, *path: str, **query: Any) -> bytes:
         """GET the content of a path, given as unquoted segments."""
         return self._send("GET", path, params=query).content

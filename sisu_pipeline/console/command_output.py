@@ -61,6 +61,12 @@ def print_line(text: str) -> None:
     sys.stdout.flush()
 
 
+def print_file(text: str) -> None:
+    """Write the content of a file to stdout: unchanged, but for a terminal as `print_line` does."""
+    sys.stdout.write(for_terminal(text.replace("\r\n", "\n")) if sys.stdout.isatty() else text)
+    sys.stdout.flush()
+
+
 def to_json_text(value: Any) -> str:
     """Format a value as indented JSON; times, paths and other objects as strings.
 

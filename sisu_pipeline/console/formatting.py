@@ -85,35 +85,10 @@ def push(view: Json) -> list[tuple[str, str]]:
     return [("push", f"waiting to push {where}{last}")]
 
 
-def inbox(page: Json) -> str:
-    """Format a page of open gates, one per line, how many of all they are, and the work that has no worker."""
-    gates, count = page["gates"], page["gateCount"]
-    rows = [("RUN", "PURPOSE", "OPENED", "DEADLINE", "ASKED", "GOAL")]
-    rows += [
-        (gate["runId"], gate["purpose"], gate["openedAt"], _deadline(gate), _asked(gate), _short(gate["goal"]))
-        for gate in gates
-    ]
-    stranded_lines = [
-        f"stranded: {each['enqueued']} on {each['queueName']} for version {each['appVersion']}, which has no worker"
-        for each in page["stranded"]
-    ]
-    hidden = [f"{len(gates)} of {count} open gates, the nearest deadlines first"] if count > len(gates) else []
-    more = [f"More: sisu gate list --cursor {page['nextCursor']}"] if page["nextCursor"] else []
-    return "\n".join([table(rows) if gates else "No open gates.", *hidden, *more, *stranded_lines])
-
-
-def _asked(gate: Json) -> str:
-    """Who is asked to decide, in a few names."""
-    asked = gate["asked"]
-    names = [*asked["people"], *(f"@{group}" for group in asked["groups"])]
-    names += [f"{name} (stands in)" for name in asked["delegates"]]
-    return _short(", ".join(names), 40) or "-"
-
-
 def gates(view: Json) -> str:
     """Format a run's gates, plan and recorded interactions."""
     rows = [("GATE", "STATE", "OPENED", "DEADLINE")]
-    rows += [(gate["gateKey"], gate["state"], gate["openedAt"], _deadline(gate)) for gate in view["gates"]]
+    rows += [(gate["gateKey"], gate["state"], gate["openedAt"], deadline(gate)) for gate in view["gates"]]
     plan = view["plan"]
     parts = [table(rows), "", f"Plan, version {plan['version']}, sha256 {plan['planSha256']}"]
     for name in ("design", "files", "risks", "tests"):
@@ -188,11 +163,13 @@ def _execution(plan: Json) -> list[str]:
     ]
 
 
-def _deadline(gate: Json) -> str:
+def deadline(gate: Json) -> str:
+    """The deadline of a gate and what it leads to."""
     return f"{gate['deadlineAt']} then {gate['onTimeout']}" if gate["deadlineAt"] else "-"
 
 
-def _short(text: str, limit: int = 60) -> str:
+def short(text: str, limit: int = 60) -> str:
+    """The beginning of a text."""
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
@@ -224,7 +201,7 @@ def history(events: list[Json]) -> str:
     """Format the changes of a run as a table."""
     names = ("at", "event", "person", "channel", "reason", "planSha256")
     rows: list[tuple[str, ...]] = [("TIME", "EVENT", "PERSON", "CHANNEL", "REASON", "PLAN")]
-    rows += [tuple(_short(event[name] or "-", 72) for name in names) for event in events]
+    rows += [tuple(short(event[name] or "-", 72) for name in names) for event in events]
     return table(rows)
 
 

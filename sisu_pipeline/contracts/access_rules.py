@@ -38,6 +38,8 @@ API_RULES: Mapping[str, Rule] = {
     "apply_recipe": Role.OPERATOR,
     "adopt_version": Role.OPERATOR,
     "list_open_gates": Audience.SIGNED_IN,
+    "list_history": Audience.SIGNED_IN,
+    "export_history": Audience.SIGNED_IN,
     "list_delegations": Audience.SIGNED_IN,
     "show_inbox": Audience.SIGNED_IN,
     "watch_inbox": Audience.SIGNED_IN,

@@ -79,3 +79,25 @@ RETURNING *
 -- delegations --
 -- The delegations that count now or later, by person.
 SELECT * FROM app.delegations ORDER BY person
+
+-- history --
+-- A page of the changes of all runs that match, the newest first, from the change after the cursor on. A list shows the
+-- beginning of a goal. `patterns` must all match the text of the run.
+SELECT event.run_id, event.at, event.event, event.person, event.channel, event.reason, event.plan_sha256,
+       run.workflow_id, run.tenant_id, left(intent.goal, 200) AS goal
+FROM app.run_history event
+JOIN app.runs run ON run.id = event.run_id
+JOIN app.intents intent ON intent.id = run.intent_id
+WHERE (%(run_id)s::text IS NULL OR event.run_id = %(run_id)s)
+  AND (%(person)s::text IS NULL OR event.person = %(person)s)
+  AND (%(event)s::text IS NULL OR event.event = %(event)s)
+  AND (%(tenant)s::text IS NULL OR run.tenant_id = %(tenant)s)
+  AND (%(since)s::timestamptz IS NULL OR event.at >= %(since)s)
+  AND (%(until)s::timestamptz IS NULL OR event.at < %(until)s)
+  AND (%(patterns)s::text[] IS NULL OR EXISTS (
+        SELECT FROM app.run_search indexed WHERE indexed.run_id = event.run_id
+        AND indexed.content LIKE ALL (ARRAY(SELECT lower(pattern) FROM unnest(%(patterns)s::text[]) AS pattern))))
+  AND (%(at)s::timestamptz IS NULL OR (event.at, event.run_id, event.event, coalesce(event.person, ''))
+        < (%(at)s::timestamptz, %(after_run)s::text, %(after_event)s::text, %(after_person)s::text))
+ORDER BY event.at DESC, event.run_id DESC, event.event DESC, coalesce(event.person, '') DESC
+LIMIT %(limit)s

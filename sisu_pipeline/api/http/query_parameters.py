@@ -4,7 +4,7 @@ import re
 from typing import Annotated, Literal, Self, TypeVar, get_args
 
 from fastapi import Depends, Request
-from pydantic import Field, model_validator
+from pydantic import AwareDatetime, Field, model_validator
 
 from sisu_pipeline.api.http.request_body import contract_refusal
 from sisu_pipeline.contracts.base import Contract, ContractInvalid
@@ -110,6 +110,41 @@ class GatesQuery(Contract):
     """`nextCursor` of the page before."""
 
 
+class HistoryFilter(Contract):
+    """Which changes of which runs."""
+
+    search: Search | None = None
+    """Only changes of runs that contain each of these words, as in the list of open gates."""
+    run: Annotated[str, Field(pattern=r"^(run_[0-9a-f]{32}|ih_[0-9a-f]{64})$")] | None = None
+    """Only changes of the run with this id, or of this intent."""
+    person: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]*$")] | None = None
+    """Only changes by this person, or by this part of the system."""
+    event: Annotated[str, Field(pattern=r"^[a-z][a-z_-]{0,39}$")] | None = None
+    """Only changes of this kind, for example `approved`, `rejected`, `assign` or `submit`."""
+    tenant: Tenant | None = None
+    """Only changes of runs of this tenant."""
+    since: AwareDatetime | None = None
+    """Only changes at this time or later."""
+    until: AwareDatetime | None = None
+    """Only changes before this time."""
+
+
+class HistoryQuery(HistoryFilter):
+    """Which page of the changes that match."""
+
+    limit: Annotated[int, Field(ge=1, le=200)] = 50
+    """Number of changes on a page."""
+    cursor: Cursor | None = None
+    """`nextCursor` of the page before."""
+
+
+class ExportQuery(HistoryFilter):
+    """Which changes, and in which form."""
+
+    format: Literal["csv", "json"] = "csv"
+    """`csv`: one line per change; `json`: an array of objects."""
+
+
 def parse(request: Request, contract: type[Q]) -> Q:
     """The query as an instance of its contract. Raises Refusal 400."""
     numbers = _numbers(contract)
@@ -150,6 +185,16 @@ async def logs_query(request: Request) -> LogsQuery:
     return parse(request, LogsQuery)
 
 
+async def history_query(request: Request) -> HistoryQuery:
+    """For the history of all runs."""
+    return parse(request, HistoryQuery)
+
+
+async def export_query(request: Request) -> ExportQuery:
+    """For the export of the history."""
+    return parse(request, ExportQuery)
+
+
 async def gates_query(request: Request) -> GatesQuery:
     """For the list of open gates."""
     return parse(request, GatesQuery)
@@ -160,13 +205,13 @@ RunsQueryParameters = Annotated[RunsQuery, Depends(runs_query)]
 TasksQueryParameters = Annotated[TasksQuery, Depends(tasks_query)]
 LogsQueryParameters = Annotated[LogsQuery, Depends(logs_query)]
 EventsQueryParameters = Annotated[EventsQuery, Depends(events_query)]
+HistoryQueryParameters = Annotated[HistoryQuery, Depends(history_query)]
+ExportQueryParameters = Annotated[ExportQuery, Depends(export_query)]
+GatesQueryParameters = Annotated[GatesQuery, Depends(gates_query)]
 
 
 def _ids(text: str | None) -> tuple[str, ...]:
     return () if text is None else tuple(dict.fromkeys(text.split(",")))
-
-
-GatesQueryParameters = Annotated[GatesQuery, Depends(gates_query)]
 
 
 def _numbers(contract: type[Contract]) -> set[str]:

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from sisu_pipeline.api.schemas.gate_schemas import GateEntry
+from sisu_pipeline.api.schemas.gate_schemas import GateEntry, HistoryEvent
 from sisu_pipeline.api.schemas.problem_schemas import Problem
 from sisu_pipeline.api.schemas.run_schemas import Approvals, Count, Time
 from sisu_pipeline.contracts.base import Contract, absent
@@ -130,3 +130,25 @@ class Delegations(Contract):
 
     delegations: list[DelegationView]
     """Delegations, at most one per person."""
+
+
+class RunChange(HistoryEvent):
+    """One change of a run, in the history of all runs."""
+
+    run_id: str
+    """Id of the run."""
+    workflow_id: str
+    """Id of the workflow, equal to the id of the intent."""
+    goal: str
+    """Beginning of the goal of the run's intent."""
+    tenant_id: str | None
+    """Tenant of the run; null without one."""
+
+
+class RunChanges(Contract):
+    """A page of the changes of all runs that match, the newest first."""
+
+    events: list[RunChange]
+    """Changes of this page."""
+    next_cursor: str | None
+    """Cursor of the next page; null on the last one."""

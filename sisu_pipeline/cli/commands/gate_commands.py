@@ -1,4 +1,4 @@
-"""`sisu gate`: list open gates, and decide or answer."""
+"""`sisu gate`: list open gates, assign them, and decide or answer."""
 
 import json
 from pathlib import Path
@@ -14,10 +14,13 @@ from sisu_pipeline.cli.commands.decision_commands import (
     register_decisions,
     user_name,
 )
+from sisu_pipeline.cli.commands.review_commands import register_review
 from sisu_pipeline.console.command_output import AsJson, Url, report_failures
 from sisu_pipeline.console.exit_codes import Failure
 
-app = typer.Typer(help="List open gates, decide about plans, and answer questions.", no_args_is_help=True)
+app = typer.Typer(
+    help="List and assign open gates, decide about plans, and answer questions.", no_args_is_help=True
+)
 
 GateKey = Annotated[str | None, typer.Option("--gate", help="Key of the gate.", show_default="the run's question")]
 _ASK = "ask-user"
@@ -50,7 +53,7 @@ def list_gates(
     as_json: AsJson = False,
 ) -> None:
     """List the open gates, the most urgent first."""
-    from sisu_pipeline.console import formatting
+    from sisu_pipeline.console import review_formatting
     from sisu_pipeline.console.api_client import Api
 
     with report_failures(as_json) as out:
@@ -72,7 +75,7 @@ def list_gates(
             "nextCursor": page["nextCursor"],
             "stranded": stranded,
         }
-        out.print_result(document, lambda: formatting.inbox(document))
+        out.print_result(document, lambda: review_formatting.inbox(document))
 
 
 @app.command()
@@ -89,6 +92,7 @@ def show(run: RunId, url: Url = None, as_json: AsJson = False) -> None:
 
 
 register_decisions(app)
+register_review(app)
 
 
 @app.command()

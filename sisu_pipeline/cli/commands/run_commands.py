@@ -7,7 +7,8 @@ import typer
 
 from sisu_pipeline.cli.commands.decision_commands import By, RunId, parse_json, register_decisions, user_name
 from sisu_pipeline.cli.commands.result_commands import register_results
-from sisu_pipeline.console.command_output import AsJson, Url, report_failures
+from sisu_pipeline.cli.commands.review_commands import zoned_time
+from sisu_pipeline.console.command_output import AsJson, Url, print_file, report_failures
 from sisu_pipeline.console.exit_codes import Failure
 
 app = typer.Typer(help="Start, list, show, follow, approve, reject, cancel and retry runs.", no_args_is_help=True)
@@ -85,14 +86,48 @@ def show(run: RunId, url: Url = None, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def history(run: RunId, url: Url = None, as_json: AsJson = False) -> None:
-    """Show who did what to a run, when, why and by which channel."""
-    from sisu_pipeline.console import formatting
+def history(
+    run: Annotated[str | None, typer.Argument(metavar="RUN", help="Run id or intent id; not with --all.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Show the changes of all runs, the newest first.")] = False,
+    export: Annotated[
+        str | None, typer.Option(metavar="csv|json", help="Print all changes that match, in this form.")
+    ] = None,
+    search: Annotated[str | None, typer.Option(help="Show only changes of runs that contain these words.")] = None,
+    person: Annotated[str | None, typer.Option(help="Show only changes by this person.")] = None,
+    event: Annotated[str | None, typer.Option(help="Show only changes of this kind, for example approved.")] = None,
+    tenant: Annotated[str | None, typer.Option(help="Show only changes of runs of this tenant.")] = None,
+    since: Annotated[str | None, typer.Option(help="Show only changes at this ISO 8601 time or later.")] = None,
+    until: Annotated[str | None, typer.Option(help="Show only changes before this ISO 8601 time.")] = None,
+    limit: Annotated[int, typer.Option(help="Maximum number of changes, up to 200.")] = 50,
+    cursor: Annotated[str | None, typer.Option(help="Cursor that the page before printed.")] = None,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show who did what to a run, or to all runs, when, why and by which channel."""
+    from sisu_pipeline.console import formatting, review_formatting
     from sisu_pipeline.console.api_client import Api
 
     with report_failures(as_json) as out:
-        events = Api(url).get("runs", run, "history")["events"]
-        out.print_result(events, lambda: formatting.history(events))
+        if (run is None) is not (every or export is not None):
+            raise Failure("name a run, or use --all or --export", "usage")
+        api = Api(url)
+        if run is not None:
+            events = api.get("runs", run, "history")["events"]
+            out.print_result(events, lambda: formatting.history(events))
+            return
+        wanted = {
+            "search": search,
+            "person": person,
+            "event": event,
+            "tenant": tenant,
+            "since": since and zoned_time(since),
+            "until": until and zoned_time(until),
+        }
+        if export is not None:
+            print_file(api.text("history", "export", format=export, **wanted))
+            return
+        page = api.get("history", limit=limit, cursor=cursor, **wanted)
+        out.print_result(page, lambda: review_formatting.history_of_all(page))
 
 
 @app.command()

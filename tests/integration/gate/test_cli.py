@@ -174,3 +174,28 @@ def test_the_token_is_read_from_the_environment_and_names_the_approver(api: Api)
     assert sisu(api, "gate", "list", status=1)["code"] == "unauthorized"
     sisu(api, "gate", "approve", run.run_id, "--by", "somebody else", SISU_TOKEN=token)
     assert run.rows("plan_approvals")[0]["decided_by"] == "ann"
+
+
+def test_gates_are_assigned_filtered_and_decided_together(api: Api) -> None:
+    first, second = Waiting(api.dependencies), Waiting(api.dependencies)
+    sisu(api, "gate", "assign", first.run_id, "ann", "@leads", "--by", "lead")
+    sisu(api, "gate", "delegate", "bob", "--until", "2099-01-01", "--for", "ann", "--by", "olga")
+    for person in ("ann", "bob"):
+        mine = sisu(api, "gate", "list", "--mine", "--by", person)
+        assert [gate["runId"] for gate in mine["gates"]] == [first.run_id]
+    assert len(sisu(api, "gate", "delegations")["delegations"]) == 1
+    sisu(api, "gate", "back", "--for", "ann", "--by", "ann")
+    assert sisu(api, "gate", "list", "--mine", "--by", "bob")["gateCount"] == 0
+    assert sisu(api, "gate", "list", "--mine", "--team", status=1)["code"] == "usage"
+    names = [f"{run.run_id}@{run.plan_hash(api.client)}" for run in (first, second)]
+    decided = sisu(
+        api, "gate", "decide", "approve", names[0], f"{second.run_id}@{'0' * 64}", "--by", "ann", status=1
+    )
+    assert [each["outcome"] for each in decided["results"]] == ["approved", "refused"]
+    assert sisu(api, "gate", "decide", "reject", names[1], "--reason", "old", "--by", "ann")["recorded"] == 1
+    page = sisu(api, "run", "history", "--all", "--event", "rejected")
+    assert [each["runId"] for each in page["events"]] == [second.run_id]
+    command = [sys.executable, "-m", "sisu_pipeline.cli", "run", "history", "--export", "csv", "--url", api.url]
+    exported = subprocess.run(command, capture_output=True, check=True).stdout
+    assert exported == api.get("/history/export").content
+    assert sisu(api, "run", "history", status=1)["code"] == "usage"
