@@ -3,11 +3,15 @@
 import { offer, tell } from "./alerts.js";
 import { el, announce, show } from "./dom.js";
 import { escaped } from "./hidden.js";
-import { counted, list } from "./list.js";
+import { historyPage } from "./history.js";
+import { counted, heading, runs } from "./list.js";
+import { OpenGates } from "./open.js";
+import { operations } from "./operations.js";
 import { Output } from "./output.js";
 import { isEnded, load, picture, progress } from "./run.js";
 import { askForToken, enter, session } from "./session.js";
 import { follow } from "./stream.js";
+import { submission } from "./submit.js";
 import { setNow } from "./time.js";
 
 const PUSH_CHECK_MS = 2000, RETRY_MS = 3000;
@@ -33,7 +37,10 @@ async function route() {
   const mine = ++view;
   const match = location.hash.match(/^#\/runs\/(run_[0-9a-f]{32})$/);
   try {
-    await (match ? showRun(match[1], mine) : showInbox(mine));
+    if (match) await showRun(match[1], mine);
+    else if (location.hash === "#/new") await showPage("New intent", submission, mine);
+    else if (location.hash === "#/history") await showPage("History", () => historyPage(fail), mine);
+    else showInbox(mine);
   } catch (error) {
     fail(error);
   }
@@ -41,16 +48,30 @@ async function route() {
 
 function showInbox(mine) {
   document.title = "Sisu inbox";
-  let first = true;
+  const open = new OpenGates();
+  const head = el("div", { id: "heading" }, el("h1", {}, "Inbox"));
+  const rest = el("div", { id: "rest" });
+  show(head, open.section, rest);
+  arrive();
+  open.refresh().catch(fail);
   keepFresh("inbox", (inbox) => {
     if (mine !== view) return;
     setNow(inbox.now);
     tell(inbox);
     document.title = inbox.gates.length ? `(${counted(inbox)}) Sisu inbox` : "Sisu inbox";
-    redraw(() => show(list(inbox, session.dagsterUrl)));
-    if (first) arrive();
-    first = false;
+    head.replaceChildren(...heading(inbox));
+    redraw(() => rest.replaceChildren(...runs(inbox, session.dagsterUrl)));
+    open.refresh().catch(fail);
   });
+}
+
+async function showPage(title, make, mine) {
+  document.title = `${title} · Sisu inbox`;
+  document.getElementById("connection").textContent = "";
+  const made = await make();
+  if (mine !== view) return;
+  show(made);
+  arrive();
 }
 
 async function showRun(id, mine) {
@@ -61,7 +82,7 @@ async function showRun(id, mine) {
     const loaded = await load(id);
     // The later request has the newer state, even if its response arrives first.
     if (mine !== view || drawing !== drawings) return loaded;
-    show(picture(loaded, drawLater, output));
+    show(picture(loaded, drawLater, output), operations(loaded, drawLater));
     // The push follows the end of the run, which has no events any more.
     if (loaded.run.push?.state === "waiting") setTimeout(drawLater, PUSH_CHECK_MS);
     document.title = `${loaded.plan ? escaped(loaded.plan.plan.goal) : id} · Sisu inbox`;
@@ -100,8 +121,8 @@ const shape = (run) => JSON.stringify([run.status, run.nextAction, run.lastStep,
 const progressShape = (run) => JSON.stringify([shape(run), run.error, run.tasks, run.waitsFor, run.dagsterRunId]);
 
 function isWriting() {
-  const fields = [...document.querySelectorAll("#gate textarea, #gate input:not([name=by])")];
-  return fields.some((field) => field.value !== field.defaultValue && ["notes", "comment"].includes(field.name)) || Boolean(document.querySelector("#editor textarea, textarea.comment"));
+  const fields = [...document.querySelectorAll("#gate textarea, #gate input:not([name=by]), #operations input:not([name=by])")];
+  return fields.some((field) => field.value !== field.defaultValue && ["notes", "comment", "operation-reason"].includes(field.name)) || Boolean(document.querySelector("#editor textarea, textarea.comment"));
 }
 
 const isDeciding = () => Boolean(document.querySelector("#gate button:disabled"));
@@ -128,7 +149,7 @@ function signInAgain() {
 function redraw(draw) {
   const href = document.activeElement?.getAttribute("href");
   draw();
-  if (href) document.querySelector(`main a[href="${CSS.escape(href)}"]`)?.focus();
+  if (href) document.querySelector(`#rest a[href="${CSS.escape(href)}"]`)?.focus();
 }
 
 function arrive() {

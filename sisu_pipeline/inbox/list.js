@@ -4,19 +4,21 @@ import { el } from "./dom.js";
 import { escaped, visible } from "./hidden.js";
 import { age, deadline } from "./time.js";
 
-export function list(inbox, dagsterUrl) {
+export function heading(inbox) {
   return [
     el("h1", {}, inbox.gates.length ? `${counted(inbox)} waiting for a decision` : "No gate waits for a decision"),
     inbox.stranded.map(stranded),
-    section("Waiting", "gates", inbox.gates.map(gateCard), "No gate is open."),
+  ].flat();
+}
+
+export function runs(inbox, dagsterUrl) {
+  return [
     section(shortened("Running", inbox.active, inbox.activeCount), "active", inbox.active.map(activeCard), "No run is active."),
     section("Finished", "finished", inbox.finished.map((run) => finishedCard(run, dagsterUrl)), "No run has finished yet."),
   ].flat();
 }
 
-export function counted({ gates, gateCount }) {
-  return gateCount > gates.length ? part(gates, gateCount) : String(gates.length);
-}
+export const counted = ({ gateCount }) => `${gateCount}${gateCount < 10000 ? "" : " or more"}`;
 
 function shortened(title, shown, count) {
   return count > shown.length ? `${title}: ${part(shown, count)}` : title;
@@ -38,13 +40,18 @@ function stranded(work) {
     "Start one with that DBOS__APPVERSION.");
 }
 
-function gateCard(gate) {
+export function gateCard(gate, box) {
   const what = gate.purpose === "ask-user" ? `Question: ${gate.form.question}` : "Plan to approve";
   const votes = gate.approvals ? el("span", {}, `${gate.approvals.given} of ${gate.approvals.required} have approved`) : null;
   return el("li", { class: "card" },
-    el("h3", {}, el("a", { href: `#/runs/${gate.runId}` }, visible(gate.goal))),
+    el("h3", {}, box, el("a", { href: `#/runs/${gate.runId}` }, visible(gate.goal))),
     el("p", { class: "facts" }, el("span", {}, what), el("span", {}, "opened ", age(gate.openedAt)),
-      el("span", {}, deadline(gate)), votes, gate.tenantId ? el("span", {}, `tenant ${gate.tenantId}`) : null));
+      el("span", {}, deadline(gate)), votes, gate.tenantId ? el("span", {}, `tenant ${gate.tenantId}`) : null, asks(gate.asked)));
+}
+
+function asks({ people, groups, delegates }) {
+  const names = [...people, ...groups.map((group) => `group ${group}`), ...delegates.map((name) => `${name} (stands in)`)];
+  return names.length ? el("span", {}, "asks ", visible(names.join(", "))) : null;
 }
 
 function activeCard(run) {

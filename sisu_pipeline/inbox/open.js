@@ -1,0 +1,74 @@
+// The list of open gates: filtered by the server, page by page, refreshed when something changes.
+
+import { get } from "./api.js";
+import { Selection } from "./batch.js";
+import { el } from "./dom.js";
+import { filterBar } from "./filters.js";
+import { gateCard } from "./list.js";
+import { setNow } from "./time.js";
+
+const PAGE = 50;
+
+export class OpenGates {
+  #gates = [];
+  #cursor = null;
+  #reading = 0;
+
+  constructor() {
+    this.selection = new Selection(() => this.refresh());
+    this.title = el("h2", { id: "gates-title" }, "Waiting");
+    this.place = el("div", { "aria-busy": "true" }, el("p", { class: "quiet" }, "Loading…"));
+    this.more = el("button", { type: "button", id: "more", hidden: true, onclick: () => this.#next() }, "Show more");
+    this.filters = filterBar(() => this.refresh(PAGE));
+    this.section = el("section", { "aria-labelledby": "gates-title" }, this.title, this.filters.form,
+      this.selection.results, this.place, el("div", { class: "verbs" }, this.more), this.selection.bar);
+  }
+
+  // Reads again as many gates as are shown. The latest reading counts, whichever answer comes first.
+  async refresh(wanted = Math.max(PAGE, this.#gates.length)) {
+    const reading = ++this.#reading;
+    const gates = [];
+    let page = { nextCursor: null };
+    do {
+      page = await this.#read(Math.min(200, wanted - gates.length), page.nextCursor);
+      gates.push(...page.gates);
+    } while (page.nextCursor && gates.length < wanted);
+    if (reading === this.#reading) this.#draw(gates, page);
+  }
+
+  async #next() {
+    const reading = ++this.#reading;
+    const page = await this.#read(PAGE, this.#cursor);
+    if (reading === this.#reading) this.#draw([...this.#gates, ...page.gates], page);
+  }
+
+  #read(limit, cursor) {
+    const query = this.filters.query();
+    query.set("limit", limit);
+    if (cursor) query.set("cursor", cursor);
+    return get(`/gates?${query}`);
+  }
+
+  #draw(gates, { count, nextCursor, now }) {
+    setNow(now);
+    this.#gates = gates;
+    this.#cursor = nextCursor;
+    const focus = document.activeElement?.getAttribute("href") ?? document.activeElement?.dataset?.run;
+    this.title.textContent = count > gates.length ? `Waiting: ${gates.length} of ${count}` : "Waiting";
+    const isFiltered = Boolean(location.hash.split("?")[1]);
+    this.place.removeAttribute("aria-busy");
+    this.place.replaceChildren(gates.length
+      ? el("ul", { class: "cards", id: "gates" }, gates.map((gate) => gateCard(gate, this.selection.box(gate))))
+      : nothing(isFiltered));
+    this.more.hidden = !nextCursor;
+    const listed = new Set(gates.map((gate) => gate.runId));
+    this.selection.keep((runId) => listed.has(runId));
+    if (focus) this.place.querySelector(`a[href="${CSS.escape(focus)}"], input[data-run="${CSS.escape(focus)}"]`)?.focus();
+  }
+}
+
+function nothing(isFiltered) {
+  if (isFiltered) return el("p", { class: "quiet" }, "No open gate matches.");
+  return el("p", { class: "quiet" }, "No gate is open. ", el("a", { href: "#/new" }, "Submit an intent"),
+    ", or use ", el("code", {}, "sisu intent template > intent.json"), " and ", el("code", {}, "sisu intent submit intent.json"), ".");
+}
