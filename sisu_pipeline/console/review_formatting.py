@@ -29,7 +29,7 @@ def _asked(gate: Json) -> str:
     """Who is asked to decide, in a few names."""
     asked = gate["asked"]
     names = [*asked["people"], *(f"@{group}" for group in asked["groups"])]
-    names += [f"{name} (stands in)" for name in asked["delegates"]]
+    names += [f"{name} (substitute)" for name in asked["delegates"]]
     return short(", ".join(names), 40) or "-"
 
 
@@ -48,10 +48,10 @@ def _remark(result: Json) -> str:
 
 
 def delegations(found: Json) -> str:
-    """Format who stands in for whom, one per line."""
+    """Format the substitutes, one per line."""
     if not found["delegations"]:
-        return "No one stands in for a colleague."
-    rows = [("PERSON", "STANDS IN", "FROM", "TO", "REASON")]
+        return "No one has a substitute."
+    rows = [("PERSON", "SUBSTITUTE", "FROM", "TO", "REASON")]
     rows += [
         (each["person"], each["delegate"], each["beginsAt"], each["endsAt"], each["reason"] or "-")
         for each in found["delegations"]

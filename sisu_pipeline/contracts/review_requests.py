@@ -1,4 +1,4 @@
-"""Requests to decide about many plans, to assign a run to people, and to let a colleague stand in."""
+"""Requests to decide about many plans, to assign a run to people, and to name a substitute."""
 
 from typing import Annotated, Self
 
@@ -71,7 +71,7 @@ class AssignmentRequest(Contract):
     assigned_by: PersonName
     """Name of the person who assigns; with tokens, the owner of the token replaces it."""
     people: list[PersonName] = Field(default=[], max_length=50)
-    """Names of people; with no people and no groups, the run is assigned to nobody."""
+    """Names of people; with no people and no groups, the run is assigned to no one."""
     groups: list[GroupName] = Field(default=[], max_length=50)
     """Groups of people."""
     reason: Reason = ""
@@ -85,7 +85,7 @@ class AssignmentRequest(Contract):
 
 
 class DelegationRequest(Contract):
-    """Let a colleague stand in for a person who is away, in place of what was recorded for that person before."""
+    """Name a substitute for a person who is away, in place of what was recorded for that person before."""
 
     recorded_by: PersonName
     """Name of the person who records it; with tokens, the owner of the token replaces it."""
@@ -107,5 +107,5 @@ class DelegationRequest(Contract):
         if self.begins_at is not None and self.ends_at is not None and self.begins_at >= self.ends_at:
             raise ValueError("endsAt must be after beginsAt")
         if self.delegate is not None and self.delegate == (self.person or self.recorded_by):
-            raise ValueError("a person cannot stand in for themselves")
+            raise ValueError("a person cannot be their own substitute")
         return self

@@ -54,10 +54,10 @@ class DecisionForbidden(Exception):
 
 
 class DelegationForbidden(Exception):
-    """Only an operator records who stands in for another person."""
+    """Only an operator names a substitute for another person."""
 
     def __init__(self, person: str) -> None:
-        super().__init__(f"only {person} or a person with the role operator can record who stands in for {person}")
+        super().__init__(f"only {person} or a person with the role operator can name a substitute for {person}")
 
 
 class NameRefused(Exception):

@@ -4,7 +4,7 @@ import { el, labelled } from "./dom.js";
 import { session } from "./session.js";
 
 const WAIT_MS = 250;
-const ASKED = [["", "anyone"], ["me", "me"], ["team", "my groups"], ["nobody", "no one in particular"]];
+const ASKED = [["", "anyone"], ["me", "me"], ["team", "my groups"], ["unassigned", "no one in particular"]];
 const DUE = [["", "any time"], ["0", "overdue"], ["3600", "within an hour"], ["86400", "within a day"]];
 const NAMES = ["search", "asked", "dueWithinS", "tenant"];
 
@@ -27,7 +27,7 @@ export function filterBar(changed) {
   function query() {
     const wanted = new URLSearchParams();
     for (const name of NAMES) if (fields[name].value.trim()) wanted.set(name, fields[name].value.trim());
-    if (["me", "team"].includes(fields.asked.value) && !session.owner) wanted.set("person", localStorage.getItem("sisu-name") || "nobody");
+    if (["me", "team"].includes(fields.asked.value) && !session.owner) wanted.set("person", localStorage.getItem("sisu-name") || "no name");
     return wanted;
   }
 

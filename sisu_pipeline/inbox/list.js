@@ -50,7 +50,7 @@ export function gateCard(gate, box) {
 }
 
 function asks({ people, groups, delegates }) {
-  const names = [...people, ...groups.map((group) => `group ${group}`), ...delegates.map((name) => `${name} (stands in)`)];
+  const names = [...people, ...groups.map((group) => `group ${group}`), ...delegates.map((name) => `${name} (substitute)`)];
   return names.length ? el("span", {}, "asks ", visible(names.join(", "))) : null;
 }
 

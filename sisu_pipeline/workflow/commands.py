@@ -155,7 +155,7 @@ def delegate(
     *,
     may_act_for_others: bool = True,
 ) -> Delegation:
-    """Let a colleague stand in for a person who is away, or end that. The colleague gets no right by it.
+    """Name a substitute for a person who is away, or end that. The substitute gets no right by it.
 
     Raises DelegationForbidden when it is about another person and the recorder may not act for others.
     """
@@ -167,7 +167,7 @@ def delegate(
         person, request.delegate, request.begins_at, request.ends_at, request.reason, recorded_by, channel
     )
     if wanted.delegate == person:
-        raise NameRefused("a person cannot stand in for themselves: name a colleague")
+        raise NameRefused("a person cannot be their own substitute: name a colleague")
     return assignments.delegate(connection, wanted)
 
 

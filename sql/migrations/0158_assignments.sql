@@ -1,4 +1,4 @@
--- Who is asked to decide about a run, and who stands in for a person who is away. Neither gives a right: the policy
+-- Who is asked to decide about a run, and who substitutes for a person who is away. Neither gives a right: the policy
 -- alone determines who may decide.
 
 CREATE TABLE app.run_assignments (
@@ -13,7 +13,7 @@ CREATE TABLE app.run_assignments (
     PRIMARY KEY (run_id, number)
 );
 COMMENT ON TABLE app.run_assignments IS 'who is asked to decide about a run; the row with the highest number counts';
-COMMENT ON COLUMN app.run_assignments.people IS 'with no people and no groups, the run is assigned to nobody';
+COMMENT ON COLUMN app.run_assignments.people IS 'with no people and no groups, the run is assigned to no one';
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON app.run_assignments
     FOR EACH ROW EXECUTE FUNCTION app.refuse_change();
 CREATE TRIGGER not_emptied BEFORE TRUNCATE ON app.run_assignments EXECUTE FUNCTION app.refuse_change();
@@ -58,7 +58,7 @@ CREATE TABLE IF NOT EXISTS access.delegations (
     recorded_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     CHECK (begins_at < ends_at)
 );
-COMMENT ON TABLE access.delegations IS 'who stands in for a person who is away; the newest row of a person counts';
+COMMENT ON TABLE access.delegations IS 'the substitute of a person who is away; the newest row of a person counts';
 COMMENT ON COLUMN access.delegations.delegate IS 'null: the person is back';
 CREATE INDEX IF NOT EXISTS delegations_by_person ON access.delegations (person, number);
 CREATE OR REPLACE TRIGGER append_only BEFORE UPDATE OR DELETE ON access.delegations
@@ -76,7 +76,7 @@ DO $$
 BEGIN
     EXECUTE 'CREATE OR REPLACE VIEW app.run_history AS ' || rtrim(pg_get_viewdef('app.run_history'), ' ;')
         || ' UNION ALL SELECT run_id, assigned_at, ''assign'', assigned_by, channel,'
-        || ' concat_ws('': '', coalesce(nullif(array_to_string(people || groups, '', ''), ''''), ''nobody''),'
+        || ' concat_ws('': '', coalesce(nullif(array_to_string(people || groups, '', ''), ''''), ''no one''),'
         || ' nullif(reason, '''')), NULL FROM app.run_assignments';
 END
 $$;

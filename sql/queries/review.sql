@@ -1,6 +1,6 @@
 -- open_gates --
 -- A page of the open gates that match, the nearest deadline first, from the gate after the cursor on, and the number of
--- all that match. `asked`: `me` and `team` are gates that people of these names or groups are asked about, `nobody`
+-- all that match. `asked`: `me` and `team` are gates that people of these names or groups are asked about, `unassigned`
 -- those that no one in particular is. `patterns` must all match. A list shows the beginning of a long goal.
 WITH matching AS MATERIALIZED (
     SELECT gate.run_id, gate.gate_key, gate.due_at, gate.created_at FROM app.open_gates gate
@@ -12,7 +12,7 @@ WITH matching AS MATERIALIZED (
           OR gate.deadline_at <= clock_timestamp() + make_interval(secs => %(due_within_s)s::int))
       AND (%(asked)s::text IS NULL OR EXISTS (
             SELECT FROM app.asked WHERE asked.run_id = gate.run_id AND CASE %(asked)s::text
-                WHEN 'nobody' THEN cardinality(asked.people) + cardinality(asked.groups) = 0
+                WHEN 'unassigned' THEN cardinality(asked.people) + cardinality(asked.groups) = 0
                 ELSE asked.people && %(names)s::text[] OR asked.groups && %(groups)s::text[] END))
 ), page AS (
     SELECT * FROM matching
@@ -30,8 +30,8 @@ SELECT gate.run_id, gate.gate_key, gate.purpose, gate.created_at, gate.deadline_
        ARRAY(SELECT DISTINCT made.person FROM app.submissions made
              WHERE made.intent_id = run.intent_id AND made.person IS NOT NULL) AS submitters,
        asked.people AS asked_people, asked.groups AS asked_groups, asked.assigned_by, asked.assigned_at,
-       ARRAY(SELECT DISTINCT stand_in.delegate FROM app.delegations stand_in
-             WHERE stand_in.person = ANY(asked.people) AND stand_in.begins_at <= clock_timestamp()) AS delegates,
+       ARRAY(SELECT DISTINCT substitute.delegate FROM app.delegations substitute
+             WHERE substitute.person = ANY(asked.people) AND substitute.begins_at <= clock_timestamp()) AS delegates,
        (SELECT count(*) FROM matching) AS total
 FROM page
 JOIN app.human_gates gate ON gate.run_id = page.run_id AND gate.gate_key = page.gate_key
@@ -69,7 +69,7 @@ ON CONFLICT (run_id, number) DO NOTHING
 RETURNING *
 
 -- delegate --
--- Record who stands in for a person from now on; it replaces what was recorded before.
+-- Record who substitutes for a person from now on; it replaces what was recorded before.
 INSERT INTO access.delegations (person, delegate, begins_at, ends_at, reason, recorded_by, channel)
 SELECT %(person)s, %(delegate)s, times.begins_at, coalesce(%(ends_at)s, times.begins_at + interval '1 microsecond'),
     %(reason)s, %(recorded_by)s, %(channel)s

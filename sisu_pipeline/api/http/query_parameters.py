@@ -97,7 +97,7 @@ class GatesQuery(Contract):
     """Only gates whose run contains each of these words: in the goal, an id, the recipe, the policy, the tenant,
     the name of a submitter, or the path of a file that its plan changes."""
     asked: Asked | None = None
-    """Only gates that ask `me`, my `team`, or `nobody` in particular."""
+    """Only gates that ask `me`, my `team`, or no one in particular (`unassigned`)."""
     person: PersonName | None = None
     """The person whom `asked` means; with tokens, the owner of the token replaces it."""
     due_within_s: Annotated[int, Field(ge=0, le=31_536_000)] | None = None

@@ -19,7 +19,7 @@ class AskedPeople(Contract):
     groups: list[str]
     """Groups of people."""
     delegates: list[str]
-    """People who stand in now for one of `people`."""
+    """People who substitute now for one of `people`."""
     assigned_by: str | None
     """Name of the person who assigned the run; null without an assignment."""
     assigned_at: Time | None
@@ -105,7 +105,7 @@ class Assigned(Contract):
 
 
 class DelegationView(Contract):
-    """Who stands in for a person who is away."""
+    """The substitute of a person who is away."""
 
     person: str
     """The person who is away."""

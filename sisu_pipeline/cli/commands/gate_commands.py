@@ -119,7 +119,7 @@ def answer(
 
 def _asked(mine: bool, team: bool, unassigned: bool) -> str | None:
     """Whom the listed gates ask, as the API names it. Raises Failure when the options exclude each other."""
-    chosen = [name for name, is_set in (("me", mine), ("team", team), ("nobody", unassigned)) if is_set]
+    chosen = [name for name, is_set in (("me", mine), ("team", team), (("unassigned", unassigned))) if is_set]
     if len(chosen) > 1:
         raise Failure("use only one of --mine, --team and --unassigned", "usage")
     return chosen[0] if chosen else None

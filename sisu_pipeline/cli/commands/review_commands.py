@@ -1,4 +1,4 @@
-"""Decide about many plans, assign runs, and let colleagues stand in: further commands of `sisu gate`."""
+"""Decide about many plans, assign runs, and name substitutes: further commands of `sisu gate`."""
 
 import json
 import sys
@@ -49,7 +49,7 @@ def assign(
     run: RunId,
     who: Annotated[
         list[str] | None,
-        typer.Argument(metavar="PERSON|@GROUP…", help="People and groups; none: assign to nobody."),
+        typer.Argument(metavar="PERSON|@GROUP…", help="People and groups; none: assign to no one."),
     ] = None,
     reason: Annotated[str, typer.Option(help="Reason to record.")] = "",
     by: By = None,
@@ -68,12 +68,12 @@ def assign(
             "reason": reason,
         }
         stored = Api(url).post("runs", run, "assign", body=json.dumps(body).encode())
-        asked = ", ".join([*stored["people"], *(f"@{group}" for group in stored["groups"])]) or "nobody"
+        asked = ", ".join([*stored["people"], *(f"@{group}" for group in stored["groups"])]) or "no one"
         out.print_result(stored, lambda: f"{stored['runId']} is assigned to {asked} since {stored['assignedAt']}")
 
 
 def delegate(
-    colleague: Annotated[str, typer.Argument(metavar="PERSON", help="Colleague who stands in.")],
+    colleague: Annotated[str, typer.Argument(metavar="PERSON", help="Colleague who is the substitute.")],
     until: Annotated[str, typer.Option(help=f"End of the absence. {_TIME}")],
     since: Annotated[
         str | None, typer.Option("--from", help="First moment of the absence.", show_default="now")
@@ -89,14 +89,12 @@ def delegate(
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
-    """Let a colleague stand in while a person is away; the colleague gets no right by it."""
+    """Name a substitute while a person is away, who gets no right by it."""
     with report_failures(as_json) as out:
         times = {"beginsAt": since and zoned_time(since), "endsAt": zoned_time(until)}
         stored = _delegate(url, by, person, {"delegate": colleague, "reason": reason, **times})
-        text = (
-            f"{stored['delegate']} stands in for {stored['person']} from {stored['beginsAt']} to {stored['endsAt']}"
-        )
-        out.print_result(stored, lambda: text)
+        period = f"from {stored['beginsAt']} to {stored['endsAt']}"
+        out.print_result(stored, lambda: f"{stored['delegate']} substitutes for {stored['person']} {period}")
 
 
 def back(
@@ -110,14 +108,14 @@ def back(
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
-    """End the absence of a person: no colleague stands in any more."""
+    """End the absence of a person: there is no substitute any more."""
     with report_failures(as_json) as out:
         stored = _delegate(url, by, person, {"delegate": None})
         out.print_result(stored, lambda: f"{stored['person']} is back since {stored['beginsAt']}")
 
 
 def delegations(url: Url = None, as_json: AsJson = False) -> None:
-    """List who stands in for whom, now or later."""
+    """List the substitutes, of now and later."""
     from sisu_pipeline.console import review_formatting
     from sisu_pipeline.console.api_client import Api
 

@@ -1,4 +1,4 @@
-"""Who is asked to decide about runs, and who stands in for people who are away. Neither gives a right."""
+"""Who is asked to decide about runs, and who substitutes for people who are away. Neither gives a right."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,7 +11,7 @@ from sisu_pipeline.store.records import fetch_all, fetch_first, fetch_one
 
 @dataclass(frozen=True)
 class NewAssignment:
-    """The people and groups whom a run is assigned to; with neither, it is assigned to nobody."""
+    """The people and groups whom a run is assigned to; with neither, it is assigned to no one."""
 
     run_id: str
     people: list[str]
@@ -35,7 +35,7 @@ class Assignment(NewAssignment):
 
 @dataclass(frozen=True)
 class NewDelegation:
-    """Who stands in for a person, and when. Without a delegate the person is back; None begins now."""
+    """The substitute of a person, and when. Without a delegate the person is back; None begins now."""
 
     person: str
     delegate: str | None
@@ -73,7 +73,7 @@ def assign(connection: Connection, wanted: NewAssignment) -> Assignment:
 
 
 def delegate(connection: Connection, wanted: NewDelegation) -> Delegation:
-    """Record who stands in for a person from now on, or that the person is back."""
+    """Record who substitutes for a person from now on, or that the person is back."""
     return fetch_one(connection, "review.delegate", Delegation, vars(wanted))
 
 

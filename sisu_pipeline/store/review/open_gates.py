@@ -20,7 +20,7 @@ class Asked(StrEnum):
     """Gates that ask the person, one of their groups, or someone who has delegated to them."""
     TEAM = "team"
     """Gates that ask a group of the person, or anyone who shares a group with them."""
-    NOBODY = "nobody"
+    UNASSIGNED = "unassigned"
     """Gates that ask no one in particular."""
 
 

@@ -1,4 +1,4 @@
-"""Assignments, and colleagues who stand in: who is asked. The policy alone says who may decide."""
+"""Assignments, and substitutes determine who is asked. The policy alone determines who may decide."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -44,13 +44,13 @@ def test_the_newest_assignment_counts_and_the_same_again_changes_nothing(api: Ap
     assert asked(api.client, person="ann") == []
     assert asked(api.client, person="bob") == [run.run_id]
     assign(api.client, run)
-    assert asked(api.client, "nobody") == [run.run_id]
+    assert asked(api.client, "unassigned") == [run.run_id]
     assert len(run.rows("run_assignments")) == 3
     events = api.get(f"/runs/{run.run_id}/history").json()["events"]
     assert [(each["person"], each["reason"]) for each in events if each["event"] == "assign"] == [
         ("lead", "ann, leads: they know it"),
         ("lead", "bob"),
-        ("lead", "nobody"),
+        ("lead", "no one"),
     ]
 
 

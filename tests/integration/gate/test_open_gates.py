@@ -94,7 +94,7 @@ def test_a_gate_asks_those_whom_its_policy_or_its_intent_names(api: Api, client_
 
     assert asks(ann, "me") == {both.run_id}
     assert asks(bob, "me") == {both.run_id, named.run_id}
-    assert asks(bob, "nobody") == {anybody.run_id}
+    assert asks(bob, "unassigned") == {anybody.run_id}
 
 
 def test_a_question_is_listed_with_its_form(api: Api) -> None:

@@ -1,4 +1,4 @@
-"""Assignments of runs to people and groups, and colleagues who stand in for people who are away."""
+"""Assignments of runs to people and groups, and substitutes for people who are away."""
 
 from fastapi import APIRouter, Response
 
@@ -48,7 +48,7 @@ def assign_run(
 
 @router.get("/delegations", response_model=Delegations, responses=documented(400))
 def list_delegations(state: AppStateOf) -> Response:
-    """Who stands in for whom, now or later."""
+    """The substitutes, of now and later."""
     with state.pool.snapshot() as connection:
         found = assignments.delegations(connection)
     return reply(Delegations(delegations=[DelegationView(**vars(each)) for each in found]))
@@ -61,7 +61,7 @@ def list_delegations(state: AppStateOf) -> Response:
     openapi_extra=request_body(DelegationRequest, required=True),
 )
 def record_delegation(raw: FormBody, caller: CallerOf, channel: ChannelOf, state: AppStateOf) -> Response:
-    """Let a colleague stand in for a person who is away, or end that with a null delegate.
+    """Name a substitute for a person who is away, or end that with a null delegate.
 
     Gates that ask the person are then listed for the colleague too, who gets no right by it.
     """
