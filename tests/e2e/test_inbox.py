@@ -450,3 +450,52 @@ def test_the_plan_shows_the_prepare_command_and_what_it_may_reach(page: Browser,
     assert "make deps" in shown
     assert "\N{RIGHT-TO-LEFT OVERRIDE}" not in shown
     assert "files a.txt, provider mock, network off, time limit 600000 ms" in shown
+
+
+def test_gates_are_found_and_decided_together(page: Browser, api: Api) -> None:
+    wanted = [Waiting(api.dependencies, goal=f"Tidy the basket {number}") for number in range(2)]
+    other = Waiting(api.dependencies)
+    page.open(api.url)
+    page.one("h1", "3 waiting")
+    page.type("#filters input[type=search]", "basket")
+    page.until(lambda: len(page.driver.find_elements("css selector", "#gates li")) == 2)
+    for box in page.driver.find_elements("css selector", "#gates input"):
+        box.click()
+    page.one("#batch h3", "2 selected")
+    be(page, "Ann")
+    with api.dependencies.database.connect() as connection:
+        connection.execute("SET LOCAL session_replication_role = replica")  # a trigger refuses it
+        connection.execute(
+            "UPDATE app.human_gates SET plan_sha256 = repeat('0', 64) WHERE run_id = %s", [wanted[0].run_id]
+        )
+    page.one("#approve-all").click()
+    page.one("#results", "1 recorded, 1 refused")
+    assert "the plan has changed" in page.one("#results .bad").text
+    assert [len(run.rows("plan_approvals")) for run in (*wanted, other)] == [0, 1, 0]
+    assert page.driver.current_url.endswith("#/?search=basket")
+    assert page.complaints() == []
+
+
+def test_an_intent_is_submitted_and_an_operator_cancels_its_run(page: Browser, api: Api) -> None:
+    page.open(f"{api.url}/#/new")
+    page.labelled("Goal").send_keys("Tidy the basket")
+    page.labelled("Path of a pasted file").send_keys("shop/cart.py")
+    page.labelled("Its content").send_keys("total = 1\n")
+    page.one("#drop button", "Add the pasted file").click()
+    page.one("#files", "shop/cart.py (10 characters)")
+    page.one("#show-copies").click()
+    assert "sisu intent submit - --url" in page.one("#copies").text
+    assert page.faults() == []
+    page.one("#submit").click()
+    page.one("#operations")
+    (run,) = api.get("/runs").json()["runs"]
+    assert page.driver.current_url.endswith(f"#/runs/{run['runId']}")
+    page.labelled("Operator's name").send_keys("olga")
+    page.labelled("Reason of the operator").send_keys("not needed")
+    page.one("#cancel").click()
+    page.one("#progress", "canceled by olga: not needed")
+    assert api.get(f"/runs/{run['runId']}").json()["status"] == "canceled"
+    page.open(f"{api.url}/#/history")
+    page.one("tbody", "not needed")
+    assert page.faults() == []
+    assert page.complaints() == []
