@@ -244,6 +244,19 @@ def settings() -> Settings:
     return load_settings()
 
 
+def names_home() -> bool:
+    """Whether the environment names the data folder."""
+    return "SISU_HOME" in os.environ
+
+
+def use_home(home: Path, port: int | None = None) -> None:
+    """Use this data folder, and this port of the API unless the environment names one, in this process."""
+    os.environ["SISU_HOME"] = str(home)
+    if port is not None:
+        os.environ.setdefault("PORT", str(port))
+    settings.cache_clear()
+
+
 def child_environment(**changes: str) -> dict[str, str]:
     """This process's environment with `changes`, for a process we start."""
     return {**os.environ, **changes}

@@ -1,5 +1,6 @@
 """The command tree: every command and group is registered here."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -28,7 +29,6 @@ app = typer.Typer(
     name="sisu",
     help="Plan intents, approve them and execute them exactly once.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
@@ -41,13 +41,39 @@ def _print_version(is_requested: bool) -> None:
         raise typer.Exit
 
 
+# Commands that read or change a running stack; others create one in the current folder.
+_OF_A_STACK = frozenset({"run", "gate", "intent", "token", "session", "recipe", "policy", "oracle", "doctor"})
+
+
 @app.callback()
 def sisu(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
+    home: Annotated[
+        Path | None,
+        typer.Option(
+            help="Data folder of the stack.", show_default="SISU_HOME, .sisu, or that of the stack started last"
+        ),
+    ] = None,
 ) -> None:
     """Options of `sisu` itself."""
+    if context.resilient_parsing:
+        return
+    if home is not None:
+        from sisu_pipeline.settings import use_home
+
+        use_home(home.expanduser().resolve())
+    elif context.invoked_subcommand in _OF_A_STACK:
+        from sisu_pipeline.console.known_stack import recall
+
+        known = recall()
+        if known is not None:
+            from sisu_pipeline.settings import names_home, use_home
+
+            if not names_home():
+                use_home(known.home, known.port)
 
 
 app.command("start")(start_command.start)

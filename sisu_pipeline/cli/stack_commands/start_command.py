@@ -23,7 +23,8 @@ def start(
 ) -> None:
     """Run the whole stack on PORT and ADMIN_PORT until Ctrl-C; a second Ctrl-C kills it."""
     with report_failures():
-        from sisu_pipeline.settings import settings
+        from sisu_pipeline.console.known_stack import KnownStack, remember
+        from sisu_pipeline.settings import names_home, settings
         from sisu_pipeline.supervisor.stack import Stack
 
         configuration = settings()
@@ -33,6 +34,8 @@ def start(
             sandbox_workers=sandbox_workers,
             report=_report,
         )
+        if not names_home():
+            remember(KnownStack(configuration.home, configuration.port))
         stack.run()
         _report("stopped")
         # Everything has ended and is committed; the interpreter's own shutdown would only add a second.
