@@ -17,6 +17,8 @@ from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.store import deadlines, human_gates, interactions, runs, steps, tasks
 from sisu_pipeline.store.outputs import artifacts, pushes, task_output
 from sisu_pipeline.store.queues import notification_outbox, outbox, segments
+from sisu_pipeline.store.review import open_gates
+from sisu_pipeline.store.review.open_gates import Asked, GateFilter
 from sisu_pipeline.supervisor.stack_setup import make_engine_schemas
 from sisu_pipeline.workflow.dependencies import Dependencies
 from tests.builders import a_run, an_intent
@@ -150,6 +152,8 @@ def _read(connection: Connection, life: Life) -> None:
     notification_outbox.take(connection, "ops")
     notification_outbox.states(connection)
     human_gates.waiting(connection, 100)
+    open_gates.matching(connection, GateFilter(search="tests pass"), 50)
+    open_gates.matching(connection, GateFilter(asked=Asked.ME, person="ann"), 50)
     runs.active(connection, 50)
     runs.finished(connection, 50)
     runs.page(connection, limit=50)
