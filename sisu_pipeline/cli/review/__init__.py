@@ -1,0 +1,1 @@
+"""Commands for many gates: decide about them, assign runs, and name substitutes."""
