@@ -20,7 +20,7 @@ export class Selection {
   box(gate) {
     if (gate.purpose !== "approve-plan" || !mayDecide()) return null;
     const label = `Select ${gate.goal}`;
-    const box = el("input", { type: "checkbox", "aria-label": label, "data-run": gate.runId, onchange: () => this.#set(gate, box.checked) });
+    const box = el("input", { type: "checkbox", "aria-label": label, "data-run": gate.runId, onchange: () => this.#set(gate, box) });
     box.checked = this.#gates.has(gate.runId);
     return box;
   }
@@ -31,9 +31,10 @@ export class Selection {
     this.#draw();
   }
 
-  #set(gate, isSelected) {
-    if (isSelected && this.#gates.size < MOST) this.#gates.set(gate.runId, gate);
+  #set(gate, box) {
+    if (box.checked && this.#gates.size < MOST) this.#gates.set(gate.runId, gate);
     else this.#gates.delete(gate.runId);
+    box.checked = this.#gates.has(gate.runId);
     this.#draw();
   }
 

@@ -53,7 +53,8 @@ function showInbox(mine) {
   const rest = el("div", { id: "rest" });
   show(head, open.section, rest);
   arrive();
-  open.refresh().catch(fail);
+  const refresh = () => open.refresh().catch((error) => { if (mine === view) fail(error); });
+  refresh();
   keepFresh("inbox", (inbox) => {
     if (mine !== view) return;
     setNow(inbox.now);
@@ -61,7 +62,7 @@ function showInbox(mine) {
     document.title = inbox.gates.length ? `(${counted(inbox)}) Sisu inbox` : "Sisu inbox";
     head.replaceChildren(...heading(inbox));
     redraw(() => rest.replaceChildren(...runs(inbox, session.dagsterUrl)));
-    open.refresh().catch(fail);
+    refresh();
   });
 }
 

@@ -18,14 +18,30 @@ export class OpenGates {
     this.selection = new Selection(() => this.refresh());
     this.title = el("h2", { id: "gates-title" }, "Waiting");
     this.place = el("div", { "aria-busy": "true" }, el("p", { class: "quiet" }, "Loading…"));
-    this.more = el("button", { type: "button", id: "more", hidden: true, onclick: () => this.#next() }, "Show more");
+    this.more = el("button", { type: "button", id: "more", hidden: true, onclick: () => this.#reported(this.#next()) }, "Show more");
     this.filters = filterBar(() => this.refresh(PAGE));
+    this.fault = el("p", { class: "bad", role: "alert" });
     this.section = el("section", { "aria-labelledby": "gates-title" }, this.title, this.filters.form,
-      this.selection.results, this.place, el("div", { class: "verbs" }, this.more), this.selection.bar);
+      this.selection.results, this.fault, this.place, el("div", { class: "verbs" }, this.more), this.selection.bar);
   }
 
   // Reads again as many gates as are shown. The latest reading counts, whichever answer comes first.
-  async refresh(wanted = Math.max(PAGE, this.#gates.length)) {
+  refresh(wanted = Math.max(PAGE, this.#gates.length)) {
+    return this.#reported(this.#readAll(wanted));
+  }
+
+  // A list that cannot be read now stays as it is. Raises the refusal of a person who has to sign in.
+  async #reported(reading) {
+    try {
+      await reading;
+      this.fault.textContent = "";
+    } catch (error) {
+      if (error.status === 401) throw error;
+      this.fault.textContent = error.message;
+    }
+  }
+
+  async #readAll(wanted) {
     const reading = ++this.#reading;
     const gates = [];
     let page = { nextCursor: null };

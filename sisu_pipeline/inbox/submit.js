@@ -12,8 +12,8 @@ const text = (title, description, more = {}) => ({ type: "string", title, descri
 
 function schemaOf(recipes) {
   const properties = {
-    goal: text("Goal", "what is wanted, in words", { minLength: 1, maxLength: 4000 }),
-    url: text("Repository", "an https address; leave it empty to send files", { maxLength: 100 }),
+    goal: text("Goal", "what is wanted, in words", { minLength: 1, maxLength: 100_000 }),
+    url: text("Repository", "an https address; leave it empty to send files", { maxLength: 2000 }),
     ref: text("Branch, tag or commit", "of the repository", { maxLength: 100 }),
     tests: text("Tests", "one per line, each a task of its own; empty: one task for the command"),
     testCommand: text("Command", "the shell command of every task; {test} stands for the name of the test"),
