@@ -43,25 +43,28 @@ WHERE ended_at IS NULL AND state = 'sending' AND event_id || ' ' || receiver <> 
 
 -- remind --
 -- Add the reminders of gates that still wait, once per opening and lead time: the deadline is that near, and it was
--- farther away when the gate opened.
+-- farther away when the gate opened. Reads the gates by their deadlines, at most `limit` per lead time.
 SELECT count(app.add_notification(
-    gate.run_id, 'gate.reminder', gate.gate_key,
-    app.gate_opening(gate.run_id, gate.gate_key) || ' ' || extract(epoch FROM lead.time)::int / 60,
-    app.gate_facts(gate), lead.time)) AS reminders
-FROM (SELECT DISTINCT remind_before AS time FROM app.notification_receivers
+    due.run_id, 'gate.reminder', due.gate_key, due.opening || ' ' || lead.minutes, due.facts, lead.time)) AS reminders
+FROM (SELECT DISTINCT remind_before AS time, extract(epoch FROM remind_before)::int / 60 AS minutes
+      FROM app.notification_receivers
       WHERE removed_at IS NULL AND 'gate.reminder' = ANY(events)) AS lead
-JOIN app.human_gates gate
-    ON gate.deadline_at > clock_timestamp() AND gate.deadline_at <= clock_timestamp() + lead.time
-WHERE gate.deadline_at - lead.time > coalesce(
-        (SELECT max(opened.created_at) FROM app.notification_events opened
-         WHERE opened.run_id = gate.run_id AND opened.kind = 'gate.opened' AND opened.gate_key = gate.gate_key),
-        gate.created_at)
-    AND NOT EXISTS (
-        SELECT FROM app.notification_events sent
-        WHERE sent.run_id = gate.run_id AND sent.kind = 'gate.reminder' AND sent.gate_key = gate.gate_key
-          AND sent.occurrence = app.gate_opening(gate.run_id, gate.gate_key) || ' '
-              || extract(epoch FROM lead.time)::int / 60)
-    AND app.gate_is_waiting(gate)
+CROSS JOIN LATERAL (
+    SELECT gate.run_id, gate.gate_key, app.gate_facts(gate) AS facts,
+        app.gate_opening(gate.run_id, gate.gate_key) AS opening
+    FROM app.human_gates gate
+    WHERE gate.deadline_at > statement_timestamp() AND gate.deadline_at <= statement_timestamp() + lead.time
+      AND gate.deadline_at - lead.time > coalesce(
+          (SELECT max(opened.created_at) FROM app.notification_events opened
+           WHERE opened.run_id = gate.run_id AND opened.kind = 'gate.opened' AND opened.gate_key = gate.gate_key),
+          gate.created_at)
+      AND NOT EXISTS (
+          SELECT FROM app.notification_events sent
+          WHERE sent.run_id = gate.run_id AND sent.kind = 'gate.reminder' AND sent.gate_key = gate.gate_key
+            AND sent.occurrence = app.gate_opening(gate.run_id, gate.gate_key) || ' ' || lead.minutes)
+      AND app.gate_is_waiting(gate)
+    ORDER BY gate.deadline_at LIMIT %(limit)s
+) AS due
 
 -- due_receivers --
 -- The receivers to which a delivery is due.

@@ -15,6 +15,7 @@ CHANNEL = "sisu_notifications"
 MOST_ATTEMPTS = 12
 _FIRST_PAUSE_S = 5.0
 _LONGEST_PAUSE_S = 3600.0
+_REMINDERS = 100
 
 
 class DeliveryState(StrEnum):
@@ -102,8 +103,8 @@ def release(connection: Connection, own: Collection[str]) -> int:
 
 
 def remind(connection: Connection) -> None:
-    """Add reminders of gates whose deadlines are near, once each."""
-    execute(connection, "notifications.remind")
+    """Add reminders of gates whose deadlines are near, once each; the rest of a long batch follows later."""
+    execute(connection, "notifications.remind", {"limit": _REMINDERS})
 
 
 def due_receivers(connection: Connection) -> list[str]:
