@@ -14,6 +14,7 @@ from sisu_pipeline.cli.commands import (
     token_commands,
 )
 from sisu_pipeline.cli.proof_commands import bench_commands, demo_command, lab_commands
+from sisu_pipeline.cli.review.review_commands import register_review
 from sisu_pipeline.cli.stack_commands import (
     db_commands,
     doctor_command,
@@ -81,6 +82,7 @@ app.command("worker")(worker_command.worker)
 app.command("demo")(demo_command.demo)
 app.add_typer(intent_commands.app, name="intent")
 app.add_typer(run_commands.app, name="run")
+register_review(gate_commands.app)
 app.add_typer(gate_commands.app, name="gate")
 app.add_typer(token_commands.app, name="token")
 app.add_typer(token_commands.session_app, name="session")

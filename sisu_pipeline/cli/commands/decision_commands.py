@@ -3,6 +3,7 @@
 import json
 import os
 import pwd
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +12,7 @@ import typer
 from sisu_pipeline.console.command_output import AsJson, CommandOutput, Url, report_failures
 from sisu_pipeline.console.exit_codes import Failure
 
+TIME_HELP = "ISO 8601 time, for example 2030-01-31T17:00; without a zone it is in this machine's."
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="Run id or intent id.")]
 By = Annotated[
     str | None,
@@ -104,6 +106,14 @@ def parse_json(text: str | bytes, name: str) -> Any:
         return json.loads(text)
     except ValueError as error:
         raise Failure(f"{name} is not valid JSON: {error}", "invalid_json") from None
+
+
+def zoned_time(text: str) -> str:
+    """An ISO 8601 time with its zone, in UTC. Raises Failure."""
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC).isoformat()
+    except ValueError:
+        raise Failure(f"{text} is not a time. {TIME_HELP}", "usage") from None
 
 
 def _decide(out: CommandOutput, run: str, verb: str, body: dict[str, Any], url: str | None) -> None:

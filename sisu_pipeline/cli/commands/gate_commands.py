@@ -14,7 +14,6 @@ from sisu_pipeline.cli.commands.decision_commands import (
     register_decisions,
     user_name,
 )
-from sisu_pipeline.cli.review.review_commands import register_review
 from sisu_pipeline.console.command_output import AsJson, Url, report_failures
 from sisu_pipeline.console.exit_codes import Failure
 
@@ -92,7 +91,6 @@ def show(run: RunId, url: Url = None, as_json: AsJson = False) -> None:
 
 
 register_decisions(app)
-register_review(app)
 
 
 @app.command()

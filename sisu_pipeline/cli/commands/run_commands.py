@@ -5,9 +5,15 @@ from typing import Annotated, Any
 
 import typer
 
-from sisu_pipeline.cli.commands.decision_commands import By, RunId, parse_json, register_decisions, user_name
+from sisu_pipeline.cli.commands.decision_commands import (
+    By,
+    RunId,
+    parse_json,
+    register_decisions,
+    user_name,
+    zoned_time,
+)
 from sisu_pipeline.cli.commands.result_commands import register_results
-from sisu_pipeline.cli.review.review_commands import zoned_time
 from sisu_pipeline.console.command_output import AsJson, Url, print_file, report_failures
 from sisu_pipeline.console.exit_codes import Failure
 

@@ -2,16 +2,13 @@
 
 import json
 import sys
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
 
-from sisu_pipeline.cli.commands.decision_commands import By, RunId, user_name
+from sisu_pipeline.cli.commands.decision_commands import TIME_HELP, By, RunId, user_name, zoned_time
 from sisu_pipeline.console.command_output import AsJson, Url, report_failures
 from sisu_pipeline.console.exit_codes import FAILED, Failure
-
-_TIME = "ISO 8601 time, for example 2030-01-31T17:00; without a zone it is in this machine's."
 
 
 def decide(
@@ -74,7 +71,7 @@ def assign(
 
 def delegate(
     colleague: Annotated[str, typer.Argument(metavar="PERSON", help="Colleague who is the substitute.")],
-    until: Annotated[str, typer.Option(help=f"End of the absence. {_TIME}")],
+    until: Annotated[str, typer.Option(help=f"End of the absence. {TIME_HELP}")],
     since: Annotated[
         str | None, typer.Option("--from", help="First moment of the absence.", show_default="now")
     ] = None,
@@ -144,11 +141,3 @@ def _delegate(url: str | None, by: str | None, person: str | None, members: dict
     given = {name: value for name, value in body.items() if value is not None}
     stored: dict[str, Any] = Api(url).post("delegations", body=json.dumps(given).encode())
     return stored
-
-
-def zoned_time(text: str) -> str:
-    """An ISO 8601 time with its zone, in UTC. Raises Failure."""
-    try:
-        return datetime.fromisoformat(text).astimezone(UTC).isoformat()
-    except ValueError:
-        raise Failure(f"{text} is not a time. {_TIME}", "usage") from None
