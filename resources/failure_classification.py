@@ -100,7 +100,7 @@ def database_kind(failure: BaseException) -> FailureKind | None:
             return FailureKind.PASSING
         state = sqlstate_of(each)
         if state is not None:
-            return _kind_of_state(state)
+            return FailureKind.PASSING if _is_outdated_plan(each) else _kind_of_state(state)
         if isinstance(each, _ENGINE_LOST):
             return FailureKind.PASSING
         if isinstance(each, _CONNECTION_LOST) and _cause(each) is None:
@@ -122,7 +122,12 @@ def is_database_away(failure: BaseException) -> bool:
 
 
 def is_conflict(failure: BaseException) -> bool:
-    """Whether the transaction lost against another one, by serialization or deadlock: it may succeed at once."""
+    """Whether the transaction may succeed at once.
+
+    It lost against another one, by serialization or deadlock, or a migration has outdated a prepared statement.
+    """
+    if any(_is_outdated_plan(each) for each in _causes(failure)):
+        return True
     state = next((state for each in _causes(failure) if (state := sqlstate_of(each)) is not None), None)
     return state is not None and state.startswith("40") and _kind_of_state(state) is FailureKind.PASSING
 
@@ -153,6 +158,15 @@ def _own_kind(failure: BaseException) -> FailureKind | None:
     if isinstance(failure, OSError):
         return FailureKind.PASSING if failure.errno in _PASSING_ERRORS else FailureKind.PERMANENT
     return None
+
+
+def _is_outdated_plan(failure: BaseException) -> bool:
+    """Whether a prepared statement was refused because a migration has added a column to its result.
+
+    The driver prepares it again after the rollback. The SQLSTATE is that of unsupported features, and the message
+    is in the server's language, so the function of the server decides.
+    """
+    return getattr(getattr(failure, "diag", None), "source_function", None) == "RevalidateCachedQuery"
 
 
 def _kind_of_state(state: str) -> FailureKind:

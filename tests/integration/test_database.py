@@ -13,9 +13,11 @@ from psycopg import sql
 import sql as statements
 from resources import migrations
 from resources.database import Database, DatabaseError
+from resources.failure_classification import is_conflict, kind_of
 from sisu_pipeline import database_server as server
 from sisu_pipeline.contracts.approval_policy import ApprovalPolicy
 from sisu_pipeline.domain.canonical import canonical_json, sha256_json
+from sisu_pipeline.domain.failure_kind import FailureKind
 from sisu_pipeline.settings import PROJECT_ROOT, Settings, load_settings
 from tests.builders import apply_policy
 
@@ -112,6 +114,26 @@ def test_a_migration_that_was_changed_after_it_was_applied_is_refused(unmade: Da
         connection.execute("UPDATE app.schema_migrations SET sha256 = 'other' WHERE name = '0001_app'")
     with pytest.raises(DatabaseError, match="migration 0001_app was changed"):
         migrations.migrate(unmade)
+
+
+def test_a_statement_prepared_before_a_column_was_added_fails_once_and_the_failure_passes(
+    database: Database,
+) -> None:
+    with database.connect() as running, database.connect(autocommit=True) as migrating:
+        migrating.execute("CREATE TABLE public.grows AS SELECT 1 AS a")
+        try:
+            running.execute("SELECT * FROM public.grows", prepare=True)
+            running.commit()
+            migrating.execute("ALTER TABLE public.grows ADD COLUMN b int")
+            with pytest.raises(psycopg.errors.FeatureNotSupported) as outdated:
+                running.execute("SELECT * FROM public.grows", prepare=True)
+            running.rollback()
+            assert kind_of(outdated.value) is FailureKind.PASSING
+            assert is_conflict(outdated.value)
+            assert running.execute("SELECT * FROM public.grows", prepare=True).fetchall() == [{"a": 1, "b": None}]
+            running.rollback()
+        finally:
+            migrating.execute("DROP TABLE public.grows")
 
 
 def test_a_breaking_migration_waits_until_no_worker_and_no_api_is_connected(
