@@ -76,7 +76,8 @@ async function showPage(title, make, mine) {
 }
 
 async function showRun(id, mine) {
-  let drawings = 0;
+  document.getElementById("connection").textContent = "";
+  let drawings = 0, isFollowed = false, last = null, lastProgress = null;
   const output = spoken = new Output(id);
   const draw = async () => {
     const drawing = ++drawings;
@@ -93,7 +94,7 @@ async function showRun(id, mine) {
   const drawLater = async () => {
     if (mine !== view) return;
     try {
-      await draw();
+      watch((await draw()).run);
     } catch (error) {
       if (error.isPassing) setTimeout(drawLater, RETRY_MS);
       else fail(error);
@@ -102,8 +103,17 @@ async function showRun(id, mine) {
   const { run: drawn } = await draw();
   if (mine !== view) return;
   arrive();
-  let last = shape(drawn), lastProgress = progressShape(drawn);
-  keepFresh(`run ${id}`, async (run) => {
+  watch(drawn);
+
+  // An ended run has no further events, unless it is executed again.
+  function watch(run) {
+    if (mine !== view || isFollowed || isEnded(run)) return;
+    isFollowed = true;
+    [last, lastProgress] = [shape(run), progressShape(run)];
+    keepFresh(`run ${id}`, receive, () => { isFollowed = false; });
+  }
+
+  async function receive(run) {
     if (mine !== view) return;
     output.follow(run);
     if (progressShape(run) !== lastProgress) document.getElementById("progress")?.replaceChildren(...progress(run));
@@ -115,7 +125,7 @@ async function showRun(id, mine) {
       if (isWriting()) announce("This run has changed since you started typing.");
       else await drawLater();
     }
-  });
+  }
 }
 
 const shape = (run) => JSON.stringify([run.status, run.nextAction, run.lastStep, run.gate, run.decision, run.tasks.failed > 0]);
@@ -128,7 +138,7 @@ function isWriting() {
 
 const isDeciding = () => Boolean(document.querySelector("#gate button:disabled"));
 
-function keepFresh(topic, receive) {
+function keepFresh(topic, receive, ended = () => {}) {
   const place = document.getElementById("connection");
   const status = (text) => { if (place.textContent !== text) place.textContent = text; };
   stream = follow(topic, receive, {
@@ -136,7 +146,7 @@ function keepFresh(topic, receive) {
     opened: () => status("Live"),
     failed: () => status("Reconnecting…"),
     refused: signInAgain,
-    ended: () => { stream.close(); status(""); },
+    ended: () => { stream.close(); status(""); ended(); },
   });
 }
 

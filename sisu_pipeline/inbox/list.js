@@ -71,11 +71,12 @@ export function waitingLimit({ waitsFor }) {
 
 function finishedCard(run, dagsterUrl) {
   return el("li", { class: "card" }, el("h3", {}, el("a", { href: `#/runs/${run.runId}` }, visible(run.goal))),
-    el("p", { class: "facts" }, outcome(run), el("span", {}, age(run.updatedAt)), ...lineage(run, dagsterUrl)));
+    el("p", { class: "facts" }, outcome(run), el("span", {}, age(run.updatedAt)), ...lineage(run, dagsterUrl)),
+    run.error ? el("p", { class: "quiet" }, visible(run.error)) : null);
 }
 
 export function outcome(run) {
-  return el("span", { class: run.status === "succeeded" ? "good" : "bad" }, run.error ? `${run.status}: ${run.error}` : run.status);
+  return el("span", { class: run.status === "succeeded" ? "good" : "bad" }, run.outcome === run.status ? run.status : `${escaped(run.outcome)} (${run.status})`);
 }
 
 export function lineage(run, dagsterUrl) {

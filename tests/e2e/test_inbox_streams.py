@@ -12,6 +12,7 @@ from sisu_pipeline.api.routes import event_routes
 from tests.e2e.browser import Browser
 from tests.e2e.test_inbox import be, live, open_run, page, window
 from tests.integration.api.conftest import Api, api
+from tests.integration.api.test_tasks import a_failed_run
 from tests.integration.gate.world import Waiting
 
 __all__ = ["api", "live", "page", "window"]
@@ -106,6 +107,18 @@ def test_the_stream_of_an_ended_run_ends_and_the_page_shows_no_fault(page: Brows
     page.one("#progress", "succeeded")
     page.until(lambda: api.state.feed.watcher_count == 0)
     page.until(lambda: page.driver.execute_script("return states") == [""])
+
+
+@pytest.mark.slow
+def test_the_page_of_an_ended_run_follows_it_again_when_it_is_retried(page: Browser, api: Api) -> None:
+    run = a_failed_run(api)
+    page.open(f"{api.url}/#/runs/{run.run_id}")
+    page.one("#failure")
+    assert page.one("#connection").text == ""
+    be(page, "Ann")
+    page.one("#retry").click()
+    page.one("#progress", "repairing")
+    page.one("#connection", "Live")
 
 
 @pytest.mark.slow
