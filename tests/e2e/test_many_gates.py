@@ -35,7 +35,9 @@ _CHANGES = {
     "intents": f"jsonb_build_object('id', {_INTENT}, 'goal', 'Repair the checkout, ticket ' || n)",
     "runs": f"jsonb_build_object('id', {_RUN}, 'intent_id', {_INTENT}, 'workflow_id', {_INTENT})",
     "submissions": f"jsonb_build_object('intent_id', {_INTENT})",
-    "human_gates": f"""jsonb_build_object('run_id', {_RUN}, 'deadline_at', now() + interval '1 day' + n * interval '1 second')""",
+    "human_gates": f"""jsonb_build_object(
+        'run_id', {_RUN}, 'deadline_at', now() + interval '1 day' + n * interval '1 second'
+    )""",
     "run_steps": f"jsonb_build_object('run_id', {_RUN})",
     "complete_plans": f"jsonb_build_object('run_id', {_RUN})",
 }
