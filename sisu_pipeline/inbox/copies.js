@@ -27,6 +27,6 @@ function block(name, text) {
       status.textContent = " Select the text and copy it.";
     }
   };
-  return el("section", { "aria-label": name }, el("h3", {}, name), el("pre", { class: "scroll copy", tabindex: "0" }, text),
+  return el("section", { "aria-label": name }, el("h2", {}, name), el("pre", { class: "scroll copy", tabindex: "0" }, text),
     el("p", {}, el("button", { type: "button", onclick: copy }, `Copy for ${name}`), status));
 }

@@ -13,6 +13,7 @@ export class OpenGates {
   #gates = [];
   #cursor = null;
   #reading = 0;
+  #drawn = "";
 
   constructor() {
     this.selection = new Selection(() => this.refresh());
@@ -65,8 +66,12 @@ export class OpenGates {
     return get(`/gates?${query}`);
   }
 
+  // What has not changed stays, so that no click and no focus is lost.
   #draw(gates, { count, nextCursor, now }) {
     setNow(now);
+    const drawn = JSON.stringify([gates, count, nextCursor]);
+    if (drawn === this.#drawn) return;
+    this.#drawn = drawn;
     this.#gates = gates;
     this.#cursor = nextCursor;
     const focus = document.activeElement?.getAttribute("href") ?? document.activeElement?.dataset?.run;
