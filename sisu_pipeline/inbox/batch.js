@@ -75,6 +75,7 @@ export class Selection {
       announce(`${answer.recorded} recorded, ${answer.refused} refused`);
       this.results.replaceChildren(...report(answer, gates));
       this.#gates.clear();
+      for (const box of document.querySelectorAll("#gates input:checked")) box.checked = false;
       this.#draw();
       await this.decided();
     } catch (error) {

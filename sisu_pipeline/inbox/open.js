@@ -69,14 +69,14 @@ export class OpenGates {
   // What has not changed stays, so that no click and no focus is lost.
   #draw(gates, { count, nextCursor, now }) {
     setNow(now);
-    const drawn = JSON.stringify([gates, count, nextCursor]);
+    const isFiltered = Boolean(location.hash.split("?")[1]);
+    const drawn = JSON.stringify([gates, count, nextCursor, isFiltered]);
     if (drawn === this.#drawn) return;
     this.#drawn = drawn;
     this.#gates = gates;
     this.#cursor = nextCursor;
     const focus = document.activeElement?.getAttribute("href") ?? document.activeElement?.dataset?.run;
     this.title.textContent = count > gates.length ? `Waiting: ${gates.length} of ${count}` : "Waiting";
-    const isFiltered = Boolean(location.hash.split("?")[1]);
     this.place.removeAttribute("aria-busy");
     this.place.replaceChildren(gates.length
       ? el("ul", { class: "cards", id: "gates" }, gates.map((gate) => gateCard(gate, this.selection.box(gate))))
