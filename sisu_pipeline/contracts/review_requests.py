@@ -104,6 +104,8 @@ class DelegationRequest(Contract):
     def _is_a_period(self) -> Self:
         if self.delegate is not None and self.ends_at is None:
             raise ValueError("a delegation requires endsAt, the end of the absence")
+        if self.delegate is None and self.ends_at is not None:
+            raise ValueError("endsAt requires a delegate: a person who is back is not away")
         if self.begins_at is not None and self.ends_at is not None and self.begins_at >= self.ends_at:
             raise ValueError("endsAt must be after beginsAt")
         if self.delegate is not None and self.delegate == (self.person or self.recorded_by):

@@ -60,6 +60,10 @@ class DelegationForbidden(Exception):
         super().__init__(f"only {person} or a person with the role operator can name a substitute for {person}")
 
 
+class PeriodRefused(Exception):
+    """A period that is over before it begins."""
+
+
 class NameRefused(Exception):
     """A name cannot be a person's: it is reserved for the system, blank, too long or holds control characters."""
 

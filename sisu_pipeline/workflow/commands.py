@@ -21,7 +21,7 @@ from sisu_pipeline.contracts.gate import (
 from sisu_pipeline.contracts.operation import OperationRequest
 from sisu_pipeline.contracts.person_name import checked_name
 from sisu_pipeline.contracts.review_requests import AssignmentRequest, DelegationRequest
-from sisu_pipeline.domain.errors import DecisionConflict, DelegationForbidden, NameRefused, NotFound
+from sisu_pipeline.domain.errors import DecisionConflict, DelegationForbidden, NameRefused, NotFound, PeriodRefused
 from sisu_pipeline.domain.identity import checked_reference, run_id_of
 from sisu_pipeline.domain.status import RunStatus
 from sisu_pipeline.store import answers, deadlines, gates, runs
@@ -157,7 +157,8 @@ def delegate(
 ) -> Delegation:
     """Name a substitute for a person who is away, or end that. The substitute gets no right by it.
 
-    Raises DelegationForbidden when it is about another person and the recorder may not act for others.
+    Raises DelegationForbidden when it is about another person and the recorder may not act for others,
+    NameRefused for one's own substitute, and PeriodRefused for an absence that is over when it begins.
     """
     recorded_by = checked_person(recorder or request.recorded_by)
     person = request.person or recorded_by
@@ -168,7 +169,10 @@ def delegate(
     )
     if wanted.delegate == person:
         raise NameRefused("a person cannot be their own substitute: name a colleague")
-    return assignments.delegate(connection, wanted)
+    stored = assignments.delegate(connection, wanted)
+    if stored is None:
+        raise PeriodRefused("the absence is over when it begins: endsAt must be in the future and after beginsAt")
+    return stored
 
 
 def cancel(

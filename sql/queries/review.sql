@@ -69,11 +69,13 @@ ON CONFLICT (run_id, number) DO NOTHING
 RETURNING *
 
 -- delegate --
--- Record who substitutes for a person from now on; it replaces what was recorded before.
+-- Record who substitutes for a person from now on; it replaces what was recorded before. No row: the absence would be
+-- over when it begins.
 INSERT INTO access.delegations (person, delegate, begins_at, ends_at, reason, recorded_by, channel)
 SELECT %(person)s, %(delegate)s, times.begins_at, coalesce(%(ends_at)s, times.begins_at + interval '1 microsecond'),
     %(reason)s, %(recorded_by)s, %(channel)s
 FROM (SELECT coalesce(%(begins_at)s, clock_timestamp()) AS begins_at) AS times
+WHERE coalesce(%(ends_at)s > times.begins_at, true)
 RETURNING *
 
 -- delegations --

@@ -29,6 +29,7 @@ from sisu_pipeline.domain.errors import (
     IdentityDrift,
     NameRefused,
     NotFound,
+    PeriodRefused,
     StartRefused,
 )
 from sisu_pipeline.domain.plan_edit import EditRefused
@@ -95,6 +96,8 @@ def refusal_of(failure: Exception) -> Refusal | None:  # noqa: PLR0911, PLR0912,
             return Refusal(403, "decision_forbidden", text)
         case DelegationForbidden():
             return Refusal(403, "delegation_forbidden", text)
+        case PeriodRefused():
+            return Refusal(400, "invalid_period", text)
         case NameRefused():
             return Refusal(400, "invalid_name", text)
         case SubmissionForbidden():

@@ -4,7 +4,7 @@ import re
 from typing import Annotated, Literal, Self, TypeVar, get_args
 
 from fastapi import Depends, Request
-from pydantic import AwareDatetime, Field, model_validator
+from pydantic import AwareDatetime, BeforeValidator, Field, model_validator
 
 from sisu_pipeline.api.http.request_body import contract_refusal
 from sisu_pipeline.contracts.base import Contract, ContractInvalid
@@ -14,6 +14,7 @@ from sisu_pipeline.store.review.open_gates import Asked
 
 Q = TypeVar("Q", bound=Contract)
 
+_DATE_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}")
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,8}")
 
 
@@ -40,7 +41,7 @@ class TasksQuery(Contract):
 
     result: Literal["failed", "passed"] | None = None
     """Only tasks with this result."""
-    after: Annotated[int, Field(ge=-1)] = -1
+    after: Annotated[int, Field(ge=-1, le=999_999_999)] = -1
     """Only tasks behind this position."""
     limit: Annotated[int, Field(ge=1, le=200)] = 50
     """Number of tasks on a page."""
@@ -49,7 +50,7 @@ class TasksQuery(Contract):
 class LogsQuery(Contract):
     """Which outputs."""
 
-    task: Annotated[int, Field(ge=0)] | None = None
+    task: Annotated[int, Field(ge=0, le=999_999_999)] | None = None
     """Position of the task; all tasks without it."""
 
 
@@ -87,6 +88,16 @@ class EventsQuery(Contract):
 
 Search = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]*[^\x00\s][^\x00]*$")]
 Tenant = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00]*$")]
+
+
+def _written_out(value: object) -> object:
+    """Refuse a number of seconds, which the type below would take for a time, too."""
+    if isinstance(value, str) and not _DATE_TIME.match(value):
+        raise ValueError("must be a time such as 2030-01-31T09:30:00Z")
+    return value
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_written_out, json_schema_input_type=AwareDatetime)]
 Cursor = Annotated[str, Field(max_length=1000, pattern=r"^[A-Za-z0-9_-]+$")]
 
 
@@ -123,9 +134,9 @@ class HistoryFilter(Contract):
     """Only changes of this kind, for example `approved`, `rejected`, `assign` or `submit`."""
     tenant: Tenant | None = None
     """Only changes of runs of this tenant."""
-    since: AwareDatetime | None = None
+    since: Moment | None = None
     """Only changes at this time or later."""
-    until: AwareDatetime | None = None
+    until: Moment | None = None
     """Only changes before this time."""
 
 

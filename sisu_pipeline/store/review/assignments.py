@@ -72,9 +72,12 @@ def assign(connection: Connection, wanted: NewAssignment) -> Assignment:
     return fetch_one(connection, "review.assign", Assignment, vars(wanted))
 
 
-def delegate(connection: Connection, wanted: NewDelegation) -> Delegation:
-    """Record who substitutes for a person from now on, or that the person is back."""
-    return fetch_one(connection, "review.delegate", Delegation, vars(wanted))
+def delegate(connection: Connection, wanted: NewDelegation) -> Delegation | None:
+    """Record who substitutes for a person from now on, or that the person is back.
+
+    None, and no row, if the absence would be over when it begins.
+    """
+    return fetch_first(connection, "review.delegate", Delegation, vars(wanted))
 
 
 def delegations(connection: Connection) -> list[Delegation]:

@@ -31,6 +31,10 @@ include-path-regex = "^/intents$|^/(policies|recipes)$|^/runs/[^/]+/(cancel|retr
 checks.positive_data_acceptance.enabled = false
 
 [[operations]]
+include-path-regex = "^/gates(/decide)?$|^/history(/export)?$|^/delegations$|^/ops/version-adoptions$"
+checks.positive_data_acceptance.enabled = false
+
+[[operations]]
 include-path-regex = "^/runs/[^/]+/request-changes$"
 checks.positive_data_acceptance.enabled = false
 

@@ -305,7 +305,7 @@ def test_a_message_is_sent_twelve_times_at_most(api: Api, free_port: Callable[[]
 
 
 def test_an_answer_that_never_ends_fails_the_attempt_in_time(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(escalation, "_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(message_channels, "WEBHOOK_TIMEOUT_S", 0.5)
     run = overdue_run(api)
     stop = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as server:
