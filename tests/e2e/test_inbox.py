@@ -490,7 +490,9 @@ def test_an_intent_is_submitted_and_an_operator_cancels_its_run(page: Browser, a
     page.one("#operations")
     (run,) = api.get("/runs").json()["runs"]
     assert page.driver.current_url.endswith(f"#/runs/{run['runId']}")
-    page.labelled("Operator's name").send_keys("olga")
+    operator = page.labelled("Operator's name")
+    operator.clear()
+    operator.send_keys("olga")
     page.labelled("Reason of the operator").send_keys("not needed")
     page.one("#cancel").click()
     page.one("#progress", "canceled by olga: not needed")

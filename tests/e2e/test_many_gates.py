@@ -32,7 +32,7 @@ SELECT attname FROM pg_attribute
 WHERE attrelid = ('app.' || %s)::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = ''
 """
 _CHANGES = {
-    "intents": f"jsonb_build_object('id', {_INTENT}, 'goal', 'Repair the checkout, ticket ' || n)",
+    "intents": f"jsonb_build_object('id', {_INTENT}, 'goal', 'Repair the checkout, ticket T-' || n || '.')",
     "runs": f"jsonb_build_object('id', {_RUN}, 'intent_id', {_INTENT}, 'workflow_id', {_INTENT})",
     "submissions": f"jsonb_build_object('intent_id', {_INTENT})",
     "human_gates": f"""jsonb_build_object(
@@ -76,7 +76,7 @@ def many(api: Api) -> Api:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("query", "count"),
-    [("", GATES), ("search=ticket+4711", 1), ("search=checkout", GATES - 1), ("asked=unassigned", GATES)],
+    [("", GATES), ("search=ticket+T-4711.", 1), ("search=checkout", GATES - 1), ("asked=unassigned", GATES)],
 )
 def test_the_first_page_and_a_search_answer_within_200_ms(many: Api, query: str, count: int) -> None:
     seconds = []
@@ -97,9 +97,9 @@ def test_the_page_can_be_used_within_one_and_a_half_seconds(
     with browser(tmp_path_factory.mktemp("chromium")) as page:
         seconds = [_opened(page, many.url) for _ in range(5)]
         page.one("h2", f"Waiting: 50 of {GATES}")
-        page.type("#filters input[type=search]", "ticket 4711")
+        page.type("#filters input[type=search]", "ticket T-4711.")
         page.until(lambda: len(page.driver.find_elements("css selector", "#gates li")) == 1)
-        assert "ticket 4711" in page.one("#gates li").text
+        assert "ticket T-4711." in page.one("#gates li").text
         page.driver.get("about:blank")
     assert statistics.median(seconds) < INTERACTIVE_S, seconds
 
