@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from sisu_pipeline.console.api_client import Api
 from sisu_pipeline.proof.harness.lab_stack import LabStack
 from tests.e2e.conftest import Sisu, run_sisu
@@ -31,6 +33,7 @@ def test_an_intent_is_submitted_approved_and_executed_by_commands_alone(sisu: Si
     assert run in [listed["runId"] for listed in sisu("run", "list", "--json").document["runs"]]
 
 
+@pytest.mark.slow
 def test_watching_a_rejected_run_exits_with_1(sisu: Sisu) -> None:
     run = _started(sisu, "cli: rejected")
     assert sisu("run", "reject", run, "--by", "po", "--reason", "too bold").status == 0
@@ -40,6 +43,7 @@ def test_watching_a_rejected_run_exits_with_1(sisu: Sisu) -> None:
     assert "ended" in sisu("doctor", run).stdout
 
 
+@pytest.mark.slow
 def test_watch_prints_a_plain_line_per_change_without_a_terminal(sisu: Sisu) -> None:
     run = _started(sisu, "cli: plain lines")
     sisu("run", "approve", run, "--by", "po")
@@ -101,6 +105,7 @@ def test_every_law_holds_and_the_oracle_lists_them(sisu: Sisu) -> None:
     assert len(judged.document["laws"]) >= 20
 
 
+@pytest.mark.slow
 def test_a_broken_law_exits_with_1_and_its_rows(sisu: Sisu) -> None:
     run = _started(sisu, "cli: broken law")
     sisu("run", "watch", run, "--until-gate")
@@ -125,6 +130,7 @@ def test_doctor_finds_every_part_of_the_stack_healthy(sisu: Sisu) -> None:
     assert (found.status, found.document["ok"]) == (0, True)
 
 
+@pytest.mark.slow
 def test_doctor_explains_in_one_sentence_why_a_run_waits(sisu: Sisu) -> None:
     run = _started(sisu, "cli: doctor")
     sisu("run", "watch", run, "--until-gate")

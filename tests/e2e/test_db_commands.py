@@ -62,7 +62,7 @@ def test_reset_reports_the_dropped_rows(environment: Environment) -> None:
 @pytest.mark.parametrize(
     ("verb", "name"),
     [
-        ("reset", "sisu-worker intentQ 7 v1"),
+        pytest.param("reset", "sisu-worker intentQ 7 v1", marks=pytest.mark.slow),
         pytest.param("sys-reset", "sisu-api", marks=pytest.mark.slow),
     ],
 )

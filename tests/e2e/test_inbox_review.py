@@ -34,6 +34,7 @@ def test_a_person_with_a_phone_approves_a_new_file_after_seeing_its_content(page
     assert run.rows("plan_approvals")[0]["decided_by"] == "Ann"
 
 
+@pytest.mark.slow
 def test_twenty_files_of_ten_thousand_lines_are_shown_at_once(page: Browser, api: Api) -> None:
     text = "".join(f"line {number}\n" for number in range(10_000))
     patches = [{"targetPath": f"file{number}.txt", "postimageContent": text} for number in range(20)]

@@ -90,7 +90,7 @@ def test_every_surface_shows_the_same_execution_and_the_same_diff(page: Browser,
     for title in TITLES:
         assert {title, f"{title}:"} <= facts_of_files
         # The numbers of added and removed lines follow.
-        assert any(line.startswith(f"{title.capitalize()} +") for line in shown["inbox"].splitlines())
+        assert any(line.startswith(f"{title.capitalize()} ") for line in shown["inbox"].splitlines())
     missing = {(name, fact) for name, text in shown.items() for fact in facts if fact not in text}
     assert missing == set()
     assert [remark for patch in plan["patches"] for remark in patch["remarks"]] == REMARKS
@@ -104,7 +104,7 @@ def test_every_surface_shows_the_same_execution_and_the_same_diff(page: Browser,
     assert cells == ['+ if x != "\\u202e":', "+ a", "+ b", "+ x no line end", "+ true"]
     captions = [each.text for each in page.driver.find_elements("css selector", ".diff caption")]
     assert captions == ["Changed file"] * 3 + ["New file", "Deleted file"]
-    headings = [each.text for each in page.driver.find_elements("css selector", "#plan section h3 code")]
+    headings = [each.text for each in page.driver.find_elements("css selector", "#plan .file h4 code")]
     assert headings == [path for title in TITLES for path in title.split(" ") if path not in OPERATIONS]
     removed = [cell.text for cell in page.driver.find_elements("css selector", ".diff td.removed")]
     assert removed == ["− two", "− a\\x0d", "− b\\x0d", "− x", "− goodbye"]

@@ -31,7 +31,11 @@ include-path-regex = "^/intents$|^/(policies|recipes)$|^/runs/[^/]+/(cancel|retr
 checks.positive_data_acceptance.enabled = false
 
 [[operations]]
-include-path-regex = "^/gates(/decide)?$|^/history(/export)?$|^/delegations$|^/ops/version-adoptions$"
+include-path-regex = "^/runs/[^/]+/assign$|^/(gates|gates/decide|delegations|ops/version-adoptions)$"
+checks.positive_data_acceptance.enabled = false
+
+[[operations]]
+include-path-regex = "^/history(/export)?$"
 checks.positive_data_acceptance.enabled = false
 
 [[operations]]

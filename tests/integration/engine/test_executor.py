@@ -15,6 +15,7 @@ def test_every_step_ends_as_it_does_in_process(engine: Engine, graph: dg.GraphDe
     assert trials.drive_whole(engine.instance, graph) == trials.drive_in_process(engine.instance, graph)
 
 
+@pytest.mark.slow
 def test_as_many_dynamic_outputs_as_a_fan_out_may_have_each_run_once(engine: Engine) -> None:
     outcome = trials.drive_whole(engine.instance, graphs.many_dynamic_outputs, threads=8)
     mapped = {f"add[n{number}]": "succeeded" for number in range(MAX_SHARDS)}

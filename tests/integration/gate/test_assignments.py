@@ -23,8 +23,10 @@ def asked(client: httpx.Client, whom: str = "me", **query: str) -> list[str]:
 
 
 def away(client: httpx.Client, delegate: str | None, hours: int = 1, **body: Any) -> httpx.Response:
-    ends = (datetime.now(UTC) + timedelta(hours=hours)).isoformat()
-    return client.post("/delegations", json={"recordedBy": "x", "delegate": delegate, "endsAt": ends, **body})
+    """Record an absence that ends in so many hours, or without a delegate, that the person is back."""
+    if delegate is not None:
+        body = {"endsAt": (datetime.now(UTC) + timedelta(hours=hours)).isoformat(), **body}
+    return client.post("/delegations", json={"recordedBy": "x", "delegate": delegate, **body})
 
 
 def group_token(api: Api, owner: str, group: str) -> httpx.Client:
@@ -111,6 +113,14 @@ def test_a_later_absence_does_not_count_yet(api: Api) -> None:
     assert away(api.client, "bob", 2, person="ann", beginsAt=begins).status_code == 200
     assert asked(api.client, person="bob") == []
     assert len(api.get("/delegations").json()["delegations"]) == 1
+
+
+def test_an_absence_that_is_over_before_it_begins_is_refused_and_not_recorded(api: Api) -> None:
+    over = away(api.client, "bob", -1, person="ann")
+    assert (over.status_code, over.json()["code"]) == (400, "invalid_period")
+    back = away(api.client, None, person="ann", endsAt="2030-01-01T00:00:00Z")
+    assert (back.status_code, back.json()["code"]) == (400, "invalid_contract")
+    assert api.get("/delegations").json()["delegations"] == []
 
 
 def test_only_an_operator_records_the_absence_of_another_person(api: Api, client_of: As) -> None:

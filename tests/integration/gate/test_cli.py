@@ -176,6 +176,7 @@ def test_the_token_is_read_from_the_environment_and_names_the_approver(api: Api)
     assert run.rows("plan_approvals")[0]["decided_by"] == "ann"
 
 
+@pytest.mark.slow
 def test_gates_are_assigned_filtered_and_decided_together(api: Api) -> None:
     first, second = Waiting(api.dependencies), Waiting(api.dependencies)
     sisu(api, "gate", "assign", first.run_id, "ann", "@leads", "--by", "lead")

@@ -70,6 +70,7 @@ def ask(folder: Path, model: ScriptedModel, turns: list[Turn], **files: str) -> 
         planner.close()
 
 
+@pytest.mark.slow
 def test_opencode_edits_checks_corrects_its_plan_and_its_tokens_are_counted(
     folder: Path, model: ScriptedModel
 ) -> None:

@@ -130,6 +130,7 @@ def quota_used(soaked: Soaked, count: int) -> float:
     return float((count - 1) / soaked.rate / (times[-1] - times[0]))
 
 
+@pytest.mark.slow
 def test_a_small_fan_out_on_a_failing_server_ends_well(
     e2b_server: E2bServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

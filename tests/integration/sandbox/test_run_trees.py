@@ -165,6 +165,7 @@ def test_the_e2b_provider_uploads_the_tree(e2b_server: E2bServer, tmp_path: Path
     assert {file.path: file.inline for file in result.files_out} == {"src/app.py": "2\n"}
 
 
+@pytest.mark.slow
 def test_fifty_tasks_start_as_fast_on_two_thousand_files_as_on_none() -> None:
     async def fifty(sandbox: LocalSandbox, tree: str | None, name: str) -> float:
         requests = [a_request("true", tree=tree, task_key=f"{name}{number}") for number in range(50)]

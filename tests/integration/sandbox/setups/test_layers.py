@@ -20,6 +20,7 @@ from tests.support import wheels
 from tests.unit.sandbox.requests import ignore
 
 
+@pytest.mark.slow
 def test_pytest_is_installed_from_wheels_of_the_repository_and_runs_offline(sandbox: LocalSandbox) -> None:
     packages = ("pytest", "pluggy", "iniconfig", "packaging", "pygments")
     files: dict[str, str | bytes] = {f"wheels/{name}": content for name, content in map(wheels.wheel, packages)}
