@@ -24,6 +24,9 @@ from tests.e2e.test_dagster_port import GRAPHQL_WS, mutation
 from tests.e2e.test_gate import start, status
 from tests.e2e.test_gate_graphql import Dagster
 
+# A stack of its own.
+pytestmark = pytest.mark.slow
+
 PEOPLE = {"ann": Role.APPROVER, "olga": Role.OPERATOR, "vera": Role.VIEWER, "sam": Role.SUBMITTER}
 STRANGERS = {
     "no token": {},

@@ -32,6 +32,7 @@ def commands() -> list[list[str]]:
     return [shlex.split(line, comments=True)[1:] for line in block.text.splitlines()]
 
 
+@pytest.mark.slow
 def test_the_worked_example_succeeds(sisu: Sisu, intent_file: Path, stack_database: Database) -> None:
     submit, start, answer, show, approve, watch = commands()
     names = {"intent.json": str(intent_file)}

@@ -206,7 +206,7 @@ def _drive(dependencies: Dependencies, examples: int, steps: int) -> None:
 
 
 def test_rows_agree_with_the_model_of_an_intents_life(dependencies: Dependencies) -> None:
-    _drive(dependencies, examples=40, steps=50)
+    _drive(dependencies, examples=25, steps=50)
 
 
 @pytest.mark.slow

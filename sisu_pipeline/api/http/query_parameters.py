@@ -1,6 +1,7 @@
 """Query parameters, as strict as bodies: an unknown, repeated or malformed one is a 400."""
 
 import re
+from datetime import datetime
 from typing import Annotated, Literal, Self, TypeVar, get_args
 
 from fastapi import Depends, Request
@@ -92,9 +93,14 @@ Tenant = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00]*$
 
 def _written_out(value: object) -> object:
     """Refuse a number of seconds, which the type below would take for a time, too."""
-    if isinstance(value, str) and not _DATE_TIME.match(value):
-        raise ValueError("must be a time such as 2030-01-31T09:30:00Z")
-    return value
+    if not isinstance(value, str):
+        return value
+    try:
+        if _DATE_TIME.match(value):
+            return datetime.fromisoformat(value)
+    except ValueError:
+        pass
+    raise ValueError("must be a time such as 2030-01-31T09:30:00Z")
 
 
 Moment = Annotated[AwareDatetime, BeforeValidator(_written_out, json_schema_input_type=AwareDatetime)]

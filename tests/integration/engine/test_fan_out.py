@@ -55,6 +55,7 @@ def test_a_thousand_tasks_are_128_shards_and_one_failed_task_is_reported_beside_
     assert stage.broken_laws() == []
 
 
+@pytest.mark.slow
 def test_a_thousand_tasks_are_enqueued_once_however_often_the_fan_out_starts(stage: Stage) -> None:
     workflow_id = stage.decided("enqueued", tests=[f"t{n}" for n in range(1000)], command="run", version="v-nobody")
     names = fan_out.start(stage.dependencies, workflow_id)

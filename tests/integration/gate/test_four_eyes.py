@@ -325,7 +325,7 @@ def _drive(dependencies: Dependencies, examples: int, steps: int) -> None:
 
 
 def test_no_task_runs_without_two_people_who_are_no_authors(dependencies: Dependencies) -> None:
-    _drive(dependencies, examples=60, steps=40)
+    _drive(dependencies, examples=30, steps=40)
 
 
 @pytest.mark.slow

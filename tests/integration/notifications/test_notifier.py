@@ -247,6 +247,7 @@ def test_a_receiver_that_fails_twelve_times_is_given_up(
     wait_until(lambda: hook(dependencies).trouble == "gave up after 12 attempts: HTTP 500")
 
 
+@pytest.mark.slow
 def test_the_doctor_names_a_receiver_in_trouble_and_the_list_its_failures(
     place: Place, sender: Callable[..., None], dependencies: Dependencies, tmp_path: Path
 ) -> None:

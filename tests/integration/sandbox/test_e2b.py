@@ -217,6 +217,7 @@ def test_time_goes_on_for_an_adopted_command(run_e2b: RunE2b, e2b_server: E2bSer
     assert result.metrics.wall_ms < 1500
 
 
+@pytest.mark.slow
 def test_fifty_tasks_of_a_killed_worker_are_adopted_not_restarted(e2b_server: E2bServer, ledger: Path) -> None:
     keys = [f"{number:064x}" for number in range(50)]
     command = counted(ledger, "sleep 2; echo done")

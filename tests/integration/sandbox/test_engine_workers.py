@@ -135,6 +135,7 @@ def sleeping() -> list[int]:
     return processes_with(f"sleep\0{SECONDS}")
 
 
+@pytest.mark.slow
 def test_local_a_worker_that_is_stopped_gives_its_folders_and_uids_back(
     engine: Engine, stage: Stage, nursery: Nursery
 ) -> None:

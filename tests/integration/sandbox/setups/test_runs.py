@@ -74,6 +74,7 @@ def check_laws(stage: Stage) -> None:
     assert {law for law in broken if law.startswith(("202", "310", "315", "316"))} == set()
 
 
+@pytest.mark.slow
 def test_all_tasks_of_all_runs_find_what_one_execution_left(stage: Stage, nursery: Nursery) -> None:
     prepare = "head -c 32 /dev/urandom | base64 > chosen"
     with nursery.worker("sbxQ", DBOS__APPVERSION="v-setup", SBX_PROVIDER="local"):
