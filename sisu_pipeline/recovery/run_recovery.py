@@ -4,10 +4,12 @@ What waits for a version with a declared successor is handed over to it (`store/
 
 It is safe to run in many processes at once: the recovery sensor runs it, and so does every worker, since the
 daemon may be dead too. A worker is replaced when its session has ended, or when it has executed nothing on it for
-`INACTIVITY_SECONDS` by the clock of the observing process, so that a wrong clock replaces no worker.
+`INACTIVITY_SECONDS` by the clock of the observing process, so that a wrong clock replaces no worker. What delays
+the observer itself, as an overloaded machine does, delays workers too: it does not count as their silence.
 """
 
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,6 +18,7 @@ from resources.database import Connection
 from sisu_pipeline.crash_points import crash_point
 from sisu_pipeline.domain.status import IllegalTransition
 from sisu_pipeline.queueing import dbos_queues
+from sisu_pipeline.recovery.observed_time import OWN_CLOCK
 from sisu_pipeline.recovery.parking import is_parked
 from sisu_pipeline.store.queues import segments, versions, worker_deaths, worker_sessions
 from sisu_pipeline.store.queues.worker_sessions import BusyWorker
@@ -37,12 +40,22 @@ class RequeuedWork:
     queue_name: str
 
 
+@dataclass(frozen=True)
+class _Silence:
+    """How long a worker has executed nothing since `active_at`, as of the look at `looked_at` of the own clock."""
+
+    active_at: datetime | None
+    looked_at: float
+    seconds: float = 0.0
+
+
 @dataclass
 class WorkerMonitor:
     """One process's record of when each busy worker was active last, by this process's clock."""
 
     dependencies: Dependencies
-    _activity: dict[str, tuple[datetime | None, float]] = field(default_factory=dict)
+    clock: Callable[[], float] = OWN_CLOCK
+    _silences: dict[str, _Silence] = field(default_factory=dict)
 
     def recover(self) -> list[RequeuedWork]:
         """Requeue the work of dead and frozen workers, and hand over what waits for versions with a successor."""
@@ -50,7 +63,7 @@ class WorkerMonitor:
             versions.hand_over(connection)
             busy = worker_sessions.busy(connection)
         names = {worker.executor_id for worker in busy}
-        self._activity = {name: activity for name, activity in self._activity.items() if name in names}
+        self._silences = {name: silence for name, silence in self._silences.items() if name in names}
         requeued: list[RequeuedWork] = []
         for worker in busy:
             if worker.holder is None or self._is_inactive(worker):
@@ -58,12 +71,16 @@ class WorkerMonitor:
         return requeued
 
     def _is_inactive(self, worker: BusyWorker) -> bool:
-        now = time.monotonic()
-        active_at, seen_at = self._activity.setdefault(worker.executor_id, (worker.active_at, now))
-        if active_at != worker.active_at:
-            self._activity[worker.executor_id] = (worker.active_at, now)
-            return False
-        return now - seen_at > INACTIVITY_SECONDS
+        now = self.clock()
+        silence = self._silences.get(worker.executor_id)
+        if silence is None or silence.active_at != worker.active_at:
+            silence = _Silence(worker.active_at, now)
+        else:
+            # Of a longer time between two looks, the rest is this process's own delay.
+            passed = min(now - silence.looked_at, CHECK_INTERVAL_SECONDS)
+            silence = _Silence(worker.active_at, now, silence.seconds + passed)
+        self._silences[worker.executor_id] = silence
+        return silence.seconds > INACTIVITY_SECONDS
 
 
 def requeue_work(dependencies: Dependencies, executor_id: str) -> list[RequeuedWork]:

@@ -1,5 +1,6 @@
 """A frozen worker is taken over, and commits nothing when it wakes, wherever it was frozen."""
 
+import itertools
 import signal
 import time
 from pathlib import Path
@@ -147,3 +148,20 @@ def test_a_jump_of_the_clock_fences_no_worker(stage: Stage, nursery: Nursery, en
         assert WorkerMonitor(stage.dependencies).recover() == []
         until(lambda: list(stage.queue("sbxQ").values()) == ["SUCCESS"])
     assert stage.value("SELECT max(request_count) FROM app.mock_receipts") == 1
+
+
+def test_a_delay_of_the_observer_is_not_a_workers_silence(stage: Stage, nursery: Nursery) -> None:
+    """On an overloaded machine, looks come late, and so does what they look for."""
+    workflow_id = stage.decided("late looks", tests=["t"], command="sleep 30", version="v-late")
+    fan_out.start(stage.dependencies, workflow_id)
+    (key,) = stage.queue("sbxQ")
+    minutes = itertools.count(0.0, 60.0)
+    monitor = WorkerMonitor(stage.dependencies, lambda: next(minutes))
+    with nursery.worker("sbxQ", DBOS__APPVERSION="v-late") as group:
+        until(lambda: stage.value("SELECT count(*) FROM app.mock_receipts") == 1)
+        (pid,) = group.processes
+        psutil.Process(pid).suspend()
+        looks = [monitor.recover() for _ in range(5)]
+        psutil.Process(pid).resume()
+    assert looks[:-1] == [[]] * 4
+    assert [work.workflow_id for work in looks[-1]] == [key]
