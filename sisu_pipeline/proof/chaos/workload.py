@@ -23,6 +23,8 @@ _ACCEPTED_BELOW = 300
 _CONFLICT = 409
 _OK = 200
 _AGAIN_AFTER_S = 0.5
+_MOST_REQUESTS_PER_S = 30
+"""Requests that only wait for a state, in one second: many more would occupy the machine instead of the stack."""
 _ACTOR = "chaos"
 _REQUEST_CHANGES = "request-changes"
 
@@ -146,7 +148,8 @@ class Workload:
 
     def _schedule_again(self, number: int, index: int) -> None:
         with self._changed:
-            heapq.heappush(self._due, (self._elapsed_s() + _AGAIN_AFTER_S, number, index))
+            pause = max(_AGAIN_AFTER_S, len(self._due) / _MOST_REQUESTS_PER_S)
+            heapq.heappush(self._due, (self._elapsed_s() + pause, number, index))
             self._changed.notify()
 
     def _elapsed_s(self) -> float:
