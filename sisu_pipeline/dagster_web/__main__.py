@@ -5,6 +5,7 @@ import sys
 import psycopg
 import uvicorn
 
+from resources import clock_watch
 from resources.database import Database, DatabaseError
 from resources.migrations import exit_if_newer
 from sisu_pipeline.api.auth.host_guard import host_name
@@ -30,6 +31,7 @@ def main() -> None:
     except (SettingsError, DatabaseError, psycopg.OperationalError) as failure:
         sys.stderr.write(f"sisu webserver: {failure}\n")
         sys.exit(2)
+    clock_watch.end_when_set_back("webserver")
     with workspace_context(PROJECT_ROOT / "workspace.yaml") as context:
         server = GuardedWebserver(context, authorize, subscription_refusal)
         app = Guard(server.create_asgi_app(), authenticator, public_names(configuration))

@@ -14,10 +14,9 @@ from dagster._core.remote_representation.external import RemoteSensor
 from dagster._core.scheduler.instigation import InstigatorState
 from dagster._daemon.cli import cli
 
-from resources import writer_connections
+from resources import clock_watch, writer_connections
 from resources.migrations import exit_if_newer
 from sisu_pipeline.domain import worker_names
-from sisu_pipeline.engine import clock_watch
 from sisu_pipeline.settings import name_connections, settings
 from sisu_pipeline.workflow.dependencies import dependencies
 
@@ -34,7 +33,7 @@ def main() -> None:
     exit_if_newer(dependencies().database, "daemon")
     shorten_pauses()
     writer_connections.remember_in(settings().home)
-    clock_watch.end_when_set_back()
+    clock_watch.end_when_set_back("daemon")
     cli(["run", "--workspace", "workspace.yaml"], obj={})
 
 

@@ -96,8 +96,8 @@ def test_one_process_has_a_wrong_clock_until_it_is_corrected(
 # What the daemon does beside its work.
 WATCH = """
 import sys, threading
-from sisu_pipeline.engine import clock_watch
-clock_watch.end_when_set_back()
+from resources import clock_watch
+clock_watch.end_when_set_back("daemon")
 print("watching", flush=True)
 sys.stdin.readline()
 """
@@ -117,7 +117,7 @@ def test_a_watched_process_ends_when_its_clock_is_set_back(clocks: SteppedClocks
         assert watched.stdout.readline() == "watching\n"
         clocks.step([watched.pid], -3 * HOUR_S, seconds=60)
         assert watched.wait(timeout=60) == 1
-        assert re.fullmatch(r"the clock was set back by 1\d{4} s: .*\n", watched.stderr.read())
+        assert re.fullmatch(r"the clock was set back by 1\d{4} s: the daemon ends, .*\n", watched.stderr.read())
 
 
 def time_of(process: subprocess.Popen[str], line: str = "tell") -> float:

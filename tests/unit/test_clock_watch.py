@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from sisu_pipeline.engine.clock_watch import LONGEST_STEP_S, seconds_set_back
+from resources.clock_watch import LONGEST_STEP_S, seconds_set_back
 
 Moment = tuple[float, float]
 """The wall clock and the steady clock."""

@@ -73,7 +73,7 @@ CLOCKS = {
     "sisu_pipeline/console/": "shows people how long something takes",
     "sisu_pipeline/recovery/observed_time.py": "measures how long work is lost by the observer's own clock",
     "sisu_pipeline/recovery/lost_claims.py": "judges how long its own claims stand by its own clock",
-    "sisu_pipeline/engine/clock_watch.py": "notices that the clock was set back",
+    "resources/clock_watch.py": "notices that the clock was set back",
     "sisu_pipeline/proof/": "measures",
     "sisu_pipeline/queueing/dbos_queues.py": "keeps what DBOS read for a while",
     "sisu_pipeline/recovery/run_recovery.py": "judges a worker's silence by the observer's own clock",
@@ -98,7 +98,6 @@ PROCESSES = {
     "sisu_pipeline/console/intent_files.py": "reads the user's git checkout",
     "sisu_pipeline/proof/": "starts and kills whole stacks",
     "sisu_pipeline/supervisor/child_processes.py": "lowers the priority of a child before it starts",
-    "sisu_pipeline/supervisor/code_server.py": "becomes Dagster's code server",
     "sisu_pipeline/supervisor/stack.py": "starts the processes of `sisu start`",
     "sisu_pipeline/worker/worker_group.py": "forks warm worker processes",
 }

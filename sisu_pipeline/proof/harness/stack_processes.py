@@ -13,7 +13,7 @@ from sisu_pipeline.proof.harness.lab_stack import LabFailed, LabStack
 COMPONENTS = {
     "api": "sisu_pipeline.api.server",
     "daemon": "sisu_pipeline.engine.sensor_daemon",
-    "code_server": "dagster api grpc",
+    "code_server": "sisu_pipeline.supervisor.code_server",
     "webserver": "sisu_pipeline.dagster_web",
     "intent_worker": "--queue intentQ",
     "sandbox_worker": "--queue sbxQ",

@@ -1,7 +1,8 @@
-"""The end of a process whose clock was set back: Dagster's daemon measures its pauses by the wall clock.
+"""The end of a process whose clock was set back, for Dagster's processes, which measure pauses by the wall clock.
 
-Its loops subtract two times of day and wait for the rest of their interval, so after a step of three hours back
-they would start no run for three hours. A new process knows only the new time.
+The loops of its daemon subtract two times of day and wait for the rest of their interval, and gRPC, by which its
+processes call each other, waits by the wall clock too. After a step of three hours back, they would start no run
+and answer no call for three hours. A new process knows only the new time.
 """
 
 import os
@@ -15,9 +16,9 @@ LONGEST_STEP_S = 5.0
 _CHECK_INTERVAL_S = 1.0
 
 
-def end_when_set_back() -> None:
-    """Watch the clock of this process in a thread; end the process at once when it is set back."""
-    threading.Thread(target=_watch, name="clock-watch", daemon=True).start()
+def end_when_set_back(program: str) -> None:
+    """Watch the clock of this process, a `program`, in a thread; end the process at once when it is set back."""
+    threading.Thread(target=_watch, args=(program,), name="clock-watch", daemon=True).start()
 
 
 def seconds_set_back(
@@ -37,9 +38,9 @@ def seconds_set_back(
             return before - offset
 
 
-def _watch() -> None:
+def _watch(program: str) -> None:
     seconds = seconds_set_back(lambda: threading.Event().wait(_CHECK_INTERVAL_S))
-    sys.stderr.write(f"the clock was set back by {seconds:.0f} s: the daemon ends, to be started again\n")
+    sys.stderr.write(f"the clock was set back by {seconds:.0f} s: the {program} ends, to be started again\n")
     sys.stderr.flush()
     # Whatever it was doing is interrupted, as by a kill, which everything here survives.
     os._exit(1)
