@@ -20,8 +20,8 @@ from typing import Any
 from urllib.parse import quote
 
 from resources.database import DATABASE, Database, DatabaseError
-from resources.postmaster_file import PostmasterFile
-from resources.private_mounts import bind_in_private_namespace
+from resources.postgres_server.postmaster_file import PostmasterFile
+from resources.postgres_server.private_mounts import bind_in_private_namespace
 from sisu_pipeline.domain.canonical import sha256_hex
 
 SYSTEM_USER = "pgserver"

@@ -109,7 +109,7 @@ ENVIRONMENT = {
 }
 
 NATIVE = {
-    "resources/private_mounts.py": "mounts",
+    "resources/postgres_server/private_mounts.py": "mounts",
     "resources/sandbox/local/": "builds and probes the sandbox with system calls that Python lacks",
     "sisu_pipeline/supervisor/child_processes.py": "a child dies with its supervisor (prctl)",
     "sisu_pipeline/worker/worker_group.py": "limits the arenas of malloc before it forks",
