@@ -68,6 +68,9 @@ _PASSING_ERRORS = frozenset(
         errno.ESTALE,
     }
 )
+_RESOURCES_USED_UP = frozenset(
+    {errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ENOSPC}
+)
 _PASSING_STATUSES = frozenset({408, 425, 429})
 """Request timeout, too early, too many requests: the same request may succeed later."""
 _CONNECTION_LOST = (
@@ -119,6 +122,17 @@ def kind_of_http_status(status: int) -> FailureKind:
 def is_database_away(failure: BaseException) -> bool:
     """Whether the database, not the work, is the reason: another attempt or another process may succeed."""
     return database_kind(failure) in (FailureKind.PASSING, FailureKind.FATAL)
+
+
+def is_out_of_resources(failure: BaseException) -> bool:
+    """Whether the disk, memory, file descriptors or connections of a machine are used up: a pause may help."""
+    for each in _causes(failure):
+        state = sqlstate_of(each)
+        if state is not None:
+            return state.startswith("53") and _kind_of_state(state) is FailureKind.PASSING
+        if isinstance(each, OSError) and each.errno in _RESOURCES_USED_UP:
+            return True
+    return False
 
 
 def is_conflict(failure: BaseException) -> bool:

@@ -21,7 +21,7 @@ import psycopg
 from dbos import DBOS
 
 from resources import connection_fence
-from resources.failure_classification import is_database_away, kind_of
+from resources.failure_classification import is_database_away, is_out_of_resources, kind_of
 from resources.repeated_errors import RepeatedErrors
 from sisu_pipeline.contracts.intent import QueueName
 from sisu_pipeline.domain import worker_names
@@ -38,6 +38,8 @@ logger = logging.getLogger(__name__)
 STOP_DEADLINE_S = 6.0
 _AGENTS_DEADLINE_S = 1.0
 """A planner worker waits no longer: agents take minutes, and ending them in order takes seconds."""
+_RESOURCES_PAUSE_S = 10.0
+"""How long a worker without disk space, memory or connections waits before another one tries the segment again."""
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _MAX_RECOVERIES = 1000
 
@@ -141,6 +143,10 @@ def _register_segments(busy: _Busy, recycle_after: int, stop: threading.Event) -
             try:
                 run_segment(request)
             except Exception as failure:
+                if is_out_of_resources(failure):
+                    # Another attempt at once would fail too, and a few of them would park the run.
+                    stop.wait(_RESOURCES_PAUSE_S)
+                    worker_liveness.stop_at_once()
                 if is_database_away(failure) or kind_of(failure) is FailureKind.FATAL:
                     # Ending normally would mark the segment as executed, and the rest of it would never be done.
                     worker_liveness.stop_at_once()

@@ -32,14 +32,14 @@ WHERE r.status IN ('queued', 'repairing') AND r.dagster_run_id IS NULL
 ORDER BY r.created_at LIMIT 100
 
 -- open_dagster_runs --
--- Dagster runs of ended intents that are on no queue: their launcher died, or the segment that ended the intent was
--- interrupted before it reported the end to Dagster. `closing_sensor` ends canceled runs that have started. The
+-- Dagster runs of ended intents that are on no queue: the daemon or the launcher died, or the segment that ended the
+-- intent was interrupted before it reported the end to Dagster. `closing_sensor` ends canceled runs that have started. The
 -- workflow of a run without an intent is `job/` and the run's id.
 SELECT r.workflow_id, r.app_version, d.run_id AS dagster_run_id
 FROM dagster.runs d
 JOIN dagster.run_tags t ON t.run_id = d.run_id AND t.key = 'dagster/partition'
 JOIN app.runs r ON r.workflow_id = t.value
-WHERE ((d.status = 'STARTING' AND r.status IN ('succeeded', 'failed', 'canceled', 'retries_exceeded'))
+WHERE ((d.status IN ('NOT_STARTED', 'STARTING') AND r.status IN ('succeeded', 'failed', 'canceled', 'retries_exceeded'))
        OR (d.status = 'STARTED' AND r.status IN ('succeeded', 'failed', 'retries_exceeded')
            AND r.updated_at < clock_timestamp() - interval '5 seconds'))
   AND NOT starts_with(coalesce(r.error, ''), 'parked: ')

@@ -10,7 +10,13 @@ from sqlalchemy.exc import DBAPIError, PendingRollbackError
 from sqlalchemy.exc import OperationalError as EngineOperationalError
 
 from resources.database import DatabaseError
-from resources.failure_classification import database_kind, is_database_away, kind_of, sentence_of
+from resources.failure_classification import (
+    database_kind,
+    is_database_away,
+    is_out_of_resources,
+    kind_of,
+    sentence_of,
+)
 from resources.git.git_errors import GitRefused, GitUnavailable
 from resources.planner.acp.agent_errors import AgentFailure, FailureCode
 from sisu_pipeline.domain.failure_kind import FailureKind, kind_of_status
@@ -119,3 +125,24 @@ def test_a_sentence_has_one_bounded_line_and_the_sqlstate() -> None:
     assert sentence_of(ValueError("a\n  b")) == "a b"
     assert sentence_of(KeyError()) == "KeyError"
     assert len(sentence_of(ValueError("x" * 9000))) == 500
+
+
+@pytest.mark.parametrize(
+    ("failure", "expected"),
+    [
+        (OSError(errno.ENOSPC, "no space"), True),
+        (OSError(errno.EMFILE, "too many files"), True),
+        (OSError(errno.EACCES, "denied"), False),
+        (psycopg.errors.DiskFull(), True),
+        (psycopg.errors.TooManyConnections(), True),
+        (psycopg.errors.ConfigurationLimitExceeded(), False),
+        (psycopg.errors.AdminShutdown(), False),
+        (psycopg.OperationalError("connection lost"), False),
+        (ValueError("bad"), False),
+    ],
+)
+def test_a_machine_without_resources_is_told_from_other_failures(failure: Exception, expected: bool) -> None:
+    assert is_out_of_resources(failure) is expected
+    wrapper = RuntimeError("a step failed")
+    wrapper.__cause__ = failure
+    assert is_out_of_resources(wrapper) is expected

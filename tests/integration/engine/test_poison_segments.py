@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from functools import partial
 
 import pytest
@@ -102,6 +103,18 @@ def test_deaths_add_up_only_without_progress_between_them(stage: Stage) -> None:
         runs.move(connection, runs.lock(connection, workflow_id), RunStatus.RUNNING)
         counts.append(worker_deaths.record(connection, f"{workflow_id}/2", "host-4-abc"))
     assert counts == [1, 2, 3, 3, 1]
+
+
+def test_deaths_by_a_restart_of_postgres_do_not_add_up(stage: Stage) -> None:
+    workflow_id = stage.intent("claimed before the restart")
+    stage.request(workflow_id)
+    claimed_at = "UPDATE dbos.workflow_status SET status = 'PENDING', updated_at = %s WHERE workflow_uuid = %s"
+    with stage.dependencies.database.connect() as connection:
+        connection.execute(claimed_at, [0, workflow_id])
+        counts = [worker_deaths.record(connection, workflow_id, f"host-{n}-abc") for n in range(2)]
+        connection.execute(claimed_at, [int(time.time() * 1000), workflow_id])
+        counts += [worker_deaths.record(connection, workflow_id, f"host-{n}-def") for n in range(2)]
+    assert counts == [0, 0, 1, 2]
 
 
 def test_a_run_whose_segments_end_in_vain_is_parked_too(stage: Stage) -> None:

@@ -308,14 +308,15 @@ def test_the_error_of_an_orphaned_run_names_its_failed_step_and_the_cause(stage:
     assert str(stage.run(workflow_id).error).endswith("failed around the steps: DecideST: no metadata")
 
 
+@pytest.mark.parametrize("reached", ["NOT_STARTED", "STARTING"])
 def test_a_dagster_run_whose_intent_was_canceled_while_it_was_launched_ends_too(
-    stage: Stage, nursery: Nursery
+    stage: Stage, nursery: Nursery, reached: str
 ) -> None:
     workflow_id = stage.intent("canceled before its launch")
     run = requested(stage, workflow_id)
     with stage.dependencies.database.connect() as connection:
-        # The daemon dies as it launches; the cancellation knows of no Dagster run.
-        connection.execute("UPDATE dagster.runs SET status = 'STARTING' WHERE run_id = %s", [run.run_id])
+        # The daemon dies before or as it launches; the cancellation knows of no Dagster run.
+        connection.execute("UPDATE dagster.runs SET status = %s WHERE run_id = %s", [reached, run.run_id])
         commands.cancel(connection, workflow_id, OperationRequest())
     assert len(cancel_cleanup.clean_up_canceled(stage.dependencies, lambda run, reason: None)) == 1
     search = Search(stage)
