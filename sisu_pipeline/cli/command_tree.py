@@ -43,7 +43,12 @@ def _print_version(is_requested: bool) -> None:
 
 
 # Commands that read or change a running stack; others create one in the current folder.
-_OF_A_STACK = frozenset({"run", "gate", "intent", "token", "session", "recipe", "policy", "oracle", "doctor"})
+_OF_A_STACK = frozenset(
+    {
+        *("run", "gate", "intent", "token", "session", "recipe", "policy"),
+        *("oracle", "doctor", "env", "version", "notification"),
+    }
+)
 
 
 @app.callback()

@@ -22,6 +22,7 @@ from sisu_pipeline.domain.operator_errors import OperatorError
 from sisu_pipeline.settings import PROJECT_ROOT, Settings
 from sisu_pipeline.supervisor import child_processes
 from sisu_pipeline.supervisor.port_probes import port_accepts, socket_accepts
+from sisu_pipeline.supervisor.stack_settings import LOCK
 from sisu_pipeline.supervisor.stack_setup import check_providers, prepare, stack_environment
 
 START_TIMEOUT_S = 90.0
@@ -279,11 +280,13 @@ class Stack:
         if len(os.fsencode(socket_path)) > _LONGEST_SOCKET:
             raise StackError(f"the path {home} is too long for a Unix socket: set SISU_HOME to a shorter one.")
         home.mkdir(parents=True, exist_ok=True)
-        lock = self._held.enter_context((home / "stack.lock").open("w"))
+        lock = self._held.enter_context((home / LOCK).open("a"))
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # released when the file is closed
         except BlockingIOError:
             raise StackError(f"a stack is already running on {home}: stop it, or set another SISU_HOME.") from None
+        # `sisu doctor` reads the settings of this process.
+        (home / LOCK).write_text(str(os.getpid()))
 
     def _request_stop(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()

@@ -16,8 +16,8 @@ Every setting is an environment variable. `sisu_pipeline/settings.py` is the onl
 process reads them once, when it starts. An unknown name with one of the prefixes `SISU_`, `SBX_`, `OC_`,
 `INTENT_QUEUE_`, `HITL_`, `CHAOS_` and `DBOS__`, or a malformed value, stops the process with a message that names
 it. Variables by which Kubernetes describes a Service named `sisu`, and those of OpenShift's client and of DBOS's
-conductor, are ignored. `sisu doctor --settings` shows the values in force. This page is generated from the code:
-`python -m tests.docs_generators`.
+conductor, are ignored. `sisu doctor --settings` shows those of the running stack. This page is generated from
+the code: `python -m tests.docs_generators`.
 
 *Since* is the release that introduced a setting. *Read by* lists the processes that use it: restart them after
 a change.

@@ -11,6 +11,7 @@ from sisu_pipeline.console.formatting import table
 
 if TYPE_CHECKING:
     from sisu_pipeline.supervisor.stack_health import Health
+    from sisu_pipeline.supervisor.stack_settings import ReportedSettings
 
 RunId = Annotated[
     str | None, typer.Argument(metavar="RUN", help="Run id or intent id: explain why this run makes no progress.")
@@ -19,7 +20,9 @@ RunId = Annotated[
 
 def doctor(
     run: RunId = None,
-    settings_only: Annotated[bool, typer.Option("--settings", help="Print every setting and exit.")] = False,
+    settings_only: Annotated[
+        bool, typer.Option("--settings", help="Print every setting of the running stack and exit.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Check every part of the stack, or explain one run's state; exit 1 when a check fails."""
@@ -33,25 +36,31 @@ def doctor(
 
 
 def _check_stack(out: CommandOutput) -> None:
-    from sisu_pipeline.settings import settings
     from sisu_pipeline.supervisor.stack_health import examine
 
-    health = examine(settings())
-    document = {"ok": health.ok, **asdict(health), "settings": _settings_by_variable()}
-    out.print_result(document, lambda: _as_text(health))
+    found = _reported()
+    health = examine(found.settings)
+    document = {
+        "ok": health.ok,
+        **asdict(health),
+        "settings": _by_variable(found),
+        "settingsOf": found.origin,
+        "differences": [asdict(each) for each in found.differences],
+    }
+    out.print_result(document, lambda: f"{_as_text(health)}\n\n{_origin(found)}")
     if not health.ok:
         raise typer.Exit(FAILED)
 
 
 def _explain_run(out: CommandOutput, run_reference: str) -> None:
     from sisu_pipeline.domain.errors import NotFound
-    from sisu_pipeline.settings import settings
     from sisu_pipeline.supervisor.run_diagnosis import diagnose, gather
     from sisu_pipeline.supervisor.stack_health import brief_connection
 
-    with brief_connection(settings()) as connection:
+    configuration = _reported().settings
+    with brief_connection(configuration) as connection:
         try:
-            facts = gather(connection, run_reference, settings())
+            facts = gather(connection, run_reference, configuration)
         except NotFound as error:
             raise Failure(str(error), "not_found") from None
     diagnosis = diagnose(facts)
@@ -65,20 +74,41 @@ def _print_settings(out: CommandOutput) -> None:
     from sisu_pipeline.settings import load_settings
 
     try:
-        values = _settings_by_variable()
+        found = _reported()
     except SettingsError as error:
         names = [name.upper() for name in type(load_settings({})).model_fields]
         details = [{"pointer": name, "message": "a setting"} for name in names]
         raise Failure(str(error), "settings", ENVIRONMENT_ERROR, details) from None
-    out.print_result(values, lambda: table(values.items()))
+    values = _by_variable(found)
+    out.print_result(values, lambda: f"{table(values.items())}\n\n{_origin(found)}")
 
 
-def _settings_by_variable() -> dict[str, Any]:
-    """Every setting by its environment variable; secrets are masked."""
+def _reported() -> "ReportedSettings":
+    """The settings of the stack that runs on this data folder. Raises SettingsError for those of this shell."""
     from sisu_pipeline.settings import settings
+    from sisu_pipeline.supervisor.stack_settings import reported
 
-    values = settings().model_dump(mode="json")
+    return reported(settings())
+
+
+def _by_variable(found: "ReportedSettings") -> dict[str, Any]:
+    """Every setting by its environment variable; secrets are masked."""
+    values = found.settings.model_dump(mode="json")
     return {name.upper(): value for name, value in values.items()}
+
+
+def _origin(found: "ReportedSettings") -> str:
+    """Whose settings were reported, and how those of this shell differ."""
+    lines = [found.origin]
+    if found.differences:
+        rows = [("SETTING", "THIS SHELL", "THE STACK")]
+        rows += [(each.variable, _shown(each.shell), _shown(each.stack)) for each in found.differences]
+        lines += ["this shell has other settings; those of the stack were reported:", table(rows)]
+    return "\n".join(lines)
+
+
+def _shown(value: Any) -> str:
+    return "not set" if value is None else str(value)
 
 
 def _as_text(health: "Health") -> str:

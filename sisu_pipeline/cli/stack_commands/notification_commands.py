@@ -13,6 +13,7 @@ from sisu_pipeline.console.exit_codes import ENVIRONMENT_ERROR, FAILED, Failure
 
 if TYPE_CHECKING:
     from sisu_pipeline.queueing.notification_provider import OpenReceiver
+    from sisu_pipeline.settings import Settings
     from sisu_pipeline.store.queues.notification_outbox import ReceiverState
 
 app = typer.Typer(help="List and test the receivers of notifications.", no_args_is_help=True)
@@ -27,9 +28,10 @@ def list_receivers(as_json: AsJson = False) -> None:
     from sisu_pipeline.settings import settings
     from sisu_pipeline.store.queues import notification_outbox
     from sisu_pipeline.supervisor.stack_health import brief_connection
+    from sisu_pipeline.supervisor.stack_settings import database_settings
 
     with report_failures(as_json) as out:
-        with brief_connection(settings()) as connection:
+        with brief_connection(database_settings(settings())) as connection:
             states = notification_outbox.states(connection)
         rows = [_HEADINGS, *map(_row, states)]
         out.print_result([_document(state) for state in states], lambda: table(rows))
@@ -47,10 +49,12 @@ def test(
         from sisu_pipeline.console.formatting import table
         from sisu_pipeline.domain.notifications.notification_message import sample
         from sisu_pipeline.settings import settings
+        from sisu_pipeline.supervisor.stack_settings import reported
 
+        configuration = reported(settings()).settings
         results: dict[str, str | None] = {}
-        for receiver in _chosen(name):
-            message = sample(receiver.name, settings().api_url, datetime.now(UTC))
+        for receiver in _chosen(configuration, name):
+            message = sample(receiver.name, configuration.api_url, datetime.now(UTC))
             refusal = receiver.channel.send(message)
             results[receiver.name] = None if refusal is None else refusal.error
         rows = [("RECEIVER", "RESULT"), *((each, error or "accepted") for each, error in results.items())]
@@ -66,23 +70,22 @@ def send() -> None:
         from sisu_pipeline.settings import PROJECT_ROOT, settings
         from sisu_pipeline.supervisor.stack_setup import prepare, stack_environment
 
-        _chosen(None)
         configuration = settings()
+        _chosen(configuration, None)
         environment = stack_environment(configuration, prepare(configuration), "notifier")
         os.chdir(PROJECT_ROOT)
         command = [sys.executable, "-m", "sisu_pipeline.worker.notifier"]
         os.execve(sys.executable, command, environment)  # noqa: S606 - no shell is wanted
 
 
-def _chosen(name: str | None) -> "list[OpenReceiver]":
+def _chosen(configuration: "Settings", name: str | None) -> "list[OpenReceiver]":
     """The receivers of the file, or the one with this name."""
     from sisu_pipeline.queueing.notification_provider import open_receivers
-    from sisu_pipeline.settings import settings
 
-    if settings().sisu_notifications is None:
+    if configuration.sisu_notifications is None:
         message = "no receivers are configured: set SISU_NOTIFICATIONS to a JSON file that lists them"
         raise Failure(message, "notifications", ENVIRONMENT_ERROR)
-    found = open_receivers(settings())
+    found = open_receivers(configuration)
     chosen = [receiver for receiver in found if name in (None, receiver.name)]
     if name is not None and not chosen:
         names = ", ".join(receiver.name for receiver in found) or "none"

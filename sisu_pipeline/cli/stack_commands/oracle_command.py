@@ -17,8 +17,9 @@ def oracle(as_json: AsJson = False) -> None:
         from sisu_pipeline.database_server import locate
         from sisu_pipeline.oracle import is_clean, judge
         from sisu_pipeline.settings import settings
+        from sisu_pipeline.supervisor.stack_settings import database_settings
 
-        with locate(settings()).connect() as connection:
+        with locate(database_settings(settings())).connect() as connection:
             verdicts = judge(connection)
         clean = is_clean(verdicts)
         document = {"holds": clean, "laws": [_document(verdict) for verdict in verdicts]}

@@ -21,9 +21,10 @@ def list_versions(as_json: AsJson = False) -> None:
     from sisu_pipeline.database_server import locate
     from sisu_pipeline.settings import settings
     from sisu_pipeline.store.queues import versions
+    from sisu_pipeline.supervisor.stack_settings import database_settings
 
     with report_failures(as_json) as out:
-        with locate(settings()).connect() as connection:
+        with locate(database_settings(settings())).connect() as connection:
             found = versions.states(connection)
         rows: list[tuple[str, ...]] = [("VERSION", "UNFINISHED", "ENQUEUED", "PENDING", "WORKERS", "SUCCESSOR")]
         rows += [_row(state) for state in found]
