@@ -33,12 +33,17 @@ def failure_of(error: Exception) -> Failure | None:
     """Translate an exception into a failure; None for an unexpected one."""
     if isinstance(error, Failure):
         return error
+    # Imported here, as what follows: only a command that failed needs it.
+    from sisu_pipeline.client import RequestFailed
+
+    if isinstance(error, RequestFailed):
+        status = FAILED if error.status else ENVIRONMENT_ERROR
+        return Failure(error.message, error.code, status, error.details)
     code = error.code if isinstance(error, OperatorError) else _database_codes().get(type(error))
     return None if code is None else Failure(str(error).strip(), code, ENVIRONMENT_ERROR)
 
 
 def _database_codes() -> dict[type[Exception], str]:
-    # Imported here: only a command that failed needs it.
     import psycopg
 
     return {

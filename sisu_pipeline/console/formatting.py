@@ -145,11 +145,11 @@ def _readable(diff: str) -> list[str]:
 def _execution(plan: Json) -> list[str]:
     """Everything that is executed once the plan is approved."""
     # Imported only where it is used: most commands need no contract.
-    from sisu_pipeline.contracts.planned_work import CompletePlan
+    from sisu_pipeline.domain.complete_plan import complete_plan_of
 
     if plan["complete"] is None:
         return ["commands: not part of this plan, which release 0.2.0 compiled"]
-    complete = CompletePlan.from_json(plan["complete"])
+    complete = complete_plan_of(plan["complete"])
     lines = [f"commands ({len(complete.tasks)}):", *(f"  {for_cell(task.command)}" for task in complete.tasks)]
     lines += [f"sandbox: {for_cell(sandbox)}" for sandbox in dict.fromkeys(task.sandbox for task in complete.tasks)]
     if complete.setup is not None:

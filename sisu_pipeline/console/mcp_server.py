@@ -4,7 +4,6 @@ Every tool is a request to the API, with the caller's token. No tool approves, r
 the agent whose work waits for a person must not be able to act as that person.
 """
 
-import json
 import time
 from collections.abc import Callable
 from functools import wraps
@@ -15,8 +14,8 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp_types import ToolAnnotations
 from pydantic import Field
 
+from sisu_pipeline.client import RequestFailed
 from sisu_pipeline.console.api_client import Api
-from sisu_pipeline.console.exit_codes import Failure
 from sisu_pipeline.domain.status import TERMINAL, RunStatus
 
 INSTRUCTIONS = """\
@@ -73,9 +72,9 @@ class _Tools:
     ) -> dict[str, Any]:
         """Submit an intent and start its run. The same content is the same intent and the same run."""
         content = {"goal": goal, "inputs": inputs, "constraints": constraints or {}}
-        stored = self._post(["intents"], content)
+        stored = self._api.submit(content)
         request = {"recipeName": recipe, "queuePartitionKey": partition}
-        started = self._post(["intents", stored["intentId"], "run"], request)
+        started = self._api.start(stored["intentId"], request)
         return {"intentId": stored["intentId"], "runId": started["runId"], "link": self._link(started["runId"])}
 
     def list_runs(
@@ -84,11 +83,11 @@ class _Tools:
         limit: Annotated[int, Field(ge=1, le=100, description="Most runs to list.")] = 20,
     ) -> dict[str, Any]:
         """List runs, the newest first."""
-        return dict(self._api.get("runs", status=status, limit=limit))
+        return dict(self._api.runs(status=status, limit=limit))
 
     def show_run(self, run: Run) -> dict[str, Any]:
         """Show a run: status, error, steps, gate, decision, tasks and artifacts."""
-        view = dict(self._api.get("runs", run))
+        view = self._api.show(run)
         return {**view, "link": self._link(view["runId"])}
 
     def watch_run(
@@ -99,7 +98,7 @@ class _Tools:
         """Wait until a run ends or waits for a person, and return its status; at the latest after timeout_s."""
         deadline = time.monotonic() + timeout_s
         while True:
-            view = self._api.get("runs", run)
+            view = self._api.show(run)
             is_settled = view["status"] in TERMINAL or view["status"] == RunStatus.WAITING_INPUT
             if is_settled or time.monotonic() >= deadline:
                 names = ("runId", "status", "nextAction", "error")
@@ -108,11 +107,11 @@ class _Tools:
 
     def read_plan(self, run: Run) -> dict[str, Any]:
         """Read the plan of a run, with the hash that an approval names."""
-        return dict(self._api.get("runs", run, "plan"))
+        return dict(self._api.plan(run))
 
     def read_changes(self, run: Run) -> str:
         """Read the changes of a run's plan as a patch for `git apply`."""
-        return self._api.download("runs", run, "patch").decode("utf-8", "replace")
+        return self._api.patch(run).decode("utf-8", "replace")
 
     def list_gates(self) -> dict[str, Any]:
         """List the runs that wait for a person."""
@@ -123,13 +122,7 @@ class _Tools:
         self, uri: Annotated[str, Field(description="Address in the run's artifacts: artifact://…")]
     ) -> str:
         """Read one artifact of a run: a plan, a task's output, a file that it wrote."""
-        path = uri.removeprefix("artifact://").split("/")
-        if not {"", ".", ".."}.isdisjoint(path):
-            raise Failure(f"{uri!r} is not the address of an artifact: use one that show_run lists", "invalid_uri")
-        return self._api.download("artifacts", *path).decode("utf-8", "replace")
-
-    def _post(self, path: list[str], content: dict[str, Any]) -> dict[str, Any]:
-        return dict(self._api.post(*path, body=json.dumps(content).encode()))
+        return self._api.artifact(uri).content.decode("utf-8", "replace")
 
     def _link(self, run_id: str) -> str:
         return f"{self._api.url}/#/runs/{run_id}"
@@ -142,7 +135,7 @@ def _explained(tool: Callable[_P, _R]) -> Callable[_P, _R]:
     def call(*arguments: _P.args, **options: _P.kwargs) -> _R:
         try:
             return tool(*arguments, **options)
-        except Failure as failure:
+        except RequestFailed as failure:
             details = "".join(f"\n{each['pointer'] or '/'}: {each['message']}" for each in failure.details)
             raise ToolError(f"{failure.message} [{failure.code}]{details}") from None
 

@@ -1,26 +1,26 @@
 """Follow a run: a live display on a terminal, one line per change elsewhere."""
 
 import sys
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from threading import Event, Thread
 from typing import Any
 
+from sisu_pipeline.client import RequestFailed
+from sisu_pipeline.client.replies import OutputPiece
 from sisu_pipeline.console import formatting
 from sisu_pipeline.console.api_client import Api
 from sisu_pipeline.console.command_output import print_line
-from sisu_pipeline.console.exit_codes import ENVIRONMENT_ERROR, FAILED, WAITING, Failure
+from sisu_pipeline.console.exit_codes import FAILED, WAITING
 from sisu_pipeline.domain.status import TERMINAL, RunStatus
 from sisu_pipeline.domain.untrusted_text import for_terminal
 
-# An API that restarts is back within seconds. A first connection that fails is not retried.
-_RECONNECT_TIMEOUT_S = 30.0
+# An API that restarts is back within seconds.
 _RECONNECT_DELAY_S = 0.5
 _OUTPUT_DRAIN_TIMEOUT_S = 5.0
 
-State = dict[str, Any]
+State = Mapping[str, Any]
 OutputPrinter = Callable[[Callable[[str], None]], AbstractContextManager[Callable[[State], None]]]
 """Prints task output through the given function inside the block; call what it yields with the final state."""
 
@@ -30,7 +30,7 @@ def follow(api: Api, run: str, *, until_gate: bool, silent: bool, output: bool =
 
     `output`: print the output of its tasks between the changes. `silent`: print nothing.
     """
-    states = _states(api, run, until_gate)
+    states: Iterator[State] = api.watch(run, until_gate=until_gate)
     if silent:
         return _last(states)
     print_output = partial(_with_output, api, run) if output else _without_output
@@ -45,7 +45,7 @@ def follow_output(api: Api, run: str) -> None:
         print_line(line)
 
 
-def _output_lines(pieces: Iterable[dict[str, Any]]) -> Iterator[str]:
+def _output_lines(pieces: Iterable[OutputPiece]) -> Iterator[str]:
     """Assemble pieces into lines, prefixed with the task's position in the fan-out, and `!` for stderr."""
     unfinished: dict[tuple[int, str], str] = {}
     for piece in pieces:
@@ -88,11 +88,11 @@ def _without_output(print_text: Callable[[str], None]) -> Iterator[Callable[[Sta
     yield lambda last: None
 
 
-def _reconnecting_output(api: Api, run: str, is_over: Event) -> Iterator[dict[str, Any]]:
+def _reconnecting_output(api: Api, run: str, is_over: Event) -> Iterator[OutputPiece]:
     """Yield output until the run is over; reconnect when the API restarts."""
     last_id = 0
     while True:
-        with suppress(Failure):
+        with suppress(RequestFailed):
             for piece in api.run_output(run, last_id):
                 last_id = piece["id"]
                 yield piece
@@ -105,21 +105,6 @@ def exit_status(state: State) -> int:
     if state["status"] == RunStatus.WAITING_INPUT:
         return WAITING
     return 0 if state["status"] == RunStatus.SUCCEEDED else FAILED
-
-
-def _states(api: Api, run: str, until_gate: bool) -> Iterator[State]:
-    deadline: float | None = None
-    while True:
-        try:
-            for state in api.run_events(run):
-                deadline = time.monotonic() + _RECONNECT_TIMEOUT_S
-                yield state
-                if state["status"] in TERMINAL or (until_gate and state["status"] == RunStatus.WAITING_INPUT):
-                    return
-        except Failure as failure:
-            if failure.exit_status != ENVIRONMENT_ERROR or deadline is None or time.monotonic() > deadline:
-                raise
-        time.sleep(_RECONNECT_DELAY_S)
 
 
 def _last(states: Iterator[State]) -> State:

@@ -7,7 +7,7 @@ with a setup a section `setup`. Content of files is never part of it, only its h
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import overload
+from typing import Any, overload
 
 from sisu_pipeline.contracts.planned_work import (
     ChangeOp,
@@ -187,6 +187,11 @@ def seal(plan: Plan, files: Files, terms: PlanTerms) -> SealedPlan:
         push=None if terms.push is None else canonical_json(terms.push.to_json()),
         setup=None if terms.setup is None else canonical_json(terms.setup.to_json()),
     )
+
+
+def complete_plan_of(stored: Any) -> CompletePlan:
+    """The complete plan of its JSON. Raises ValidationError."""
+    return CompletePlan.from_json(stored)
 
 
 def changes(before: Files, after: Files) -> list[PlannedChange]:

@@ -67,6 +67,7 @@ CLOCKS = {
     "sisu_pipeline/api/streams/change_streams.py": "a stream sends a heartbeat",
     "sisu_pipeline/api/routes/session_routes.py": "a session's id is a random secret",
     "sisu_pipeline/api/routes/sign_in_routes.py": "a session's id is a random secret",
+    "sisu_pipeline/client/sisu_client.py": "waits before it connects again, up to a deadline",
     "sisu_pipeline/cli/stack_commands/notification_commands.py": "a test message states when it was sent",
     "sisu_pipeline/cli/commands/token_commands.py": "a token is a random secret",
     "sisu_pipeline/dagster_web/sign_in.py": "a session id is a random secret, and a proxy's signed header expires",

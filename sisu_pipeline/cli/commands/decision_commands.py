@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sisu_pipeline.console.command_output import AsJson, CommandOutput, Url, report_failures
+from sisu_pipeline.console.command_output import AsJson, Url, report_failures
 from sisu_pipeline.console.exit_codes import Failure
 
 TIME_HELP = "ISO 8601 time, for example 2030-01-31T17:00; without a zone it is in this machine's."
@@ -36,10 +36,15 @@ def approve(
     as_json: AsJson = False,
 ) -> None:
     """Approve a run's plan or an edited version of it, also before its gate opens; the first decision is final."""
+    from sisu_pipeline.console.api_client import Api
+
     with report_failures(as_json) as out:
         changed = None if edited is None else read_json_file(edited)
-        body = {"approvedBy": by or user_name(), "notes": notes, "planSha256": plan, "plan": changed}
-        _decide(out, run, "approve-plan", body, url)
+        name = by or user_name()
+        decided = Api(url).approve(run, by=name, notes=notes, plan_sha256=plan, plan=changed)
+        quorum = decided.get("approvals")
+        count = f": {quorum['given']} of {quorum['required']} approvals given" if quorum else ""
+        out.print_result(decided, lambda: f"{decided['runId']} approved at {decided['approvedAt']}{count}")
 
 
 def reject(
@@ -51,9 +56,11 @@ def reject(
     as_json: AsJson = False,
 ) -> None:
     """Reject a run's plan, roll its patches back and end the run; the first decision is final."""
+    from sisu_pipeline.console.api_client import Api
+
     with report_failures(as_json) as out:
-        body = {"rejectedBy": by or user_name(), "reason": reason, "planSha256": plan}
-        _decide(out, run, "reject-plan", body, url)
+        decided = Api(url).reject(run, by=by or user_name(), reason=reason, plan_sha256=plan)
+        out.print_result(decided, lambda: f"{decided['runId']} rejected at {decided['rejectedAt']}")
 
 
 def request_changes(
@@ -68,9 +75,7 @@ def request_changes(
     from sisu_pipeline.console.api_client import Api
 
     with report_failures(as_json) as out:
-        body = {"requestedBy": by or user_name(), "comment": comment, "planSha256": plan}
-        given = {name: value for name, value in body.items() if value is not None}
-        stored = Api(url).post("runs", run, "request-changes", body=json.dumps(given).encode())
+        stored = Api(url).request_changes(run, by=by or user_name(), comment=comment, plan_sha256=plan)
         out.print_result(
             stored,
             lambda: f"{stored['runId']} changes requested at {stored['requestedAt']}, round {stored['round']}",
@@ -114,14 +119,3 @@ def zoned_time(text: str) -> str:
         return datetime.fromisoformat(text).astimezone(UTC).isoformat()
     except ValueError:
         raise Failure(f"{text} is not a time. {TIME_HELP}", "usage") from None
-
-
-def _decide(out: CommandOutput, run: str, verb: str, body: dict[str, Any], url: str | None) -> None:
-    from sisu_pipeline.console.api_client import Api
-
-    given = {name: value for name, value in body.items() if value is not None}
-    decided = Api(url).post("runs", run, verb, body=json.dumps(given).encode())
-    what, when = ("rejected", "rejectedAt") if verb == "reject-plan" else ("approved", "approvedAt")
-    quorum = decided.get("approvals")
-    count = f": {quorum['given']} of {quorum['required']} approvals given" if quorum else ""
-    out.print_result(decided, lambda: f"{decided['runId']} {what} at {decided[when]}{count}")

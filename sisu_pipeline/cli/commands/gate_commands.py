@@ -1,8 +1,7 @@
 """`sisu gate`: list open gates, assign them, and decide or answer."""
 
-import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,6 +15,9 @@ from sisu_pipeline.cli.commands.decision_commands import (
 )
 from sisu_pipeline.console.command_output import AsJson, Url, report_failures
 from sisu_pipeline.console.exit_codes import Failure
+
+if TYPE_CHECKING:
+    from sisu_pipeline.console.api_client import GateEntry
 
 app = typer.Typer(
     help="List and assign open gates, decide about plans, and answer questions.", no_args_is_help=True
@@ -66,7 +68,7 @@ def list_gates(
             "cursor": cursor,
         }
         api = Api(url)
-        page = api.get("gates", limit=limit, **wanted)
+        page = api.open_gates(limit=limit, **wanted)
         stranded = [] if any(value is not None for value in wanted.values()) else api.get("inbox")["stranded"]
         document = {
             "gates": page["gates"],
@@ -85,8 +87,7 @@ def show(run: RunId, url: Url = None, as_json: AsJson = False) -> None:
 
     with report_failures(as_json) as out:
         api = Api(url)
-        view = {**api.get("runs", run, "gates"), **api.get("runs", run, "interactions")}
-        view["plan"] = api.get("runs", run, "plan")
+        view = {**api.gates(run), **api.get("runs", run, "interactions"), "plan": api.plan(run)}
         out.print_result(view, lambda: formatting.gates(view))
 
 
@@ -109,9 +110,9 @@ def answer(
 
     with report_failures(as_json) as out:
         api = Api(url)
-        body = {"answeredBy": by or user_name(), "answer": _content(content)}
-        key = gate or _question_gate(run, api.get("runs", run, "gates")["gates"])
-        stored = api.post("runs", run, "gates", key, "answer", body=json.dumps(body).encode())
+        name, answered = by or user_name(), _content(content)
+        key = gate or _question_gate(run, api.gates(run)["gates"])
+        stored = api.answer(run, key, answered, by=name)
         out.print_result(stored, lambda: f"{stored['runId']} answered at {stored['answeredAt']}")
 
 
@@ -123,8 +124,8 @@ def _asked(mine: bool, team: bool, unassigned: bool) -> str | None:
     return chosen[0] if chosen else None
 
 
-def _question_gate(run: str, gates: list[dict[str, Any]]) -> str:
-    keys: list[str] = [gate["gateKey"] for gate in gates if gate["purpose"] == _ASK]
+def _question_gate(run: str, gates: "list[GateEntry]") -> str:
+    keys = [gate["gateKey"] for gate in gates if gate["purpose"] == _ASK]
     if not keys:
         raise Failure(f"run {run} has no question; `sisu gate show {run}` lists its gates", "not_found")
     return keys[0]

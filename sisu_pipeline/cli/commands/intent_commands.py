@@ -56,7 +56,7 @@ def submit(
     from sisu_pipeline.console.api_client import Api
 
     with report_failures(as_json) as out:
-        stored = Api(url).post("intents", body=_read(file))
+        stored = Api(url).submit(_read(file))
         replay = " (already stored)" if stored["isReplay"] else ""
         out.print_result(stored, lambda: f"{stored['intentId']}{replay}\nNext: sisu run start {stored['intentId']}")
 

@@ -25,7 +25,7 @@ def diff(run: RunId, url: Url = None) -> None:
     from sisu_pipeline.console.api_client import Api
 
     with report_failures():
-        sys.stdout.buffer.write(Api(url).download("runs", run, "patch"))
+        sys.stdout.buffer.write(Api(url).patch(run))
         sys.stdout.buffer.flush()
 
 
@@ -43,12 +43,12 @@ def apply(
     with report_failures(as_json) as out:
         api = Api(url)
         if branch:
-            run_id = api.get("runs", run)["runId"]
+            run_id = api.show(run)["runId"]
             name = f"sisu/{run_id}"
-            _fetch(api.download("runs", run_id, "bundle"), f"refs/heads/{name}")
+            _fetch(api.bundle(run_id), f"refs/heads/{name}")
             out.print_result({"branch": name}, lambda: f"created the branch {name}\nNext: git merge {name}")
             return
-        patch = api.download("runs", run, "patch")
+        patch = api.patch(run)
         if patch:
             _git("apply", "--index", "--whitespace=nowarn", "-", content=patch)
         files = patch.count(b"diff --git ")

@@ -1,7 +1,6 @@
 """`sisu run`: start, show, follow, decide, cancel and retry runs."""
 
-import json
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,8 +13,11 @@ from sisu_pipeline.cli.commands.decision_commands import (
     zoned_time,
 )
 from sisu_pipeline.cli.commands.result_commands import register_results
-from sisu_pipeline.console.command_output import AsJson, Url, print_file, report_failures
+from sisu_pipeline.console.command_output import AsJson, CommandOutput, Url, print_file, report_failures
 from sisu_pipeline.console.exit_codes import Failure
+
+if TYPE_CHECKING:
+    from sisu_pipeline.console.api_client import Operated
 
 app = typer.Typer(help="Start, list, show, follow, approve, reject, cancel and retry runs.", no_args_is_help=True)
 
@@ -49,7 +51,7 @@ def start(
         request = dict(_DEFAULTS) if body is None else _object(body)
         given = {"recipeName": recipe, "queuePartitionKey": partition, "lane": lane, "tenantId": tenant}
         request |= {name: value for name, value in given.items() if value is not None}
-        started = Api(url).post("intents", intent, "run", body=json.dumps(request).encode())
+        started = Api(url).start(intent, request)
         replay = " (already started)" if started["isReplay"] else ""
         replay += "".join(f"\n{each['field']} stays {each['kept']}" for each in started.get("kept", []))
         out.print_result(started, lambda: f"{started['runId']}{replay}\nNext: sisu run watch {started['runId']}")
@@ -68,7 +70,7 @@ def list_runs(
     from sisu_pipeline.console.api_client import Api
 
     with report_failures(as_json) as out:
-        page = Api(url).get("runs", status=status, limit=limit, before=before)
+        page = Api(url).runs(status=status, limit=limit, before=before)
         out.print_result(page, lambda: formatting.run_list(page))
 
 
@@ -80,7 +82,7 @@ def show(run: RunId, url: Url = None, as_json: AsJson = False) -> None:
 
     with report_failures(as_json) as out:
         api = Api(url)
-        view = api.get("runs", run)
+        view = api.show(run)
         if as_json:
             out.print_result(view, str)
             return
@@ -174,22 +176,23 @@ register_results(app)
 @app.command()
 def cancel(run: RunId, reason: Reason = "", by: By = None, url: Url = None, as_json: AsJson = False) -> None:
     """Cancel a run: stop its tasks and roll its patches back."""
-    _operate(run, "cancel", reason, by, url, as_json)
+    from sisu_pipeline.console.api_client import Api
+
+    with report_failures(as_json) as out:
+        _print_operated(out, Api(url).cancel(run, by=by or user_name(), reason=reason))
 
 
 @app.command()
 def retry(run: RunId, reason: Reason = "", by: By = None, url: Url = None, as_json: AsJson = False) -> None:
     """Retry a failed run from its first step without a successful result."""
-    _operate(run, "retry", reason, by, url, as_json)
-
-
-def _operate(run: str, verb: str, reason: str, by: str | None, url: str | None, as_json: bool) -> None:
     from sisu_pipeline.console.api_client import Api
 
     with report_failures(as_json) as out:
-        body = {"actor": by or user_name(), "reason": reason}
-        operated = Api(url).post("runs", run, verb, body=json.dumps(body).encode())
-        out.print_result(operated, lambda: f"{operated['runId']} is {operated['status']}")
+        _print_operated(out, Api(url).retry(run, by=by or user_name(), reason=reason))
+
+
+def _print_operated(out: CommandOutput, operated: "Operated") -> None:
+    out.print_result(operated, lambda: f"{operated['runId']} is {operated['status']}")
 
 
 def _object(text: str) -> dict[str, Any]:
