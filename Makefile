@@ -31,7 +31,7 @@ FULL_PARTS := e2e slow cuts chaos-live fanout restart
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test coverage lint quick check full unit integration golden golden-refresh crashdemo chaos e2e slow \
+.PHONY: help demo test coverage lint quick check full unit integration golden golden-refresh clients crashdemo chaos e2e slow \
 	odd-requests cuts chaos-live fanout restart intent-chaos intent-chaos-soak sandbox-soak ship start install \
 	install-dev canary lock failover nightly
 
@@ -96,6 +96,9 @@ golden-refresh: $(INSTALLED_DEV) ## write both and the generated pages again (re
 
 e2e: $(INSTALLED_DEV) ## test whole stacks from outside, pages in a browser, the README's commands
 	$(PYTEST_JOBS) tests/e2e
+
+clients: $(INSTALLED_DEV) ## generate clients from the OpenAPI document and run them (downloads three generators)
+	$(PYTEST) -m "slow or not slow" tests/e2e/test_clients.py
 
 slow: $(INSTALLED_DEV) ## run long tests and further cases: stacks of their own, crash points, labs
 	$(PYTEST) -m slow

@@ -3,7 +3,8 @@
 `test_docs_commands.py` checks shell commands, and `tests/e2e` runs those of README and of the worked example.
 `tests/integration/engine/test_documents.py` runs SQL, `test_docs_intent.py` and `test_notification_message.py`
 validate JSON, and `tests/integration/test_extending.py` applies diffs and runs Python; `test_docs_generated.py`
-compares generated pages. `tests/e2e/test_reverse_proxies.py` runs nginx and Apache.
+compares generated pages. `tests/e2e/test_clients.py` runs the Python and the generators of `clients.md`;
+`tests/e2e/test_reverse_proxies.py` runs nginx and Apache.
 """
 
 from pathlib import Path
@@ -22,7 +23,8 @@ CHECKED_ON = {
     "sql": {page.name for page in DOCS.glob("*.md")},
     "json": {"intent.md", "human-gate.md", "repositories.md", "setups.md", "notifications.md"},
     "diff": {"extending.md"},
-    "python": {"extending.md"},
+    "python": {"clients.md", "extending.md"},
+    "yaml": {"clients.md"},
     "mermaid": {"state-machine.md"},
     "nginx": {"reverse-proxy.md"},
     "apache": {"reverse-proxy.md"},

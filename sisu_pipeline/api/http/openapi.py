@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
+from sisu_pipeline.api.http.openapi_examples import add_examples
 from sisu_pipeline.contracts.base import Contract
 from sisu_pipeline.domain.canonical import MAX_SAFE_INTEGER
 
@@ -46,6 +47,7 @@ def document(app: FastAPI) -> dict[str, Any]:
         schemas.pop(name, None)
     schemas.update(_definitions(_events, "serialization"))
     schemas.update(request_schemas())
+    add_examples(published)
     return published
 
 

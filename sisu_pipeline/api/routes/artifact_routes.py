@@ -72,11 +72,12 @@ class BlobLost(Exception):
         200: {
             "description": "The content; the ETag is its sha256.",
             "headers": {"ETag": {"required": True, "schema": {"type": "string", "pattern": '^"[0-9a-f]{64}"$'}}},
+            # Bytes first: generators of clients take the first type for the one to expect.
             "content": {
+                BINARY: {"schema": {"type": "string", "format": "binary"}},
                 JSON: {"schema": {}},
                 "text/plain": {"schema": {"type": "string"}},
                 SVG: {"schema": {}},
-                BINARY: {"schema": {"type": "string", "format": "binary"}},
             },
         },
         206: {"description": "The part that `Range` names, to resume a download."},
