@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
+from functools import cache, cached_property
 from pathlib import Path
 from types import ModuleType
 
@@ -71,18 +72,19 @@ class Use:
     path: str
 
 
-def uses() -> set[Use]:
+def uses() -> frozenset[Use]:
     """Every use of private API in our packages and configuration."""
-    return {*python_uses(), *class_names(), *tables()}
+    return python_uses() | class_names() | tables()
 
 
-def python_uses() -> set[Use]:
+@cache
+def python_uses() -> frozenset[Use]:
     """Private symbols that Python modules import, call, override or patch."""
     paths = sorted(path for package in OURS for path in (PROJECT_ROOT / package).rglob("*.py"))
     found = {use for path in paths for use in uses_in(_relative(path), path.read_text())}
     storage = "sisu_pipeline/engine/dagster_storage.py"
     patched = {Use(f"{_name(cls)}.{name}", storage) for cls, names in SCHEMA_CHECKS.items() for name in names}
-    return found | patched
+    return frozenset(found | patched)
 
 
 def uses_in(path: str, text: str) -> set[Use]:
@@ -90,17 +92,19 @@ def uses_in(path: str, text: str) -> set[Use]:
     return set(_Scan(path, text).uses())
 
 
-def class_names() -> set[Use]:
+@cache
+def class_names() -> frozenset[Use]:
     """Classes of Dagster that a `dagster.yaml` names."""
     found = set()
     for path in sorted((PROJECT_ROOT / "dagster_home").rglob("dagster.yaml")):
         for section in yaml.safe_load(path.read_text()).values():
             if isinstance(section, dict) and str(section.get("module", "")).startswith("dagster._"):
                 found.add(Use(f"{section['module']}.{section['class']}", _relative(path)))
-    return found
+    return frozenset(found)
 
 
-def tables() -> set[Use]:
+@cache
+def tables() -> frozenset[Use]:
     """Tables of Dagster and DBOS that SQL files, or the names in Python code, mention; by folder for SQL."""
     found = set()
     for path in sorted((PROJECT_ROOT / "sql").rglob("*.sql")):
@@ -110,7 +114,7 @@ def tables() -> set[Use]:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and TABLE.fullmatch(node.value):
                 found.add(Use(node.value, _relative(path)))
-    return found
+    return frozenset(found)
 
 
 def resolve(symbol: str) -> tuple[object, str]:
@@ -159,7 +163,7 @@ class _Scan:
         return (Use(name, self.path) for name in names)
 
     def _members(self, scope: ast.AST) -> Iterator[str]:
-        types = dict(self._annotated(scope))
+        types = self._stated | dict(self._arguments(scope))
         types |= dict(self._assigned(scope, types))
         for node in _nodes(scope):
             if isinstance(node, ast.Attribute):
@@ -169,15 +173,21 @@ class _Scan:
                 elif _is_underscored(node.attr) and not self._is_own(node):
                     yield f"{owner or MEMBERS.get(node.attr, ('unknown', None))[0]}.{node.attr}"
 
-    def _annotated(self, scope: ast.AST) -> Iterator[tuple[str, str]]:
-        """Variables of a scope, and `self.` members, with their class."""
+    @cached_property
+    def _stated(self) -> dict[str, str]:
+        """Variables of the module, and `self.` members, with the class that the code states."""
+        stated: dict[str, str] = {}
         for node in ast.walk(self.tree):
             if isinstance(node, ast.AnnAssign):
                 prefix = "" if node in self.tree.body else "self."
-                target = ast.unparse(node.target)
-                yield f"{prefix}{target}".replace("self.self.", "self."), self._class(node.annotation)
+                target = f"{prefix}{ast.unparse(node.target)}".replace("self.self.", "self.")
+                stated[target] = self._class(node.annotation)
             elif isinstance(node, ast.FunctionDef) and _decorated(node, "property", "cached_property"):
-                yield f"self.{node.name}", self._class(node.returns)
+                stated[f"self.{node.name}"] = self._class(node.returns)
+        return stated
+
+    def _arguments(self, scope: ast.AST) -> Iterator[tuple[str, str]]:
+        """Arguments of a function with their class."""
         if isinstance(scope, _FUNCTIONS):
             for argument in [*scope.args.args, *scope.args.kwonlyargs]:
                 yield argument.arg, self._class(argument.annotation)

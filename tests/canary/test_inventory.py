@@ -11,12 +11,17 @@ from tests.canary.inventory import READMES, Row, rows
 from tests.canary.private_api import by_symbol, python_uses, tables, uses, uses_in
 
 ROWS = [row for readme in READMES for row in rows(readme)]
-FOUND = by_symbol(uses())
 
 
-def test_the_tables_list_exactly_the_private_symbols_that_the_code_uses() -> None:
+@pytest.fixture(scope="module")
+def found() -> dict[str, set[str]]:
+    """The files that use each private symbol."""
+    return by_symbol(uses())
+
+
+def test_the_tables_list_exactly_the_private_symbols_that_the_code_uses(found: dict[str, set[str]]) -> None:
     listed = {symbol for row in ROWS for symbol in row.symbols}
-    assert {"without a row": sorted(FOUND.keys() - listed), "no longer used": sorted(listed - FOUND.keys())} == {
+    assert {"without a row": sorted(found.keys() - listed), "no longer used": sorted(listed - found.keys())} == {
         "without a row": [],
         "no longer used": [],
     }
@@ -28,8 +33,8 @@ def test_no_symbol_has_two_rows() -> None:
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.symbols[0])
-def test_a_row_names_the_files_that_use_its_symbols(row: Row) -> None:
-    assert row.files == {path for symbol in row.symbols for path in FOUND.get(symbol, ())}
+def test_a_row_names_the_files_that_use_its_symbols(row: Row, found: dict[str, set[str]]) -> None:
+    assert row.files == {path for symbol in row.symbols for path in found.get(symbol, ())}
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.symbols[0])
