@@ -42,9 +42,8 @@ FILLED = (
 
 # A copy of a table's first row for each number, as the row of another finished run.
 _COPY = """
-INSERT INTO app.{table} ({columns}) SELECT {columns} FROM generate_series(1, %(rows)s) AS n
-CROSS JOIN (SELECT to_jsonb(t) AS content FROM app.{table} t LIMIT 1) AS first
-CROSS JOIN LATERAL jsonb_populate_record(NULL::app.{table}, first.content || {changes}) AS copy
+INSERT INTO app.{table} ({columns}) SELECT {values} FROM generate_series(1, %(rows)s) AS n
+CROSS JOIN (SELECT * FROM app.{table} LIMIT 1) AS first
 """
 _COLUMNS = """
 SELECT attname FROM pg_attribute
@@ -56,15 +55,22 @@ SELECT id, '/a', 'sisu/a', 1, now() FROM app.runs
 """
 _RUN = "'run_' || md5(n::text)"
 _INTENT = "'ih_' || md5(n::text) || md5(n::text)"
+_RUN_TIME = "now() - n * interval '1 minute'"
 _CHANGES = {
-    "intents": f"jsonb_build_object('id', {_INTENT})",
-    "runs": f"""jsonb_build_object('id', {_RUN}, 'intent_id', {_INTENT}, 'workflow_id', {_INTENT},
-        'created_at', now() - n * interval '1 minute', 'updated_at', now() - n * interval '1 minute')""",
-    "notification_events": f"jsonb_build_object('run_id', {_RUN}, 'id', 'ntf_' || md5(n::text))",
-    "artifacts": f"jsonb_build_object('run_id', {_RUN}, 'uri', 'artifact://' || n)",
-    "plan_approvals": f"jsonb_build_object('run_id', {_RUN}, 'reported_at', now())",
-    "sbx_runs": f"jsonb_build_object('run_id', {_RUN}, 'task_key', md5(n::text) || md5(n::text))",
+    "intents": {"id": _INTENT},
+    "runs": {
+        "id": _RUN,
+        "intent_id": _INTENT,
+        "workflow_id": _INTENT,
+        "created_at": _RUN_TIME,
+        "updated_at": _RUN_TIME,
+    },
+    "notification_events": {"run_id": _RUN, "id": "'ntf_' || md5(n::text)"},
+    "artifacts": {"run_id": _RUN, "uri": "'artifact://' || n"},
+    "plan_approvals": {"run_id": _RUN, "reported_at": "now()"},
+    "sbx_runs": {"run_id": _RUN, "task_key": "md5(n::text) || md5(n::text)"},
 }
+"""The columns whose values differ from row to row; of other tables, that of the run."""
 
 Executed = tuple[str, Mapping[str, Any] | None]
 
@@ -91,11 +97,16 @@ def large(filled: Database, dependencies: Dependencies) -> Dependencies:
         connection.execute(_FINISHED_PUSH)
         connection.execute("SET LOCAL session_replication_role = replica")
         for table in FILLED:
-            changes = _CHANGES.get(table, f"jsonb_build_object('run_id', {_RUN})")
-            names = connection.execute(_COLUMNS, [table]).fetchall()
-            columns = sql.SQL(", ").join(sql.Identifier(row["attname"]) for row in names)
-            copy = sql.SQL(_COPY.replace("{changes}", changes))
-            statement = copy.format(table=sql.Identifier(table), columns=columns)
+            changes = _CHANGES.get(table, {"run_id": _RUN})
+            names = [row["attname"] for row in connection.execute(_COLUMNS, [table])]
+            assert changes.keys() <= set(names)
+            statement = sql.SQL(_COPY).format(
+                table=sql.Identifier(table),
+                columns=sql.SQL(", ").join(map(sql.Identifier, names)),
+                values=sql.SQL(", ").join(
+                    sql.SQL(changes[name]) if name in changes else sql.Identifier("first", name) for name in names
+                ),
+            )
             connection.execute(statement, {"rows": ROWS})
     with filled.connect(autocommit=True) as connection:
         connection.execute("ANALYZE")
