@@ -43,6 +43,7 @@ _GROUPS = {
     # It makes network interfaces: the browser of the stack's tests drops its connections when one appears.
     "tests/integration/engine/test_two_machines.py": "stack",
     "tests/integration/engine/": "engine",
+    "tests/e2e/test_odd_requests.py": "odd requests",
     "tests/integration/sandbox/": "sandbox",
     "tests/integration/planner/": "sandbox",
     "tests/unit/sandbox/": "sandbox",
@@ -50,8 +51,9 @@ _GROUPS = {
 
 
 def _group(path: str) -> str:
-    """What a test file belongs to: a group above, or itself."""
-    return next((group for prefix, group in _GROUPS.items() if path.startswith(prefix)), path)
+    """What a test file belongs to: the group of its longest prefix above, or itself."""
+    prefixes = [prefix for prefix in _GROUPS if path.startswith(prefix)]
+    return _GROUPS[max(prefixes, key=len)] if prefixes else path
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

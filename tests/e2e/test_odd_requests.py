@@ -3,7 +3,10 @@
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,24 +15,46 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from resources.database import Connection
 from sisu_pipeline import oracle
 from sisu_pipeline.contracts.intent import Intent, RunRequest
 from sisu_pipeline.database_server import locate
+from sisu_pipeline.domain.identity import artifact_uri
 from sisu_pipeline.proof.harness.lab_stack import LabStack, lab_stack
+from sisu_pipeline.steps.step_result import ASK_GATE, plan_gate_key
+from sisu_pipeline.store import human_gates
+from sisu_pipeline.store.human_gates import ListedGate
+from tests.docs_generators.api_page import api
 from tests.e2e import odd_requests
+from tests.e2e.odd_requests import CHANGES, DEPLOYMENT, EDITED, PLAN_SHA256, READS, RUN, Request
 
-COUNT = int(os.environ.get("ODD_REQUESTS", "60"))
+COUNT = int(os.environ.get("ODD_REQUESTS", "500"))
 # Two segments and at most four tasks each, on two workers of a busy machine.
 SECONDS = 180 + 3 * COUNT
-Request = tuple[str, dict[str, Any]]
-_WAITS_FOR: dict[str, Request] = {
-    "APPROVE_PLAN": ("approve-plan", {"approvedBy": "po"}),
-    "ANSWER": ("answer", {"answeredBy": "po", "answer": odd_requests.ANSWER}),
-}
-"""What decides a run, by what it waits for."""
-_ENDED = {"succeeded", "failed", "canceled", "retries_exceeded"}
+CLIENTS = 8
+_PLAIN_START = {"recipeName": "sandbox-default", "queuePartitionKey": "odd"}
+_ENDED = ["succeeded", "failed", "canceled", "retries_exceeded"]
+# Who decides at a gate, in this order: a policy may require two people.
+_DECIDERS = ("po", "qa", "po", "qa")
+_LAST_STATUSES = "SELECT id, status FROM app.runs WHERE id = ANY(%(runs)s) AND status = ANY(%(ended)s)"
+
+# The endless streams, and what only a browser with a token requests (`tests/integration/access`).
+_NOT_GENERATED = {"GET /events", "GET /inbox/events", "POST /session/close", "POST /session/cookie"}
+_STARTS = {"POST /intents": odd_requests.intents, "POST /intents/{intent_id}/run": odd_requests.starts}
 # Dagster reports a step that failed as it should at this level, with the sentence of the failure.
 _ERROR = re.compile(r"Traceback \(most recent call last\)|(?<! - dagster) - ERROR - |^ERROR", re.MULTILINE)
+
+
+@dataclass
+class OddRun:
+    """A run with the requests that are still to be made about it."""
+
+    id: str
+    changes: list[Request]
+    reads: list[Request]
+    deciders: list[str] = field(default_factory=lambda: list(_DECIDERS))
+    status: str = "queued"
+    is_done: bool = False
 
 
 @pytest.fixture(scope="module")
@@ -44,30 +69,39 @@ def odd_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabStack]:
 @pytest.mark.parametrize(
     ("contract", "strategy"), [(Intent, odd_requests.intents), (RunRequest, odd_requests.starts)]
 )
-def test_the_generator_knows_every_field_of_the_contract(
+def test_the_generator_makes_valid_intents_and_starts(
     contract: type[Intent | RunRequest], strategy: st.SearchStrategy[dict[str, Any]]
 ) -> None:
-    names: set[str] = set()
-
-    @settings(max_examples=200, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
-    @given(strategy)
-    def look(body: dict[str, Any]) -> None:
-        names.update(body)
+    for body in _examples(strategy, 200):
         contract.from_json(body)
 
-    look()
-    assert names == {field.alias or name for name, field in contract.model_fields.items()}
+
+def test_the_generator_knows_every_operation_with_every_field_and_parameter() -> None:
+    requests = CHANGES | READS | DEPLOYMENT
+    published = dict(_published())
+    assert published.keys() - requests.keys() - _STARTS.keys() == _NOT_GENERATED
+    names = {
+        operation: {name for body in _examples(strategy, 100) for name in body}
+        for operation, strategy in _STARTS.items()
+    }
+    for operation, strategy in requests.items():
+        examples = _examples(strategy, 100 if published[operation] else 1)
+        names[operation] = {name for each in examples for name in [*(each.body or ()), *each.query]}
+    assert names == {operation: published[operation] for operation in names}
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(60 + SECONDS * 2)
 def test_every_accepted_request_comes_to_its_end(odd_stack: LabStack) -> None:
-    with httpx.Client(base_url=odd_stack.url, timeout=60) as client:
-        started = _submitted(client)
-        assert len(started) > COUNT / 4, "the generator makes requests that the API refuses"
-        statuses = _ended(client, started)
-    assert set(statuses.values()) <= _ENDED, statuses
-    with locate(odd_stack.settings).connect(autocommit=True) as connection:
+    limits = httpx.Limits(max_connections=CLIENTS, max_keepalive_connections=CLIENTS)
+    with (
+        httpx.Client(base_url=odd_stack.url, timeout=60, limits=limits) as client,
+        locate(odd_stack.settings).connect(autocommit=True) as connection,
+        ThreadPoolExecutor(CLIENTS) as threads,
+    ):
+        started = _submitted(client, threads)
+        assert len(started) > COUNT * 0.9, "the generator makes intents that the API refuses"
+        _end(client, threads, connection, started)
+        assert {run.id: run.status for run in started if run.status not in [*_ENDED, "waiting_input"]} == {}
         deaths = connection.execute("SELECT count(*) AS deaths FROM app.worker_deaths").fetchone()
         broken = [verdict.law for verdict in oracle.judge(connection) if not verdict.holds]
         errors = [row["error"] for row in connection.execute("SELECT error FROM app.runs WHERE error IS NOT NULL")]
@@ -76,60 +110,147 @@ def test_every_accepted_request_comes_to_its_end(odd_stack: LabStack) -> None:
     assert _errors_in(odd_stack.settings.logs) == []
 
 
-def _submitted(client: httpx.Client) -> dict[str, list[Request]]:
-    """The runs of the requests that were accepted, and requests about each. A refusal is a 400 with a sentence."""
-    started: dict[str, list[Request]] = {}
+def _examples(strategy: st.SearchStrategy[Any], count: int) -> list[Any]:
+    """The same examples of a strategy each time."""
+    found: list[Any] = []
 
-    @settings(max_examples=COUNT, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
-    @given(odd_requests.intents, odd_requests.starts, st.lists(odd_requests.decisions, max_size=3))
-    def submit(intent: dict[str, Any], start: dict[str, Any], requests: list[Request]) -> None:
+    @settings(max_examples=count, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @given(strategy)
+    def look(example: Any) -> None:
+        found.append(example)
+
+    look()
+    return found
+
+
+def _published() -> Iterator[tuple[str, set[str]]]:
+    """The operations of the API with the names of their fields and parameters."""
+    document = api().openapi()
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            names = {each["name"] for each in operation.get("parameters", []) if each["in"] == "query"}
+            content = operation.get("requestBody", {}).get("content", {})
+            for schema in (each["schema"] for each in content.values()):
+                contract = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+                names |= contract["properties"].keys()
+            yield f"{method.upper()} {path}", names
+
+
+def _submitted(client: httpx.Client, threads: ThreadPoolExecutor) -> list[OddRun]:
+    """The runs of the intents that were accepted. One whose start is refused is started without odd fields."""
+    examples = _examples(
+        st.tuples(
+            odd_requests.intents,
+            odd_requests.starts,
+            st.lists(st.one_of(*CHANGES.values()), max_size=3),
+            st.lists(st.one_of(*READS.values()), max_size=2),
+            st.none() | st.one_of(*DEPLOYMENT.values()),
+        ),
+        COUNT,
+    )
+
+    def submit(numbered: tuple[int, tuple[Any, ...]]) -> OddRun | None:
+        number, (intent, start, changes, reads, deployment) = numbered
+        if deployment is not None:
+            _accepted(_send(client, deployment))
+        # Two equal intents would be one run.
+        intent["inputs"]["number"] = number
         stored = client.post("/intents", json=intent)
-        if _is_refused(stored):
-            return
-        answer = client.post(f"/intents/{stored.json()['intentId']}/run", json=start)
-        if not _is_refused(answer):
-            started.setdefault(answer.json()["runId"], requests)
+        if not _accepted(stored):
+            return None
+        path = f"/intents/{stored.json()['intentId']}/run"
+        answers = (client.post(path, json=body) for body in (start, _PLAIN_START))
+        run = next((answer.json()["runId"] for answer in answers if _accepted(answer)), None)
+        return None if run is None else OddRun(run, [*changes], [*reads])
 
-    submit()
-    return started
+    return [run for run in threads.map(submit, enumerate(examples)) if run is not None]
 
 
-def _is_refused(answer: httpx.Response) -> bool:
-    if answer.status_code in (200, 201, 202):
-        return False
-    # The same small intent may have been drawn before: with another start it is a 409.
-    assert answer.status_code in (400, 404, 409), answer.text
+def _accepted(answer: httpx.Response) -> bool:
+    """Whether a request was accepted. A refusal has a sentence."""
+    if answer.is_success:
+        return True
+    # 403: a policy may exclude the person.
+    assert answer.status_code in (400, 403, 404, 409), (
+        answer.request.url,
+        answer.request.content[:500],
+        answer.text,
+    )
     problem = answer.json()
     assert problem["error"] and "\n" not in problem["error"], answer.text
-    return True
+    return False
 
 
-def _ended(client: httpx.Client, started: dict[str, list[Request]]) -> dict[str, str]:
-    """The last status of every run: its requests are made at its gates and after its end, then it is decided."""
-    statuses = dict.fromkeys(started, "queued")
-    open_runs = set(started)
+def _end(
+    client: httpx.Client, threads: ThreadPoolExecutor, connection: Connection, started: Iterable[OddRun]
+) -> None:
+    """Make the requests about every run at its gates and after its end, then decide it, until it ends.
+
+    A run that needs other people than those who decide stays at its open gate.
+    """
+    runs = {run.id: run for run in started}
     deadline = time.monotonic() + SECONDS
-    while open_runs and time.monotonic() < deadline:
-        for run in sorted(open_runs):
-            view = client.get(f"/runs/{run}").json()
-            statuses[run] = view["status"]
-            requests = started[run]
-            if view["status"] in _ENDED and not requests:
-                open_runs.discard(run)
-            elif view["status"] in _ENDED or view.get("nextAction") in _WAITS_FOR:
-                _request(client, view, requests.pop(0) if requests else _WAITS_FOR[view["nextAction"]])
+    while runs and time.monotonic() < deadline:
+        gates = [gate for gate in human_gates.waiting(connection, 10 * COUNT) if gate.run_id in runs]
+        ended = connection.execute(_LAST_STATUSES, {"runs": list(runs), "ended": _ENDED}).fetchall()
+        for row in ended:
+            runs[row["id"]].status = row["status"]
+        list(threads.map(partial(_at_gate, client), [runs[gate.run_id] for gate in gates], gates))
+        list(threads.map(partial(_after_end, client), [runs[row["id"]] for row in ended]))
+        runs = {run.id: run for run in runs.values() if not run.is_done}
         time.sleep(0.2)
-    return statuses
 
 
-def _request(client: httpx.Client, view: dict[str, Any], request: Request) -> None:
-    """Make one request about a run. A refusal has a sentence: there may be no question, or a decision."""
-    route, body = request
-    path = f"/runs/{view['runId']}"
-    if route == "answer":
-        asked = [gate for gate in client.get(f"{path}/gates").json()["gates"] if gate["purpose"] == "ask-user"]
-        route = f"gates/{asked[0]['gateKey'] if asked else 'ask-user-0'}/answer"
-    _is_refused(client.post(f"{path}/{route}", json=body))
+def _at_gate(client: httpx.Client, run: OddRun, gate: ListedGate) -> None:
+    """Make the next request about a run that waits at a gate, or a decision; it is done when nobody is left."""
+    if run.changes:
+        request = run.changes.pop(0)
+    elif not run.deciders:
+        run.status, run.is_done = "waiting_input", True
+        return
+    elif gate.purpose == ASK_GATE:
+        body = {"answeredBy": run.deciders.pop(0), "answer": odd_requests.ANSWER}
+        request = Request("POST /runs/{run_id}/gates/{gate_key}/answer", body)
+    else:
+        request = Request("POST /runs/{run_id}/approve-plan", {"approvedBy": run.deciders.pop(0)})
+    _accepted(_send(client, request, run, gate))
+
+
+def _after_end(client: httpx.Client, run: OddRun) -> None:
+    """Make the next request about a run that has ended; it is done when there is none. A retry begins it again."""
+    if run.changes or run.reads:
+        _accepted(_send(client, (run.changes or run.reads).pop(0), run))
+        run.deciders = list(_DECIDERS)
+    else:
+        run.is_done = True
+
+
+def _send(
+    client: httpx.Client, request: Request, run: OddRun | None = None, gate: ListedGate | None = None
+) -> httpx.Response:
+    """Send a request about a run, at a gate of it."""
+    run_id = run.id if run else "run_" + "0" * 32
+    path = request.path.format(
+        run_id=run_id,
+        gate_key=gate.gate_key if gate else plan_gate_key(run_id),
+        uri=artifact_uri(run_id, "CompileST", "", "plan.json"),
+        policy_id="odd",
+        name="odd",
+    )
+    known = {RUN: run_id, PLAN_SHA256: gate.current_sha256 if gate else "0" * 64}
+
+    def filled(value: Any) -> Any:
+        if isinstance(value, str):
+            return known.get(value, value)
+        if isinstance(value, list):
+            return [filled(each) for each in value]
+        if isinstance(value, dict) and value.keys() == {EDITED}:
+            plan = client.get(f"/runs/{run_id}/plan").json().get("plan", {})
+            return {**plan, **value[EDITED]}
+        return {key: filled(each) for key, each in value.items()} if isinstance(value, dict) else value
+
+    content = {} if request.body is None else {"json": filled(request.body)}
+    return client.request(request.method, path, params=filled(request.query), **content)
 
 
 def _errors_in(folder: Path) -> list[str]:
