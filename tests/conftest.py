@@ -13,6 +13,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 from resources.database import Database
 from resources.planner.replay_planner import ReplayPlanner
+from resources.postgres_pool import PooledDatabase
 from sisu_pipeline import database_server as server
 from sisu_pipeline.settings import Settings, load_settings
 from sisu_pipeline.steps.execute import TaskDefaults
@@ -89,13 +90,13 @@ def database_settings() -> Iterator[Settings]:
 
 @pytest.fixture(scope="session")
 def database(database_settings: Settings) -> Iterator[Database]:
-    """The session's embedded Postgres, migrated."""
+    """The session's embedded Postgres, migrated. Its transactions reuse connections: a new one is a new process."""
     try:
         embedded = server.up(database_settings)
         with embedded.connect(autocommit=True) as connection:
             for statement in _FASTER:  # no test cuts the power
                 connection.execute(statement)
-        yield embedded
+        yield PooledDatabase(embedded.url)
     finally:
         server.down(database_settings)
 
@@ -105,7 +106,7 @@ def clean_database(database: Database) -> Database:
     """The same database, every table of `app` empty except what the migrations seeded."""
     with database.connect() as connection:
         # A connection another test left open fails here by name instead of hanging.
-        connection.execute("SET lock_timeout = '20s'")
+        connection.execute("SET LOCAL lock_timeout = '20s'")
         rows = connection.execute(
             "SELECT schemaname, tablename FROM pg_tables "
             "WHERE schemaname IN ('app', 'access') AND tablename <> ALL(%s)",

@@ -98,7 +98,7 @@ def _forget() -> None:
 def stage(engine: Engine) -> Stage:
     """The engine with no intents in it: every table of app and dbos empty."""
     with engine.database.connect() as connection:
-        connection.execute("SET lock_timeout = '20s'")
+        connection.execute("SET LOCAL lock_timeout = '20s'")
         connection.execute("SET LOCAL session_replication_role = replica")
         tables = connection.execute(
             "SELECT schemaname, tablename FROM pg_tables WHERE schemaname IN ('app', 'dbos')"
