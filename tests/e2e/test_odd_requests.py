@@ -99,7 +99,7 @@ def test_every_accepted_request_comes_to_its_end(odd_stack: LabStack) -> None:
         ThreadPoolExecutor(CLIENTS) as threads,
     ):
         started = _submitted(client, threads)
-        assert len(started) > COUNT * 0.9, "the generator makes intents that the API refuses"
+        assert len(started) > COUNT * 0.75, "the generator makes intents that the API refuses"
         _end(client, threads, connection, started)
         assert {run.id: run.status for run in started if run.status not in [*_ENDED, "waiting_input"]} == {}
         deaths = connection.execute("SELECT count(*) AS deaths FROM app.worker_deaths").fetchone()

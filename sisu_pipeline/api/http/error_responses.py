@@ -35,6 +35,7 @@ from sisu_pipeline.domain.errors import (
 from sisu_pipeline.domain.plan_edit import EditRefused
 from sisu_pipeline.domain.policy import PolicyViolation, SubmissionForbidden
 from sisu_pipeline.domain.status import IllegalTransition
+from sisu_pipeline.domain.untrusted_text import for_cell
 
 MAX_DETAILS = 100
 _MAX_TEXT = 500
@@ -49,7 +50,8 @@ class Refusal(Exception):
         super().__init__(error)
         self.status = status
         self.problem = Problem(
-            error=bounded(error),
+            # A sentence may quote a name that was accepted as it was: a line feed in it, say.
+            error=bounded(for_cell(error)),
             code=code,
             details=sorted(details, key=lambda each: (each.pointer, each.message))[:MAX_DETAILS],
         )
