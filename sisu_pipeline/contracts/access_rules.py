@@ -37,6 +37,7 @@ API_RULES: Mapping[str, Rule] = {
     "apply_policy": Role.OPERATOR,
     "apply_recipe": Role.OPERATOR,
     "adopt_version": Role.OPERATOR,
+    "show_intent_schema": Audience.SIGNED_IN,
     "list_open_gates": Audience.SIGNED_IN,
     "list_history": Audience.SIGNED_IN,
     "export_history": Audience.SIGNED_IN,

@@ -6,6 +6,7 @@ export class Refused extends Error {
     super([problem.error, ...places].join("\n"));
     this.status = status;
     this.code = problem.code;
+    this.details = problem.details ?? [];
     this.isPassing = status >= 500;
   }
 }
@@ -18,6 +19,9 @@ const errorOf = (status) => `The server is not available (HTTP ${status}). ${sta
 export const get = (path) => ask("GET", path);
 export const post = (path, body) => ask("POST", path, body);
 
+// A page that was opened with a name and a password in its address cannot send requests to a relative one.
+export const address = (path) => new URL(path, location.origin).href;
+
 // Without encoded slashes: some proxies refuse them.
 export const artifactPath = (uri) => `/artifacts/${uri.replace("artifact://", "").split("/").map(encodeURIComponent).join("/")}`;
 
@@ -29,7 +33,7 @@ async function ask(method, path, body) {
   const signal = AbortSignal.timeout(TIMEOUT_MS);
   const options = { method, headers, body: sent, signal, credentials: "same-origin", cache: "no-store" };
   try {
-    const answer = await fetch(path, options);
+    const answer = await fetch(address(path), options);
     if (answer.status === 204) return null;
     const read = await answer.json().catch((failure) => { if (answer.ok) throw failure; return { error: errorOf(answer.status) }; });
     if (answer.ok) return read;

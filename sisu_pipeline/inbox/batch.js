@@ -2,6 +2,7 @@
 
 import { post } from "./api.js";
 import { announce, el, labelled } from "./dom.js";
+import { perform } from "./focus.js";
 import { visible } from "./hidden.js";
 import { mayDecide, nameField, nameOf } from "./session.js";
 
@@ -13,7 +14,7 @@ export class Selection {
   constructor(decided) {
     this.decided = decided;
     this.bar = el("form", { id: "batch", hidden: true, "aria-label": "Decide about the selected plans" });
-    this.results = el("div", { id: "results", role: "status" });
+    this.results = el("div", { id: "results", role: "group", "aria-label": "Results of the decisions", tabindex: "-1" });
   }
 
   // The box of a gate; null where nothing can be decided in a list.
@@ -64,24 +65,19 @@ export class Selection {
         el("button", { type: "button", class: "no", id: "reject-all", onclick: send("rejected") }, "Reject the selected plans"))].filter(Boolean);
   }
 
-  async #decide(decision, decidedBy, reason, fault) {
+  #decide(decision, decidedBy, reason, fault) {
     const gates = [...this.#gates.values()];
-    const buttons = [...this.bar.querySelectorAll("button")];
-    for (const button of buttons) button.disabled = true;
-    fault.textContent = "";
-    try {
-      const plans = gates.map(({ runId, planSha256 }) => ({ runId, planSha256 }));
-      const answer = await post("/gates/decide", { decision, decidedBy, plans, ...(reason.trim() ? { reason } : {}) });
+    const plans = gates.map(({ runId, planSha256 }) => ({ runId, planSha256 }));
+    const body = { decision, decidedBy, plans, ...(reason.trim() ? { reason } : {}) };
+    return perform(fault, [...this.bar.querySelectorAll("button")], () => post("/gates/decide", body), async (answer) => {
       announce(`${answer.recorded} recorded, ${answer.refused} refused`);
       this.results.replaceChildren(...report(answer, gates));
       this.#gates.clear();
       for (const box of document.querySelectorAll("#gates input:checked")) box.checked = false;
       this.#draw();
+      this.results.focus();
       await this.decided();
-    } catch (error) {
-      fault.textContent = error.message;
-      for (const button of buttons) button.disabled = false;
-    }
+    });
   }
 }
 

@@ -37,7 +37,7 @@ function store(next) {
 // A row with a comment, or with the field for one; `origin` gets the focus back.
 export function commentRow(note, columns, origin) {
   const cell = el("td", { colspan: columns });
-  const row = el("tr", { class: "comment" }, cell);
+  const row = el("tr", { class: "comment", "data-is-old": String(note.isOld) }, cell);
   const place = `line ${note.number} of ${note.path}`;
   const read = () => cell.replaceChildren(el("p", {}, visible(note.text)), el("div", { class: "verbs" },
     el("button", { type: "button", class: "small", "aria-label": `Edit the comment on ${place}`, onclick: write }, "Edit"),
@@ -45,6 +45,12 @@ export function commentRow(note, columns, origin) {
   if (note.text) read();
   else write();
   return row;
+
+  function back() {
+    let line = row;
+    while (line?.matches(".comment")) line = line.previousElementSibling;
+    (origin ?? line?.querySelector("button.line"))?.focus();
+  }
 
   function write() {
     const field = el("textarea", { class: "comment", value: note.text, rows: "3", "aria-label": `Comment on ${place}` });
@@ -54,16 +60,22 @@ export function commentRow(note, columns, origin) {
       store([...kept.filter((each) => each !== note), note]);
       read();
       announce("Comment added. Send it with “Request changes”.");
-      origin?.focus();
+      back();
     };
     cell.replaceChildren(field, el("div", { class: "verbs" }, el("button", { type: "button", class: "small", onclick: save }, "Add the comment"),
-      el("button", { type: "button", class: "small", onclick: () => (note.text ? read() : remove()) }, "Cancel")));
+      el("button", { type: "button", class: "small", onclick: cancel }, "Cancel")));
     if (field.isConnected) field.focus();
+  }
+
+  function cancel() {
+    if (!note.text) return remove();
+    read();
+    back();
   }
 
   function remove() {
     store(kept.filter((each) => each !== note));
+    back();
     row.remove();
-    origin?.focus();
   }
 }

@@ -88,10 +88,14 @@ export class DiffTable {
 
   comment(button, line, isOld) {
     const note = { planSha256: this.planSha256, path: this.patch.targetPath, number: line.number, isOld, line: line.text, text: "" };
-    const row = button.closest("tr");
-    if (row.nextElementSibling?.matches(".comment")) row.nextElementSibling.querySelector("textarea, button")?.focus();
-    else row.after(commentRow(note, this.columns, button));
-    row.nextElementSibling.querySelector("textarea")?.focus();
+    let last = button.closest("tr"), written = null;
+    // Both sides of a row may have a comment.
+    while (last.nextElementSibling?.matches(".comment")) {
+      last = last.nextElementSibling;
+      if (last.dataset.isOld === String(isOld)) written = last;
+    }
+    if (!written) last.after(written = commentRow(note, this.columns, button));
+    written.querySelector("textarea, button").focus();
   }
 
   fold({ fold }) {

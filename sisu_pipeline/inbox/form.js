@@ -4,7 +4,7 @@
 import { el, labelled } from "./dom.js";
 
 export function formOf({ schema, fields: names }) {
-  const fields = membersOf(schema, names, schema.default);
+  const fields = membersOf(schema, names, schema.default, "/answer");
   if (!fields.length) {
     const raw = json({ default: {} }, true, undefined);
     return { nodes: [labelled("Answer (JSON)", raw.node)], read: raw.read };
@@ -13,22 +13,26 @@ export function formOf({ schema, fields: names }) {
 }
 
 // The controls of an object's members, each with its label, in the order of `names`.
-function membersOf({ properties, required: all = [] }, names, preset) {
+// With a pointer, each control is marked by the JSON Pointer (RFC 6901) of its value.
+export function membersOf({ properties, required: all = [] }, names, preset, pointer) {
   return names.map((name) => {
     const isRequired = all.includes(name);
     const property = preset && name in preset ? { ...properties[name], default: preset[name] } : properties[name];
     const title = property.title || name, { description } = property;
-    const control = field(property, isRequired);
-    const text = `${title}${isRequired ? "" : " (optional)"}`;
-    return { name, read: control.read, node: control.isGroup ? group(text, description, control.node) : labelled(text, control.node, description) };
+    const place = pointer === undefined ? undefined : `${pointer}/${name.replaceAll("~", "~0").replaceAll("/", "~1")}`;
+    const control = field(property, isRequired, place);
+    const text = `${title}${isRequired || property.isNeededInGroup ? "" : " (optional)"}`;
+    const node = control.isGroup ? group(text, description, control.node) : labelled(text, control.node, control.hint ? `${description ?? ""} ${control.hint}` : description);
+    if (place !== undefined) (control.isGroup ? node : control.node).dataset.pointer = place;
+    return { name, read: control.read, control: control.node, node };
   });
 }
 
-const valuesOf = (fields) => Object.fromEntries(fields.map((each) => [each.name, each.read()]).filter(([, value]) => value !== undefined));
+export const valuesOf = (fields) => Object.fromEntries(fields.map((each) => [each.name, each.read()]).filter(([, value]) => value !== undefined));
 
 const group = (title, hint, nodes) => el("fieldset", {}, el("legend", {}, title, hint ? el("span", { class: "hint" }, ` ${hint}`) : null), nodes);
 
-function field(property, required) {
+function field(property, required, pointer) {
   const types = [property.type].flat().filter((type) => type !== "null");
   // What an empty field means: null where the form accepts it and requires a value, else no member at all.
   const nothing = required && [property.type].flat().includes("null") ? null : undefined;
@@ -38,8 +42,10 @@ function field(property, required) {
   if (type === "boolean") return choice([true, false], property.default, needed, nothing, ["yes", "no"]);
   if (type === "integer" || type === "number") return number(property, type, needed, nothing);
   if (type === "string") return text(property, needed, nothing);
-  if (type === "array" && isControl(property.items)) return list(property, needed, nothing);
-  if (type === "object" && needed && isControl(property)) return object(property);
+  if (type === "array" && property.isLines) return lines();
+  if (type === "array" && isControl(property.items)) return list(property, needed, nothing, pointer);
+  if (type === "object" && needed && isControl(property)) return object(property, pointer);
+  if (type === "object" && property.isOptionalGroup && isControl(property)) return optionalObject(property, pointer);
   return json(property, needed, nothing);
 }
 
@@ -51,13 +57,42 @@ function isControl(schema) {
   return schema.type !== "object" || (Object.keys(schema.properties ?? {}).length > 0 && schema.additionalProperties === false);
 }
 
-function object(property) {
-  const fields = membersOf(property, Object.keys(property.properties), property.default);
+// A group without any value is left out; with one, its required members are required.
+function optionalObject(property, pointer) {
+  const isNeeded = (name) => Boolean(property.required?.includes(name));
+  const members = Object.fromEntries(Object.entries(property.properties).map(([name, member]) => [name, { ...member, isNeededInGroup: isNeeded(name) }]));
+  const fields = membersOf({ properties: members }, Object.keys(members), undefined, pointer);
+  const needed = fields.filter(({ name }) => isNeeded(name));
+  for (const { control } of fields) for (const name of ["input", "change"]) control.addEventListener?.(name, check);
+  return { isGroup: true, node: fields.map((each) => each.node), read };
+
+  function check() {
+    const isUsed = fields.some(({ control }) => control.value);
+    for (const { control } of needed) control.required = isUsed;
+  }
+
+  function read() {
+    const values = valuesOf(fields);
+    return Object.keys(values).length ? values : undefined;
+  }
+}
+
+function lines() {
+  const node = el("textarea", { rows: "3" });
+  const read = () => {
+    const items = node.value.split("\n").map((item) => item.trim()).filter(Boolean);
+    return items.length ? items : undefined;
+  };
+  return { node, read, hint: "One per line." };
+}
+
+function object(property, pointer) {
+  const fields = membersOf(property, Object.keys(property.properties), property.default, pointer);
   return { isGroup: true, node: fields.map((each) => each.node), read: () => valuesOf(fields) };
 }
 
 // A row of fields per item. Without rows, an optional list without a default is left out.
-function list({ items, minItems = 0, maxItems = Infinity, default: preset }, needed, nothing) {
+function list({ items, minItems = 0, maxItems = Infinity, default: preset }, needed, nothing, pointer) {
   const rows = [];
   const place = el("ol", { class: "items" });
   const fault = el("p", { class: "bad", role: "status" });
@@ -89,7 +124,10 @@ function list({ items, minItems = 0, maxItems = Infinity, default: preset }, nee
   }
 
   function check() {
-    rows.forEach((row, index) => row.name(index + 1));
+    rows.forEach((row, index) => {
+      row.name(index + 1);
+      if (pointer !== undefined) row.node.dataset.pointer = `${pointer}/${index}`;
+    });
     add.disabled = rows.length >= maxItems;
     fault.textContent = rows.length < minItems && (needed || rows.length) ? `Add at least ${minItems} item${minItems === 1 ? "" : "s"}.` : "";
   }
@@ -135,8 +173,8 @@ function number(property, type, required, nothing) {
 }
 
 // Lengths count characters as the server does: a browser's own limit counts UTF-16 units, two for an emoji.
-function text({ minLength = 0, maxLength = Infinity, default: preset }, required, nothing) {
-  const isShort = maxLength <= 100 && !String(preset ?? "").includes("\n");
+function text({ minLength = 0, maxLength = Infinity, default: preset, isLine }, required, nothing) {
+  const isShort = (isLine || maxLength <= 100) && !String(preset ?? "").includes("\n");
   const node = el(isShort ? "input" : "textarea", { type: isShort ? "text" : null, required, value: preset ?? "", oninput: check });
   function check() {
     const length = [...node.value].length;

@@ -3,6 +3,8 @@
 import { post } from "./api.js";
 import { commentText, countComments, dropComments, onComments } from "./comments.js";
 import { el, labelled, announce } from "./dom.js";
+import { clearFaults, showFaults } from "./faults.js";
+import { perform } from "./focus.js";
 import { formOf } from "./form.js";
 import { visible } from "./hidden.js";
 import { editing } from "./plan.js";
@@ -25,13 +27,15 @@ function question(gate, changed) {
   const name = nameField();
   const fault = alertLine();
   const send = el("button", { class: "main" }, "Answer");
-  return el("form", { id: "answer", onsubmit: submit }, ...fields.nodes, name && labelled("Your name", name), fault,
+  const form = el("form", { id: "answer", onsubmit: submit }, ...fields.nodes, name && labelled("Your name", name), fault,
     el("div", { class: "verbs" }, send));
+  return form;
 
   function submit(event) {
     event.preventDefault();
+    clearFaults(form);
     attempt(fault, [send], "Answered", changed, async () => post(`/runs/${gate.runId}/gates/${gate.gateKey}/answer`,
-      { answeredBy: nameOf(name), answer: fields.read() }));
+      { answeredBy: nameOf(name), answer: fields.read() })).then((error) => showFaults(form, error?.details ?? []));
   }
 }
 
@@ -151,17 +155,15 @@ function decision(gate, plan, changed) {
 const alertLine = () => el("p", { class: "bad", role: "alert" });
 
 async function attempt(fault, buttons, done, changed, work) {
-  fault.textContent = "";
-  for (const button of buttons) button.disabled = true;
-  let answer;
-  try {
-    answer = await work();
-  } catch (error) {
-    fault.textContent = error.message;
-    for (const button of buttons) button.disabled = false;
-    return;
+  const error = await perform(fault, buttons, work, async ({ approvals }) => {
+    announce(approvals ? `${done}: ${approvals.given} of ${approvals.required}` : done);
+    await changed();
+  });
+  // Another person was first: what was typed stays until it is no longer needed.
+  if (error?.code === "decision_conflict" && buttons[0].isConnected) {
+    const show = el("button", { type: "button", class: "main", id: "show-decision", onclick: changed }, "Show the run as it is now");
+    buttons[0].closest(".verbs").replaceChildren(show);
+    show.focus({ preventScroll: true });
   }
-  const { approvals } = answer;
-  announce(approvals ? `${done}: ${approvals.given} of ${approvals.required}` : done);
-  await changed();
+  return error;
 }

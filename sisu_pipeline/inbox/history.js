@@ -8,11 +8,11 @@ const COLUMNS = ["Time", "Run", "Change", "Person", "Channel", "Reason"];
 
 export function historyPage(failed) {
   const fields = {
-    search: el("input", { type: "search", maxlength: "200" }),
-    person: el("input", { maxlength: "200" }),
-    event: el("input", { maxlength: "40" }),
-    since: el("input", { type: "datetime-local" }),
-    until: el("input", { type: "datetime-local" }),
+    search: el("input", { type: "search", name: "search", maxlength: "200" }),
+    person: el("input", { name: "person", maxlength: "200" }),
+    event: el("input", { name: "event", maxlength: "40" }),
+    since: el("input", { name: "since", type: "datetime-local" }),
+    until: el("input", { name: "until", type: "datetime-local" }),
   };
   const rows = el("tbody", {});
   const nothing = el("p", { class: "quiet" });
@@ -44,7 +44,9 @@ export function historyPage(failed) {
     try {
       const page = await get(`/history?${wanted}`);
       if (!after) rows.replaceChildren();
-      rows.append(...page.events.map(row));
+      const added = page.events.map(row);
+      rows.append(...added);
+      if (after) added[0]?.querySelector("a").focus();
       cursor = page.nextCursor;
       more.hidden = !cursor;
       nothing.textContent = rows.childElementCount ? "" : "No change matches.";

@@ -1,13 +1,15 @@
 // All that the tabs of a browser follow, in one stream: a browser has six connections for one site, all tabs together.
 
+import { address } from "./api.js";
+
 const FIRST_RETRY_MS = 500, LONGEST_RETRY_MS = 8000;
 // The server sends an event at least every 15 seconds: longer silence is a lost connection.
 const SILENCE_MS = 40_000;
 const SETTLE_MS = 20;
-const KEPT = { inbox: 1, run: 1, output: 500 };
+const KEPT = { inbox: 1, run: 1, output: 500, restart: 1 };
 const MOST = 64;
 
-// A topic is `inbox`, `run <id>` or `output <id>`. A client receives {topic, data, id}, {topic, ended} and {state}, which is
+// A topic is `inbox`, `run <id>`, `output <id>` or `restart <id>`. A client receives {topic, data, id}, {topic, ended} and {state}, which is
 // open, failed or refused.
 export class Hub {
   constructor() {
@@ -65,7 +67,7 @@ export class Hub {
     this.source?.close();
     this.source = null;
     if (!path) return;
-    const source = this.source = new EventSource(path);
+    const source = this.source = new EventSource(address(path));
     this.path = path;
     this.heardAt = Date.now();
     const hear = (name, receive) => source.addEventListener(name, (event) => {
@@ -115,7 +117,7 @@ export class Hub {
     this.become("failed");
     this.timer = setTimeout(() => this.open(), this.retryMs * (0.75 + Math.random() / 2));
     this.retryMs = Math.min(2 * this.retryMs, LONGEST_RETRY_MS);
-    fetch("/session", { cache: "no-store" }).then(({ status }) => { if (status === 401) this.become("refused"); }, () => {});
+    fetch(address("/session"), { cache: "no-store" }).then(({ status }) => { if (status === 401) this.become("refused"); }, () => {});
   }
 
   rest() {
@@ -130,6 +132,7 @@ export class Hub {
 
 function pathOf(topics) {
   const ids = (kind) => topics.filter((topic) => topic.startsWith(`${kind} `)).map((topic) => topic.slice(kind.length + 1)).slice(-MOST).sort().join(",");
-  const parts = [topics.includes("inbox") && "inbox=yes", ids("run") && `runs=${ids("run")}`, ids("output") && `output=${ids("output")}`].filter(Boolean);
+  const parts = [topics.includes("inbox") && "inbox=yes", ids("run") && `runs=${ids("run")}`, ids("output") && `output=${ids("output")}`,
+    ids("restart") && `restarts=${ids("restart")}`].filter(Boolean);
   return parts.length ? `/events?${parts.join("&")}` : "";
 }

@@ -1,7 +1,9 @@
 // The page: who is there, which view is shown, and the stream that keeps it fresh.
 
 import { offer, tell } from "./alerts.js";
+import { absences } from "./away.js";
 import { el, announce, show } from "./dom.js";
+import { keepingFocus } from "./focus.js";
 import { escaped } from "./hidden.js";
 import { historyPage } from "./history.js";
 import { counted, heading, runs } from "./list.js";
@@ -18,12 +20,17 @@ const PUSH_CHECK_MS = 2000, RETRY_MS = 3000;
 let stream = null;
 let spoken = null;
 let view = 0;
+let hasSignedIn = false;
+const main = document.getElementById("main");
+// The address of the page names what is shown, so that the link cannot be one.
+document.querySelector(".skip").addEventListener("click", (event) => { event.preventDefault(); main.focus(); });
 
 async function start() {
   try {
     await enter();
   } catch (error) {
     if (error.status !== 401) return fail(error);
+    hasSignedIn = true;
     return askForToken(start);
   }
   offer();
@@ -35,12 +42,15 @@ async function route() {
   stream?.close();
   spoken?.close();
   const mine = ++view;
+  for (const link of document.querySelectorAll("nav a")) link.setAttribute("aria-current", link.hash === location.hash ? "page" : "false");
   const match = location.hash.match(/^#\/runs\/(run_[0-9a-f]{32})$/);
   try {
     if (match) await showRun(match[1], mine);
     else if (location.hash === "#/new") await showPage("New intent", submission, mine);
+    else if (location.hash === "#/away") await showPage("Out of office", absences, mine);
     else if (location.hash === "#/history") await showPage("History", () => historyPage(fail), mine);
-    else showInbox(mine);
+    else if (/^(#(\/(\?.*)?)?)?$/.test(location.hash)) showInbox(mine);
+    else await showPage("No such page", nowhere, mine);
   } catch (error) {
     fail(error);
   }
@@ -61,10 +71,13 @@ function showInbox(mine) {
     tell(inbox);
     document.title = inbox.gates.length ? `(${counted(inbox)}) Sisu inbox` : "Sisu inbox";
     head.replaceChildren(...heading(inbox));
-    redraw(() => rest.replaceChildren(...runs(inbox, session.dagsterUrl)));
+    keepingFocus(rest, () => rest.replaceChildren(...runs(inbox, session.dagsterUrl)));
     refresh();
   });
 }
+
+const nowhere = () => [el("h1", {}, "No such page"), el("p", {}, "The address names no page. The id of a run is complete: run_ and 32 characters."),
+  el("p", {}, el("a", { href: "#/" }, "To the inbox"))];
 
 async function showPage(title, make, mine) {
   document.title = `${title} · Sisu inbox`;
@@ -77,17 +90,18 @@ async function showPage(title, make, mine) {
 
 async function showRun(id, mine) {
   document.getElementById("connection").textContent = "";
-  let drawings = 0, isFollowed = false, last = null, lastProgress = null;
+  let drawings = 0, followed = null, latest = null, last = null, lastProgress = null;
   const output = spoken = new Output(id);
   const draw = async () => {
     const drawing = ++drawings;
     const loaded = await load(id);
     // The later request has the newer state, even if its response arrives first.
     if (mine !== view || drawing !== drawings) return loaded;
-    show(picture(loaded, drawLater, output), operations(loaded, drawLater));
+    keepingFocus(main, () => show(picture(loaded, drawLater, output), operations(loaded, drawLater)));
+    [last, lastProgress] = [shape(loaded.run), progressShape(loaded.run)];
     // The push follows the end of the run, which has no events any more.
     if (loaded.run.push?.state === "waiting") setTimeout(drawLater, PUSH_CHECK_MS);
-    document.title = `${loaded.plan ? escaped(loaded.plan.plan.goal) : id} · Sisu inbox`;
+    document.title = `${escaped(loaded.title)} · Sisu inbox`;
     return loaded;
   };
   // What is shown stays until the server answers again.
@@ -105,16 +119,22 @@ async function showRun(id, mine) {
   arrive();
   watch(drawn);
 
-  // An ended run has no further events, unless it is executed again.
+  // An ended run has one further event: it is executed again, here or elsewhere.
   function watch(run) {
-    if (mine !== view || isFollowed || isEnded(run)) return;
-    isFollowed = true;
-    [last, lastProgress] = [shape(run), progressShape(run)];
-    keepFresh(`run ${id}`, receive, () => { isFollowed = false; });
+    const wanted = isEnded(run) ? "restart" : "run";
+    if (mine !== view || followed === wanted) return;
+    followed = wanted;
+    stream?.close();
+    if (wanted === "run") keepFresh(`run ${id}`, receive, () => { followed = null; if (latest && isEnded(latest)) watch(latest); });
+    else {
+      stream = follow(`restart ${id}`, (restarted) => { watch(restarted); receive(restarted); }, { refused: signInAgain });
+      document.getElementById("connection").textContent = "";
+    }
   }
 
   async function receive(run) {
     if (mine !== view) return;
+    latest = run;
     output.follow(run);
     if (progressShape(run) !== lastProgress) document.getElementById("progress")?.replaceChildren(...progress(run));
     lastProgress = progressShape(run);
@@ -131,9 +151,11 @@ async function showRun(id, mine) {
 const shape = (run) => JSON.stringify([run.status, run.nextAction, run.lastStep, run.gate, run.decision, run.tasks.failed > 0]);
 const progressShape = (run) => JSON.stringify([shape(run), run.error, run.tasks, run.waitsFor, run.dagsterRunId]);
 
+const WRITTEN = ["notes", "comment", "operation-reason", "assignees", "assignment-reason"];
+
 function isWriting() {
-  const fields = [...document.querySelectorAll("#gate textarea, #gate input:not([name=by]), #operations input:not([name=by])")];
-  return fields.some((field) => field.value !== field.defaultValue && ["notes", "comment", "operation-reason"].includes(field.name)) || Boolean(document.querySelector("#editor textarea, textarea.comment"));
+  const fields = [...document.querySelectorAll(WRITTEN.map((name) => `main [name=${name}]`).join(", "))];
+  return fields.some((field) => field.value !== field.defaultValue) || Boolean(document.querySelector("#editor textarea, textarea.comment"));
 }
 
 const isDeciding = () => Boolean(document.querySelector("#gate button:disabled"));
@@ -156,15 +178,8 @@ function signInAgain() {
   askForToken(() => location.reload());
 }
 
-// Keeps the focus on what the person was at, by its address.
-function redraw(draw) {
-  const href = document.activeElement?.getAttribute("href");
-  draw();
-  if (href) document.querySelector(`#rest a[href="${CSS.escape(href)}"]`)?.focus();
-}
-
 function arrive() {
-  if (view > 1) document.getElementById("main").focus();
+  if (view > 1 || hasSignedIn) main.focus();
 }
 
 function fail(error) {

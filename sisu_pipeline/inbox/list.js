@@ -1,5 +1,6 @@
 // The inbox: open gates, active runs and finished runs.
 
+import { namesOf } from "./assign.js";
 import { el } from "./dom.js";
 import { escaped, visible } from "./hidden.js";
 import { age, deadline } from "./time.js";
@@ -40,18 +41,21 @@ function stranded(work) {
     "Start one with that DBOS__APPVERSION.");
 }
 
+// A link needs a text.
+const goalOf = ({ goal }) => (goal.trim() ? visible(goal) : "(blank goal)");
+
 export function gateCard(gate, box) {
-  const what = gate.purpose === "ask-user" ? `Question: ${gate.form.question}` : "Plan to approve";
+  const what = gate.purpose !== "ask-user" ? "Plan to approve" : gate.form.question === "Question" ? "Question" : `Question: ${gate.form.question}`;
   const votes = gate.approvals ? el("span", {}, `${gate.approvals.given} of ${gate.approvals.required} have approved`) : null;
-  return el("li", { class: "card" },
-    el("h3", {}, box, el("a", { href: `#/runs/${gate.runId}` }, visible(gate.goal))),
+  return el("li", { class: "card", "data-run": gate.runId },
+    el("h3", {}, box, el("a", { href: `#/runs/${gate.runId}` }, goalOf(gate))),
     el("p", { class: "facts" }, el("span", {}, what), el("span", {}, "opened ", age(gate.openedAt)),
       el("span", {}, deadline(gate)), votes, gate.tenantId ? el("span", {}, `tenant ${gate.tenantId}`) : null, asks(gate.asked)));
 }
 
-function asks({ people, groups, delegates }) {
-  const names = [...people, ...groups.map((group) => `group ${group}`), ...delegates.map((name) => `${name} (substitute)`)];
-  return names.length ? el("span", {}, "asks ", visible(names.join(", "))) : null;
+function asks(asked) {
+  const names = namesOf(asked);
+  return names ? el("span", {}, "asks ", visible(names)) : null;
 }
 
 function activeCard(run) {
@@ -60,7 +64,7 @@ function activeCard(run) {
     ? el("span", {}, el("progress", { max: tasks.total, value: tasks.finished, "aria-label": `Tasks of ${escaped(run.goal)}` }),
       ` ${tasks.finished} of ${tasks.total} tasks`, tasks.failed ? `, ${tasks.failed} failed` : "")
     : el("span", {}, run.nextAction === "PLAN" ? "a coding agent is planning" : run.lastStep ? `after ${run.lastStep}` : "not started yet");
-  return el("li", { class: "card" }, el("h3", {}, el("a", { href: `#/runs/${run.runId}` }, visible(run.goal))),
+  return el("li", { class: "card" }, el("h3", {}, el("a", { href: `#/runs/${run.runId}` }, goalOf(run))),
     el("p", { class: "facts" }, el("span", {}, run.status), bar, el("span", {}, "since ", age(run.createdAt))), waitingLimit(run));
 }
 
@@ -70,7 +74,7 @@ export function waitingLimit({ waitsFor }) {
 }
 
 function finishedCard(run, dagsterUrl) {
-  return el("li", { class: "card" }, el("h3", {}, el("a", { href: `#/runs/${run.runId}` }, visible(run.goal))),
+  return el("li", { class: "card" }, el("h3", {}, el("a", { href: `#/runs/${run.runId}` }, goalOf(run))),
     el("p", { class: "facts" }, outcome(run), el("span", {}, age(run.updatedAt)), ...lineage(run, dagsterUrl)),
     run.error ? el("p", { class: "quiet" }, visible(run.error)) : null);
 }
@@ -82,7 +86,7 @@ export function outcome(run) {
 export function lineage(run, dagsterUrl) {
   const partition = encodeURIComponent(run.workflowId);
   return [
-    el("a", { href: `${dagsterUrl}/assets/execution?partition=${partition}`, rel: "noreferrer" }, "Lineage"),
+    el("a", { href: `${dagsterUrl}/assets/execution?view=partitions&partition=${partition}`, rel: "noreferrer" }, "Lineage"),
     run.dagsterRunId ? el("a", { href: `${dagsterUrl}/runs/${encodeURIComponent(run.dagsterRunId)}`, rel: "noreferrer" }, "Dagster run") : null,
   ];
 }

@@ -17,7 +17,7 @@ export class OpenGates {
 
   constructor() {
     this.selection = new Selection(() => this.refresh());
-    this.title = el("h2", { id: "gates-title" }, "Waiting");
+    this.title = el("h2", { id: "gates-title", tabindex: "-1" }, "Waiting");
     this.place = el("div", { "aria-busy": "true" }, el("p", { class: "quiet" }, "Loading…"));
     this.more = el("button", { type: "button", id: "more", hidden: true, onclick: () => this.#reported(this.#next()) }, "Show more");
     this.filters = filterBar(() => this.refresh(PAGE));
@@ -55,8 +55,11 @@ export class OpenGates {
 
   async #next() {
     const reading = ++this.#reading;
+    const before = this.#gates.length;
     const page = await this.#read(PAGE, this.#cursor);
-    if (reading === this.#reading) this.#draw([...this.#gates, ...page.gates], page);
+    if (reading !== this.#reading) return;
+    this.#draw([...this.#gates, ...page.gates], page);
+    this.place.querySelectorAll("li.card a")[before]?.focus();
   }
 
   #read(limit, cursor) {
@@ -75,7 +78,7 @@ export class OpenGates {
     this.#drawn = drawn;
     this.#gates = gates;
     this.#cursor = nextCursor;
-    const focus = document.activeElement?.getAttribute("href") ?? document.activeElement?.dataset?.run;
+    const position = this.#positionOfFocus();
     this.title.textContent = count > gates.length ? `Waiting: ${gates.length} of ${count}` : "Waiting";
     this.place.removeAttribute("aria-busy");
     this.place.replaceChildren(gates.length
@@ -84,7 +87,21 @@ export class OpenGates {
     this.more.hidden = !nextCursor;
     const listed = new Set(gates.map((gate) => gate.runId));
     this.selection.keep((runId) => listed.has(runId));
-    if (focus) this.place.querySelector(`a[href="${CSS.escape(focus)}"], input[data-run="${CSS.escape(focus)}"]`)?.focus();
+    if (position) this.#focus(position, listed);
+  }
+
+  // The gate that has the focus, by its run, and whether its box has it.
+  #positionOfFocus() {
+    const held = document.activeElement;
+    const card = this.place.contains(held) ? held.closest("li") : null;
+    return card && { index: [...card.parentElement.children].indexOf(card), run: card.dataset.run, isBox: held.matches("input") };
+  }
+
+  // The next gate takes the focus of one that has left the list; the title when none is left.
+  #focus({ index, run, isBox }, listed) {
+    const cards = [...this.place.querySelectorAll("li.card")];
+    const card = listed.has(run) ? cards.find((each) => each.dataset.run === run) : cards[Math.min(index, cards.length - 1)];
+    (card ? (isBox && card.querySelector("input")) || card.querySelector("a") : this.title).focus({ preventScroll: listed.has(run) });
   }
 }
 

@@ -2,6 +2,7 @@
 
 import { post } from "./api.js";
 import { announce, el, labelled } from "./dom.js";
+import { perform } from "./focus.js";
 import { nameField, nameOf, session } from "./session.js";
 
 const MAY_RETRY = ["failed", "retries_exceeded"];
@@ -21,17 +22,11 @@ export function operations({ run, gates }, changed) {
     el("form", { onsubmit: send }, name && labelled("Operator's name", name), labelled("Reason of the operator", reason, hint), fault,
       el("div", { class: "verbs" }, button)));
 
-  async function send(event) {
+  function send(event) {
     event.preventDefault();
-    button.disabled = true;
-    fault.textContent = "";
-    try {
-      const { status } = await post(`/runs/${run.runId}/${verb}`, { actor: nameOf(name), reason: reason.value });
+    perform(fault, [button], () => post(`/runs/${run.runId}/${verb}`, { actor: nameOf(name), reason: reason.value }), async ({ status }) => {
       announce(`The run is ${status}`);
       await changed();
-    } catch (error) {
-      fault.textContent = error.message;
-      button.disabled = false;
-    }
+    });
   }
 }

@@ -1,6 +1,7 @@
 // One run: its gate, plan, progress, artifacts and interactions.
 
 import { artifactPath, get } from "./api.js";
+import { assignment, loadAsked } from "./assign.js";
 import { el } from "./dom.js";
 import { canRequestChanges, changesSection, gateSection, planningNotice } from "./gate.js";
 import { visible } from "./hidden.js";
@@ -15,17 +16,18 @@ const MOST_ARTIFACTS = 100;
 
 export async function load(id) {
   const [run, { gates }, { interactions }] = await Promise.all([get(`/runs/${id}`), get(`/runs/${id}/gates`), get(`/runs/${id}/interactions`)]);
-  const [plan, tasks] = await Promise.all([run.steps.length ? get(`/runs/${id}/plan`) : null, run.tasks.finished ? loadTasks(run) : null]);
-  return { run, gates, interactions, plan, tasks };
+  const [plan, tasks, asked] = await Promise.all([run.steps.length ? get(`/runs/${id}/plan`) : null, run.tasks.finished ? loadTasks(run) : null, loadAsked(id, gates)]);
+  const goal = plan ? plan.plan.goal : (await get(`/history?run=${run.runId}&limit=1`)).events[0]?.goal;
+  return { run, gates, interactions, plan, tasks, asked, title: goal?.trim() ? goal : run.runId };
 }
 
-export function picture({ run, gates, interactions, plan, tasks }, changed, output) {
+export function picture({ run, gates, interactions, plan, tasks, asked, title }, changed, output) {
   const waiting = gates.filter((gate) => gate.state === "waiting" && gate.purpose === "approve-plan");
   const plans = gates.filter((gate) => gate.purpose === "approve-plan");
   const asking = gates.filter((gate) => gate.state === "waiting" && gate.purpose === "ask-user");
   return [
     el("p", {}, el("a", { href: "#/" }, "← Inbox")),
-    el("h1", {}, plan ? visible(plan.plan.goal) : run.runId),
+    el("h1", {}, visible(title)),
     el("div", { id: "progress" }, progress(run)),
     firstFailure(run, tasks), isEnded(run) ? results(run, plan) : null,
     output.section,
@@ -37,6 +39,7 @@ export function picture({ run, gates, interactions, plan, tasks }, changed, outp
     ...plans.map(changesSection),
     ...plans.filter((gate) => gate.state === "planning").map(planningNotice),
     ...waiting.map((gate) => gateSection(gate, plan, changed)),
+    assignment(run, asked, changed),
     interactionTable(interactions), steps(run), isEnded(run) ? null : results(run, plan), artifacts(run), identity(run),
   ];
 }

@@ -1,5 +1,6 @@
 // What this tab follows, through the stream that all tabs of the browser share. A hidden tab follows nothing.
 
+import { address } from "./api.js";
 import { Hub } from "./hub.js";
 
 const GLANCE_MS = 30_000, REPORT_MS = 10_000, SILENCE_MS = 25_000;
@@ -34,7 +35,7 @@ function receive({ topic, data, id, ended, state }) {
 function shared() {
   if (!window.SharedWorker) return null;
   let unansweredSince = null;
-  const worker = new SharedWorker("/assets/stream_worker.js", { type: "module", name: "sisu-stream-1" });
+  const worker = new SharedWorker(address("/assets/stream_worker.js"), { type: "module", name: "sisu-stream-1" });
   worker.port.onmessage = ({ data }) => {
     if (data.isAlive) unansweredSince = null;
     else receive(data);

@@ -1,120 +1,76 @@
-// New intent: a form from the schema of an intent's usual members, files that are dropped or chosen, and the same as commands.
+// New intent: a form from the published schemas of an intent and of the request that starts its run, and the same as commands.
 
 import { get, post } from "./api.js";
 import { commands } from "./copies.js";
-import { el, labelled } from "./dom.js";
-import { formOf } from "./form.js";
-import { visible } from "./hidden.js";
+import { el } from "./dom.js";
+import { clearFaults, showFaults } from "./faults.js";
+import { perform } from "./focus.js";
+import { membersOf, valuesOf } from "./form.js";
+import { IntentFiles } from "./intent_files.js";
+import { plainSchema } from "./schema.js";
 import { session } from "./session.js";
 
-const MOST_BYTES = 6_000_000;
-const text = (title, description, more = {}) => ({ type: "string", title, description, ...more });
-
-function schemaOf(recipes) {
-  const properties = {
-    goal: text("Goal", "what is wanted, in words", { minLength: 1, maxLength: 100_000 }),
-    url: text("Repository", "an https address; leave it empty to send files", { maxLength: 2000 }),
-    ref: text("Branch, tag or commit", "of the repository", { maxLength: 100 }),
-    tests: text("Tests", "one per line, each a task of its own; empty: one task for the command"),
-    testCommand: text("Command", "the shell command of every task; {test} stands for the name of the test"),
-    recipeName: { enum: recipes, title: "Recipe", description: "the limits and the approval policy", default: recipes.find((name) => name === "sandbox-default") },
-    queuePartitionKey: text("Queue partition", "whose turn and limits the run takes", { minLength: 1, maxLength: 100, default: "default" }),
-    tenantId: text("Tenant", "recorded with the run", { maxLength: 100 }),
-    timeoutMS: { type: "integer", minimum: 1, title: "Longest time in milliseconds", description: "waiting included; then the run is canceled" },
-  };
-  return { schema: { properties, required: ["goal", "recipeName", "queuePartitionKey"] }, fields: Object.keys(properties) };
-}
+// What most intents need; every other member of the schemas follows, folded.
+const USUAL = { intent: ["goal"], inputs: ["repo", "tests", "testCommand"], run: ["recipeName", "queuePartitionKey", "budget"] };
+// Members that have a place of their own in the form.
+const OWN = { intent: ["inputs", "constraints"], inputs: ["files", "patches"], run: [], constraints: [] };
 
 export async function submission() {
   if (!session.roles.includes("submitter")) {
     return [el("h1", {}, "New intent"), el("p", {}, "Your token permits no submission: it lacks the role submitter.")];
   }
-  const { recipes } = await get("/recipes");
-  const form = formOf(schemaOf(recipes.map((recipe) => recipe.name)));
-  const files = new Map();
-  const listed = el("ul", { class: "plain", id: "files" });
+  const [schemas, { recipes }] = await Promise.all([get("/intents/schema"), get("/recipes")]);
+  const parts = partsOf(schemas, recipes.map((recipe) => recipe.name));
+  const files = new IntentFiles(parts.descriptions);
   const fault = el("p", { class: "bad", role: "alert" });
   const preview = el("div", { id: "copies" });
   const send = el("button", { class: "main", id: "submit" }, "Submit and start");
-  const chooser = el("input", { type: "file", multiple: true, onchange: () => add(chooser.files) });
-  const pasted = el("input", { name: "path", maxlength: "1000" });
-  const content = el("textarea", { class: "code", name: "content" });
-  const keep = el("button", { type: "button", onclick: addPasted }, "Add the pasted file");
-  const drop = el("fieldset", { id: "drop", ondragover: (event) => event.preventDefault(), ondrop: dropped },
-    el("legend", {}, "Files"), el("p", { class: "quiet" }, "Without a repository, the run starts from these files. Drop them here, choose them, or paste one."),
-    labelled("Choose files", chooser), labelled("Path of a pasted file", pasted), labelled("Its content", content), el("div", { class: "verbs" }, keep), listed);
   const show = el("button", { type: "button", id: "show-copies", onclick: copies }, "Show as commands");
-  return [el("p", {}, el("a", { href: "#/" }, "← Inbox")), el("h1", {}, "New intent"),
-    el("form", { id: "intent", onsubmit: submit }, form.nodes, drop, fault, el("div", { class: "verbs" }, send, show), preview)];
+  const form = el("form", { id: "intent", onsubmit: submit }, parts.usual, files.section, el("details", {}, el("summary", {}, "More settings"), parts.further),
+    fault, el("div", { class: "verbs" }, send, show), preview);
+  return [el("p", {}, el("a", { href: "#/" }, "← Inbox")), el("h1", {}, "New intent"), form];
 
-  function parts() {
-    const { goal, url, ref, tests, testCommand, ...run } = form.read();
-    const names = (tests ?? "").split("\n").map((name) => name.trim()).filter(Boolean);
-    const inputs = {};
-    if (url) inputs.repo = { url, ref: ref || "main" };
-    else if (files.size) inputs.files = Object.fromEntries(files);
-    if (names.length) inputs.tests = names;
-    if (testCommand) inputs.testCommand = testCommand;
-    return { intent: { goal, inputs, constraints: {} }, run };
+  function submit(event) {
+    event.preventDefault();
+    clearFaults(form);
+    perform(fault, [send], start, ({ runId }) => { location.hash = `#/runs/${runId}`; }).then((error) => showFaults(form, error?.places ?? error?.details ?? []));
   }
 
-  async function submit(event) {
-    event.preventDefault();
-    fault.textContent = "";
-    send.disabled = true;
+  async function start() {
+    const { intent, run } = written();
+    const { intentId } = await post("/intents", intent);
     try {
-      const { intent, run } = parts();
-      const { intentId } = await post("/intents", intent);
-      const { runId } = await post(`/intents/${intentId}/run`, run);
-      location.hash = `#/runs/${runId}`;
+      return await post(`/intents/${intentId}/run`, run);
     } catch (error) {
-      fault.textContent = error.message;
-      send.disabled = false;
+      error.places = (error.details ?? []).map(({ pointer, message }) => ({ pointer: `/run${pointer}`, message }));
+      throw error;
     }
+  }
+
+  function written() {
+    const { intent, inputs, constraints, run } = parts.read();
+    return { intent: { ...intent, inputs: { ...inputs, ...files.read() }, constraints }, run };
   }
 
   function copies() {
-    if (document.getElementById("intent").reportValidity()) preview.replaceChildren(...commands(parts()));
+    if (form.reportValidity()) preview.replaceChildren(...commands(written()));
   }
+}
 
-  function dropped(event) {
-    event.preventDefault();
-    add(event.dataTransfer.files);
+function partsOf({ intent, run }, recipes) {
+  const whole = plainSchema(intent, intent), start = plainSchema(run, run);
+  const { inputs, constraints } = whole.properties;
+  const defaults = { recipeName: recipes.includes("sandbox-default") ? "sandbox-default" : recipes[0], queuePartitionKey: "default" };
+  start.properties.recipeName = { ...start.properties.recipeName, type: undefined, enum: recipes };
+  start.required = ["recipeName", "queuePartitionKey"];
+  const groups = { intent: [whole, ""], inputs: [inputs, "/inputs"], constraints: [constraints, "/constraints"], run: [start, "/run"] };
+  const usual = {}, further = {};
+  for (const [name, [schema, pointer]] of Object.entries(groups)) {
+    const first = USUAL[name] ?? [], rest = Object.keys(schema.properties).filter((each) => !first.includes(each) && !OWN[name]?.includes(each));
+    usual[name] = membersOf(schema, first, defaults, pointer);
+    further[name] = membersOf(schema, rest, undefined, pointer);
   }
-
-  async function add(chosen) {
-    fault.textContent = "";
-    for (const file of chosen) {
-      try {
-        if (file.size > MOST_BYTES) throw new Error("it is too large: put it into a repository");
-        const bytes = await file.arrayBuffer();
-        put(file.webkitRelativePath || file.name, new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes));
-      } catch (error) {
-        fault.textContent = `${file.name}: ${error instanceof TypeError ? "it is not UTF-8 text: put it into a repository" : error.message}`;
-      }
-    }
-    chooser.value = "";
-  }
-
-  function addPasted() {
-    pasted.required = true;
-    const isNamed = pasted.reportValidity();
-    pasted.required = false;
-    if (!isNamed) return;
-    put(pasted.value, content.value);
-    pasted.value = content.value = "";
-  }
-
-  function put(path, written) {
-    files.set(path, written);
-    listed.replaceChildren(...[...files].map(([name, value]) => el("li", {}, visible(name), ` (${value.length} characters) `,
-      el("button", { type: "button", onclick: () => { files.delete(name); redraw(); } }, "Remove"))));
-  }
-
-  function redraw() {
-    const kept = [...files];
-    files.clear();
-    listed.replaceChildren();
-    for (const [name, value] of kept) put(name, value);
-  }
+  const read = () => Object.fromEntries(Object.keys(groups).map((name) => [name, valuesOf([...usual[name], ...further[name]])]));
+  const nodes = (made) => Object.values(made).flat().map((each) => each.node);
+  return { usual: nodes(usual), further: nodes(further), read, descriptions: { files: inputs.properties.files.description, patches: inputs.properties.patches.description } };
 }

@@ -46,7 +46,9 @@ export function taskSection(run, tasks) {
     try {
       const [failed, passed] = await Promise.all(["failed", "passed"].map((result) => (follows(result) ? page(run.runId, result, next[result].nextAfter) : null)));
       next = { failed, passed };
+      const before = rows.childElementCount;
       append();
+      rows.children[before]?.querySelector("summary").focus();
     } catch (error) {
       more.after(el("p", { class: "bad", role: "alert" }, error.message));
     }

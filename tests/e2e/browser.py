@@ -11,6 +11,7 @@ from typing import Any
 from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException, TimeoutException
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
@@ -94,7 +95,8 @@ class Browser:
             focused = self.driver.switch_to.active_element
             if self.driver.execute_script("return arguments[0].matches(arguments[1])", focused, css):
                 return focused
-            focused.send_keys(Keys.TAB)
+            # Not to the element: a field for files takes what is sent to it as a path.
+            ActionChains(self.driver).send_keys(Keys.TAB).perform()
         raise AssertionError(f"the keyboard never came to {css}")
 
     def faults(self) -> list[str]:
@@ -102,7 +104,8 @@ class Browser:
         spec = find_spec("axe_playwright_python")
         assert spec is not None
         assert spec.origin is not None
-        self.driver.execute_script((Path(spec.origin).parent / "axe.min.js").read_text())
+        if not self.driver.execute_script("return Boolean(window.axe)"):
+            self.driver.execute_script((Path(spec.origin).parent / "axe.min.js").read_text())
         found: dict[str, Any] = self.driver.execute_async_script("axe.run(document).then(arguments[0])")
         return [
             f"{fault['id']}: {fault['help']}: {node['target']}"
@@ -136,6 +139,15 @@ class Browser:
     def screenshot(self, path: Path) -> None:
         """A picture of the screen."""
         self.driver.save_screenshot(str(path))
+
+
+def is_offline(page: Browser, value: bool) -> None:
+    """Cut the browser off from the network, or connect it again."""
+    page.driver.execute_cdp_cmd("Network.enable", {})
+    page.driver.execute_cdp_cmd(
+        "Network.emulateNetworkConditions",
+        {"offline": value, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1},
+    )
 
 
 @contextmanager

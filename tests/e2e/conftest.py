@@ -17,6 +17,7 @@ from sisu_pipeline.console.api_client import Api
 from sisu_pipeline.database_server import locate
 from sisu_pipeline.proof.harness.lab_stack import LabStack, lab_stack
 from sisu_pipeline.settings import PROJECT_ROOT
+from tests.e2e.browser import CHROMEDRIVER, CHROMIUM, Browser, browser
 
 TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 10.0
@@ -78,6 +79,15 @@ def api(stack: LabStack) -> Iterator[Api]:
 def stack_database(stack: LabStack) -> Database:
     """The stack's database."""
     return locate(stack.settings)
+
+
+@pytest.fixture(scope="package")
+def window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """One browser for all tests of pages."""
+    if CHROMIUM is None or CHROMEDRIVER is None:
+        pytest.skip("no chromium and chromedriver here")
+    with browser(tmp_path_factory.mktemp("chromium")) as opened:
+        yield opened
 
 
 def run_sisu(environment: dict[str, str], *arguments: str, stdin: str | None = None) -> CommandResult:

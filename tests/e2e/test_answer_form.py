@@ -5,11 +5,11 @@ from typing import Any
 from selenium.webdriver.support.ui import Select
 
 from tests.e2e.browser import Browser
-from tests.e2e.test_inbox import be, live, open_run, page, window
+from tests.e2e.test_inbox import be, live, open_run, page
 from tests.integration.api.conftest import Api, api
 from tests.integration.gate.world import Waiting
 
-__all__ = ["api", "live", "page", "window"]
+__all__ = ["api", "live", "page"]
 
 PROPERTIES: dict[str, Any] = {
     "step": {"type": "string", "default": "build"},

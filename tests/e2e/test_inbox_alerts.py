@@ -5,11 +5,11 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.browser import Browser
-from tests.e2e.test_inbox import live, page, window
+from tests.e2e.test_inbox import live, page
 from tests.integration.api.conftest import Api, api
 from tests.integration.gate.world import Waiting
 
-__all__ = ["api", "live", "page", "window"]
+__all__ = ["api", "live", "page"]
 
 pytestmark = pytest.mark.slow
 

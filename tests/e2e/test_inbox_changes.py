@@ -10,12 +10,13 @@ from resources.database import Database
 from sisu_pipeline.domain.status import RunStatus
 from tests.builders import apply_recipe
 from tests.e2e.browser import DESKTOP, PHONE, Browser
-from tests.e2e.test_inbox import be, open_run, page, window
+from tests.e2e.test_inbox import be, open_run, page
+from tests.e2e.test_inbox_keyboard import focused, holds_focus, reach, write
 from tests.integration.api.conftest import Api, Live, api, dependencies_over, serving
 from tests.integration.gate.rounds import FAILURE, an_answer, question, request, settle
 from tests.integration.gate.world import Waiting
 
-__all__ = ["api", "page", "window"]
+__all__ = ["api", "page"]
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +90,33 @@ def test_comments_on_lines_become_the_request_for_changes(page: Browser, api: Ap
     settle(api.dependencies, run, an_answer())
     page.one("#approve")
     assert page.driver.find_elements("css selector", "tr.comment") == []
+
+
+@pytest.mark.slow
+def test_changes_are_requested_with_keys_alone(page: Browser, api: Api) -> None:
+    run = waiting(api)
+    open_run(page, api, run)
+    changes = "[aria-label='Changes of a.txt']"
+    reach(page, f"{changes} button.line").send_keys(Keys.ARROW_DOWN)
+    focused(page).send_keys(Keys.ENTER)
+    assert holds_focus(page, "textarea.comment")
+    focused(page).send_keys("Keep it")
+    reach(page, "tr.comment button").send_keys(Keys.SPACE)
+    assert holds_focus(page, f"{changes} button.line")
+    # A comment on the other side of the row that is not written leaves nothing.
+    focused(page).send_keys(Keys.ARROW_UP)
+    focused(page).send_keys(Keys.ENTER)
+    reach(page, "tr.comment button + button").send_keys(Keys.SPACE)
+    assert holds_focus(page, f"{changes} button.line")
+    write(page, "input[name=by]", "Kim")
+    reach(page, "#request-changes").send_keys(Keys.SPACE)
+    assert holds_focus(page, "textarea[name=comment]")
+    focused(page).send_keys(Keys.CONTROL + Keys.END + Keys.NULL + "\n\nAnd the rest is fine.")
+    reach(page, "#send-changes").send_keys(Keys.SPACE)
+    page.one("#revising", "Kim")
+    (stored,) = run.rows("change_requests")
+    assert stored["comment"] == "a.txt, line 1:\n> after\nKeep it\n\nAnd the rest is fine."
+    page.until(lambda: holds_focus(page, "main"))
 
 
 def test_a_failed_round_shows_its_reason_and_the_gate_is_open(page: Browser, api: Api) -> None:

@@ -5,11 +5,11 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from tests.e2e.browser import PHONE, Browser
-from tests.e2e.test_inbox import be, live, open_run, page, window
+from tests.e2e.test_inbox import be, live, open_run, page
 from tests.integration.api.conftest import Api, api
 from tests.integration.gate.world import Waiting
 
-__all__ = ["api", "live", "page", "window"]
+__all__ = ["api", "live", "page"]
 
 LONG_WORD = "W" * 3000
 LINES = [f"line {number}\n" for number in range(1, 501)]

@@ -9,13 +9,13 @@ import pytest
 
 from sisu_pipeline.api.http.error_responses import Refusal
 from sisu_pipeline.api.routes import event_routes
-from tests.e2e.browser import Browser
-from tests.e2e.test_inbox import be, live, open_run, page, window
+from tests.e2e.browser import Browser, is_offline
+from tests.e2e.test_inbox import be, live, open_run, page
 from tests.integration.api.conftest import Api, api
 from tests.integration.api.test_tasks import a_failed_run
 from tests.integration.gate.world import Waiting
 
-__all__ = ["api", "live", "page", "window"]
+__all__ = ["api", "live", "page"]
 
 RECORD_STATES = """
 window.states = [];
@@ -105,7 +105,8 @@ def test_the_stream_of_an_ended_run_ends_and_the_page_shows_no_fault(page: Brows
     api.post(f"/runs/{run.run_id}/approve-plan", {"approvedBy": "bob"})
     run.segment()
     page.one("#progress", "succeeded")
-    page.until(lambda: api.state.feed.watcher_count == 0)
+    # One watcher is left: it waits for a restart.
+    page.until(lambda: api.state.feed.watcher_count == 1)
     page.until(lambda: page.driver.execute_script("return states") == [""])
 
 
@@ -119,6 +120,30 @@ def test_the_page_of_an_ended_run_follows_it_again_when_it_is_retried(page: Brow
     page.one("#retry").click()
     page.one("#progress", "repairing")
     page.one("#connection", "Live")
+
+
+def test_the_page_of_an_ended_run_notices_that_it_is_retried_elsewhere(page: Browser, api: Api) -> None:
+    run = a_failed_run(api)
+    page.open(f"{api.url}/#/runs/{run.run_id}")
+    page.one("#failure")
+    page.one("#retry")
+    api.post(f"/runs/{run.run_id}/retry", {"actor": "bob", "reason": "again"})
+    page.one("#progress", "repairing")
+    page.one("#connection", "Live")
+    page.one("#cancel")
+    api.post(f"/runs/{run.run_id}/cancel", {"actor": "bob", "reason": "enough"})
+    page.one("#progress", "canceled by bob: enough")
+    assert page.complaints() == []
+
+
+def test_a_page_with_a_password_in_its_address_reads_and_decides(page: Browser, api: Api) -> None:
+    run = Waiting(api.dependencies)
+    page.open(f"http://ann:secret@127.0.0.1:{api.port}/#/runs/{run.run_id}")
+    be(page, "Ann")
+    page.one("#connection", "Live")
+    page.one("#approve").click()
+    page.one("#announcement", "Approved")
+    assert page.complaints() == []
 
 
 @pytest.mark.slow
@@ -135,12 +160,3 @@ def test_a_page_without_a_server_is_readable_and_recovers_by_itself(page: Browse
     page.one("#connection", "Live")
     assert run.rows("plan_approvals") == []
     page.complaints()
-
-
-def is_offline(page: Browser, value: bool) -> None:
-    """Cut the browser off from the network, or connect it again."""
-    page.driver.execute_cdp_cmd("Network.enable", {})
-    page.driver.execute_cdp_cmd(
-        "Network.emulateNetworkConditions",
-        {"offline": value, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1},
-    )

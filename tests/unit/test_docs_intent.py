@@ -9,6 +9,7 @@ from jsonschema import Draft202012Validator
 
 from resources.planner.planner_port import Question
 from resources.planner.replay_planner import ReplayPlanner
+from sisu_pipeline.api.schemas.intent_schema import intent_schema
 from sisu_pipeline.contracts.base import ContractInvalid
 from sisu_pipeline.contracts.intent import Intent
 from sisu_pipeline.contracts.recipe import RecipeDefinition
@@ -34,6 +35,10 @@ EXAMPLES += [
     if block.language == "json" and '"goal"' in block.text
 ]
 examples = pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example["goal"])
+
+
+def test_the_schema_of_the_page_is_the_published_one() -> None:
+    assert intent_schema() == SCHEMA
 
 
 def test_the_first_json_block_is_a_schema_of_draft_2020_12() -> None:

@@ -56,7 +56,7 @@ class LogsQuery(Contract):
 
 
 class EventsQuery(Contract):
-    """Which events a stream has: at least one of the three."""
+    """Which events a stream has: at least one of the four."""
 
     inbox: Literal["no", "yes"] = "no"
     """`yes` for the events `inbox`."""
@@ -64,6 +64,8 @@ class EventsQuery(Contract):
     """Ids of the runs whose events `run` follow, separated by commas."""
     output: _RunIds | None = None
     """Ids of the runs whose events `output` follow, separated by commas."""
+    restarts: _RunIds | None = None
+    """Ids of ended runs whose event `restart` follows, separated by commas: such a run is executed again."""
 
     @property
     def follows_inbox(self) -> bool:
@@ -80,10 +82,15 @@ class EventsQuery(Contract):
         """The runs whose output is followed, each once."""
         return _ids(self.output)
 
+    @property
+    def restart_ids(self) -> tuple[str, ...]:
+        """The ended runs that are followed until they are executed again, each once."""
+        return _ids(self.restarts)
+
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if not (self.follows_inbox or self.runs or self.output):
-            raise ValueError("nothing to follow: name inbox=yes, runs or output")
+        if not (self.follows_inbox or self.runs or self.output or self.restarts):
+            raise ValueError("nothing to follow: name inbox=yes, runs, output or restarts")
         return self
 
 

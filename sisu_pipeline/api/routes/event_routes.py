@@ -92,6 +92,7 @@ _MERGED = [
     event_schema(Inbox, "inbox"),
     event_schema(RunProgress, "run"),
     event_schema(TaskOutput, "output"),
+    event_schema(RunProgress, "restart"),
     event_schema(EndOfEvents, "end"),
     event_schema(Alive, "alive"),
 ]
@@ -102,8 +103,9 @@ _MERGED = [
     response_class=Response,
     responses={
         200: {
-            "description": "Events `inbox`, `run` and `output` as they are wanted. An event `end` names events "
-            "that have ended; the stream ends when all have. An event `alive` comes at least every 15 s.",
+            "description": "Events `inbox`, `run`, `output` and `restart` as they are wanted. An event `end` "
+            "names events that have ended; the stream ends when all have. An event `alive` comes at least every "
+            "15 s.",
             "content": {EVENT_STREAM: {"schema": {"oneOf": _MERGED}}},
         },
         **documented(400),

@@ -11,7 +11,8 @@ from sisu_pipeline.api.http.path_parameters import IntentId
 from sisu_pipeline.api.http.query_parameters import PlainRequest
 from sisu_pipeline.api.http.request_body import RawBody, parse
 from sisu_pipeline.api.http.request_channel import ChannelOf
-from sisu_pipeline.api.schemas.start_schemas import IntentSubmitted, KeptField, RunStarted
+from sisu_pipeline.api.schemas.intent_schema import intent_schema
+from sisu_pipeline.api.schemas.start_schemas import IntentSubmitted, KeptField, RunStarted, SubmissionSchemas
 from sisu_pipeline.api.state.app_state import AppStateOf
 from sisu_pipeline.contracts.intent import Intent, RunRequest
 from sisu_pipeline.workflow import run_base, submission
@@ -37,6 +38,12 @@ def submit_intent(raw: RawBody, caller: CallerOf, channel: ChannelOf, state: App
         stored = submission.submit_intent(connection, intent, caller.name, channel)
     body = IntentSubmitted(intent_id=stored.id, is_replay=stored.is_replay)
     return reply(body, 200 if stored.is_replay else 201)
+
+
+@router.get("/intents/schema", response_model=SubmissionSchemas, responses=documented(400))
+def show_intent_schema() -> Response:
+    """The JSON Schemas of an intent and of the request that starts its run, from which forms can be made."""
+    return reply(SubmissionSchemas(intent=intent_schema(), run=RunRequest.model_json_schema()))
 
 
 @router.post(

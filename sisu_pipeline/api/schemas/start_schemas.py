@@ -1,5 +1,7 @@
 """Response models of submissions and starts."""
 
+from typing import Any
+
 from pydantic import Field
 
 from sisu_pipeline.contracts.base import Contract, absent
@@ -36,3 +38,12 @@ class RunStarted(Contract):
     """Whether the run was started before with the same identity."""
     kept: list[KeptField] | None = Field(default=None, exclude_if=absent)
     """Fields of a repetition that have no effect, because the run keeps its first values."""
+
+
+class SubmissionSchemas(Contract):
+    """The JSON Schemas (draft 2020-12) of what a submission sends."""
+
+    intent: dict[str, Any]
+    """Schema of an intent, with every input and constraint that the pipeline itself reads."""
+    run: dict[str, Any]
+    """Schema of the request that starts its run."""

@@ -76,6 +76,25 @@ async def run_changes(state: AppState, first: RunProgress) -> AsyncGenerator[str
                 spoke_at = time.monotonic()
 
 
+async def restart(state: AppState, first: RunProgress) -> AsyncGenerator[str]:
+    """One event `restart` when an ended run is executed again; at once for a run that has not ended."""
+    with state.feed.watch(first.run_id) as changed:
+        current = first
+        changed.set()
+        while current.status.is_terminal and not state.feed.is_closed:
+            with move_on_after(state.heartbeat_s) as silence:
+                await changed.wait()
+            changed.clear()
+            if silence.cancelled_caught:
+                yield HEARTBEAT
+            try:
+                current = await _read_again(state, current)
+            except NotFound:
+                return  # the database was reset
+        if not current.status.is_terminal:
+            yield event("restart", current.model_dump_json(by_alias=True))
+
+
 async def _read_again(state: AppState, latest: RunProgress) -> RunProgress:
     try:
         return await run_in_threadpool(run_progress, state, latest.run_id)

@@ -1,7 +1,7 @@
 """Everything that a browser follows in one stream: it has few connections for one site, all tabs together."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing
 from typing import Literal
 
@@ -10,17 +10,18 @@ from fastapi.concurrency import run_in_threadpool
 from sisu_pipeline.api.http.error_responses import is_unreachable
 from sisu_pipeline.api.http.json_response import HEARTBEAT, event
 from sisu_pipeline.api.http.query_parameters import EventsQuery
+from sisu_pipeline.api.schemas.run_schemas import RunProgress
 from sisu_pipeline.api.state.app_state import AppState
-from sisu_pipeline.api.streams.change_streams import inbox_changes, run_changes, run_progress
+from sisu_pipeline.api.streams.change_streams import inbox_changes, restart, run_changes, run_progress
 from sisu_pipeline.api.streams.output_stream import pieces
 from sisu_pipeline.contracts.base import Contract
 from sisu_pipeline.domain.errors import NotFound
 
 
 class EndOfEvents(Contract):
-    """No further event of this kind follows in the stream, because the run has ended or does not exist."""
+    """No further event of this kind follows: the run has ended, was executed again or does not exist."""
 
-    kind: Literal["run", "output"]
+    kind: Literal["run", "output", "restart"]
     """Name of the events that have ended."""
     run_id: str
     """Id of the run."""
@@ -30,6 +31,7 @@ class Alive(Contract):
     """The stream is alive. A page sees a named event, unlike a comment."""
 
 
+RunEvents = Callable[[AppState, RunProgress], AsyncGenerator[str]]
 _ALIVE = event("alive", "{}")
 
 
@@ -60,9 +62,11 @@ def _parts(state: AppState, wanted: EventsQuery) -> Iterator[AsyncGenerator[str]
     if wanted.follows_inbox:
         yield _inbox(state)
     for run_id in wanted.run_ids:
-        yield _ended(state, _run(state, run_id), EndOfEvents(kind="run", run_id=run_id))
+        yield _ended(state, _run(state, run_id, run_changes), EndOfEvents(kind="run", run_id=run_id))
     for run_id in wanted.output_ids:
         yield _ended(state, pieces(state, run_id, 0), EndOfEvents(kind="output", run_id=run_id))
+    for run_id in wanted.restart_ids:
+        yield _ended(state, _run(state, run_id, restart), EndOfEvents(kind="restart", run_id=run_id))
 
 
 async def _inbox(state: AppState) -> AsyncGenerator[str]:
@@ -71,12 +75,12 @@ async def _inbox(state: AppState) -> AsyncGenerator[str]:
             yield each
 
 
-async def _run(state: AppState, run_id: str) -> AsyncGenerator[str]:
+async def _run(state: AppState, run_id: str, events_of: RunEvents) -> AsyncGenerator[str]:
     try:
         first = await run_in_threadpool(run_progress, state, run_id)
     except NotFound:
         return
-    async with aclosing(run_changes(state, first)) as events:
+    async with aclosing(events_of(state, first)) as events:
         async for each in events:
             yield each
 

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
+from jsonschema import Draft202012Validator
 
 from sisu_pipeline.domain.identity import run_id
 from tests.integration.api.conftest import Api
@@ -21,6 +22,17 @@ Contents = Callable[[], dict[str, str]]
 def _submitted(api: Api) -> str:
     intent: str = api.post("/intents", INTENT).json()["intentId"]
     return intent
+
+
+def test_the_published_schemas_accept_what_the_api_accepts(api: Api) -> None:
+    schemas = api.get("/intents/schema").json()
+    intent, run = (Draft202012Validator(schemas[name]) for name in ("intent", "run"))
+    assert intent.is_valid(INTENT)
+    assert run.is_valid(REQUEST)
+    for body in ({**INTENT, "goal": ""}, {**INTENT, "inputs": {"tests": "t1"}}, {**INTENT, "other": 1}):
+        assert not intent.is_valid(body)
+        assert api.post("/intents", body).status_code == 400
+    assert not run.is_valid({"priority": 0})
 
 
 def test_a_new_intent_is_201_and_its_repeat_is_200_and_a_replay(api: Api) -> None:

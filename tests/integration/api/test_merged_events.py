@@ -89,6 +89,23 @@ def test_a_stream_of_runs_ends_when_the_last_has_ended_and_an_unknown_run_has(
     assert sorted(ends) == sorted([("run", UNKNOWN), ("output", UNKNOWN), ("run", one.id), ("run", two.id)])
 
 
+def test_an_ended_run_that_is_executed_again_is_announced_once(
+    api: Api, pair: tuple[Run, Run], until: Until
+) -> None:
+    failed, running = pair
+    for status in (RunStatus.RUNNING, RunStatus.FAILED):
+        move(api, failed, status)
+    with stream(api, restarts=f"{failed.id},{running.id},{UNKNOWN}") as events:
+        first = [next(events) for _ in range(3)]
+        assert sorted((name, data["runId"]) for name, data in first) == sorted(
+            [("restart", running.id), ("end", running.id), ("end", UNKNOWN)]
+        )
+        until(lambda: api.state.feed.watcher_count == 1)
+        move(api, failed, RunStatus.REPAIRING)
+        after = [(name, data.get("status")) for name, data in events]
+    assert after == [("restart", "repairing"), ("end", None)]
+
+
 @pytest.mark.parametrize(
     "query",
     ["", "inbox=no", "inbox=1", "runs=run_1", "runs=", "inbox=yes&follow=x", f"runs={UNKNOWN}&runs={UNKNOWN}"],
