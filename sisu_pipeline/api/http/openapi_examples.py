@@ -80,7 +80,7 @@ _TEXTS = {
     "status": "waiting_input",
     "stepId": "ExecuteST",
     "targetPath": "greet.sh",
-    "uri": f"artifact://run/{_RUN}/ExecuteST/stdout.log",
+    "uri": f"artifact://run/{_RUN}/step/ExecuteST/task/{_HASH}/stdout.log",
     "v": "1",
     "version": "v1",
     "workflowId": _INTENT,

@@ -45,6 +45,11 @@ checks.positive_data_acceptance.enabled = false
 [[operations]]
 include-path-regex = "^/intents/[^/]+/run$|^/runs/[^/]+/approve-plan$"
 checks.positive_data_acceptance.enabled = false
+
+# Addresses of examples and answers have slashes, which it cannot put into a path.
+[[operations]]
+include-path = "/artifacts/{{uri}}"
+phases.fuzzing.extra-data-sources.responses = false
 {parameters}
 """
 
