@@ -67,7 +67,9 @@ def test_a_report_uses_the_database_that_the_shell_names(supervisor: psutil.Proc
     assert of_shell is not None and of_shell.get_secret_value() == "postgresql://shell.invalid/app"
 
 
-@pytest.mark.parametrize("recorded", ["", "none", str(os.getpid()), str(2**22 + 1)])
+@pytest.mark.parametrize(
+    "recorded", ["", "none", str(os.getpid()), str(2**22 + 1)], ids=["nothing", "no id", "a process", "no process"]
+)
 def test_without_a_running_stack_the_settings_are_the_shells(tmp_path: Path, recorded: str) -> None:
     """Also where the recorded id is meanwhile another process's, which does not hold the lock."""
     (tmp_path / LOCK).write_text(recorded)
