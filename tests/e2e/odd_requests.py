@@ -240,6 +240,7 @@ _PLAIN_READS = (
     "/delegations",
     "/healthz",
     "/inbox",
+    "/intents/schema",
     "/ops/queue-depth",
     "/ops/versions",
     "/policies",
