@@ -96,7 +96,7 @@ async function showRun(id, mine) {
     const drawing = ++drawings;
     const loaded = await load(id);
     // The later request has the newer state, even if its response arrives first.
-    if (mine !== view || drawing !== drawings) return loaded;
+    if (mine !== view || drawing !== drawings) return null;
     keepingFocus(main, () => show(picture(loaded, drawLater, output), operations(loaded, drawLater)));
     [last, lastProgress] = [shape(loaded.run), progressShape(loaded.run)];
     // The push follows the end of the run, which has no events any more.
@@ -108,16 +108,17 @@ async function showRun(id, mine) {
   const drawLater = async () => {
     if (mine !== view) return;
     try {
-      watch((await draw()).run);
+      const loaded = await draw();
+      if (loaded) watch(loaded.run);
     } catch (error) {
       if (error.isPassing) setTimeout(drawLater, RETRY_MS);
       else fail(error);
     }
   };
-  const { run: drawn } = await draw();
-  if (mine !== view) return;
+  const first = await draw();
+  if (!first) return;
   arrive();
-  watch(drawn);
+  watch(first.run);
 
   // An ended run has one further event: it is executed again, here or elsewhere.
   function watch(run) {
